@@ -1,0 +1,41 @@
+"""The locks, compiled from pyproject.toml: `python3 -m tests.locks` writes them anew, within what pyproject allows.
+
+No lock holds a download address: whoever installs chooses the index.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.environment import ROOT, uv
+
+RUN_TIME = Path("layers/dependencies/requirements.txt")
+# lock → what it is compiled from
+LOCKS: dict[Path, tuple[str, ...]] = {
+    RUN_TIME: ("pyproject.toml",),
+    Path("tests/requirements.txt"): ("--group", "dev", "--constraints", str(RUN_TIME)),
+    Path("tests/sam/requirements.txt"): ("--group", "sam"),
+}
+
+
+def compile_lock(lock: Path, output: Path, *options: str) -> None:
+    """Compile `lock` (a key of LOCKS) into `output`; what `output` already pins stays where it still fits."""
+    command = [
+        uv(),
+        "pip",
+        "compile",
+        "--quiet",
+        "--universal",
+        "--python-version",
+        "3.13",
+        "--generate-hashes",
+    ]
+    command += ["--no-emit-index-url", "--no-emit-find-links", "--no-header", *options]
+    subprocess.run([*command, *LOCKS[lock], "--output-file", str(output)], cwd=ROOT, check=True)
+
+
+if __name__ == "__main__":
+    for each in LOCKS:
+        compile_lock(each, ROOT / each, *sys.argv[1:])

@@ -1,0 +1,26 @@
+"""The locks are what pyproject.toml says, and hold no address."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.environment import ROOT
+from tests.locks import LOCKS, compile_lock
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=str)
+def test_compiled_again_it_is_the_same(lock: Path, tmp_path: Path) -> None:
+    again = tmp_path / "requirements.txt"
+    shutil.copy(ROOT / lock, again)  # what it pins stays, so that a release made today changes nothing
+    compile_lock(lock, again)
+    assert again.read_text() == (ROOT / lock).read_text()
+
+
+@pytest.mark.parametrize("lock", LOCKS, ids=str)
+def test_it_holds_no_download_address(lock: Path) -> None:
+    text = (ROOT / lock).read_text()
+    assert "://" not in text
+    assert "--hash=sha256:" in text
