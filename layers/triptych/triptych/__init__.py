@@ -1,0 +1,1 @@
+"""What the functions share: the job and its rules, its table, its pictures in S3, Replicate."""

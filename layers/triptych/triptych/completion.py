@@ -1,0 +1,143 @@
+"""What a prediction has come to, and the copy of what it made."""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+from triptych import pictures, table
+from triptych.downloads import OutputRefused, fetch
+from triptych.job import (
+    Event,
+    Failure,
+    ImageFailed,
+    ImageStatus,
+    Job,
+    Output,
+    OutputStored,
+    PredictionCreated,
+    awaits,
+)
+from triptych.observability import about, count, logger
+from triptych.settings import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pydantic import JsonValue
+
+    from triptych.predictions import Prediction, Tag
+
+COPY_SECONDS = 12.0  # download and upload of one picture; API Gateway waits for 30
+
+NO_OUTPUT = Failure("output_missing", "The model finished without a picture.")
+FAILED = Failure("prediction_failed", "The model could not make this picture.")
+UNSAFE = Failure(
+    "content_rejected", "The model's safety filter rejected the photo, the prompt or the picture."
+)
+CANCELED = Failure("prediction_canceled", "The picture's prediction was canceled at Replicate.")
+ABORTED = Failure("prediction_aborted", "Replicate could not start on the picture in time.")
+
+# How the models word it; Replicate has no code for it.
+UNSAFE_WORDS = ("nsfw", "sensitive", "flagged", "safety", "moderat", "content policy", "(e005)")
+
+
+class Verdict(enum.Enum):
+    """What became of a webhook."""
+
+    APPLIED = enum.auto()
+    IGNORED = enum.auto()  # a duplicate, a late one, or for a job or an attempt that is no more
+
+
+class Unbound(Exception):  # noqa: N818  # a verdict
+    """A webhook's query names another picture than its signed body does."""
+
+
+def take(prediction: Prediction, tag: Tag) -> Verdict:
+    """Move on the job that a signed webhook is about.
+
+    Args:
+        prediction: the signed body.
+        tag: what the query says, which nobody signed: it counts only where the body says the same.
+
+    Raises:
+        Unbound: it does not.
+        OutputUnavailable: the picture could not be fetched this time; Replicate shall call again.
+    """
+    about(tag.job_id)
+    told = prediction.tags
+    if told and told != {tag}:
+        raise Unbound
+    job = table.get(tag.job_id)
+    if job is None:
+        return Verdict.IGNORED
+    if tag.image >= len(job.images):
+        raise Unbound
+    image = job.images[tag.image]
+    if not told and image.prediction_id != prediction.id:
+        raise Unbound
+    if job.status.is_terminal or not awaits(image, tag.attempt, prediction.id):
+        return Verdict.IGNORED
+    settle(job, [outcome(job.job_id, tag, prediction)])
+    return Verdict.APPLIED
+
+
+def outcome(job_id: str, tag: Tag, prediction: Prediction) -> Event:  # noqa: PLR0911  # one for each status
+    """What `prediction` means for the image that `tag` names; a picture that it made is in S3 afterwards.
+
+    Raises:
+        OutputUnavailable: there is a picture, and it could not be fetched this time.
+    """
+
+    def failed(failure: Failure) -> ImageFailed:
+        return ImageFailed(tag.image, tag.attempt, prediction.id, failure)
+
+    match prediction.status:
+        case "succeeded" if prediction.output_url:
+            try:
+                output = _copy(prediction.output_url, job_id, tag.image)
+            except OutputRefused as refused:
+                return failed(refused.failure)
+            return OutputStored(tag.image, tag.attempt, prediction.id, output)
+        case "succeeded":
+            return failed(NO_OUTPUT)
+        case "failed":
+            return failed(_why(prediction.error))
+        case "canceled":
+            return failed(CANCELED)
+        case "aborted":
+            return failed(ABORTED)
+        case _:
+            return PredictionCreated(tag.image, tag.attempt, prediction.id)
+
+
+def _copy(url: str, job_id: str, index: int) -> Output:
+    limits = settings()
+    with fetch(
+        url,
+        max_bytes=limits.max_output_bytes,
+        allowed_hosts=limits.allowed_output_hosts,
+        seconds=COPY_SECONDS,
+    ) as got:
+        output = pictures.store_output(job_id, index, got.content_type, got.size, got.file)
+    count("BytesCopied", output.size)
+    return output
+
+
+def _why(error: JsonValue) -> Failure:
+    said = str(error or "").lower()
+    return UNSAFE if any(word in said for word in UNSAFE_WORDS) else FAILED
+
+
+def settle(job: Job, events: Sequence[Event]) -> Job | None:
+    """Record `events`; a picture that was stored for nothing, since the job had ended or gone, is removed."""
+    after = table.record(job, *events)
+    for event in events:
+        if isinstance(event, OutputStored):
+            image = after and after.images[event.index]
+            if image is None or image.status is not ImageStatus.STORED:
+                pictures.remove(event.output.key)
+    if after and after.status.is_terminal and not job.status.is_terminal:
+        logger.info("job ended", status=after.status)
+        count(f"Jobs{after.status.title()}")
+    return after

@@ -1,0 +1,82 @@
+"""A job's birth: its record, its watchdog, and the place where its photo shall lie."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from dataclasses import dataclass
+
+from triptych import clock, pictures, queues, table
+from triptych.job import Job, Photo, new_job
+from triptych.observability import about, count, logger
+from triptych.settings import settings
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a client asks for."""
+
+    owner: str
+    content_type: str
+    size: int  # bytes
+    checksum_sha256: str | None
+    prompt: str | None
+
+
+class KeyUsed(Exception):  # noqa: N818  # the caller's doing, not ours
+    """The owner has used this idempotency key for another order."""
+
+
+def create_job(order: Order, idempotency_key: str | None) -> Job:
+    """A new job; or, where the owner has ordered the same under the same key before, that job as it is now.
+
+    Raises:
+        KeyUsed: the key was used for something else.
+    """
+    job_id = _job_id(order.owner, idempotency_key)
+    about(job_id)
+    job = new_job(
+        job_id=job_id,
+        owner=order.owner,
+        photo=Photo(
+            pictures.photo_key(job_id, order.content_type),
+            order.content_type,
+            order.size,
+            order.checksum_sha256,
+        ),
+        prompt=order.prompt,
+        image_count=settings().image_count,
+        now=clock.now(),
+    )
+    earlier = table.get(job_id) if idempotency_key else None
+    if earlier:
+        return _same(earlier, order)
+    # The watchdog first: were the job stored first and this process killed, nobody would ever look at it.
+    message = queues.WatchdogMessage(job_id=job_id, born_at=job.created_at)
+    queues.send_to_watchdog(message, delay=settings().watchdog_delay_seconds)
+    try:
+        created = table.create(job)
+    except table.Conflict:  # the same key, at the same time
+        winner = table.get(job_id)
+        if winner is None:
+            raise
+        return _same(winner, order)
+    logger.info("job created")
+    count("JobsCreated")
+    return created
+
+
+def _job_id(owner: str, idempotency_key: str | None) -> str:
+    """An id that nobody has; with a key, always the same for the same owner and key, so that one write decides."""
+    if idempotency_key is None:
+        return str(uuid.uuid4())
+    digest = hashlib.sha256(f"{len(owner)}:{owner}{idempotency_key}".encode()).digest()
+    return str(uuid.UUID(bytes=digest[:16]))
+
+
+def _same(job: Job, order: Order) -> Job:
+    photo = job.photo
+    made_for = Order(job.owner, photo.content_type, photo.size, photo.checksum_sha256, job.prompt)
+    if made_for != order:
+        raise KeyUsed
+    return job

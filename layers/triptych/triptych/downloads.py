@@ -1,0 +1,166 @@
+"""Fetching what a model made: from allowed hosts only, in constant memory, whole or not at all."""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING
+
+import httpx
+
+from triptych.formats import EXTENSIONS, HEAD_BYTES, TAIL_BYTES, content_type, is_whole
+from triptych.job import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+CHUNK_BYTES = 64 * 1024
+REDIRECTS = 3
+TIMEOUT = httpx.Timeout(5.0, connect=3.0)  # seconds, for each read
+
+
+class OutputRefused(Exception):  # noqa: N818  # a verdict on what was offered
+    """What is offered will not do, however often it is asked for."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.code)
+        self.failure = failure
+
+
+class OutputUnavailable(Exception):  # noqa: N818  # as above
+    """It could not be had this time; the same request may succeed later."""
+
+
+NOT_ALLOWED = Failure(
+    "output_host_not_allowed", "The model's picture lies where pictures are not taken from."
+)
+TOO_LARGE = Failure("output_too_large", "The model's picture is larger than is allowed.")
+NOT_A_PICTURE = Failure("output_not_a_picture", "What the model made is not a picture of a known format.")
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A picture that was fetched whole; `file` is at its beginning."""
+
+    file: IO[bytes]
+    content_type: str
+    size: int  # bytes
+
+
+@contextmanager
+def fetch(url: str, *, max_bytes: int, allowed_hosts: Sequence[str], seconds: float) -> Iterator[Fetched]:
+    """The picture at `url`, in a temporary file that goes away with the context.
+
+    No token is sent along: whether Replicate's delivery hosts would need one is unconfirmed, and no other host
+    may ever see it.
+
+    Args:
+        url: where the model put its picture.
+        max_bytes: what is larger is refused while it streams.
+        allowed_hosts: hosts that count with all their subdomains. Only an IP address or `localhost` that is
+            itself in the list may be plain HTTP or a private address.
+        seconds: for all of it, redirects included.
+
+    Raises:
+        OutputRefused: another host, too large, or no picture.
+        OutputUnavailable: no answer, an error, or a cut download.
+    """
+    give_up_at = time.monotonic() + seconds
+    for _ in range(REDIRECTS + 1):
+        _check_host(url, allowed_hosts)
+        try:
+            with _client().stream("GET", url) as answer, TemporaryFile() as file:
+                if answer.is_redirect:
+                    url = str(answer.url.join(answer.headers.get("location", "")))
+                    continue
+                if answer.status_code != httpx.codes.OK:
+                    raise OutputUnavailable(f"HTTP {answer.status_code}")
+                size = _copy(answer, file, max_bytes, give_up_at)
+                kind = _judge(answer, file, size)
+                file.seek(0)
+                yield Fetched(file, kind, size)
+                return
+        except httpx.InvalidURL:
+            raise OutputRefused(NOT_ALLOWED) from None
+        except httpx.HTTPError as error:  # its message may hold the URL: the type says enough
+            raise OutputUnavailable(type(error).__name__) from None
+    raise OutputUnavailable("too many redirects")
+
+
+def _copy(answer: httpx.Response, file: IO[bytes], max_bytes: int, give_up_at: float) -> int:
+    announced = answer.headers.get("content-length", "")
+    if announced.isdigit() and int(announced) > max_bytes:
+        raise OutputRefused(TOO_LARGE)
+    size = 0
+    for chunk in answer.iter_raw(CHUNK_BYTES):
+        size += len(chunk)
+        if size > max_bytes:
+            raise OutputRefused(TOO_LARGE)
+        if time.monotonic() > give_up_at:
+            raise OutputUnavailable("too slow")
+        file.write(chunk)
+    return size
+
+
+def _judge(answer: httpx.Response, file: IO[bytes], size: int) -> str:
+    """The picture's type, by its bytes: the header is the model's word only."""
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    file.seek(max(0, size - TAIL_BYTES))
+    tail = file.read()
+    kind = content_type(head)
+    framed = "content-length" in answer.headers or "chunked" in answer.headers.get("transfer-encoding", "")
+    if size == 0 or (kind and not framed and not is_whole(kind, head, tail, size)):
+        raise OutputUnavailable("cut off")
+    if kind not in EXTENSIONS:
+        raise OutputRefused(NOT_A_PICTURE)
+    return kind
+
+
+def _check_host(url: str, allowed_hosts: Sequence[str]) -> None:
+    try:
+        parsed = httpx.URL(url)
+        port = parsed.port or 443
+    except (httpx.InvalidURL, ValueError):
+        raise OutputRefused(NOT_ALLOWED) from None
+    host = parsed.host.lower().rstrip(".")
+    if host in allowed_hosts and _is_this_machine(host):
+        if parsed.scheme in {"http", "https"}:
+            return
+        raise OutputRefused(NOT_ALLOWED)
+    known = any(
+        host == allowed or host.endswith("." + allowed.removeprefix("*.")) for allowed in allowed_hosts
+    )
+    if not known or parsed.scheme != "https" or _is_address(host):
+        raise OutputRefused(NOT_ALLOWED)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError:
+        raise OutputUnavailable("no such host") from None
+    if not all(ipaddress.ip_address(address[0]).is_global for *_, address in found):
+        raise OutputRefused(NOT_ALLOWED)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_this_machine(host: str) -> bool:
+    """Whether a deployer who lists this host can only have meant the very machine."""
+    return host == "localhost" or _is_address(host)
+
+
+@cache
+def _client() -> httpx.Client:
+    # trust_env off: neither a proxy nor a .netrc's password has a place here.
+    headers = {"accept": "image/*", "accept-encoding": "identity"}
+    return httpx.Client(timeout=TIMEOUT, headers=headers, follow_redirects=False, trust_env=False)

@@ -1,0 +1,232 @@
+"""Asking Replicate for a job's pictures, each exactly once.
+
+What keeps that promise is an order: an image's intention is stored, under the optimistic lock, before its POST
+leaves. Only the invocation whose write won sends the POST. From then on the image is in doubt until its
+prediction is known: by the answer, by its webhook, or because Replicate lists it. Only when Replicate lists no
+such prediction, and none can be on its way any more, is it asked for again.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from triptych import clock, completion, formats, pictures, predictions, table
+from triptych.job import (
+    AnswerLost,
+    Asked,
+    Event,
+    Failure,
+    GenerationRefused,
+    Image,
+    ImageStatus,
+    Job,
+    JobRejected,
+    PredictionCreated,
+    PredictionNotCreated,
+    UploadArrived,
+    apply_all,
+)
+from triptych.observability import about, count, logger
+from triptych.predictions import Answer, Created, NotCreated, Refused, Tag, Unknown, Wanted
+from triptych.settings import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+RACES = 5  # lost in a row before the message is put back
+PHOTO_URL_SECONDS = 3600  # longer than any deadline: Replicate may fetch the photo late
+# How long a prediction may stay unseen after its POST. Without an answer, the request may still wait in some
+# server; with one (a 502, say) it has at least arrived.
+UNANSWERED_SECONDS = 90
+ANSWERED_SECONDS = 20
+LONGEST_WAIT = 300  # seconds
+
+TOO_LARGE = Failure("photo_too_large", "The photo is larger than is allowed.")
+UNSUPPORTED = Failure("photo_unsupported", "The photo is not a JPEG, PNG or WebP file.")
+MISMATCH = Failure("photo_type_mismatch", "The photo is of another type than was announced.")
+NOT_CONFIGURED = Failure("model_not_configured", "The service is not set up for its model.")
+
+
+def photo_arrived(job_id: str, key: str) -> Job | None:
+    """A photo lies in S3: look at it, and ask for its pictures.
+
+    Harmless as often as it is called. What cannot go on (no such job, no such photo, not this job's photo) is
+    logged and let go.
+
+    Returns:
+        the job, or None where there is nothing to do.
+    """
+    about(job_id)
+    job = table.get(job_id)
+    if job is None:
+        logger.warning("no such job")
+        return None
+    if not key.startswith(f"uploads/{job_id}/"):
+        logger.warning("not this job's photo")
+        return None
+    if job.status.is_terminal:
+        return job
+    if job.uploaded_at:
+        return advance(job)
+    look = pictures.look_at(key)
+    if look is None:
+        logger.warning("no such photo")
+        return None
+    return begin(job, key, look)
+
+
+def begin(job: Job, key: str, look: pictures.Look) -> Job | None:
+    """The job's photo is there, and this is how it looks."""
+    arrived = UploadArrived(key, look.size, look.stored_at)
+    failure = _wrong_with(look, job)
+    if failure:
+        return completion.settle(job, [arrived, JobRejected(failure)])
+    return advance(job, arrived)
+
+
+def _wrong_with(look: pictures.Look, job: Job) -> Failure | None:
+    kind = formats.content_type(look.head)
+    if kind not in formats.PHOTO_TYPES:
+        return UNSUPPORTED
+    if kind != job.photo.content_type:
+        return MISMATCH
+    return TOO_LARGE if look.size > settings().max_upload_bytes else None
+
+
+def advance(job: Job, *arrived: Event) -> Job | None:
+    """Settle what is in doubt, ask for what is pending, and record it all. `arrived` is recorded along.
+
+    Raises:
+        table.Conflict: the race was lost too often; call again later.
+    """
+    try:
+        mapping = settings().input_mapping
+    except ValueError:
+        logger.exception("the model is not set up")
+        return completion.settle(job, [*arrived, JobRejected(NOT_CONFIGURED)])
+    for _ in range(RACES):
+        now = clock.now()
+        events = [*arrived, *_settled_doubts(apply_all(job, arrived, now), now)]
+        after = apply_all(job, events, now)
+        asked = [_asked(image, now, seeded=mapping.seed is not None) for image in _to_ask_for(after, now)]
+        try:
+            stored = table.save(job, *events, *asked)
+        except table.Conflict:
+            again = table.get(job.job_id)
+            if again is None:
+                return None
+            job = again
+            continue
+        if not asked:
+            return completion.settle(stored, [])
+        answers = _create(stored, [stored.images[one.index] for one in asked])
+        return completion.settle(stored, answers)
+    raise table.Conflict(job.job_id)
+
+
+def deadline(job: Job) -> datetime:
+    """When the job ends, whatever happens."""
+    return (job.uploaded_at or job.created_at) + timedelta(seconds=settings().generation_deadline_seconds)
+
+
+def seconds_to_wait(job: Job | None, tries: int) -> int | None:
+    """How long to wait before `advance` can do more for the job; None where it is for others to go on with it."""
+    unasked = job.having(ImageStatus.PENDING, ImageStatus.REQUESTING) if job else []
+    if not unasked:
+        return None
+    now = clock.now()
+    wait = backoff(tries)
+    for image in unasked:
+        if image.not_before:
+            until = (image.not_before - now).total_seconds()
+            # In doubt, a look at the list may tell earlier; pending, it was said how long to stay away.
+            wait = min(wait, until) if image.status is ImageStatus.REQUESTING else max(wait, until)
+    return max(1, min(round(wait + 0.5), LONGEST_WAIT))
+
+
+def backoff(tries: int) -> float:
+    """Seconds to wait after so many tries: twice as long each time, with jitter, bounded."""
+    return min(LONGEST_WAIT, 2.0 ** min(tries, 10)) * random.uniform(0.75, 1.25)  # noqa: S311  # no secret
+
+
+def _patience(seconds: float) -> timedelta:
+    """How long to stay in doubt: never so long that the deadline would come before a second try."""
+    return timedelta(seconds=min(seconds, settings().generation_deadline_seconds / 4))
+
+
+def _settled_doubts(job: Job, now: datetime) -> list[Event]:
+    doubtful = job.having(ImageStatus.REQUESTING)
+    if not doubtful:
+        return []
+    since = min(image.asked_at or job.created_at for image in doubtful)
+    try:
+        listed = {tag: row.id for row in predictions.list_since(since) for tag in row.tags}
+    except predictions.ReplicateUnavailable as error:
+        logger.warning("the list of predictions cannot be read", reason=str(error))
+        return []
+    events: list[Event] = []
+    for image in doubtful:
+        found = listed.get(Tag(job.job_id, image.index, image.attempt))
+        if found:
+            logger.info("adopted", image=image.index, prediction_id=found)
+            count("PredictionsAdopted")
+            events.append(PredictionCreated(image.index, image.attempt, found))
+        elif image.not_before is None or now >= image.not_before:
+            logger.warning("never made", image=image.index, attempt=image.attempt)
+            events.append(PredictionNotCreated(image.index, image.attempt, now))
+    return events
+
+
+def _to_ask_for(job: Job, now: datetime) -> list[Image]:
+    if job.status.is_terminal or (deadline(job) - now).total_seconds() < predictions.MIN_CANCEL_AFTER:
+        return []
+    pending = job.having(ImageStatus.PENDING)
+    return [image for image in pending if image.not_before is None or image.not_before <= now]
+
+
+def _asked(image: Image, now: datetime, *, seeded: bool) -> Asked:
+    seed = secrets.randbelow(2**31) if seeded else None
+    return Asked(image.index, seed, at=now, in_doubt_until=now + _patience(UNANSWERED_SECONDS))
+
+
+def _create(job: Job, images: Sequence[Image]) -> list[Event]:
+    webhook_url = settings().webhook_url
+    if webhook_url is None:
+        raise RuntimeError("WEBHOOK_URL is not set")
+    wanted = [_wanted(job, image) for image in images]
+    cancel_after = int((deadline(job) - clock.now()).total_seconds())
+    answers = predictions.create(wanted, webhook_url=webhook_url, cancel_after=cancel_after)
+    return [_event(image, answer) for image, answer in zip(images, answers, strict=True)]
+
+
+def _wanted(job: Job, image: Image) -> Wanted:
+    tag = Tag(job.job_id, image.index, image.attempt)
+    url = pictures.presign_photo(job.photo.key, tag.file_name, PHOTO_URL_SECONDS)
+    return Wanted(tag, url, job.prompt or settings().default_prompt, image.seed)
+
+
+def _event(image: Image, answer: Answer) -> Event:
+    now = clock.now()
+    where = f"{image.index}, attempt {image.attempt}"
+    match answer:
+        case Created(prediction_id):
+            logger.info("asked", prediction_id=prediction_id, image=where)
+            count("PredictionsCreated")
+            return PredictionCreated(image.index, image.attempt, prediction_id)
+        case NotCreated(retry_after, reason):
+            logger.warning("not created", reason=reason, retry_after=retry_after, image=where)
+            count("PredictionsNotCreated")
+            wait = min(LONGEST_WAIT, max(retry_after, 1.0)) if retry_after else backoff(image.attempt - 1)
+            return PredictionNotCreated(image.index, image.attempt, now + timedelta(seconds=wait))
+        case Refused(failure):
+            logger.error("refused", code=failure.code, image=where)
+            count("PredictionsRefused")
+            return GenerationRefused(image.index, image.attempt, failure)
+        case Unknown(answered, reason):
+            logger.warning("in doubt", reason=reason, image=where)
+            count("PredictionsInDoubt")
+            patience = _patience(ANSWERED_SECONDS if answered else UNANSWERED_SECONDS)
+            return AnswerLost(image.index, image.attempt, now + patience)

@@ -1,0 +1,119 @@
+"""Photos and pictures in S3: presigned links, a look at the photo, the stored outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import IO, TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from triptych.formats import EXTENSIONS, HEAD_BYTES
+from triptych.job import Output, Photo
+from triptych.settings import settings
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from mypy_boto3_s3 import S3Client
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look at an object tells."""
+
+    head: bytes  # its first bytes
+    size: int  # bytes
+    stored_at: datetime
+
+
+def photo_key(job_id: str, content_type: str) -> str:
+    return f"uploads/{job_id}/photo.{EXTENSIONS[content_type]}"
+
+
+def presign_upload(photo: Photo) -> tuple[str, dict[str, str]]:
+    """A link for one PUT of exactly this type, size and checksum, and the headers that the client must send.
+
+    `If-None-Match: *` is signed into it: S3 takes the upload once, and answers 412 from then on.
+    """
+    params: dict[str, str | int] = {
+        "Bucket": settings().bucket,
+        "Key": photo.key,
+        "ContentType": photo.content_type,
+        "ContentLength": photo.size,
+        "IfNoneMatch": "*",
+    }
+    headers = {
+        "Content-Type": photo.content_type,
+        "Content-Length": str(photo.size),
+        "If-None-Match": "*",
+    }
+    if photo.checksum_sha256:
+        params["ChecksumSHA256"] = headers["x-amz-checksum-sha256"] = photo.checksum_sha256
+    url = _s3().generate_presigned_url("put_object", Params=params, ExpiresIn=settings().upload_url_seconds)
+    return url, headers
+
+
+def presign_photo(key: str, file_name: str, seconds: int) -> str:
+    """A link to the photo for Replicate, good for `seconds`. `file_name` makes it a link like no other."""
+    disposition = f'inline; filename="{file_name}"'
+    params = {"Bucket": settings().bucket, "Key": key, "ResponseContentDisposition": disposition}
+    return _s3().generate_presigned_url("get_object", Params=params, ExpiresIn=seconds)
+
+
+def presign_output(output: Output) -> str:
+    """A link to a stored picture, for its owner."""
+    params = {"Bucket": settings().bucket, "Key": output.key}
+    return _s3().generate_presigned_url(
+        "get_object", Params=params, ExpiresIn=settings().download_url_seconds
+    )
+
+
+def look_at(key: str) -> Look | None:
+    """The object's first bytes, size and age (one ranged GET), or None where there is no such object."""
+    try:
+        answer = _s3().get_object(Bucket=settings().bucket, Key=key, Range=f"bytes=0-{HEAD_BYTES - 1}")
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code == "NoSuchKey":
+            return None
+        if code == "InvalidRange":  # S3 has no byte 0 of an empty object
+            head = _s3().head_object(Bucket=settings().bucket, Key=key)
+            return Look(b"", 0, head["LastModified"])
+        raise
+    size = int(answer["ContentRange"].rpartition("/")[2])
+    return Look(answer["Body"].read(), size, answer["LastModified"])
+
+
+def store_output(job_id: str, index: int, content_type: str, size: int, file: IO[bytes]) -> Output:
+    """Store a picture. A second time with the same bytes changes nothing.
+
+    `file` is seekable: boto3 reads it again when S3 asks for a retry.
+    """
+    key = f"outputs/{job_id}/{index}.{EXTENSIONS[content_type]}"
+    _s3().put_object(
+        Bucket=settings().bucket, Key=key, Body=file, ContentLength=size, ContentType=content_type
+    )
+    return Output(key, content_type, size)
+
+
+def remove(key: str) -> None:
+    """Remove an object, if it is there."""
+    _s3().delete_object(Bucket=settings().bucket, Key=key)
+
+
+@cache
+def _s3() -> S3Client:
+    # SigV4 and the regional host: the global one redirects, which breaks a browser's preflight; and a checksum
+    # that nobody asked for would have to be sent by the client.
+    config = Config(
+        signature_version="s3v4",
+        s3={"addressing_style": "virtual"},
+        request_checksum_calculation="when_required",
+        connect_timeout=2,
+        read_timeout=10,
+        retries={"mode": "standard", "max_attempts": 3},
+    )
+    return boto3.client("s3", config=config)

@@ -1,0 +1,57 @@
+"""The two queues: the watchdog's delayed messages, and the visibility of a message that has to wait."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import cache
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from pydantic import BaseModel, ConfigDict
+
+from triptych.settings import settings
+
+if TYPE_CHECKING:
+    from mypy_boto3_sqs import SQSClient
+
+LONGEST_DELAY = 900  # seconds; SQS takes no more
+
+
+class WatchdogMessage(BaseModel):
+    """What the watchdog queue carries: one for each job, from its birth to its end."""
+
+    model_config = ConfigDict(frozen=True)
+
+    job_id: str
+    born_at: datetime
+
+
+def send_to_watchdog(message: WatchdogMessage, *, delay: int) -> None:
+    """Have the watchdog look at a job in `delay` seconds."""
+    _sqs().send_message(
+        QueueUrl=_given("WATCHDOG_QUEUE_URL", settings().watchdog_queue_url),
+        MessageBody=message.model_dump_json(),
+        DelaySeconds=min(delay, LONGEST_DELAY),
+    )
+
+
+def put_back(receipt_handle: str, *, seconds: int) -> None:
+    """Let the generation queue deliver this message again in `seconds`, instead of when its visibility ends."""
+    _sqs().change_message_visibility(
+        QueueUrl=_given("GENERATION_QUEUE_URL", settings().generation_queue_url),
+        ReceiptHandle=receipt_handle,
+        VisibilityTimeout=seconds,
+    )
+
+
+def _given(name: str, value: str | None) -> str:
+    if value is None:
+        raise RuntimeError(f"this function has no {name}")
+    return value
+
+
+@cache
+def _sqs() -> SQSClient:
+    config = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
+    return boto3.client("sqs", config=config)

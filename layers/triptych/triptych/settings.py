@@ -1,0 +1,78 @@
+"""What the template's parameters set, as the functions see it: environment variables, checked once."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from pydantic import AliasGenerator, BaseModel, BeforeValidator, ConfigDict, Field, Json
+
+from triptych.models import InputMapping, mapping_for
+
+type Seconds = Annotated[int, Field(gt=0)]
+type Bytes = Annotated[int, Field(gt=0)]
+
+
+def _hosts(value: object) -> object:
+    return (
+        tuple(filter(None, (host.strip().lower() for host in value.split(","))))
+        if isinstance(value, str)
+        else value
+    )
+
+
+def _none_if_empty(value: object) -> object:
+    return None if value == "" else value
+
+
+class Settings(BaseModel):
+    """One class for all functions; what one function alone is given is optional here."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        alias_generator=AliasGenerator(validation_alias=str.upper),
+        validate_by_name=True,
+    )
+
+    table: str
+    bucket: str
+    image_count: Annotated[int, Field(ge=1, le=10)]
+    upload_url_seconds: Seconds
+    download_url_seconds: Seconds
+    watchdog_delay_seconds: Annotated[int, Field(ge=1, le=900)]
+    generation_deadline_seconds: Seconds
+    max_upload_bytes: Bytes
+    max_output_bytes: Bytes
+    allowed_output_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)]
+    retention_days: Annotated[int, Field(gt=0)]
+    daily_job_limit: Annotated[int, Field(ge=0)] = 0
+    timezone: ZoneInfo
+    default_prompt: str
+    replicate_model: Annotated[str, Field(min_length=1)]
+    replicate_input_mapping: Annotated[Json[InputMapping] | None, BeforeValidator(_none_if_empty)] = None
+    replicate_token_parameter: str
+    replicate_base_url: str
+    webhook_url: str | None = None
+    generation_queue_url: str | None = None
+    watchdog_queue_url: str | None = None
+
+    @property
+    def input_mapping(self) -> InputMapping:
+        """How the model takes its input.
+
+        Raises:
+            ValueError: the model is unknown and no mapping was given.
+        """
+        return self.replicate_input_mapping or mapping_for(self.replicate_model)
+
+
+@cache
+def settings() -> Settings:
+    """This function's settings, read from its environment once.
+
+    Raises:
+        pydantic.ValidationError: a variable is missing or wrong; it names which.
+    """
+    return Settings.model_validate(dict(os.environ))

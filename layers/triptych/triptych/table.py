@@ -1,0 +1,264 @@
+"""The jobs table: one item a job, under optimistic locking."""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import ClassVar
+
+from pydantic import BaseModel, ConfigDict
+from pynamodb.attributes import (
+    ListAttribute,
+    MapAttribute,
+    NumberAttribute,
+    TTLAttribute,
+    UnicodeAttribute,
+    UTCDateTimeAttribute,
+    VersionAttribute,
+)
+from pynamodb.constants import DATETIME_FORMAT
+from pynamodb.exceptions import PutError
+from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
+from pynamodb.models import Model
+
+from triptych import clock
+from triptych.job import Event, Failure, Image, ImageStatus, Job, JobStatus, Output, Photo, apply_all
+from triptych.settings import settings
+
+
+class Conflict(Exception):  # noqa: N818  # it is no error: somebody was faster
+    """The item is not what it was when it was read."""
+
+
+class BadCursor(ValueError):  # noqa: N818  # the field's own name for it
+    """The cursor is not one that `list_jobs` gave."""
+
+
+class _Image(MapAttribute[str, object]):
+    index = NumberAttribute()
+    status = UnicodeAttribute()
+    attempt = NumberAttribute()
+    seed = NumberAttribute(null=True)
+    prediction_id = UnicodeAttribute(null=True)
+    asked_at = UTCDateTimeAttribute(null=True)
+    not_before = UTCDateTimeAttribute(null=True)
+    output_key = UnicodeAttribute(null=True)
+    content_type = UnicodeAttribute(null=True)
+    size = NumberAttribute(null=True)
+    error_code = UnicodeAttribute(null=True)
+    error_message = UnicodeAttribute(null=True)
+
+
+class _ByOwner(GlobalSecondaryIndex["_Job"]):  # type: ignore[no-untyped-call]  # PynamoDB's own hook
+    class Meta:
+        index_name = "by-owner"
+        projection = AllProjection()
+
+    owner = UnicodeAttribute(hash_key=True)
+    created_at = UTCDateTimeAttribute(range_key=True)
+
+
+class _Job(Model):
+    class Meta:
+        table_name = ""  # set when the settings are read
+        connect_timeout_seconds = 2
+        read_timeout_seconds = 4
+        max_retry_attempts = 3
+
+    job_id = UnicodeAttribute(hash_key=True)
+    owner = UnicodeAttribute()
+    created_at = UTCDateTimeAttribute()
+    updated_at = UTCDateTimeAttribute()
+    uploaded_at = UTCDateTimeAttribute(null=True)
+    status = UnicodeAttribute()  # for whoever looks at the table; never read back
+    closed_as = UnicodeAttribute(null=True)
+    prompt = UnicodeAttribute(null=True)
+    photo_key = UnicodeAttribute()
+    photo_type = UnicodeAttribute()
+    photo_size = NumberAttribute()
+    photo_checksum_sha256 = UnicodeAttribute(null=True)
+    images: ListAttribute[_Image] = ListAttribute(of=_Image)
+    error_code = UnicodeAttribute(null=True)
+    error_message = UnicodeAttribute(null=True)
+    expires_at = TTLAttribute()
+    version = VersionAttribute()
+
+    by_owner: ClassVar = _ByOwner()
+
+
+def create(job: Job) -> Job:
+    """Store a new job.
+
+    Raises:
+        Conflict: there is a job of that id already.
+    """
+    return _save(job)
+
+
+def get(job_id: str) -> Job | None:
+    """The job as it is now (a consistent read), or None where there is none."""
+    try:
+        record = _table().get(job_id, consistent_read=True)
+    except _Job.DoesNotExist:
+        return None
+    return _to_job(record)
+
+
+def save(job: Job, *events: Event) -> Job:
+    """Store `job` after `events`; nothing is written where none applies.
+
+    Raises:
+        Conflict: somebody else wrote since `job` was read. Read it again: the events may no longer apply.
+    """
+    changed = apply_all(job, events, clock.now())
+    return job if changed is job else _save(changed)
+
+
+def record(job: Job, *events: Event) -> Job | None:
+    """Store what happened to `job`, whoever else writes: a lost race reads again and applies again.
+
+    Returns:
+        the job as it is stored now, or None where it has been deleted.
+    """
+    current: Job | None = job
+    while current:
+        try:
+            return save(current, *events)
+        except Conflict:
+            current = get(job.job_id)
+    return None
+
+
+class _Cursor(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    created_at: str
+    job_id: str
+
+
+def list_jobs(owner: str, *, limit: int, cursor: str | None) -> tuple[list[Job], str | None]:
+    """The owner's jobs, newest first, and the cursor of the next page (None after the last).
+
+    A cursor holds a place in a list, not whose list: it reads the caller's own jobs, wherever it came from.
+
+    Raises:
+        BadCursor: `cursor` is not one that this function gave.
+    """
+    start = None
+    if cursor is not None:
+        try:
+            place = _Cursor.model_validate_json(base64.urlsafe_b64decode(cursor.encode()))
+            datetime.strptime(place.created_at, DATETIME_FORMAT)  # noqa: DTZ007  # the format has the offset in it
+        except ValueError as error:  # binascii.Error, UnicodeError and ValidationError are ValueErrors
+            raise BadCursor from error
+        start = {
+            "owner": {"S": owner},
+            "created_at": {"S": place.created_at},
+            "job_id": {"S": place.job_id},
+        }
+    page = _table().by_owner.query(
+        owner, limit=limit, page_size=limit, scan_index_forward=False, last_evaluated_key=start
+    )
+    jobs = [_to_job(found) for found in page]
+    last = page.last_evaluated_key
+    if last is None:
+        return jobs, None
+    place = _Cursor(created_at=last["created_at"]["S"], job_id=last["job_id"]["S"])
+    return jobs, base64.urlsafe_b64encode(place.model_dump_json().encode()).decode()
+
+
+def _table() -> type[_Job]:
+    _Job.Meta.table_name = settings().table
+    return _Job
+
+
+def _save(job: Job) -> Job:
+    record = _to_record(job)
+    try:
+        record.save()
+    except PutError as error:
+        if error.cause_response_code == "ConditionalCheckFailedException":
+            raise Conflict(job.job_id) from None
+        raise
+    return replace(job, version=record.version)
+
+
+def _to_record(job: Job) -> _Job:
+    record = _table()(
+        job_id=job.job_id,
+        owner=job.owner,
+        created_at=job.created_at,
+        updated_at=job.updated_at,
+        uploaded_at=job.uploaded_at,
+        status=job.status,
+        closed_as=job.closed_as,
+        prompt=job.prompt,
+        photo_key=job.photo.key,
+        photo_type=job.photo.content_type,
+        photo_size=job.photo.size,
+        photo_checksum_sha256=job.photo.checksum_sha256,
+        images=[_to_map(image) for image in job.images],
+        error_code=job.error and job.error.code,
+        error_message=job.error and job.error.message,
+        expires_at=job.created_at + timedelta(days=settings().retention_days),
+    )
+    if job.version is not None:
+        record.version = job.version
+    return record
+
+
+def _to_map(image: Image) -> _Image:
+    return _Image(  # type: ignore[no-untyped-call]  # PynamoDB's constructor
+        index=image.index,
+        status=image.status,
+        attempt=image.attempt,
+        seed=image.seed,
+        prediction_id=image.prediction_id,
+        asked_at=image.asked_at,
+        not_before=image.not_before,
+        output_key=image.output and image.output.key,
+        content_type=image.output and image.output.content_type,
+        size=image.output and image.output.size,
+        error_code=image.error and image.error.code,
+        error_message=image.error and image.error.message,
+    )
+
+
+def _to_job(record: _Job) -> Job:
+    return Job(
+        job_id=record.job_id,
+        owner=record.owner,
+        created_at=record.created_at,
+        updated_at=record.updated_at,
+        uploaded_at=record.uploaded_at,
+        closed_as=JobStatus(record.closed_as) if record.closed_as else None,
+        prompt=record.prompt,
+        photo=Photo(
+            record.photo_key, record.photo_type, int(record.photo_size), record.photo_checksum_sha256
+        ),
+        images=tuple(_to_image(image) for image in record.images),
+        error=_to_failure(record.error_code, record.error_message),
+        version=record.version,
+    )
+
+
+def _to_image(item: _Image) -> Image:
+    output = None
+    if item.output_key is not None and item.content_type is not None and item.size is not None:
+        output = Output(item.output_key, item.content_type, int(item.size))
+    return Image(
+        index=int(item.index),
+        status=ImageStatus(item.status),
+        attempt=int(item.attempt),
+        seed=None if item.seed is None else int(item.seed),
+        prediction_id=item.prediction_id,
+        asked_at=item.asked_at,
+        not_before=item.not_before,
+        output=output,
+        error=_to_failure(item.error_code, item.error_message),
+    )
+
+
+def _to_failure(code: str | None, message: str | None) -> Failure | None:
+    return Failure(code, message or "") if code else None
