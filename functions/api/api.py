@@ -1,0 +1,159 @@
+"""The HTTP API that clients see."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Annotated
+
+from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response, content_types
+from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
+from aws_lambda_powertools.event_handler.openapi.params import Header, Query
+
+from triptych import clock, creation, formats, table
+from triptych.observability import about, logger, metrics
+from triptych.settings import settings
+from views import CreateJob, Error, ErrorView, JobCreated, JobList, JobView
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+    from pydantic import BaseModel
+
+    from triptych.job import Job
+
+JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+POLL_SECONDS = 2  # what a client that waits is asked to let pass between two looks
+
+app = APIGatewayHttpResolver(enable_validation=True)
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
+def handler(event: dict[str, object], context: LambdaContext) -> dict[str, object]:
+    return app.resolve(event, context)
+
+
+class Problem(Exception):  # noqa: N818  # it is an answer
+    """An answer other than the one that was hoped for."""
+
+    def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
+        super().__init__(code)
+        self.status = status
+        self.code = code
+        self.message = message
+
+
+@app.post("/api/v1/jobs")
+def create_job(
+    wanted: CreateJob,
+    idempotency_key: Annotated[
+        str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)
+    ] = None,
+) -> Response[str]:
+    if wanted.content_type not in formats.PHOTO_TYPES:
+        known = ", ".join(formats.PHOTO_TYPES)
+        raise Problem(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "photo_unsupported", f"content_type must be one of {known}."
+        )
+    largest = settings().max_upload_bytes
+    if wanted.content_length > largest:
+        raise Problem(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            "photo_too_large",
+            f"A photo may have {largest} bytes at most.",
+        )
+    order = creation.Order(
+        _owner(), wanted.content_type, wanted.content_length, wanted.checksum_sha256, wanted.prompt
+    )
+    try:
+        job = creation.create_job(order, idempotency_key)
+    except creation.KeyUsed:
+        raise Problem(
+            HTTPStatus.CONFLICT,
+            "idempotency_key_used",
+            "This Idempotency-Key was used for another order. Use a new one.",
+        ) from None
+    return _answer(HTTPStatus.CREATED, JobCreated.of(job, clock.now()))
+
+
+@app.get("/api/v1/jobs")
+def list_jobs(
+    limit: Annotated[int, Query(ge=1, le=100)] = 20,
+    cursor: Annotated[str | None, Query(max_length=1000)] = None,
+) -> Response[str]:
+    try:
+        jobs, following = table.list_jobs(_owner(), limit=limit, cursor=cursor)
+    except table.BadCursor:
+        raise Problem(HTTPStatus.BAD_REQUEST, "bad_cursor", "cursor is not one that this API gave.") from None
+    return _answer(HTTPStatus.OK, JobList(jobs=[JobView.of(job) for job in jobs], cursor=following))
+
+
+@app.get("/api/v1/jobs/<job_id>")
+def get_job(job_id: str) -> Response[str]:
+    job = _own_job(job_id)
+    etag = _etag(job)
+    headers = {"ETag": etag}
+    if not job.status.is_terminal:
+        headers["Retry-After"] = str(POLL_SECONDS)
+    if etag in (app.current_event.headers.get("if-none-match") or ""):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers, body="")
+    return _answer(HTTPStatus.OK, JobView.of(job), headers)
+
+
+@app.exception_handler(Problem)  # type: ignore[untyped-decorator]  # powertools leaves it untyped
+def on_problem(problem: Problem) -> Response[str]:
+    return _answer_problem(problem)
+
+
+@app.exception_handler(RequestValidationError)  # type: ignore[untyped-decorator]  # as above
+def on_invalid(invalid: RequestValidationError) -> Response[str]:
+    first = invalid.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
+    return _answer_problem(Problem(HTTPStatus.BAD_REQUEST, "invalid_request", f"{where}: {first['msg']}."))
+
+
+@app.exception_handler(RecursionError)  # type: ignore[untyped-decorator]  # as above
+def on_too_deep(_: RecursionError) -> Response[str]:
+    message = "body: it is nested too deeply."
+    return _answer_problem(Problem(HTTPStatus.BAD_REQUEST, "invalid_request", message))
+
+
+@app.not_found
+def on_not_found(_: NotFoundError) -> Response[str]:
+    return _answer_problem(Problem(HTTPStatus.NOT_FOUND, "route_not_found", "There is no such route."))
+
+
+def _answer(status: HTTPStatus, body: BaseModel, headers: dict[str, str] | None = None) -> Response[str]:
+    return Response(
+        status_code=status,
+        content_type=content_types.APPLICATION_JSON,
+        headers={"Cache-Control": "no-store", **(headers or {})},
+        body=body.model_dump_json(),
+    )
+
+
+def _answer_problem(problem: Problem) -> Response[str]:
+    error = ErrorView(code=problem.code, message=problem.message)
+    return _answer(problem.status, Error(error=error))
+
+
+def _owner() -> str:
+    """The token's `sub`; API Gateway has checked the token."""
+    claims = app.current_event.request_context.authorizer.jwt_claim
+    return str(claims["sub"])
+
+
+def _own_job(job_id: str) -> Job:
+    """The caller's job. One that does not exist and one of somebody else look the same."""
+    job = table.get(job_id) if JOB_ID.fullmatch(job_id) else None
+    if job is None or job.owner != _owner():
+        raise Problem(HTTPStatus.NOT_FOUND, "job_not_found", "There is no such job.")
+    about(job_id)
+    return job
+
+
+def _etag(job: Job) -> str:
+    """Changes with the job, and before the links in the last answer run out."""
+    span = max(1, settings().download_url_seconds // 2)
+    return f'"{job.version}-{int(clock.now().timestamp()) // span}"'

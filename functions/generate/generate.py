@@ -1,0 +1,106 @@
+"""A photo has arrived: ask Replicate for its pictures.
+
+The generation queue brings S3 event notifications and messages of the form `{"job_id", "original_s3_key"}`.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated
+from urllib.parse import unquote_plus
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from triptych import generation, queues
+from triptych.observability import count, logger, metrics
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+    from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+# A message that has waited so often is left to the job's watchdog, which goes on where this ends.
+MOST_RECEIVES = 15
+
+UPLOAD_KEY = re.compile(r"uploads/(?P<job_id>[^/]{1,64})/[^/]+")
+
+processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+
+
+class Task(BaseModel):
+    """Generate the pictures of one job."""
+
+    job_id: Annotated[str, Field(min_length=1, max_length=64)]
+    original_s3_key: str
+
+
+class _S3Object(BaseModel):
+    key: str  # URL-encoded, with + for a space
+
+
+class _S3Entity(BaseModel):
+    object: _S3Object
+
+
+class _S3Record(BaseModel):
+    s3: _S3Entity
+
+
+class S3Notification(BaseModel):
+    Records: list[_S3Record]
+
+
+class S3TestEvent(BaseModel):
+    """What S3 sends once, when a bucket is told of the queue."""
+
+    Event: str
+
+
+MESSAGE: TypeAdapter[Task | S3Notification | S3TestEvent] = TypeAdapter(Task | S3Notification | S3TestEvent)
+
+
+class NotYet(Exception):  # noqa: N818  # it tells SQS to keep the message
+    """The job's pictures could not all be asked for; the message has been put back."""
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
+def handler(event: dict[str, object], context: LambdaContext) -> PartialItemFailureResponse:
+    return process_partial_response(event, _record, processor, context)
+
+
+def _record(record: SQSRecord) -> None:
+    try:
+        message = MESSAGE.validate_json(record.body)
+    except ValidationError as error:
+        # It would be no better the next time.
+        logger.error("unreadable message", message_id=record.message_id, problems=error.error_count())
+        count("UnreadableMessages")
+        return
+    tries = int(record.attributes.approximate_receive_count)
+    for task in _tasks(message):
+        try:
+            job = generation.photo_arrived(task.job_id, task.original_s3_key)
+        except Exception:
+            logger.exception("put back", tries=tries)
+            # Not only when the visibility timeout ends.
+            queues.put_back(record.receipt_handle, seconds=round(generation.backoff(tries)))
+            raise
+        wait = generation.seconds_to_wait(job, tries)
+        if wait is not None and tries < MOST_RECEIVES:
+            logger.info("put back", seconds=wait, tries=tries)
+            queues.put_back(record.receipt_handle, seconds=wait)
+            raise NotYet
+
+
+def _tasks(message: Task | S3Notification | S3TestEvent) -> list[Task]:
+    match message:
+        case Task():
+            return [message]
+        case S3Notification(Records=records):
+            keys = [unquote_plus(record.s3.object.key) for record in records]
+            named = [(UPLOAD_KEY.fullmatch(key), key) for key in keys]
+            return [Task(job_id=found["job_id"], original_s3_key=key) for found, key in named if found]
+        case S3TestEvent():
+            return []

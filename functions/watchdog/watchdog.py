@@ -1,0 +1,44 @@
+"""The watchdog looks at a job; while the job has not ended, it will look again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from pydantic import ValidationError
+
+import triptych.watchdog
+from triptych import queues
+from triptych.observability import count, logger, metrics
+from triptych.settings import settings
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+    from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
+def handler(event: dict[str, object], context: LambdaContext) -> PartialItemFailureResponse:
+    return process_partial_response(event, _record, processor, context)
+
+
+def _record(record: SQSRecord) -> None:
+    try:
+        message = queues.WatchdogMessage.model_validate_json(record.body)
+    except ValidationError as error:
+        logger.error("unreadable message", message_id=record.message_id, problems=error.error_count())
+        count("UnreadableMessages")
+        return
+    try:
+        delay = triptych.watchdog.look(message.job_id, message.born_at)
+    except Exception:  # noqa: BLE001  # whatever it was, the job must be looked at again
+        # A new message rather than this one again: its receives are counted, a job's looks must not be.
+        logger.exception("the look failed")
+        count("WatchdogLooksFailed")
+        delay = settings().watchdog_delay_seconds
+    if delay is not None:
+        queues.send_to_watchdog(message, delay=delay)

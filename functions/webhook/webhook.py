@@ -1,0 +1,88 @@
+"""Replicate calls: a prediction has ended."""
+
+from __future__ import annotations
+
+import base64
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, Field, ValidationError
+
+from triptych import clock, completion, predictions, signatures
+from triptych.downloads import OutputUnavailable
+from triptych.observability import count, logger, metrics
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+class Call(BaseModel):
+    """The part of API Gateway's event (payload 2.0) that a webhook needs."""
+
+    headers: dict[str, str] = {}  # names in lower case
+    raw_query: str = Field(default="", alias="rawQueryString")
+    body: str = ""
+    is_base64: bool = Field(default=False, alias="isBase64Encoded")
+
+    def raw_body(self) -> bytes:
+        """The bytes that were signed.
+
+        Raises:
+            ValueError: they are said to be base64, and are not.
+        """
+        return base64.b64decode(self.body, validate=True) if self.is_base64 else self.body.encode()
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
+def handler(event: dict[str, object], context: LambdaContext) -> dict[str, object]:  # noqa: ARG001  # Lambda's signature
+    status = _status(Call.model_validate(event))
+    return {"statusCode": status, "headers": {"content-type": "application/json"}, "body": "{}"}
+
+
+def _status(call: Call) -> HTTPStatus:
+    """The answer: 2xx ends it, anything else makes Replicate call again within a minute."""
+    try:
+        prediction, tag = _verified(call)
+        verdict = completion.take(prediction, tag)
+    except (Rejected, completion.Unbound) as why:
+        logger.warning("webhook rejected", reason=str(why) or "not bound")
+        count("WebhooksRejected")
+        return HTTPStatus.UNAUTHORIZED  # whatever the reason: it tells a forger nothing
+    except (predictions.ReplicateUnavailable, OutputUnavailable) as error:
+        logger.warning("webhook put off", reason=f"{type(error).__name__}: {error}")
+        count("WebhooksPutOff")
+        return HTTPStatus.SERVICE_UNAVAILABLE
+    logger.info("webhook", prediction_id=prediction.id, status=prediction.status, verdict=verdict.name)
+    count(f"Webhooks{verdict.name.title()}")
+    return HTTPStatus.OK
+
+
+class Rejected(Exception):  # noqa: N818  # a verdict
+    """This is not a webhook that Replicate sent for one of our predictions."""
+
+
+def _verified(call: Call) -> tuple[predictions.Prediction, predictions.Tag]:
+    """What a webhook says, and which picture its query names, once its signature has been found good."""
+    try:
+        body = call.raw_body()
+    except ValueError:
+        raise Rejected("not base64") from None
+    if not _is_signed(call.headers, body):
+        raise Rejected("signature")
+    tag = predictions.Tag.of_query(call.raw_query)
+    if tag is None:
+        raise Rejected("query")
+    try:
+        return predictions.Prediction.model_validate_json(body), tag
+    except ValidationError:
+        raise Rejected("not a prediction") from None
+
+
+def _is_signed(headers: dict[str, str], body: bytes) -> bool:
+    now = clock.now()
+    secret = predictions.signing_secret()
+    if signatures.is_signed(headers, body, secret, now):
+        return True
+    rotated = predictions.signing_secret(fresh=True)
+    return rotated != secret and signatures.is_signed(headers, body, rotated, now)
