@@ -1,0 +1,236 @@
+"""The api handler, as API Gateway calls it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import api
+from tests.integration.world import JPEG, World, api_event
+from triptych import table
+from triptych.job import JobStatus
+
+ORDER = {"content_type": "image/jpeg", "content_length": len(JPEG)}
+SHA256 = base64.b64encode(hashlib.sha256(JPEG).digest()).decode()
+
+
+@pytest.fixture
+def call(world: World, context: SimpleNamespace) -> Any:
+    def call(method: str, path: str, body: object = None, **options: str) -> tuple[int, Any, dict[str, str]]:
+        answer = api.handler(api_event(method, path, body, **options), context)
+        text = str(answer["body"] or "")
+        headers = {name.lower(): value for name, value in dict(answer.get("headers") or {}).items()}
+        return int(str(answer["statusCode"])), json.loads(text) if text else None, headers
+
+    return call
+
+
+def error_of(answer: tuple[int, Any, dict[str, str]], status: int) -> str:
+    assert answer[0] == status, answer
+    assert set(answer[1]) == {"error"}
+    assert set(answer[1]["error"]) == {"code", "message"}
+    assert answer[1]["error"]["message"].endswith(".")
+    return str(answer[1]["error"]["code"])
+
+
+def test_a_created_job_says_how_to_upload(world: World, call: Any) -> None:
+    status, created, _ = call(
+        "POST", "/api/v1/jobs", {**ORDER, "checksum_sha256": SHA256, "prompt": "A watercolour."}
+    )
+    assert status == 201
+    assert set(created) == {"job_id", "status", "upload"}
+    assert created["status"] == "AWAITING_UPLOAD"
+    upload = created["upload"]
+    assert set(upload) == {"method", "url", "headers", "expires_at"}
+    assert upload["method"] == "PUT"
+    assert {name.lower(): value for name, value in upload["headers"].items()} == {
+        "content-type": "image/jpeg",
+        "content-length": str(len(JPEG)),
+        "if-none-match": "*",
+        "x-amz-checksum-sha256": SHA256,
+    }
+    assert "content-length%3Bcontent-type%3Bhost%3Bif-none-match" in upload["url"]
+    assert upload["expires_at"].endswith("+09:00")
+    assert world.job(created["job_id"]).prompt == "A watercolour."
+
+
+def test_a_job_is_shown_as_the_contract_says(call: Any) -> None:
+    job_id = call("POST", "/api/v1/jobs", ORDER)[1]["job_id"]
+    status, job, headers = call("GET", f"/api/v1/jobs/{job_id}")
+    assert status == 200
+    assert set(job) == {"job_id", "status", "created_at", "updated_at", "prompt", "images", "error"}
+    assert [image["index"] for image in job["images"]] == [0, 1, 2]
+    assert set(job["images"][0]) == {
+        "index", "status", "seed", "prediction_id", "url", "content_type", "size", "error",
+    }  # fmt: skip
+    assert job["images"][0]["url"] is None
+    assert headers["retry-after"] == "2"
+    again = call("GET", f"/api/v1/jobs/{job_id}", if_none_match=headers["etag"])
+    assert again[0] == 304
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ("", 400, "invalid_request"),
+        ("{", 400, "invalid_request"),
+        ("[]", 400, "invalid_request"),
+        ("null", 400, "invalid_request"),
+        ("7", 400, "invalid_request"),
+        ("[" * 100_000, 400, "invalid_request"),
+        ('{"content_type": "image/jpeg", "content_length": NaN}', 400, "invalid_request"),
+        ('{"content_type": "image/jpeg", "content_length": 1e400}', 400, "invalid_request"),
+        ({**ORDER, "content_length": 0}, 400, "invalid_request"),
+        ({**ORDER, "content_length": -1}, 400, "invalid_request"),
+        ({**ORDER, "content_length": "12"}, 400, "invalid_request"),
+        ({**ORDER, "content_length": 1.5}, 400, "invalid_request"),
+        ({**ORDER, "content_length": True}, 400, "invalid_request"),
+        ({**ORDER, "content_length": 10**30}, 413, "photo_too_large"),
+        ({**ORDER, "content_length": 1_000_001}, 413, "photo_too_large"),
+        ({**ORDER, "content_type": "application/pdf"}, 415, "photo_unsupported"),
+        ({**ORDER, "content_type": "image/jpeg\r\nx: y"}, 415, "photo_unsupported"),
+        ({**ORDER, "content_type": None}, 400, "invalid_request"),
+        ({"content_length": 1}, 400, "invalid_request"),
+        ({**ORDER, "checksum_sha256": "abc"}, 400, "invalid_request"),
+        ({**ORDER, "prompt": "x" * 100_000}, 400, "invalid_request"),
+        ({**ORDER, "prompt": ""}, 400, "invalid_request"),
+        ('{"content_type": "image/jpeg", "content_length": 10, "prompt": "\\ud800"}', 400, "invalid_request"),
+        ({**ORDER, "promt": "A typing error."}, 400, "invalid_request"),
+    ],
+)
+def test_bad_orders_are_refused_and_leave_nothing(
+    world: World, call: Any, body: object, status: int, code: str
+) -> None:
+    assert error_of(call("POST", "/api/v1/jobs", body), status) == code
+    assert call("GET", "/api/v1/jobs")[1] == {"jobs": [], "cursor": None}
+    assert world.replicate.requests == []
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/api/v1/nothing"),
+        ("PUT", "/api/v1/jobs"),
+        ("PATCH", "/api/v1/jobs/x"),
+        ("GET", "/api/v1/jobs/a/b/c"),
+        ("POST", "/api/v1/jobs/x"),
+    ],
+)
+def test_an_unknown_route_is_said_to_be_one(call: Any, method: str, path: str) -> None:
+    assert error_of(call(method, path), 404) == "route_not_found"
+
+
+@pytest.mark.parametrize(
+    "job_id", ["unknown", "x" * 2000, "%00", "..", "0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52", "ü"]
+)
+def test_a_job_that_is_not_there_is_not_found(call: Any, job_id: str) -> None:
+    assert error_of(call("GET", f"/api/v1/jobs/{job_id}"), 404) == "job_not_found"
+
+
+def test_somebody_elses_job_looks_like_none(call: Any) -> None:
+    job_id = call("POST", "/api/v1/jobs", ORDER, owner="ann")[1]["job_id"]
+    theirs = call("GET", f"/api/v1/jobs/{job_id}", owner="bob")
+    none = call("GET", "/api/v1/jobs/0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52", owner="bob")
+    assert theirs == none
+    assert call("GET", "/api/v1/jobs", owner="bob")[1]["jobs"] == []
+
+
+def test_the_list_is_newest_first_page_by_page(world: World, call: Any) -> None:
+    made = []
+    for _ in range(5):
+        made.append(call("POST", "/api/v1/jobs", ORDER)[1]["job_id"])
+        world.clock.advance(1)
+    call("POST", "/api/v1/jobs", ORDER, owner="bob")
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        page = call("GET", f"/api/v1/jobs?limit=2{cursor}")[1]
+        assert len(page["jobs"]) <= 2
+        seen += [job["job_id"] for job in page["jobs"]]
+        if page["cursor"] is None:
+            break
+        cursor = f"&cursor={page['cursor']}"
+    assert seen == made[::-1]
+
+
+def test_a_cursor_reads_the_callers_own_list_only(world: World, call: Any) -> None:
+    for owner in ("ann", "bob"):
+        for _ in range(3):
+            call("POST", "/api/v1/jobs", ORDER, owner=owner)
+            world.clock.advance(1)
+    cursor = call("GET", "/api/v1/jobs?limit=1", owner="ann")[1]["cursor"]
+    page = call("GET", f"/api/v1/jobs?cursor={cursor}", owner="bob")[1]
+    owners = {world.job(job["job_id"]).owner for job in page["jobs"]}
+    assert owners <= {"bob"}
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "cursor=x",
+        "cursor=" + base64.urlsafe_b64encode(b"{}").decode(),
+        "cursor=" + base64.urlsafe_b64encode(b'{"created_at": "now", "job_id": "x"}').decode(),
+        "cursor=%FF%FE",
+        "cursor=",
+    ],
+)
+def test_a_broken_cursor_is_said_to_be_one(call: Any, query: str) -> None:
+    assert error_of(call("GET", f"/api/v1/jobs?{query}"), 400) == "bad_cursor"
+
+
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=101", "limit=x", "limit=-1", "limit=1.5", "cursor=" + "A" * 2000]
+)
+def test_a_bad_query_is_refused(call: Any, query: str) -> None:
+    assert error_of(call("GET", f"/api/v1/jobs?{query}"), 400) == "invalid_request"
+
+
+def test_the_same_key_and_order_is_the_same_job(call: Any) -> None:
+    first = call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")[1]
+    assert call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")[1]["job_id"] == first["job_id"]
+    assert call("POST", "/api/v1/jobs", ORDER, idempotency_key="l")[1]["job_id"] != first["job_id"]
+    assert (
+        call("POST", "/api/v1/jobs", ORDER, idempotency_key="k", owner="bob")[1]["job_id"] != first["job_id"]
+    )
+    assert len(call("GET", "/api/v1/jobs")[1]["jobs"]) == 2
+
+
+def test_the_same_key_for_another_order_is_refused(call: Any) -> None:
+    call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")
+    for other in (
+        {**ORDER, "content_length": 7},
+        {**ORDER, "prompt": "Other."},
+        {**ORDER, "checksum_sha256": SHA256},
+    ):
+        assert (
+            error_of(call("POST", "/api/v1/jobs", other, idempotency_key="k"), 409) == "idempotency_key_used"
+        )
+
+
+def test_the_same_key_at_the_same_time_makes_one_job(
+    world: World, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = table.create
+    inner: list[Any] = []
+
+    def somebody_is_faster(job: Any) -> Any:
+        if not inner:
+            inner.append(None)
+            inner.append(call("POST", "/api/v1/jobs", ORDER, idempotency_key="k"))
+        return create(job)
+
+    monkeypatch.setattr(table, "create", somebody_is_faster)
+    outer = call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")
+    assert outer[0] == 201
+    assert outer[1]["job_id"] == inner[1][1]["job_id"]
+    assert world.job(outer[1]["job_id"]).status is JobStatus.AWAITING_UPLOAD
+
+
+@pytest.mark.parametrize("key", ["", "x" * 300])
+def test_a_bad_key_is_refused(call: Any, key: str) -> None:
+    assert error_of(call("POST", "/api/v1/jobs", ORDER, idempotency_key=key), 400) == "invalid_request"

@@ -1,0 +1,449 @@
+"""The generate handler: each picture is asked for exactly once, whatever Replicate answers."""
+
+from __future__ import annotations
+
+import io
+import json
+import threading
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+import generate
+from tests.integration.world import BUCKET, JPEG, PNG, TOKEN, World, s3_notification, sqs_event
+from triptych import generation, queues, table
+from triptych.job import ImageStatus, JobStatus
+from triptych.observability import logger
+
+DONE: dict[str, Any] = {"batchItemFailures": []}
+KEPT = {"batchItemFailures": [{"itemIdentifier": "m1"}]}
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """For how many seconds each message was put back."""
+    seen: list[int] = []
+    monkeypatch.setattr(queues, "put_back", lambda _receipt, *, seconds: seen.append(seconds))
+    return seen
+
+
+def deliver(world: World, job_id: str, context: SimpleNamespace, receives: int = 1) -> dict[str, Any]:
+    return dict(generate.handler(sqs_event(s3_notification(job_id), receives=receives), context))
+
+
+def test_three_are_asked_for_with_all_that_they_need(world: World, context: SimpleNamespace) -> None:
+    job_id = world.new_job()
+    assert deliver(world, job_id, context) == DONE
+    bodies = [json.loads(request.content) for request in world.replicate.creates]
+    assert len(bodies) == 3
+    assert len({body["input"]["seed"] for body in bodies}) == 3
+    assert {tuple(body["webhook_events_filter"]) for body in bodies} == {("completed",)}
+    assert {request.headers["cancel-after"] for request in world.replicate.creates} == {"1800s"}
+    assert all(f"/uploads/{job_id}/photo.jpg?" in body["input"]["input_image"] for body in bodies)
+    assert all(body["input"]["prompt"] == "Paint it." for body in bodies)
+    assert set(bodies[0]) == {"version", "input", "webhook", "webhook_events_filter"}
+
+
+def test_the_celery_tasks_message_does_the_same(world: World, context: SimpleNamespace) -> None:
+    job_id = world.new_job()
+    message = {"job_id": job_id, "original_s3_key": f"uploads/{job_id}/photo.jpg"}
+    assert generate.handler(sqs_event(message), context) == DONE
+    assert len(world.replicate.creates) == 3
+
+
+def test_they_are_asked_for_in_parallel(world: World, context: SimpleNamespace) -> None:
+    together = threading.Barrier(3, timeout=10)
+
+    def all_are_here(_: httpx.Request) -> None:
+        together.wait()
+
+    world.replicate.before_create = all_are_here
+    deliver(world, world.new_job(), context)
+    assert len(world.replicate.predictions) == 3
+
+
+def test_the_intention_is_stored_before_the_post(world: World, context: SimpleNamespace) -> None:
+    job_id = world.new_job()
+    seen: list[ImageStatus] = []
+
+    def look(_: httpx.Request) -> None:
+        seen.extend(image.status for image in world.job(job_id).images)
+
+    world.replicate.before_create = look
+    deliver(world, job_id, context)
+    assert seen == [ImageStatus.REQUESTING] * 9
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "{",
+        "[]",
+        "null",
+        '{"job_id": 1}',
+        '{"Records": [{}]}',
+        '{"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "photos"}',
+        '{"job_id": "unknown", "original_s3_key": "uploads/unknown/photo.jpg"}',
+        json.dumps(s3_notification("unknown")),
+        json.dumps(s3_notification("x", "uploads/photo.jpg")),
+        json.dumps(s3_notification("x", "")),
+    ],
+)
+def test_a_message_that_is_about_no_job_is_let_go(world: World, context: SimpleNamespace, body: str) -> None:
+    assert generate.handler(sqs_event(body), context) == DONE
+    assert world.replicate.requests == []
+
+
+def test_another_jobs_photo_is_not_used(world: World, context: SimpleNamespace) -> None:
+    mine, other = world.new_job(photo=None), world.new_job(owner="bob")
+    message = {"job_id": mine, "original_s3_key": f"uploads/{other}/photo.jpg"}
+    assert generate.handler(sqs_event(message), context) == DONE
+    assert world.replicate.requests == []
+    assert world.job(mine).status is JobStatus.AWAITING_UPLOAD
+
+
+@pytest.mark.parametrize(
+    ("photo", "code"),
+    [
+        (PNG, "photo_type_mismatch"),
+        (b"%PDF-1.7 something", "photo_unsupported"),
+        (b"", "photo_unsupported"),
+        (JPEG + b"\0" * 1_000_000, "photo_too_large"),
+    ],
+)
+def test_a_photo_that_will_not_do_fails_the_job_and_costs_nothing(
+    world: World, context: SimpleNamespace, photo: bytes, code: str
+) -> None:
+    job_id = world.new_job(photo=photo)
+    assert deliver(world, job_id, context) == DONE
+    job = world.job(job_id)
+    assert job.status is JobStatus.FAILED
+    assert job.failure
+    assert job.failure.code == code
+    assert world.replicate.requests == []
+
+
+def test_a_second_event_asks_for_nothing(world: World, context: SimpleNamespace) -> None:
+    job_id = world.new_job()
+    deliver(world, job_id, context)
+    assert deliver(world, job_id, context) == DONE
+    assert len(world.replicate.creates) == 3
+
+
+def test_a_second_event_while_the_first_still_asks_bills_nothing_twice(
+    world: World, context: SimpleNamespace, waits: list[int]
+) -> None:
+    job_id = world.new_job()
+    first = threading.Lock()
+    inner: list[int | None] = []
+
+    def meanwhile(_: httpx.Request) -> None:
+        if first.acquire(blocking=False):
+            job = generation.photo_arrived(job_id, f"uploads/{job_id}/photo.jpg")
+            inner.append(generation.seconds_to_wait(job, 1))
+
+    world.replicate.before_create = meanwhile
+    assert deliver(world, job_id, context) == DONE
+    assert inner[0] is not None  # its message stays, in case the first dies
+    assert len(world.replicate.predictions) == 3
+
+
+def test_whoever_loses_the_race_for_the_intention_does_not_post(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, waits: list[int]
+) -> None:
+    job_id = world.new_job()
+    save = table.save
+    raced: list[bool] = []
+
+    def lose_once(*args: Any) -> Any:
+        if not raced:
+            raced.append(True)
+            # Somebody else reads and writes between our read and our write.
+            generation.photo_arrived(job_id, f"uploads/{job_id}/photo.jpg")
+        return save(*args)
+
+    monkeypatch.setattr(table, "save", lose_once)
+    deliver(world, job_id, context)
+    assert len(world.replicate.predictions) == 3
+
+
+def lost(request: httpx.Request) -> httpx.Response:
+    raise httpx.ReadError("cut", request=request)
+
+
+def timed_out(request: httpx.Request) -> httpx.Response:
+    raise httpx.ReadTimeout("nothing came", request=request)
+
+
+LOST_ANSWERS = {
+    "cut": lost,
+    "timeout": timed_out,
+    "502 in HTML": lambda _: httpx.Response(502, html="<html>Bad Gateway</html>"),
+    "no JSON": lambda _: httpx.Response(201, text="created!"),
+    "a list": lambda _: httpx.Response(201, json=[]),
+    "no id": lambda _: httpx.Response(201, json={"status": "starting"}),
+    "redirect to nowhere": lambda _: httpx.Response(500, json={"detail": "oops"}),
+}
+
+
+@pytest.mark.parametrize("answer", LOST_ANSWERS.values(), ids=LOST_ANSWERS)
+def test_a_lost_answer_is_found_again_and_not_asked_for_again(
+    world: World, context: SimpleNamespace, waits: list[int], answer: Any
+) -> None:
+    world.replicate.after_create = answer
+    job_id = world.new_job()
+    assert deliver(world, job_id, context) == KEPT
+    assert all(image.status is ImageStatus.REQUESTING for image in world.job(job_id).images)
+    world.replicate.after_create = lambda _: None
+    assert deliver(world, job_id, context, receives=2) == DONE
+    assert len(world.replicate.creates) == 3
+    assert {image.prediction_id for image in world.job(job_id).images} == {"p0", "p1", "p2"}
+    world.clock.advance(1000)
+    assert deliver(world, job_id, context, receives=3) == DONE
+    assert len(world.replicate.creates) == 3
+
+
+ODD_PREDICTIONS = {
+    "null version": {"version": None, "model": None},
+    "status aborted": {"status": "aborted"},
+    "an error that is no string": {"error": {"detail": "odd"}},
+    "no output": {},
+    "unknown fields": {"deadline": "x", "data_removed": False},
+}
+
+
+@pytest.mark.parametrize("odd", ODD_PREDICTIONS.values(), ids=ODD_PREDICTIONS)
+def test_an_answer_that_the_client_cannot_read_is_read(
+    world: World, context: SimpleNamespace, odd: dict[str, object]
+) -> None:
+    world.replicate.after_create = lambda request: httpx.Response(
+        201, json={**list(world.replicate.predictions.values())[-1], **odd}
+    )
+    job_id = world.new_job()
+    assert deliver(world, job_id, context) == DONE
+    assert len(world.replicate.creates) == 3
+    assert all(image.status is ImageStatus.GENERATING for image in world.job(job_id).images)
+
+
+def test_one_unreadable_row_hides_no_other(world: World, context: SimpleNamespace, waits: list[int]) -> None:
+    world.replicate.after_create = lost
+    job_id = world.new_job()
+    deliver(world, job_id, context)
+    world.replicate.predictions["odd"] = {"id": None, "status": 7}
+    world.replicate.predictions["odder"] = {
+        "id": "x",
+        "version": None,
+        "model": 3,
+        "error": [1],
+        "input": None,
+    }
+    assert deliver(world, job_id, context) == DONE
+    assert len(world.replicate.creates) == 3
+
+
+def test_what_was_never_made_is_asked_for_again_but_not_before_the_doubt_is_over(
+    world: World, context: SimpleNamespace, waits: list[int]
+) -> None:
+    world.replicate.before_create = lost  # cut before anything was made
+    job_id = world.new_job()
+    assert deliver(world, job_id, context) == KEPT
+    world.replicate.before_create = lambda _: None
+    world.clock.advance(generation.UNANSWERED_SECONDS - 1)
+    assert deliver(world, job_id, context) == KEPT
+    assert len(world.replicate.creates) == 3
+    world.clock.advance(2)
+    assert deliver(world, job_id, context) == DONE
+    assert len(world.replicate.predictions) == 3
+    assert [image.attempt for image in world.job(job_id).images] == [2, 2, 2]
+
+
+def test_nothing_follows_from_a_list_that_cannot_be_read(
+    world: World, context: SimpleNamespace, waits: list[int]
+) -> None:
+    world.replicate.after_create = lost
+    job_id = world.new_job()
+    deliver(world, job_id, context)
+    world.replicate.on_read = lambda _: httpx.Response(503)
+    world.clock.advance(generation.UNANSWERED_SECONDS + 1)
+    assert deliver(world, job_id, context) == KEPT
+    assert len(world.replicate.creates) == 3
+
+
+def test_a_list_without_end_proves_nothing(
+    world: World, context: SimpleNamespace, waits: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.replicate.before_create = lost
+    job_id = world.new_job()
+    deliver(world, job_id, context)
+    monkeypatch.setattr("triptych.predictions.LIST_SECONDS", 0.2)
+    world.replicate.on_read = lambda _: httpx.Response(
+        200, json={"results": [], "next": "/v1/predictions?cursor=on"}
+    )
+    world.clock.advance(generation.UNANSWERED_SECONDS + 1)
+    assert deliver(world, job_id, context) == KEPT
+    assert len(world.replicate.creates) == 3
+
+
+def test_low_credit_is_waited_for_and_finishes_slowly(
+    world: World, context: SimpleNamespace, waits: list[int]
+) -> None:
+    last = world.clock.time.replace(year=2000)
+    lock = threading.Lock()
+
+    def six_a_minute(_: httpx.Request) -> httpx.Response | None:
+        nonlocal last
+        with lock:
+            if (world.clock.time - last).total_seconds() >= 10:
+                last = world.clock.time
+                return None
+        return httpx.Response(429, json={"detail": "throttled", "status": 429, "retry_after": 7})
+
+    world.replicate.before_create = six_a_minute
+    job_id = world.new_job()
+    for receives in range(1, 12):
+        answer = deliver(world, job_id, context, receives)
+        if answer == DONE:
+            break
+        assert 7 <= waits[-1] <= generation.LONGEST_WAIT
+        world.clock.advance(waits[-1])
+    assert len(world.replicate.predictions) == 3
+    assert all(image.status is ImageStatus.GENERATING for image in world.job(job_id).images)
+
+
+def test_a_retry_after_of_a_day_is_not_slept_out(
+    world: World, context: SimpleNamespace, waits: list[int]
+) -> None:
+    world.replicate.before_create = lambda _: httpx.Response(429, headers={"retry-after": "86400"})
+    world.replicate.on_read = lambda _: httpx.Response(429, headers={"retry-after": "86400"})
+    assert deliver(world, world.new_job(), context) == KEPT
+    assert waits == [generation.LONGEST_WAIT]
+
+
+def test_a_refused_connection_is_no_doubt(world: World, context: SimpleNamespace, waits: list[int]) -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    world.replicate.before_create = refuse
+    job_id = world.new_job()
+    assert deliver(world, job_id, context) == KEPT
+    assert all(image.status is ImageStatus.PENDING for image in world.job(job_id).images)
+    world.replicate.before_create = lambda _: None
+    world.clock.advance(waits[-1])
+    assert deliver(world, job_id, context, 2) == DONE
+    assert len(world.replicate.predictions) == 3
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (401, "replicate_unauthorized"),
+        (402, "replicate_out_of_credit"),
+        (404, "replicate_model_not_found"),
+        (422, "replicate_input_rejected"),
+        (400, "replicate_refused"),
+        (302, "replicate_refused"),
+    ],
+)
+def test_a_refusal_fails_the_job_at_once(
+    world: World, context: SimpleNamespace, status: int, code: str
+) -> None:
+    world.replicate.before_create = lambda _: httpx.Response(status, json={"title": "No", "detail": TOKEN})
+    job_id = world.new_job()
+    assert deliver(world, job_id, context) == DONE
+    job = world.job(job_id)
+    assert job.status is JobStatus.FAILED
+    assert job.failure
+    assert job.failure.code == code
+    assert deliver(world, job_id, context) == DONE
+    assert len(world.replicate.creates) == 3
+
+
+def test_what_was_made_before_a_refusal_is_kept(world: World, context: SimpleNamespace) -> None:
+    world.replicate.before_create = lambda _: (
+        httpx.Response(402, json={"title": "Insufficient credit"}) if world.replicate.predictions else None
+    )
+    job_id = world.new_job()
+    deliver(world, job_id, context)
+    made = [image.status for image in world.job(job_id).images].count(ImageStatus.GENERATING)
+    assert made == len(world.replicate.predictions) > 0
+    assert world.job(job_id).status is JobStatus.GENERATING
+
+
+def test_a_rotated_token_costs_no_job(
+    world: World, context: SimpleNamespace, waits: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tokens = iter(["r8_old", TOKEN, TOKEN, TOKEN])
+    monkeypatch.setattr("triptych.predictions._token", lambda *, fresh=False: next(tokens))
+    world.replicate.handle, handle = (  # type: ignore[method-assign]  # the old token is refused
+        lambda request: (
+            httpx.Response(401, json={"title": "Unauthenticated"})
+            if request.headers["authorization"].endswith("old")
+            else handle(request)
+        ),
+        world.replicate.handle,
+    )
+    monkeypatch.setattr(
+        "triptych.predictions._transport", lambda: httpx.MockTransport(world.replicate.handle)
+    )
+    job_id = world.new_job()
+    assert deliver(world, job_id, context) == KEPT
+    world.clock.advance(waits[-1])
+    assert deliver(world, job_id, context, 2) == DONE
+    assert len(world.replicate.predictions) == 3
+
+
+def test_a_message_that_waited_very_often_is_left_to_the_watchdog(
+    world: World, context: SimpleNamespace, waits: list[int]
+) -> None:
+    world.replicate.before_create = lambda _: httpx.Response(429, json={"retry_after": 5})
+    assert deliver(world, world.new_job(), context, receives=generate.MOST_RECEIVES) == DONE
+
+
+def test_an_error_of_ours_puts_the_message_back_soon(
+    world: World, context: SimpleNamespace, waits: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_: str) -> None:
+        raise EndpointConnectionError(endpoint_url="https://dynamodb")
+
+    monkeypatch.setattr(table, "get", broken)
+    assert deliver(world, "j", context) == KEPT
+    assert 0 < waits[0] <= 5
+
+
+def test_a_model_that_nobody_has_described_fails_the_job_and_says_so(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPLICATE_MODEL", "somebody/something")
+    job_id = world.new_job()
+    assert deliver(world, job_id, context) == DONE
+    failure = world.job(job_id).failure
+    assert failure
+    assert failure.code == "model_not_configured"
+
+
+def test_the_photo_can_be_fetched_with_what_replicate_is_given(
+    world: World, context: SimpleNamespace
+) -> None:
+    deliver(world, world.new_job(), context)
+    url = json.loads(world.replicate.creates[0].content)["input"]["input_image"]
+    key = httpx.URL(url).path.lstrip("/")
+    assert world.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == JPEG
+
+
+def test_nothing_secret_is_logged(
+    world: World, context: SimpleNamespace, waits: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = io.StringIO()
+    monkeypatch.setattr(logger.registered_handler, "stream", lines)
+    world.replicate.after_create = lost
+    deliver(world, world.new_job(), context)
+    world.replicate.after_create = lambda _: httpx.Response(402, json={"detail": TOKEN})
+    deliver(world, world.new_job(), context)
+    logged = lines.getvalue()
+    assert "in doubt" in logged
+    for secret in (TOKEN, "X-Amz-Signature", "Paint it."):
+        assert secret not in logged

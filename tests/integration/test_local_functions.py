@@ -1,0 +1,419 @@
+"""Functions in their own processes, and the queues that invoke them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import wait
+from pathlib import Path
+from typing import Any, Self
+
+import boto3
+import pytest
+from mypy_boto3_sqs import SQSClient
+
+from tests.environment import ROOT
+from tests.localcloud import aws
+from tests.localcloud.event_sources import EventSources, failures
+from tests.localcloud.functions import MAX_PAYLOAD, Functions, Machine, Result
+from tests.localcloud.stack import EventSource, Function
+
+HANDLER = """
+import json, os, sys, time
+print("init")
+if os.environ.get("BROKEN"):
+    raise RuntimeError("no init today")
+
+def handler(event, context):
+    print("saw", json.dumps(event))
+    for step, value in event.items():
+        if step == "sleep":
+            time.sleep(value)
+        elif step == "raise":
+            raise ValueError(value)
+        elif step == "exit":
+            print("a line without an end", end="")
+            os._exit(value)
+        elif step == "signal":
+            os.kill(os.getpid(), value)
+        elif step == "print":
+            for _ in range(200):
+                print(value * 100)
+        elif step == "large":
+            return "x" * value
+        elif step == "hold":
+            open(value + ".held", "w").close()
+            while not os.path.exists(value):
+                time.sleep(0.005)
+        elif step == "look":
+            return {
+                "environment": dict(os.environ), "path": sys.path, "pid": os.getpid(), "cwd": os.getcwd(),
+                "arn": context.invoked_function_arn, "left": context.get_remaining_time_in_millis(),
+                "id": context.aws_request_id,
+            }
+        elif step == "Records":
+            with open(os.environ["SEEN"], "a") as file:
+                file.write(json.dumps(event) + "\\n")
+            bodies = {record["messageId"]: json.loads(record["body"]) for record in value}
+            if any(body.get("crash") for body in bodies.values()):
+                os._exit(1)
+            return {"batchItemFailures": [
+                {"itemIdentifier": id} for id, body in bodies.items() if body.get("fail")
+            ]}
+    return event
+"""
+
+
+@pytest.fixture
+def code(tmp_path: Path) -> Path:
+    folder = tmp_path / "toy"
+    folder.mkdir()
+    (folder / "toy.py").write_text(HANDLER)
+    return folder
+
+
+def toy(code: Path, timeout: int = 5, **environment: str) -> dict[str, Function]:
+    return {"ToyFunction": Function("ToyFunction", code, "toy.handler", timeout, 256, environment, ())}
+
+
+MACHINE = Machine("http://127.0.0.1:9", "ap-northeast-2", "123456789012", "key", "secret", "session")
+
+
+def start(functions: dict[str, Function], log: Path, workers: int = 1) -> Functions:
+    return Functions(functions, MACHINE, workers=workers, log=log)
+
+
+def invoke(functions: Functions, **event: object) -> Result:
+    return functions.invoke("toy", json.dumps(event).encode())
+
+
+def error_type(result: Result) -> str:
+    kind = json.loads(result.payload)["errorType"]
+    assert isinstance(kind, str)
+    return kind
+
+
+def test_a_function_sees_what_lambda_would_show_it_and_nothing_of_this_machine(
+    code: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REPLICATE_API_TOKEN", "not for it")
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid")
+    with start(toy(code, GIVEN="by the template"), tmp_path / "log") as functions:
+        seen = json.loads(invoke(functions, look=True).payload)
+    assert set(seen["environment"]) - {"LC_CTYPE"} == {  # LC_CTYPE: Python's own, where there is no en_US
+        "PATH", "HOME", "LANG", "TZ", "PYTHONPATH", "LAMBDA_TASK_ROOT", "_HANDLER", "GIVEN",
+        "AWS_EXECUTION_ENV", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
+        "AWS_LAMBDA_FUNCTION_VERSION", "AWS_LAMBDA_INITIALIZATION_TYPE", "AWS_LAMBDA_LOG_GROUP_NAME",
+        "AWS_LAMBDA_LOG_STREAM_NAME", "AWS_LAMBDA_RUNTIME_API", "AWS_REGION", "AWS_DEFAULT_REGION",
+        "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL",
+        "_X_AMZN_TRACE_ID",
+    }  # fmt: skip
+    assert seen["cwd"] == str(code)
+    assert seen["arn"] == "arn:aws:lambda:ap-northeast-2:123456789012:function:toy"
+    assert 4000 < seen["left"] <= 5000
+    assert not [path for path in seen["path"] if "site-packages" in path]
+
+
+def test_a_layer_that_is_only_a_lock_becomes_its_packages(code: Path, tmp_path: Path) -> None:
+    (code / "toy.py").write_text("import boto3\ndef handler(event, context):\n    return boto3.__file__\n")
+    layers = (ROOT / "layers/dependencies", ROOT / "layers/triptych")
+    function = Function("ToyFunction", code, "toy.handler", 5, 256, {}, layers)
+    with start({"ToyFunction": function}, tmp_path / "log") as functions:
+        where = json.loads(invoke(functions).payload)
+    assert where.startswith(str(ROOT / ".cache/layers/dependencies-"))
+
+
+def test_what_the_handler_raises_is_the_error(code: Path, tmp_path: Path) -> None:
+    with start(toy(code), tmp_path / "log") as functions:
+        failed = invoke(functions, **{"raise": "no"})
+        assert failed.function_error == "Unhandled"
+        assert error_type(failed) == "ValueError"
+        assert invoke(functions, fine=1).function_error is None
+
+
+def test_a_timeout_kills_the_process_and_only_that_invocation(code: Path, tmp_path: Path) -> None:
+    with start(toy(code, timeout=1), tmp_path / "log") as functions:
+        before = functions.pids()["toy"]
+        late = invoke(functions, sleep=30)
+        assert error_type(late) == "Sandbox.Timedout"
+        assert functions.pids()["toy"] == []
+        assert invoke(functions).function_error is None
+        assert functions.pids()["toy"] != before
+    assert "Task timed out after 1.00 seconds" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize(
+    "step", [{"exit": 3}, {"exit": 0}, {"signal": int(signal.SIGKILL)}, {"signal": int(signal.SIGSEGV)}]
+)
+def test_a_process_that_ends_takes_only_its_invocation(
+    code: Path, tmp_path: Path, step: dict[str, object]
+) -> None:
+    with start(toy(code), tmp_path / "log") as functions:
+        assert error_type(invoke(functions, **step)) == "Runtime.ExitError"
+        assert invoke(functions).function_error is None
+
+
+def test_an_idle_process_that_is_killed_loses_nothing(code: Path, tmp_path: Path) -> None:
+    with start(toy(code), tmp_path / "log") as functions:
+        for _ in range(10):
+            invoke(functions)
+            for pid in functions.pids()["toy"]:
+                os.kill(pid, signal.SIGKILL)
+            assert invoke(functions).function_error is None
+
+
+def test_an_init_that_fails_is_said(code: Path, tmp_path: Path) -> None:
+    with start(toy(code, BROKEN="yes"), tmp_path / "log") as functions:
+        failed = invoke(functions)
+        assert failed.function_error == "Unhandled"
+        assert json.loads(failed.payload)["errorMessage"] == "no init today"
+
+
+def test_workers_run_at_once_and_the_rest_waits(code: Path, tmp_path: Path) -> None:
+    with start(toy(code), tmp_path / "log", workers=2) as functions:
+        gate = tmp_path / "gate"
+        held = [functions.submit("toy", json.dumps({"hold": str(gate)}).encode()) for _ in range(3)]
+        assert not functions.wait_until_free("toy", 0.01)
+        deadline = time.monotonic() + 10
+        while len(functions.pids()["toy"]) < 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert len(functions.pids()["toy"]) == 2
+        assert not wait(held, timeout=0.2).done
+        gate.touch()
+        assert all(future.result(10).function_error is None for future in held)
+        assert functions.wait_until_free("ToyFunction", 5)
+
+
+def test_too_large_an_answer_or_event_is_an_error_and_no_more(code: Path, tmp_path: Path) -> None:
+    with start(toy(code), tmp_path / "log") as functions:
+        assert invoke(functions, large=MAX_PAYLOAD + 1).function_error == "Unhandled"
+        assert invoke(functions, fill="x" * MAX_PAYLOAD).function_error == "PayloadTooLarge"
+        assert invoke(functions).function_error is None
+
+
+def test_the_log_has_whole_lines_between_start_and_report(code: Path, tmp_path: Path) -> None:
+    with start(toy(code), tmp_path / "log", workers=3) as functions:
+        everyone = [functions.submit("toy", json.dumps({"print": each}).encode()) for each in "abc" * 4]
+        assert all(future.result(10).function_error is None for future in everyone)
+        invoke(functions, exit=1)
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert {line for line in lines if len(line) == 100 and len(set(line)) == 1} == {
+        each * 100 for each in "abc"
+    }
+    assert sum(len(line) == 100 and len(set(line)) == 1 for line in lines) == 12 * 200
+    assert "a line without an end" in lines
+    reports = [line for line in lines if line.startswith("REPORT ")]
+    assert len(reports) == 13
+    wanted = (
+        r"REPORT RequestId: [0-9a-f-]{36}\tDuration: [\d.]+ ms\tBilled Duration: \d+ ms\tMemory Size: 256 MB"
+    )
+    assert all(re.match(wanted + r"\tMax Memory Used: [1-9]\d* MB\t", line) for line in reports)
+    assert any("Init Duration: " in line for line in reports)
+
+
+def test_one_workers_lines_stand_between_its_start_and_its_end(code: Path, tmp_path: Path) -> None:
+    with start(toy(code), tmp_path / "log") as functions:
+        for number in range(20):
+            invoke(functions, number=number)
+    text = (tmp_path / "log").read_text()
+    for number in range(20):
+        assert re.search(rf"START [^\n]*\nsaw {{\"number\": {number}}}\nEND ", text)
+
+
+def test_stopping_ends_invocations_and_processes(code: Path, tmp_path: Path) -> None:
+    functions = start(toy(code), tmp_path / "log")
+    running = functions.submit("toy", b'{"sleep": 60}')
+    waiting = functions.submit("toy", b"{}")
+    pids = functions.pids()["toy"]
+    functions.stop()
+    assert running.result(1).function_error
+    assert waiting.result(1).function_error
+    assert functions.submit("toy", b"{}").result(1).function_error
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
+def test_no_process_outlives_a_killed_orchestrator(code: Path, tmp_path: Path) -> None:
+    program = f"""
+import json
+from pathlib import Path
+from tests.integration.test_local_functions import start, toy
+functions = start(toy(Path({str(code)!r})), Path({str(tmp_path / "log")!r}))
+running = functions.submit("toy", b'{{"hold": {json.dumps(str(tmp_path / "gate"))}}}')
+while not Path({str(tmp_path / "gate.held")!r}).exists():
+    pass
+print(functions.pids()["toy"][0], flush=True)
+running.result()
+"""
+    parent = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    watch = os.pidfd_open(pid)
+    parent.kill()
+    parent.communicate()
+    assert select.select([watch], [], [], 5)[0]
+
+
+# Queues.
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    server = aws.start()
+    yield server.endpoint
+    server.stop()
+
+
+class Bench:
+    """A queue, the toy function behind it, and what the function was given."""
+
+    def __init__(
+        self, folder: Path, code: Path, endpoint: str, *, batch_size: int = 1, reports: bool = True
+    ) -> None:
+        machine = Machine(endpoint, "us-east-1", aws.ACCOUNT, aws.ACCESS_KEY_ID, aws.SECRET_ACCESS_KEY)
+        self.sqs: SQSClient = boto3.client(
+            "sqs",
+            region_name=machine.region,
+            endpoint_url=endpoint,
+            aws_access_key_id=machine.access_key_id,
+            aws_secret_access_key=machine.secret_access_key,
+        )
+        name = folder.name
+        queue = self.sqs.create_queue(QueueName=name, Attributes={"VisibilityTimeout": "1"})
+        self.url = queue["QueueUrl"]
+        self.arn = f"arn:aws:sqs:us-east-1:{aws.ACCOUNT}:{name}"
+        self.seen_path = folder / "seen"
+        self.seen_path.touch()
+        made = toy(code, SEEN=str(self.seen_path))
+        self.functions = Functions(made, machine, workers=2, log=folder / "log")
+        source = EventSource(self.url, self.arn, "ToyFunction", batch_size, 0, None, reports)
+        self.sources = EventSources([source], self.functions, machine, workers=2)
+
+    def __enter__(self) -> Self:
+        self.sources.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.sources.stop()
+        self.functions.stop()
+
+    def send(self, **body: object) -> None:
+        self.sqs.send_message(
+            QueueUrl=self.url,
+            MessageBody=json.dumps(body),
+            MessageAttributes={"colour": {"DataType": "String", "StringValue": "blue"}},
+        )
+
+    def seen(self, at_least: int) -> list[dict[str, Any]]:
+        deadline = time.monotonic() + 15
+        while time.monotonic() < deadline:
+            lines = self.seen_path.read_text().splitlines()
+            if len(lines) >= at_least:
+                return [json.loads(line) for line in lines]
+            time.sleep(0.005)
+        raise AssertionError(f"{at_least} invocations were awaited, and there were {lines}")
+
+    def left(self) -> int:
+        got = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["All"])["Attributes"]
+        waiting, in_flight = got["ApproximateNumberOfMessages"], got["ApproximateNumberOfMessagesNotVisible"]
+        return int(waiting) + int(in_flight)
+
+    def empty(self) -> bool:
+        deadline = time.monotonic() + 5
+        while self.left() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return not self.left()
+
+
+def test_a_message_becomes_lambdas_event_at_once_and_is_deleted(
+    code: Path, tmp_path: Path, endpoint: str
+) -> None:
+    with Bench(tmp_path, code, endpoint) as bench:
+        bench.send(warm=True)
+        bench.seen(1)
+        assert bench.empty()
+        sent = time.time()
+        bench.send(number=2)
+        [record] = bench.seen(2)[1]["Records"]
+        took = time.time() - sent
+        assert bench.empty()
+    assert record["body"] == '{"number": 2}'
+    assert (record["eventSource"], record["eventSourceARN"]) == ("aws:sqs", bench.arn)
+    assert record["awsRegion"] == "us-east-1"
+    assert re.fullmatch(r"[0-9a-f]{32}", record["md5OfBody"])
+    assert record["attributes"]["ApproximateReceiveCount"] == "1"
+    assert abs(int(record["attributes"]["SentTimestamp"]) / 1000 - sent) < 5
+    assert record["messageAttributes"]["colour"]["stringValue"] == "blue"
+    assert record["messageAttributes"]["colour"]["dataType"] == "String"
+    assert took < 0.5  # 20 ms where the machine has nothing else to do
+
+
+@pytest.mark.parametrize("body", [{"fail": True}, {"crash": True}])
+def test_what_fails_comes_back(code: Path, tmp_path: Path, endpoint: str, body: dict[str, object]) -> None:
+    with Bench(tmp_path, code, endpoint) as bench:
+        bench.send(**body)
+        tries = [each["Records"][0] for each in bench.seen(2)]
+    assert [each["attributes"]["ApproximateReceiveCount"] for each in tries[:2]] == ["1", "2"]
+    assert tries[0]["messageId"] == tries[1]["messageId"]
+
+
+def test_of_a_batch_only_what_failed_comes_back(code: Path, tmp_path: Path, endpoint: str) -> None:
+    with Bench(tmp_path, code, endpoint, batch_size=10) as bench:
+        bench.sqs.send_message_batch(
+            QueueUrl=bench.url,
+            Entries=[{"Id": str(n), "MessageBody": json.dumps({"n": n, "fail": n == 2})} for n in range(4)],
+        )
+        events = bench.seen(2)
+    assert len(events[0]["Records"]) == 4
+    assert [json.loads(record["body"])["n"] for record in events[-1]["Records"]] == [2]
+
+
+@pytest.mark.parametrize(
+    ("answer", "failed"),
+    [
+        (b"null", set()),
+        (b"{}", set()),
+        (b'{"batchItemFailures": []}', set()),
+        (b'{"batchItemFailures": null}', set()),
+        (b'{"batchItemFailures": [{"itemIdentifier": "a"}]}', {"a"}),
+        (b'{"batchItemFailures": [{"itemIdentifier": "unknown"}]}', {"a", "b"}),
+        (b'{"batchItemFailures": [{"itemIdentifier": ""}]}', {"a", "b"}),
+        (b'{"batchItemFailures": [{"itemIdentifier": null}]}', {"a", "b"}),
+        (b'{"batchItemFailures": [{"itemIdentifier": ["a"]}]}', {"a", "b"}),
+        (b'{"batchItemFailures": [{"id": "a"}]}', {"a", "b"}),
+        (b'{"batchItemFailures": 3}', {"a", "b"}),
+        (b'{"batchItemFailures": "a"}', {"a", "b"}),
+        (b'"text"', {"a", "b"}),
+        (b"[]", {"a", "b"}),
+        (b"not JSON", {"a", "b"}),
+        (b"\xff", {"a", "b"}),
+    ],
+)
+def test_an_answer_that_is_not_understood_keeps_the_whole_batch(answer: bytes, failed: set[str]) -> None:
+    assert failures(["a", "b"], Result(answer), reported=True) == failed
+    assert failures(["a", "b"], Result(answer), reported=False) == set()
+    assert failures(["a", "b"], Result(answer, "Unhandled"), reported=True) == {"a", "b"}
+
+
+def test_no_message_is_received_before_a_worker_is_free(code: Path, tmp_path: Path, endpoint: str) -> None:
+    with Bench(tmp_path, code, endpoint) as bench:
+        gate = tmp_path / "gate"
+        held = [bench.functions.submit("toy", json.dumps({"hold": str(gate)}).encode()) for _ in range(2)]
+        time.sleep(1.2)  # a long poll that was open before they were submitted runs out
+        bench.send(n=1)
+        time.sleep(0.3)
+        got = bench.sqs.get_queue_attributes(QueueUrl=bench.url, AttributeNames=["All"])["Attributes"]
+        assert got["ApproximateNumberOfMessages"] == "1"
+        gate.touch()
+        assert [future.result(5).function_error for future in held] == [None, None]
+        bench.seen(1)
+        assert bench.empty()

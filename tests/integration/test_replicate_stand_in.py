@@ -1,0 +1,649 @@
+"""The stand-in for Replicate: does it say what Replicate says, and does each fault do what it is for?"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import TYPE_CHECKING, override
+
+import httpx
+import pytest
+from PIL import Image
+from pydantic import JsonValue, TypeAdapter
+from replicate.client import Client
+from replicate.webhook import InvalidSignatureError, Webhooks, WebhookSigningSecret
+
+from tests.localcloud import drawing, replicate_predictions, sample
+from tests.localcloud.replicate import ROOT, Server, StandIn, start
+from tests.localcloud.replicate_faults import Fault
+from tests.localcloud.replicate_predictions import Entry, Json, Refused, parse_cancel_after, sign
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+TOKEN = "r8_test"
+KONTEXT = "black-forest-labs/flux-kontext-pro"
+
+
+@dataclass
+class Call:
+    """A webhook that came in."""
+
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def prediction(self) -> Json:
+        return TypeAdapter(Json).validate_json(self.body)
+
+
+@dataclass
+class Site:
+    """Serves the photo, takes webhooks."""
+
+    url: str = ""
+    answers: list[int] = field(default_factory=list)  # to the next webhooks; 200 once it is empty
+    calls: list[Call] = field(default_factory=list)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def wait(self, count: int) -> list[Call]:
+        """The first `count` webhooks."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.calls) >= count, 20), "no webhook came"
+            return self.calls[:count]
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    it = Site()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(sample.photo())
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["content-length"]))
+            with it.changed:
+                it.calls.append(Call({k.lower(): v for k, v in self.headers.items()}, body))
+                status = it.answers.pop(0) if it.answers else 200
+                it.changed.notify_all()
+            self.send_response(status)
+            self.send_header("location", f"{it.url}/elsewhere")
+            self.end_headers()
+
+        @override
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    it.url = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+    yield it
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def process() -> Iterator[StandIn]:
+    with start(TOKEN, seconds=0.02, webhook_scale=0.002, creates_per_minute=0) as it:
+        yield it
+
+
+def until(look: Callable[[], object]) -> None:
+    """Wait until `look` gives something: for what another process tells only when asked."""
+    deadline = time.monotonic() + 20
+    while not look():
+        assert time.monotonic() < deadline, "it did not come about"
+
+
+@dataclass
+class Replicate:
+    """The stand-in, and a client of it."""
+
+    process: StandIn
+    site: Site
+    http: httpx.Client
+
+    def create(
+        self, given: Json | None = None, *, model: str = KONTEXT, headers: dict[str, str] | None = None
+    ) -> httpx.Response:
+        photo: Json = {"prompt": "as a painting", "input_image": f"{self.site.url}/photo.jpg?signed=1"}
+        body: Json = {
+            "input": photo | (given or {}),
+            "webhook": f"{self.site.url}/webhook?job=1",
+            "webhook_events_filter": ["completed"],
+        }
+        return self.http.post(f"/v1/models/{model}/predictions", json=body, headers=headers)
+
+    def wait(self, given: Json | None = None) -> Json:
+        """A prediction that has ended, as the answer to its creation tells."""
+        response = self.create(given, headers={"prefer": "wait"})
+        assert response.status_code == 201
+        return TypeAdapter(Json).validate_json(response.content)
+
+    def entry(self, prediction_id: str) -> Entry:
+        return next(entry for entry in self.process.ledger().predictions if entry.id == prediction_id)
+
+    def finished(self) -> Entry:
+        """A prediction that has ended, as its webhook tells."""
+        self.create()
+        (call,) = self.site.wait(1)
+        return self.entry(str(call.prediction["id"]))
+
+    def verify(self, call: Call) -> None:
+        secret = WebhookSigningSecret(key=self.http.get("/v1/webhooks/default/secret").json()["key"])
+        Webhooks.validate(headers=call.headers, body=call.body.decode(), secret=secret, tolerance=300)
+
+
+@pytest.fixture(scope="module")
+def http(process: StandIn) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=process.url, headers={"authorization": f"Bearer {TOKEN}"}) as it:
+        yield it
+
+
+@pytest.fixture
+def replicate(process: StandIn, site: Site, http: httpx.Client) -> Iterator[Replicate]:
+    http.timeout = httpx.Timeout(20)
+    yield Replicate(process, site, http)
+    process.set_faults()
+
+
+def test_three_predictions_of_one_photo_are_three_different_pictures(replicate: Replicate) -> None:
+    created = [replicate.create({"seed": seed}) for seed in (1, 1, 1)]
+    for response in created:
+        answer = response.json()
+        assert response.status_code == 201
+        assert answer["status"] == "starting"
+        assert answer["version"] == "hidden"
+        assert answer["webhook_events_filter"] == ["completed"]
+        assert "output" not in answer
+        assert len(answer["created_at"].partition(".")[2]) == len("123456789Z")
+    pictures = []
+    for call in replicate.site.wait(3):
+        replicate.verify(call)
+        assert call.prediction["status"] == "succeeded"
+        output = replicate.http.get(str(call.prediction["output"]))
+        assert output.headers["content-type"] == "image/png"
+        pictures.append(Image.open(io.BytesIO(output.content)).resize((8, 6)).tobytes())
+    photo = Image.open(io.BytesIO(sample.photo())).resize((8, 6)).tobytes()
+    for index, one in enumerate(pictures):
+        for other in (*pictures[:index], photo):
+            assert sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one) > 8
+    for response in created:
+        entry = replicate.entry(response.json()["id"])
+        assert entry.fetched
+        assert entry.fetched.sha256 == hashlib.sha256(sample.photo()).hexdigest()
+        assert (entry.fetches, entry.billed, entry.status) == (1, True, "succeeded")
+
+
+def test_replicates_own_client_works_with_it(replicate: Replicate) -> None:
+    own = Client(TOKEN, base_url=replicate.process.url)
+    photo = {"prompt": "a", "input_image": f"{replicate.site.url}/photo.jpg", "output_format": "jpg"}
+    prediction = own.predictions.create(version=KONTEXT, input=photo, webhook=f"{replicate.site.url}/webhook")
+    replicate.site.wait(1)
+    prediction.reload()
+    assert prediction.status == "succeeded"
+    assert str(prediction.output).endswith(".jpg")
+    assert own.predictions.get(prediction.id).output == prediction.output
+    assert own.predictions.list().results[0].id == prediction.id
+    prediction.cancel()
+    assert own.predictions.get(prediction.id).status == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("model", "photo", "output_format", "as_list"),
+    [
+        ("black-forest-labs/flux-2-pro", "input_images", "webp", False),
+        ("google/nano-banana-2", "image_input", "jpg", False),
+        ("bytedance/seedream-4", "image_input", "jpg", True),
+        ("qwen/qwen-image-edit-2511", "image", "png", True),
+    ],
+)
+def test_each_model_takes_and_gives_what_it_does(
+    replicate: Replicate, model: str, photo: str, output_format: str, *, as_list: bool
+) -> None:
+    refused = replicate.create({photo: f"{replicate.site.url}/photo.jpg"}, model=model)
+    assert (refused.status_code, refused.json()["invalid_fields"][0]["field"]) == (422, f"input.{photo}")
+    replicate.create(
+        {photo: [f"{replicate.site.url}/photo.jpg"], "output_format": output_format}, model=model
+    )
+    output = replicate.site.wait(1)[0].prediction["output"]
+    assert isinstance(output, list) is as_list
+    url = output[0] if isinstance(output, list) else output
+    assert str(url).endswith(f"/out-0.{output_format}")
+    format_name = {"jpg": "JPEG", "png": "PNG", "webp": "WEBP"}[output_format]
+    assert Image.open(io.BytesIO(replicate.http.get(str(url)).content)).format == format_name
+
+
+GOOD: Json = {"prompt": "a", "input_image": "https://bucket.example/photo.jpg?signed=1"}
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "wrong"),
+    [
+        ("models/nobody/nothing", {"input": GOOD}, 404, None),
+        ("deployments/nobody/nothing", {"input": GOOD}, 404, None),
+        (f"models/{KONTEXT}", {"input": GOOD, "version": "a/b"}, 422, "version"),
+        (f"models/{KONTEXT}", {"input": GOOD, "idempotency_key": "1"}, 422, "idempotency_key"),
+        (f"models/{KONTEXT}", {}, 422, "input"),
+        (f"models/{KONTEXT}", [], 422, "body"),
+        (f"models/{KONTEXT}", {"input": {"prompt": "a"}}, 422, "input.input_image"),
+        (
+            f"models/{KONTEXT}",
+            {"input": GOOD | {"input_image": ["https://a/b.jpg"]}},
+            422,
+            "input.input_image",
+        ),
+        (f"models/{KONTEXT}", {"input": GOOD | {"input_image": "s3://a/b.jpg"}}, 422, "input.input_image"),
+        (f"models/{KONTEXT}", {"input": GOOD | {"seed": "1"}}, 422, "input.seed"),
+        (f"models/{KONTEXT}", {"input": GOOD | {"output_format": "webp"}}, 422, "input.output_format"),
+        (f"models/{KONTEXT}", {"input": {"input_image": "https://a/b.jpg"}}, 422, "input.prompt"),
+        (f"models/{KONTEXT}", {"input": GOOD, "webhook": "/webhook"}, 422, "webhook"),
+        (f"models/{KONTEXT}", {"input": GOOD, "webhook": "ftp://a/b"}, 422, "webhook"),
+        (
+            f"models/{KONTEXT}",
+            {"input": GOOD, "webhook_events_filter": ["done"]},
+            422,
+            "webhook_events_filter.0",
+        ),
+        ("", {"input": GOOD}, 422, "version"),
+        ("", {"input": GOOD, "version": "a/b:beef"}, 422, "version"),
+        ("", {"input": GOOD, "version": "a/b"}, 404, None),
+    ],
+)
+def test_what_replicate_would_refuse_is_refused(
+    replicate: Replicate, path: str, body: JsonValue, status: int, wrong: str | None
+) -> None:
+    before = replicate.process.ledger()
+    response = replicate.http.post("/v1/" + f"{path}/predictions".lstrip("/"), json=body)
+    assert response.status_code == status
+    if wrong:
+        assert wrong in [problem["field"] for problem in response.json()["invalid_fields"]]
+    after = replicate.process.ledger()
+    assert after.created == before.created
+    assert (after.refused[-1].status, after.refused[-1].injected) == (status, False)
+
+
+@pytest.mark.parametrize("version", [f"{KONTEXT}:{'ab' * 32}", "ab" * 32, KONTEXT])
+def test_a_version_is_named_in_three_ways(replicate: Replicate, version: str) -> None:
+    response = replicate.http.post("/v1/predictions", json={"input": GOOD, "version": version})
+    assert response.status_code == 201
+    assert response.json()["version"] == (version.rpartition(":")[2] if "ab" * 32 in version else "hidden")
+
+
+@pytest.mark.parametrize("header", [None, "Bearer wrong", TOKEN, "Basic r8_test"])
+def test_without_the_token_nothing_is_told(replicate: Replicate, header: str | None) -> None:
+    headers = {"authorization": header} if header else {}
+    for path in ("/v1/predictions", "/v1/webhooks/default/secret"):
+        response = httpx.get(replicate.process.url + path, headers=headers)
+        assert response.status_code == 401
+        assert response.headers["content-type"] == "application/problem+json"
+        assert response.json()["title"] == "Unauthenticated"
+
+
+def test_what_is_not_there_is_said_so(replicate: Replicate) -> None:
+    assert replicate.http.get("/v1/predictions/none").json()["detail"]
+    assert replicate.http.get("/v1/predictions/none").status_code == 404
+    assert replicate.http.post("/v1/predictions/none/cancel").status_code == 404
+    assert replicate.http.get("/outputs/none/out-0.png").status_code == 404
+    assert replicate.http.put("/v1/predictions").status_code == 405
+    assert replicate.http.post("/v1/predictions", content=b"{").status_code == 400
+    assert replicate.http.get("/v1/predictions?cursor=%00").status_code == 404
+    assert replicate.http.get("/v1/predictions?created_after=yesterday").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"), [("30s", 30), ("5m", 300), ("1h30m45s", 5445), ("5", 5), ("1h5s", 3605)]
+)
+def test_cancel_after_is_a_duration(header: str, seconds: int) -> None:
+    assert parse_cancel_after(header) == seconds
+
+
+@pytest.mark.parametrize(
+    "header", ["", "4", "4s", "5x", "-5", "5 m", "1h30", "30s5m", "1.5m", "5M", "\u0665m"]
+)
+def test_cancel_after_is_no_other_word(header: str) -> None:
+    with pytest.raises(Refused, match="Cancel-After"):
+        parse_cancel_after(header)
+
+
+def test_a_deadline_ends_a_prediction(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replicate_predictions, "MINIMUM_LIFETIME", 1)
+    faults = (Fault(kind="slow_start", times=1), Fault(kind="slow_run"))
+    server = Server(TOKEN, seconds=0.01, faults=faults)
+    body = json.dumps({"input": GOOD | {"input_image": f"{site.url}/photo.jpg"}}).encode()
+    waiting, running = (server.account.create(KONTEXT, "", body, "1s") for _ in range(2))
+    for prediction in (waiting, running):
+        assert server.account.wait(prediction, 10)
+    server.server_close()
+    assert (waiting.status, waiting.entry().billed) == ("aborted", False)
+    assert (running.status, running.entry().billed) == ("canceled", True)
+
+
+def test_cancelling(replicate: Replicate) -> None:
+    replicate.process.set_faults(Fault(kind="slow_start", times=1), Fault(kind="slow_run"))
+    waiting = replicate.create().json()["id"]
+    assert replicate.http.post(f"/v1/predictions/{waiting}/cancel").json()["status"] == "canceled"
+    assert replicate.site.wait(1)[0].prediction["status"] == "canceled"
+    assert not replicate.entry(waiting).billed
+    running = replicate.create().json()["id"]
+    until(lambda: replicate.http.get(f"/v1/predictions/{running}").json()["status"] == "processing")
+    assert replicate.http.post(f"/v1/predictions/{running}/cancel").json()["status"] == "canceled"
+    assert replicate.entry(running).billed
+    replicate.site.wait(2)
+
+
+def test_the_list_is_newest_first_and_has_pages(replicate: Replicate) -> None:
+    body = {"version": KONTEXT, "input": GOOD | {"input_image": "http://127.0.0.1:1/photo.jpg"}}
+    made = [replicate.http.post("/v1/predictions", json=body).json() for _ in range(103)]
+    since = {"created_after": made[0]["created_at"]}
+    first = replicate.http.get("/v1/predictions", params=since).json()
+    assert [row["id"] for row in first["results"]] == [row["id"] for row in reversed(made[3:])]
+    assert first["results"][0]["input"] == made[-1]["input"]
+    assert first["previous"] is None
+    second = replicate.http.get(first["next"]).json()
+    assert [row["id"] for row in second["results"]] == [row["id"] for row in reversed(made[:3])]
+    assert second["next"] is None
+    again = replicate.http.get(second["previous"]).json()
+    assert [row["id"] for row in again["results"]] == [row["id"] for row in first["results"]]
+    between = since | {"created_before": made[1]["created_at"]}
+    assert len(replicate.http.get("/v1/predictions", params=between).json()["results"]) == 1
+
+
+def test_prefer_wait_answers_when_it_is_done(replicate: Replicate) -> None:
+    response = replicate.create(headers={"prefer": "wait"})
+    assert (response.status_code, response.json()["status"]) == (201, "succeeded")
+    replicate.process.set_faults(Fault(kind="slow_run"))
+    response = replicate.create(headers={"prefer": "wait=1"})
+    assert (response.status_code, response.json()["status"]) == (202, "processing")
+    replicate.http.post(f"/v1/predictions/{response.json()['id']}/cancel")
+
+
+def test_data_are_removed(site: Site) -> None:
+    with (
+        start(TOKEN, seconds=0.01, retention=0.3) as process,
+        httpx.Client(base_url=process.url, headers={"authorization": f"Bearer {TOKEN}"}) as http,
+    ):
+        replicate = Replicate(process, site, http)
+        output = replicate.finished().output
+        assert http.get(str(output)).status_code == 200
+        until(lambda: http.get("/v1/predictions").json()["results"][0]["data_removed"])
+        answer = http.get("/v1/predictions").json()["results"][0]
+        assert (answer["output"], answer["input"], answer["logs"]) == (None, None, None)
+        assert http.get(str(output)).status_code == 404
+        assert process.ledger().predictions[0].output == output
+
+
+def test_signature_by_the_published_vector() -> None:
+    signature = sign(
+        "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
+        "msg_p5jXN8AQM9LWM0D4loKWxJek",
+        1614265330,
+        b'{"test": 2432232314}',
+    )
+    assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_events_come_as_asked(replicate: Replicate) -> None:
+    body = {
+        "version": KONTEXT,
+        "input": GOOD | {"input_image": f"{replicate.site.url}/photo.jpg"},
+        "webhook": f"{replicate.site.url}/webhook",
+        "webhook_events_filter": ["start", "output", "logs", "completed"],
+    }
+    replicate.http.post("/v1/predictions", json=body)
+    statuses = sorted(str(call.prediction["status"]) for call in replicate.site.wait(4))
+    assert statuses == ["processing", "processing", "processing", "succeeded"]
+
+
+def test_a_webhook_is_tried_again_under_the_same_id(replicate: Replicate) -> None:
+    replicate.site.answers = [500, 404]
+    entry = replicate.finished()
+    calls = replicate.site.wait(3)
+    assert len({call.headers["webhook-id"] for call in calls}) == 1
+    for call in calls:
+        replicate.verify(call)
+    until(lambda: len(replicate.entry(entry.id).deliveries) == 3)
+    tries = [(delivery.kind, delivery.status) for delivery in replicate.entry(entry.id).deliveries]
+    assert tries == [("genuine", 500), ("retry", 404), ("retry", 200)]
+
+
+def test_a_webhook_is_given_up_after_five_tries(replicate: Replicate) -> None:
+    replicate.site.answers = [500] * 10
+    first, second = replicate.finished(), replicate.wait()
+    until(lambda: len(replicate.entry(first.id).deliveries) == 5)
+    until(lambda: len(replicate.entry(str(second["id"])).deliveries) == 5)
+    assert len(replicate.site.calls) == 10
+
+
+def test_a_redirect_is_not_followed(replicate: Replicate) -> None:
+    replicate.site.answers = [301]
+    entry = replicate.finished()
+    until(lambda: replicate.entry(entry.id).deliveries)
+    assert [delivery.status for delivery in replicate.entry(entry.id).deliveries] == [301]
+
+
+def test_faults_of_webhooks(replicate: Replicate) -> None:
+    replicate.process.set_faults(
+        Fault(kind="drop_webhook", times=1),
+        Fault(kind="duplicate_webhook", times=1, copies=2),
+        Fault(kind="reorder_webhooks", times=1),
+    )
+    dropped = replicate.wait()
+    told = replicate.wait()
+    calls = replicate.site.wait(4)
+    assert dropped["id"] not in {call.prediction["id"] for call in calls}
+    assert [call.prediction["status"] for call in calls] == ["succeeded"] * 3 + ["processing"]
+    assert {call.prediction["id"] for call in calls} == {told["id"]}
+    assert len({call.headers["webhook-id"] for call in calls[:3]}) == 1
+    for call in calls:
+        replicate.verify(call)
+
+
+@pytest.mark.parametrize("kind", ["forge_webhook", "unsign_webhook", "stale_webhook"])
+def test_lies_do_not_verify(replicate: Replicate, kind: str) -> None:
+    replicate.process.set_faults(Fault.model_validate({"kind": kind, "times": 1}))
+    replicate.create()
+    lie, truth = replicate.site.wait(2)
+    assert lie.prediction["status"] == "failed"
+    with pytest.raises((InvalidSignatureError, ValueError)):
+        replicate.verify(lie)
+    replicate.verify(truth)
+
+
+def test_the_secret_is_rotated(replicate: Replicate) -> None:
+    before = replicate.http.get("/v1/webhooks/default/secret").json()["key"]
+    replicate.process.set_faults(Fault(kind="rotate_secret", times=1))
+    replicate.create()
+    replicate.verify(replicate.site.wait(1)[0])
+    assert replicate.http.get("/v1/webhooks/default/secret").json()["key"] != before
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        (401, "title"),
+        (402, "title"),
+        (404, "detail"),
+        (422, "invalid_fields"),
+        (429, "retry_after"),
+        (503, "detail"),
+    ],
+)
+def test_a_refusal_creates_nothing(replicate: Replicate, status: int, said: str) -> None:
+    before = replicate.process.ledger().created
+    replicate.process.set_faults(Fault(kind="refuse", status=status, seconds=7, skip=1, times=1))
+    answers = [replicate.create() for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [201, status, 201]
+    assert said in answers[1].json()
+    ledger = replicate.process.ledger()
+    assert ledger.created == before + 2
+    assert ledger.refused[-1].injected
+
+
+def test_low_credit_lets_one_through(replicate: Replicate) -> None:
+    replicate.process.set_faults(Fault(kind="low_credit", seconds=10))
+    answers = [replicate.create() for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [201, 429, 429]
+    assert answers[0].headers["ratelimit-remaining"] == "0"
+    assert answers[1].json()["retry_after"] == 10
+
+
+@pytest.mark.parametrize("kind", ["cut", "bad_gateway", "hang"])
+def test_an_answer_is_lost_after_the_prediction_is_made(replicate: Replicate, kind: str) -> None:
+    before = replicate.process.ledger().created
+    replicate.process.set_faults(Fault.model_validate({"kind": kind, "seconds": 30, "times": 1}))
+    replicate.http.timeout = httpx.Timeout(1)
+    if kind == "bad_gateway":
+        response = replicate.create()
+        assert (response.status_code, response.headers["content-type"]) == (502, "text/html")
+    else:
+        with pytest.raises(httpx.TransportError):
+            replicate.create()
+    assert replicate.process.ledger().created == before + 1
+    assert replicate.site.wait(1)[0].prediction["status"] == "succeeded"
+
+
+def test_answers_that_no_model_fits(replicate: Replicate) -> None:
+    replicate.process.set_faults(Fault(kind="drop_fields", times=1), Fault(kind="malformed_row", times=1))
+    answer = replicate.create().json()
+    assert not {"version", "model", "urls"} & set(answer)
+    row = replicate.http.get("/v1/predictions").json()["results"][0]
+    assert (row["status"], row["version"], isinstance(row["error"], str)) == ("aborted", None, False)
+    assert replicate.http.get("/v1/predictions").json()["results"][0]["id"] == answer["id"]
+
+
+def test_the_second_prediction_fails(replicate: Replicate) -> None:
+    replicate.process.set_faults(Fault(kind="fail", skip=1, times=1), Fault(kind="abort", skip=2, times=1))
+    answers = [replicate.wait() for _ in range(3)]
+    assert [answer["status"] for answer in answers] == ["succeeded", "failed", "aborted"]
+    assert "NSFW" in str(answers[1]["error"])
+    assert answers[1]["output"] is None
+
+
+def test_a_photo_that_cannot_be_had_or_opened_fails(replicate: Replicate) -> None:
+    for address in ("http://127.0.0.1:1/photo.jpg", f"{replicate.process.url}/_ledger"):
+        answer = replicate.wait({"input_image": address})
+        assert answer["status"] == "failed"
+        assert answer["error"]
+
+
+def test_outputs_of_another_shape(replicate: Replicate) -> None:
+    replicate.process.set_faults(
+        Fault(kind="output_null", times=1), Fault(kind="output_list", skip=1, times=1)
+    )
+    answers = [replicate.wait() for _ in range(2)]
+    assert [type(answer["output"]) for answer in answers] == [type(None), list]
+
+
+def test_outputs_that_do_not_come(replicate: Replicate) -> None:
+    url = str(replicate.finished().output)
+    whole = replicate.http.get(url).content
+    replicate.process.set_faults(Fault(kind="refuse", on="output", status=404, times=2))
+    assert [replicate.http.get(url).status_code for _ in range(3)] == [404, 404, 200]
+    replicate.process.set_faults(Fault(kind="cut", on="output", times=1))
+    with pytest.raises(httpx.RemoteProtocolError, match="without sending complete"):
+        replicate.http.get(url)
+    replicate.process.set_faults(Fault(kind="output_redirect", times=1, url="http://169.254.169.254/"))
+    assert replicate.http.get(url).headers["location"] == "http://169.254.169.254/"
+    replicate.process.set_faults(Fault(kind="output_html", times=1))
+    response = replicate.http.get(url)
+    assert (response.headers["content-type"], response.text[:6]) == ("image/png", "<html>")
+    for chunked in (True, False):
+        replicate.process.set_faults(Fault(kind="output_oversized", size=3_000_000, chunked=chunked, times=1))
+        response = replicate.http.get(url)
+        assert (len(response.content), "content-length" in response.headers) == (3_000_000, not chunked)
+    assert replicate.http.get(url).content == whole
+    assert httpx.get(url).content == whole
+    fetches = replicate.process.ledger().predictions[-1].output_fetches
+    assert fetches[0].authorized
+    assert not fetches[-1].authorized
+
+
+def test_faults_are_refused_that_are_none(replicate: Replicate) -> None:
+    for faults in (b'[{"kind": "gremlins"}]', b'[{"kind": "cut", "often": 1}]', b"{", b'{"kind": "cut"}'):
+        assert replicate.http.post("/_faults", content=faults).status_code == 422
+    assert replicate.http.get("/_faults").json() == []
+
+
+def test_it_ends_cleanly_when_told() -> None:
+    with start(TOKEN, creates_per_minute=1) as process:
+        headers = {"authorization": f"Bearer {TOKEN}"}
+        with httpx.Client(base_url=process.url, headers=headers) as open_connection:
+            body = {"version": KONTEXT, "input": GOOD}
+            statuses = [open_connection.post("/v1/predictions", json=body).status_code for _ in range(2)]
+            assert statuses == [201, 429]
+            process.stop()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(process.url)
+    process.stop()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_it_with_exit_code_0(number: signal.Signals) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "tests.localcloud.replicate",
+        "--token",
+        TOKEN,
+        "--fault",
+        '{"kind": "cut"}',
+    ]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL) as process:
+        assert process.stdout
+        assert set(json.loads(process.stdout.readline())) == {"url"}
+        process.send_signal(number)
+        assert process.wait(10) == 0
+
+
+def test_it_ends_with_its_parent() -> None:
+    parent = "from tests.localcloud.replicate import start; running = start('t'); print(running.url, flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", parent],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout
+        url = process.stdout.readline().decode().strip()
+        assert httpx.get(f"{url}/_ledger").status_code == 200
+        process.kill()
+        process.communicate(timeout=20)  # the stand-in holds stderr too: the end comes when both have ended
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/_ledger")
+
+
+def test_a_start_that_fails_is_said() -> None:
+    with start(TOKEN) as process, pytest.raises(RuntimeError, match="ended with 1"):
+        start(TOKEN, port=int(process.url.rpartition(":")[2]))
+
+
+def encoded(image: Image.Image) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "PNG" if image.mode in {"RGBA", "P", "I;16"} else "JPEG")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "I;16"])
+@pytest.mark.parametrize("size", [(1, 1), (3, 900), (2000, 40)])
+def test_any_photo_can_be_drawn(mode: str, size: tuple[int, int]) -> None:
+    for style in range(len(drawing.STYLES)):
+        drawn = Image.open(io.BytesIO(drawing.draw(encoded(Image.new(mode, size)), style, 0, "webp")))
+        assert max(drawn.size) == min(drawing.EDGE, max(size))
+
+
+def test_the_sample_is_a_photo() -> None:
+    image = Image.open(io.BytesIO(sample.photo()))
+    assert (image.format, image.size) == ("JPEG", (1024, 768))

@@ -1,0 +1,290 @@
+"""The watchdog: every job ends, whatever nobody told us."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+import generate
+import watchdog
+from tests.integration.world import BUCKET, PNG, World, s3_notification, sqs_event, streamed
+from triptych import generation, predictions, queues, table
+from triptych.job import ImageStatus, JobStatus
+
+
+@pytest.fixture
+def next_looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """In how many seconds each next look was asked for."""
+    seen: list[int] = []
+    monkeypatch.setattr(queues, "send_to_watchdog", lambda _message, *, delay: seen.append(delay))
+    return seen
+
+
+def look(world: World, job_id: str, context: SimpleNamespace) -> None:
+    message = {"job_id": job_id, "born_at": world.clock.time.isoformat()}
+    assert watchdog.handler(sqs_event(message), context) == {"batchItemFailures": []}
+
+
+@pytest.fixture
+def running(world: World, context: SimpleNamespace, next_looks: list[int]) -> str:
+    """A job whose three predictions run."""
+    job_id = world.new_job()
+    next_looks.clear()
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    world.clock.advance(300)
+    return job_id
+
+
+def test_a_job_whose_webhooks_were_all_lost_succeeds(
+    world: World, context: SimpleNamespace, running: str, next_looks: list[int]
+) -> None:
+    for prediction_id in ("p0", "p1", "p2"):
+        world.replicate.finish(prediction_id)
+    look(world, running, context)
+    job = world.job(running)
+    assert job.status is JobStatus.SUCCEEDED
+    assert all(
+        world.s3.get_object(Bucket=BUCKET, Key=image.output.key)["Body"].read() == PNG
+        for image in job.images
+        if image.output
+    )
+    assert len(world.replicate.creates) == 3
+    assert next_looks == []
+
+
+def test_while_predictions_run_it_looks_again(
+    world: World, context: SimpleNamespace, running: str, next_looks: list[int]
+) -> None:
+    world.replicate.finish("p0")
+    look(world, running, context)
+    assert len(world.job(running).having(ImageStatus.STORED)) == 1
+    assert next_looks == [300]
+
+
+def test_the_last_look_is_at_the_deadline(
+    world: World, context: SimpleNamespace, running: str, next_looks: list[int]
+) -> None:
+    world.clock.advance(1400)
+    look(world, running, context)
+    assert 0 < next_looks[0] <= 101
+
+
+def test_the_deadline_ends_the_job_and_what_still_runs(
+    world: World, context: SimpleNamespace, running: str, next_looks: list[int]
+) -> None:
+    world.replicate.finish("p0")
+    look(world, running, context)
+    next_looks.clear()
+    world.replicate.finish("p1")
+    world.clock.advance(1800)
+    look(world, running, context)
+    job = world.job(running)
+    assert job.status is JobStatus.PARTIAL
+    assert len(job.having(ImageStatus.STORED)) == 2  # what was done in the last moment is still fetched
+    assert next_looks == []
+    canceled = [r.url.path for r in world.replicate.requests if r.url.path.endswith("/cancel")]
+    assert canceled == ["/v1/predictions/p2/cancel"]
+
+
+def test_a_job_that_has_ended_is_left_alone(
+    world: World, context: SimpleNamespace, running: str, next_looks: list[int]
+) -> None:
+    world.clock.advance(1800)
+    look(world, running, context)
+    asked, before = len(world.replicate.requests), world.job(running)
+    look(world, running, context)
+    assert len(world.replicate.requests) == asked
+    assert world.job(running) == before
+    assert next_looks == []
+
+
+def test_a_photo_that_never_came_expires_the_job(
+    world: World, context: SimpleNamespace, next_looks: list[int]
+) -> None:
+    job_id = world.new_job(photo=None)
+    next_looks.clear()
+    world.clock.advance(300)
+    look(world, job_id, context)
+    assert world.job(job_id).status is JobStatus.AWAITING_UPLOAD
+    assert next_looks == [300]
+    world.clock.advance(900)
+    look(world, job_id, context)
+    assert world.job(job_id).status is JobStatus.EXPIRED
+    assert next_looks == [300]
+    assert world.replicate.requests == []
+
+
+def test_an_upload_whose_event_was_lost_is_found(
+    world: World, context: SimpleNamespace, next_looks: list[int]
+) -> None:
+    job_id = world.new_job()
+    world.clock.advance(5000)
+    look(world, job_id, context)
+    # The moto object's own time is the wall clock's, so that the deadline is counted from there.
+    assert world.job(job_id).uploaded_at
+    assert world.job(job_id).status is not JobStatus.EXPIRED
+
+
+def test_generation_that_died_after_the_intention_goes_on(
+    world: World, context: SimpleNamespace, next_looks: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = world.new_job()
+
+    def killed(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(predictions, "create", killed)
+        with pytest.raises(KeyboardInterrupt):
+            generation.photo_arrived(job_id, f"uploads/{job_id}/photo.jpg")
+    look(world, job_id, context)
+    assert world.replicate.creates == []  # it may be on its way
+    world.clock.advance(300)
+    look(world, job_id, context)
+    assert len(world.replicate.predictions) == 3
+    assert [image.attempt for image in world.job(job_id).images] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_doubt_is_settled_by_the_list(
+    world: World,
+    context: SimpleNamespace,
+    next_looks: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    made: bool,  # noqa: FBT001
+) -> None:
+    monkeypatch.setattr(queues, "put_back", lambda *_, **__: None)
+
+    def cut(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadError("cut", request=request)
+
+    if made:
+        world.replicate.after_create = cut
+    else:
+        world.replicate.before_create = cut
+    job_id = world.new_job()
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    world.replicate.after_create = world.replicate.before_create = lambda _: None
+    world.clock.advance(300)
+    look(world, job_id, context)
+    assert len(world.replicate.predictions) == 3
+    assert len(world.job(job_id).having(ImageStatus.GENERATING)) == 3
+
+
+def test_a_prediction_that_replicate_no_longer_knows_has_failed(
+    world: World, context: SimpleNamespace, running: str, next_looks: list[int]
+) -> None:
+    del world.replicate.predictions["p1"]
+    world.replicate.finish("p0")
+    world.replicate.finish("p2")
+    look(world, running, context)
+    job = world.job(running)
+    assert job.status is JobStatus.PARTIAL
+    (lost,) = job.having(ImageStatus.FAILED)
+    assert lost.error
+    assert lost.error.code == "prediction_lost"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(503),
+        httpx.Response(429, headers={"retry-after": "86400"}),
+        httpx.Response(200, text="<html>"),
+        httpx.Response(401),
+    ],
+)
+def test_an_outage_of_replicate_is_waited_out(
+    world: World, context: SimpleNamespace, running: str, next_looks: list[int], answer: httpx.Response
+) -> None:
+    world.replicate.on_read = lambda _: httpx.Response(
+        answer.status_code, headers=answer.headers, content=answer.content
+    )
+    look(world, running, context)
+    assert world.job(running).status is JobStatus.GENERATING
+    assert next_looks == [300]
+    world.replicate.on_read = lambda _: None
+    for prediction_id in ("p0", "p1", "p2"):
+        world.replicate.finish(prediction_id)
+    look(world, running, context)
+    assert world.job(running).status is JobStatus.SUCCEEDED
+
+
+def test_an_outage_that_outlasts_the_deadline_ends_the_job_all_the_same(
+    world: World, context: SimpleNamespace, running: str, next_looks: list[int]
+) -> None:
+    def down(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    world.replicate.handle = down  # type: ignore[method-assign]
+    world.clock.advance(1800)
+    look(world, running, context)
+    assert world.job(running).status is JobStatus.FAILED
+    assert next_looks == []
+
+
+def test_a_download_that_failed_in_the_webhook_is_tried_again(
+    world: World, context: SimpleNamespace, running: str, next_looks: list[int]
+) -> None:
+    for prediction_id in ("p0", "p1", "p2"):
+        world.replicate.finish(prediction_id)
+    world.replicate.on_download = lambda request: (
+        httpx.Response(503) if "p1" in request.url.path else streamed(PNG)
+    )
+    look(world, running, context)
+    assert len(world.job(running).having(ImageStatus.STORED)) == 2
+    world.replicate.on_download = lambda _: streamed(PNG)
+    look(world, running, context)
+    assert world.job(running).status is JobStatus.SUCCEEDED
+
+
+def test_a_job_that_is_gone_is_looked_at_no_more(
+    world: World, context: SimpleNamespace, next_looks: list[int]
+) -> None:
+    born = world.clock.time.isoformat()
+    message = sqs_event({"job_id": "unknown", "born_at": born})
+    watchdog.handler(message, context)
+    assert next_looks == [300]  # it may be about to be stored
+    world.clock.advance(61)
+    watchdog.handler(message, context)
+    assert next_looks == [300]
+
+
+def test_an_error_of_ours_does_not_end_the_looking(
+    world: World,
+    context: SimpleNamespace,
+    running: str,
+    next_looks: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(_: str) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(table, "get", broken)
+    look(world, running, context)
+    assert next_looks == [300]
+
+
+@pytest.mark.parametrize("body", ["", "{}", '{"job_id": "x"}', "[]"])
+def test_a_message_that_cannot_be_read_is_let_go(
+    world: World, context: SimpleNamespace, next_looks: list[int], body: str
+) -> None:
+    assert watchdog.handler(sqs_event(body), context) == {"batchItemFailures": []}
+
+
+def test_every_job_is_born_with_a_look_to_come(world: World, context: SimpleNamespace) -> None:
+    job_id = world.new_job(photo=None)
+    attributes = world.sqs.get_queue_attributes(QueueUrl=world.queues["watchdog"], AttributeNames=["All"])[
+        "Attributes"
+    ]
+    assert attributes["ApproximateNumberOfMessagesDelayed"] == "1"
+    assert (
+        json.loads(queues.WatchdogMessage(job_id=job_id, born_at=world.clock.time).model_dump_json())[
+            "job_id"
+        ]
+        == job_id
+    )

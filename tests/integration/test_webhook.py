@@ -1,0 +1,383 @@
+"""The webhook handler: what Replicate tells is believed when it is signed, and only for what it is about."""
+
+from __future__ import annotations
+
+import base64
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+import generate
+import webhook
+from tests.integration.world import (
+    BUCKET,
+    PNG,
+    SECRET,
+    World,
+    s3_notification,
+    signed,
+    sqs_event,
+    streamed,
+    webhook_event,
+    webhook_for,
+)
+from triptych import table
+from triptych.job import DeadlinePassed, ImageStatus, JobStatus
+
+OTHER_SECRET = "whsec_" + base64.b64encode(b"another secret").decode()
+
+
+@pytest.fixture
+def job_id(world: World, context: SimpleNamespace) -> str:
+    """A job whose three predictions p0, p1 and p2 run."""
+    job_id = world.new_job()
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    return job_id
+
+
+def image_of(world: World, job_id: str, prediction_id: str) -> int:
+    return next(i.index for i in world.job(job_id).images if i.prediction_id == prediction_id)
+
+
+def status(event: dict[str, Any], context: SimpleNamespace) -> int:
+    answer = webhook.handler(event, context)
+    assert answer["body"] == "{}"  # whatever it was: nothing is told
+    return int(str(answer["statusCode"]))
+
+
+def test_a_finished_prediction_is_stored(world: World, context: SimpleNamespace, job_id: str) -> None:
+    assert status(webhook_for(world.replicate.finish("p0"), world.clock), context) == 200
+    image = world.job(job_id).images[image_of(world, job_id, "p0")]
+    assert image.output
+    assert world.s3.get_object(Bucket=BUCKET, Key=image.output.key)["Body"].read() == PNG
+
+
+def test_a_body_that_api_gateway_encoded_is_verified_on_its_bytes(
+    world: World, context: SimpleNamespace, job_id: str
+) -> None:
+    event = webhook_for(world.replicate.finish("p0"), world.clock)
+    event["body"], event["isBase64Encoded"] = base64.b64encode(event["body"].encode()).decode(), True
+    assert status(event, context) == 200
+    assert world.job(job_id).having(ImageStatus.STORED)
+
+
+def test_duplicates_and_late_events_change_nothing(
+    world: World, context: SimpleNamespace, job_id: str
+) -> None:
+    done = world.replicate.finish("p0")
+    assert status(webhook_for(done, world.clock), context) == 200
+    before = world.job(job_id)
+    for late in (done, {**done, "status": "processing", "output": None}, {**done, "status": "failed"}):
+        assert status(webhook_for(late, world.clock), context) == 200
+    assert world.job(job_id) == before
+    downloads = [r for r in world.replicate.requests if r.url.host == "replicate.delivery"]
+    assert len(downloads) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"status": "failed", "error": "CUDA out of memory", "output": None}, "prediction_failed"),
+        ({"status": "failed", "error": "NSFW content detected", "output": None}, "content_rejected"),
+        ({"status": "failed", "error": {"odd": 1}, "output": None}, "prediction_failed"),
+        ({"status": "canceled", "output": None}, "prediction_canceled"),
+        ({"status": "aborted", "output": None}, "prediction_aborted"),
+        ({"output": None}, "output_missing"),
+        ({"output": []}, "output_missing"),
+        ({"output": "https://evil.example/out.png"}, "output_host_not_allowed"),
+        ({"output": "http://replicate.delivery/out.png"}, "output_host_not_allowed"),
+        ({"output": "https://replicate.delivery@evil.example/out.png"}, "output_host_not_allowed"),
+        ({"output": "https://169.254.169.254/latest/meta-data"}, "output_host_not_allowed"),
+        ({"output": "file:///etc/passwd"}, "output_host_not_allowed"),
+        ({"output": "https://["}, "output_host_not_allowed"),
+    ],
+)
+def test_each_end_that_brings_no_picture_is_said(
+    world: World, context: SimpleNamespace, job_id: str, changes: dict[str, object], code: str
+) -> None:
+    assert status(webhook_for(world.replicate.finish("p1", **changes), world.clock), context) == 200
+    image = world.job(job_id).images[image_of(world, job_id, "p1")]
+    assert image.status is ImageStatus.FAILED
+    assert image.error
+    assert image.error.code == code
+    for other in ("p0", "p2"):
+        status(webhook_for(world.replicate.finish(other), world.clock), context)
+    assert world.job(job_id).status is JobStatus.PARTIAL
+
+
+def test_the_first_of_a_list_is_the_picture(world: World, context: SimpleNamespace, job_id: str) -> None:
+    done = world.replicate.finish(
+        "p0", output=["https://replicate.delivery/a.png", "https://replicate.delivery/b.png"]
+    )
+    assert status(webhook_for(done, world.clock), context) == 200
+    assert world.replicate.requests[-1].url.path == "/a.png"
+
+
+def test_a_webhook_that_is_faster_than_the_answer_adopts_its_prediction(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("triptych.queues.put_back", lambda *_, **__: None)
+
+    def cut(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadError("cut", request=request)
+
+    world.replicate.after_create = cut
+    job_id = world.new_job()
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    for prediction_id in ("p0", "p1", "p2"):
+        assert status(webhook_for(world.replicate.finish(prediction_id), world.clock), context) == 200
+    assert world.job(job_id).status is JobStatus.SUCCEEDED
+    assert len(world.replicate.creates) == 3
+
+
+# ── what is not believed ──
+
+
+def test_a_body_that_was_changed_is_refused(world: World, context: SimpleNamespace, job_id: str) -> None:
+    event = webhook_for(world.replicate.finish("p0"), world.clock)
+    event["body"] = event["body"].replace("p0", "p1", 1)
+    before = world.job(job_id)
+    assert status(event, context) == 401
+    assert world.job(job_id) == before
+
+
+@pytest.mark.parametrize("seconds", [-301, 301])
+def test_an_old_or_a_future_webhook_is_refused(
+    world: World, context: SimpleNamespace, job_id: str, seconds: int
+) -> None:
+    event = webhook_for(world.replicate.finish("p0"), world.clock)
+    world.clock.advance(seconds)
+    assert status(event, context) == 401
+
+
+def test_a_captured_webhook_is_no_good_for_another_picture(
+    world: World, context: SimpleNamespace, job_id: str
+) -> None:
+    other = world.new_job(owner="bob")
+    generate.handler(sqs_event(s3_notification(other)), context)
+    before = world.job(other)
+    event = webhook_for(world.replicate.finish("p0"), world.clock)
+    for query in (
+        f"job_id={other}&image=0&attempt=1",
+        event["rawQueryString"].replace("attempt=1", "attempt=2"),
+        event["rawQueryString"].replace("image=", "image=1"),
+        f"job_id={job_id}&image=99&attempt=1",
+        "",
+        "job_id=%00&image=0&attempt=1",
+        event["rawQueryString"] + "&image=2",
+    ):
+        assert status({**event, "rawQueryString": query}, context) == 401, query
+    assert world.job(other) == before
+
+
+def test_without_an_echo_only_the_known_prediction_is_believed(
+    world: World, context: SimpleNamespace, job_id: str
+) -> None:
+    def bare(prediction_id: str) -> dict[str, Any]:
+        done = world.replicate.finish(prediction_id)
+        body = json.dumps({"id": prediction_id, "status": "succeeded", "output": done["output"]}).encode()
+        return webhook_event(body, signed(body, world.clock), httpx.URL(done["webhook"]).query.decode())
+
+    assert status({**bare("p0"), "rawQueryString": bare("p1")["rawQueryString"]}, context) == 401
+    assert status(bare("p0"), context) == 200
+    assert len(world.job(job_id).having(ImageStatus.STORED)) == 1
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"id": 7}', b"\xff\xfe"])
+def test_a_signed_body_that_is_no_prediction_is_refused(
+    world: World, context: SimpleNamespace, job_id: str, body: bytes
+) -> None:
+    event = {
+        "headers": signed(body, world.clock),
+        "rawQueryString": f"job_id={job_id}&image=0&attempt=1",
+        "body": base64.b64encode(body).decode(),
+        "isBase64Encoded": True,
+    }
+    assert status(event, context) == 401
+
+
+@pytest.mark.parametrize(
+    "event", [{}, {"headers": {}, "body": "x"}, {"body": "%%%", "isBase64Encoded": True}]
+)
+def test_an_empty_call_is_refused(world: World, context: SimpleNamespace, event: dict[str, Any]) -> None:
+    assert status(event, context) == 401
+
+
+def test_the_secret_may_be_rotated(world: World, context: SimpleNamespace, job_id: str) -> None:
+    assert status(webhook_for(world.replicate.finish("p0"), world.clock), context) == 200
+    world.replicate.secret = OTHER_SECRET
+    body = json.dumps(world.replicate.finish("p1")).encode()
+    query = httpx.URL(world.replicate.predictions["p1"]["webhook"]).query.decode()
+
+    def rotated() -> int:
+        return status(webhook_event(body, signed(body, world.clock, secret=OTHER_SECRET), query), context)
+
+    assert rotated() == 401  # it was fetched just now
+    world.clock.advance(61)
+    assert rotated() == 200
+
+
+def test_forgeries_do_not_make_us_ask_replicate_more_than_once_a_minute(
+    world: World, context: SimpleNamespace, job_id: str
+) -> None:
+    body = json.dumps(world.replicate.finish("p0")).encode()
+    for _ in range(20):
+        world.clock.advance(10)
+        assert (
+            status(webhook_event(body, signed(body, world.clock, secret=OTHER_SECRET), "x"), context) == 401
+        )
+    asked = [r for r in world.replicate.requests if r.url.path.endswith("/secret")]
+    assert len(asked) <= 5
+
+
+def test_without_the_secret_replicate_is_asked_to_call_again(
+    world: World, context: SimpleNamespace, job_id: str
+) -> None:
+    world.replicate.on_read = lambda _: httpx.Response(503)
+    event = webhook_for(world.replicate.finish("p0"), world.clock)
+    assert status(event, context) == 503
+    world.replicate.on_read = lambda _: None
+    assert status(event, context) == 200
+
+
+# ── a job that is no more, or has moved on ──
+
+
+def test_a_webhook_for_a_job_that_is_gone_is_taken_and_stores_nothing(
+    world: World, context: SimpleNamespace, job_id: str
+) -> None:
+    event = webhook_for(world.replicate.finish("p0"), world.clock)
+    table._Job(job_id).delete(add_version_condition=False)
+    assert status(event, context) == 200
+    assert world.object_keys("outputs/") == []
+
+
+def test_a_picture_that_comes_too_late_is_not_left_lying_about(
+    world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = table.record
+
+    def deadline_first(job: Any, *events: Any) -> Any:
+        record(world.job(job_id), DeadlinePassed())
+        return record(job, *events)
+
+    monkeypatch.setattr(table, "record", deadline_first)
+    assert status(webhook_for(world.replicate.finish("p0"), world.clock), context) == 200
+    assert world.job(job_id).status is JobStatus.FAILED
+    assert world.object_keys("outputs/") == []
+
+
+def test_two_webhooks_at_once_are_both_recorded(
+    world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save = table.save
+    nested: list[bool] = []
+
+    def other_first(*args: Any) -> Any:
+        if not nested:
+            nested.append(True)
+            status(webhook_for(world.replicate.finish("p1"), world.clock), context)
+        return save(*args)
+
+    monkeypatch.setattr(table, "save", other_first)
+    status(webhook_for(world.replicate.finish("p0"), world.clock), context)
+    assert len(world.job(job_id).having(ImageStatus.STORED)) == 2
+
+
+# ── downloads ──
+
+
+def cut_off(request: httpx.Request) -> httpx.Response:
+    raise httpx.RemoteProtocolError("peer closed connection", request=request)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        cut_off,
+        lambda _: httpx.Response(500),
+        lambda _: httpx.Response(404),
+        lambda _: streamed(b"", content_length="0"),
+        lambda _: streamed(PNG[:-20]),  # no length was announced, and the end is missing
+        lambda _: httpx.Response(302, headers={"location": "https://replicate.delivery/again"}),
+    ],
+)
+def test_a_picture_that_cannot_be_had_now_is_had_later(
+    world: World, context: SimpleNamespace, job_id: str, bad: Any
+) -> None:
+    world.replicate.on_download = bad
+    event = webhook_for(world.replicate.finish("p0"), world.clock)
+    assert status(event, context) == 503
+    assert world.job(job_id).having(ImageStatus.STORED) == []
+    assert world.object_keys("outputs/") == []
+    world.replicate.on_download = lambda _: streamed(PNG)
+    assert status(event, context) == 200
+    assert len(world.job(job_id).having(ImageStatus.STORED)) == 1
+
+
+@pytest.mark.parametrize(
+    ("bad", "code"),
+    [
+        (lambda _: streamed(b"<html>not a picture</html>", content_type="image/png"), "output_not_a_picture"),
+        (lambda _: streamed(PNG + b"\0" * 1_000_000), "output_too_large"),
+        (lambda _: streamed(PNG, content_length="1000001"), "output_too_large"),
+        (
+            lambda _: httpx.Response(302, headers={"location": "https://evil.example/"}),
+            "output_host_not_allowed",
+        ),
+        (
+            lambda _: httpx.Response(302, headers={"location": "http://replicate.delivery/"}),
+            "output_host_not_allowed",
+        ),
+    ],
+)
+def test_what_is_no_picture_for_us_is_said(
+    world: World, context: SimpleNamespace, job_id: str, bad: Any, code: str
+) -> None:
+    world.replicate.on_download = bad
+    assert status(webhook_for(world.replicate.finish("p0"), world.clock), context) == 200
+    error = world.job(job_id).images[image_of(world, job_id, "p0")].error
+    assert error
+    assert error.code == code
+    assert world.object_keys("outputs/") == []
+
+
+def test_a_redirect_within_the_allowed_hosts_is_followed(
+    world: World, context: SimpleNamespace, job_id: str
+) -> None:
+    elsewhere = httpx.Response(302, headers={"location": "https://replicate.delivery/there.png"})
+    world.replicate.on_download = lambda request: streamed(PNG) if "there" in request.url.path else elsewhere
+    assert status(webhook_for(world.replicate.finish("p0"), world.clock), context) == 200
+    assert len(world.job(job_id).having(ImageStatus.STORED)) == 1
+
+
+def test_a_name_that_leads_into_the_private_network_is_not_followed(
+    world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: [(2, 1, 6, "", ("10.0.0.7", 443))])
+    done = world.replicate.finish("p0", output="https://internal.replicate.delivery/out.png")
+    assert status(webhook_for(done, world.clock), context) == 200
+    error = world.job(job_id).images[image_of(world, job_id, "p0")].error
+    assert error
+    assert error.code == "output_host_not_allowed"
+
+
+def test_the_type_is_what_the_bytes_say(world: World, context: SimpleNamespace, job_id: str) -> None:
+    world.replicate.on_download = lambda _: streamed(
+        b"\xff\xd8\xff\xe0 a jpeg \xff\xd9", content_type="text/html"
+    )
+    status(webhook_for(world.replicate.finish("p0"), world.clock), context)
+    (image,) = world.job(job_id).having(ImageStatus.STORED)
+    assert image.output
+    assert image.output.content_type == "image/jpeg"
+    assert image.output.key.endswith(".jpg")
+
+
+def test_no_token_goes_to_where_pictures_lie(world: World, context: SimpleNamespace, job_id: str) -> None:
+    status(webhook_for(world.replicate.finish("p0"), world.clock), context)
+    (download,) = [r for r in world.replicate.requests if r.url.host == "replicate.delivery"]
+    assert "authorization" not in download.headers
+    assert SECRET not in str(download.headers)

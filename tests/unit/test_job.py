@@ -1,0 +1,264 @@
+"""The rules, alone: each property is a promise of the job's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from triptych.job import (
+    MOVES,
+    AnswerLost,
+    Asked,
+    DeadlinePassed,
+    Event,
+    Failure,
+    GenerationRefused,
+    ImageFailed,
+    ImageStatus,
+    Job,
+    JobRejected,
+    JobStatus,
+    Output,
+    OutputStored,
+    Photo,
+    PredictionCreated,
+    PredictionNotCreated,
+    UploadArrived,
+    UploadExpired,
+    apply,
+    apply_all,
+    new_job,
+)
+
+NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
+WHY = Failure("why", "Because.")
+OUTPUT = Output("outputs/j/0.png", "image/png", 100)
+
+
+def a_job(images: int = 3) -> Job:
+    photo = Photo("uploads/j/photo.jpg", "image/jpeg", 10)
+    return new_job(job_id="j", owner="ann", photo=photo, prompt=None, image_count=images, now=NOW)
+
+
+def arrived() -> UploadArrived:
+    return UploadArrived("uploads/j/photo.jpg", 10, NOW)
+
+
+def asked(index: int) -> Asked:
+    return Asked(index, seed=index, at=NOW, in_doubt_until=NOW + timedelta(seconds=90))
+
+
+def generating(images: int = 3) -> Job:
+    """All images asked for, each with the prediction `p{index}`."""
+    events: list[Event] = [arrived()]
+    for index in range(images):
+        events += [asked(index), PredictionCreated(index, 1, f"p{index}")]
+    return apply_all(a_job(images), events, NOW)
+
+
+def stored(index: int, attempt: int = 1) -> OutputStored:
+    return OutputStored(index, attempt, f"p{index}", replace(OUTPUT, key=f"outputs/j/{index}.png"))
+
+
+def failed(index: int, attempt: int = 1) -> ImageFailed:
+    return ImageFailed(index, attempt, f"p{index}", WHY)
+
+
+# ── from beginning to end ──
+
+
+def test_three_stored_pictures_make_a_success() -> None:
+    job = apply_all(generating(), [stored(0), stored(1), stored(2)], NOW)
+    assert job.status is JobStatus.SUCCEEDED
+    assert job.failure is None
+
+
+def test_what_is_stored_is_kept_when_others_fail() -> None:
+    job = apply_all(generating(), [failed(0), stored(1), failed(2)], NOW)
+    assert job.status is JobStatus.PARTIAL
+    assert [image.error for image in job.images] == [WHY, None, WHY]
+
+
+def test_a_job_whose_images_all_failed_alike_says_what_they_say() -> None:
+    assert apply_all(generating(), [failed(0), failed(1), failed(2)], NOW).failure == WHY
+    other = ImageFailed(2, 1, "p2", Failure("other", "Otherwise."))
+    mixed = apply_all(generating(), [failed(0), failed(1), other], NOW).failure
+    assert mixed
+    assert mixed.code == "all_images_failed"
+
+
+def test_a_photo_that_never_comes_expires_the_job() -> None:
+    job = apply(a_job(), UploadExpired(), NOW)
+    assert job.status is JobStatus.EXPIRED
+    assert job.failure
+    assert apply(job, arrived(), NOW) is job
+
+
+def test_an_upload_that_came_does_not_expire() -> None:
+    job = apply(a_job(), arrived(), NOW)
+    assert apply(job, UploadExpired(), NOW) is job
+
+
+def test_a_rejected_photo_fails_the_job_before_anybody_is_asked() -> None:
+    job = apply_all(a_job(), [arrived(), JobRejected(WHY)], NOW)
+    assert (job.status, job.failure) == (JobStatus.FAILED, WHY)
+
+
+def test_nothing_is_rejected_that_is_already_paid_for() -> None:
+    job = generating()
+    assert apply(job, JobRejected(WHY), NOW) is job
+
+
+def test_the_deadline_ends_what_is_open_and_keeps_what_is_stored() -> None:
+    job = apply_all(generating(), [stored(1), DeadlinePassed()], NOW)
+    assert job.status is JobStatus.PARTIAL
+    assert job.images[0].error
+    assert job.images[0].error.code == "deadline_exceeded"
+
+
+# ── intention and doubt ──
+
+
+def test_nothing_is_asked_for_before_the_photo_is_there() -> None:
+    job = a_job()
+    assert apply(job, asked(0), NOW) is job
+
+
+def test_an_image_that_is_asked_for_is_not_asked_for_again() -> None:
+    job = apply_all(a_job(), [arrived(), asked(0)], NOW)
+    assert apply(job, asked(0), NOW) is job
+
+
+def test_each_time_of_asking_is_an_attempt_of_its_own() -> None:
+    again = PredictionNotCreated(0, 1, NOW)
+    job = apply_all(a_job(), [arrived(), asked(0), again, asked(0)], NOW)
+    assert job.images[0].attempt == 2
+    # what was said of the first attempt says nothing of the second
+    assert apply(job, again, NOW) is job
+    assert apply(job, PredictionCreated(0, 1, "late"), NOW) is job
+    assert apply(job, stored(0, attempt=1), NOW) is job
+
+
+def test_a_webhook_may_be_faster_than_the_answer() -> None:
+    job = apply_all(a_job(1), [arrived(), asked(0), stored(0)], NOW)
+    assert job.status is JobStatus.SUCCEEDED
+    assert job.images[0].prediction_id == "p0"
+    assert apply(job, PredictionCreated(0, 1, "p0"), NOW) is job
+
+
+def test_another_prediction_than_the_known_one_changes_nothing() -> None:
+    job = generating()
+    assert apply(job, OutputStored(0, 1, "stranger", OUTPUT), NOW) is job
+    assert apply(job, ImageFailed(0, 1, "stranger", WHY), NOW) is job
+
+
+def test_a_lost_answer_leaves_the_image_in_doubt_until_then() -> None:
+    until = NOW + timedelta(seconds=20)
+    job = apply_all(a_job(), [arrived(), asked(0), AnswerLost(0, 1, until)], NOW)
+    assert (job.images[0].status, job.images[0].not_before) == (ImageStatus.REQUESTING, until)
+
+
+def test_a_refusal_ends_what_is_not_made_and_leaves_what_is() -> None:
+    events: list[Event] = [arrived(), asked(0), asked(1), PredictionCreated(0, 1, "p0")]
+    job = apply_all(a_job(), [*events, GenerationRefused(1, 1, WHY)], NOW)
+    assert [image.status for image in job.images] == ["GENERATING", "FAILED", "FAILED"]
+    assert apply(job, stored(0), NOW).status is JobStatus.PARTIAL
+
+
+def test_after_a_refusal_what_was_in_doubt_and_was_never_made_is_not_asked_for_again() -> None:
+    events: list[Event] = [arrived(), asked(0), asked(1), asked(2), GenerationRefused(1, 1, WHY)]
+    job = apply_all(a_job(), [*events, GenerationRefused(2, 1, WHY), PredictionNotCreated(0, 1, NOW)], NOW)
+    assert (job.status, job.failure) == (JobStatus.FAILED, WHY)
+
+
+# ── whatever happens ──
+
+indices = st.integers(0, 2)
+attempts = st.integers(0, 3)
+ids = st.sampled_from(["a", "b", "c"])
+times = st.integers(0, 100).map(lambda seconds: NOW + timedelta(seconds=seconds))
+events = st.one_of(
+    st.builds(UploadArrived, st.just("uploads/j/photo.jpg"), st.just(10), times),
+    st.builds(JobRejected, st.just(WHY)),
+    st.just(UploadExpired()),
+    st.builds(Asked, indices, st.integers(0, 9) | st.none(), times, times),
+    st.builds(PredictionCreated, indices, attempts, ids),
+    st.builds(PredictionNotCreated, indices, attempts, times),
+    st.builds(AnswerLost, indices, attempts, times),
+    st.builds(GenerationRefused, indices, attempts, st.just(WHY)),
+    st.builds(OutputStored, indices, attempts, ids, st.just(OUTPUT)),
+    st.builds(ImageFailed, indices, attempts, ids, st.just(WHY)),
+    st.just(DeadlinePassed()),
+)
+histories = st.lists(events, max_size=40)
+
+
+@given(histories)
+def test_a_job_that_has_ended_never_changes_again(history: list[Event]) -> None:
+    job = a_job()
+    for event in history:
+        after = apply(job, event, NOW)
+        if job.status.is_terminal:
+            assert after is job
+        job = after
+
+
+@given(histories)
+def test_a_stored_image_is_never_lost(history: list[Event]) -> None:
+    job = a_job()
+    kept: dict[int, Output | None] = {}
+    for event in history:
+        job = apply(job, event, NOW)
+        kept |= {
+            image.index: image.output for image in job.having(ImageStatus.STORED) if image.index not in kept
+        }
+        for index, output in kept.items():
+            assert job.images[index].status is ImageStatus.STORED
+            assert job.images[index].output == output
+
+
+@given(histories)
+def test_images_move_only_as_the_table_of_moves_says(history: list[Event]) -> None:
+    job = a_job()
+    for event in history:
+        after = apply(job, event, NOW)
+        for old, new in zip(job.images, after.images, strict=True):
+            assert new.status is old.status or new.status in MOVES[old.status]
+        job = after
+
+
+@given(histories)
+def test_an_event_that_was_applied_applies_no_second_time(history: list[Event]) -> None:
+    job = apply_all(a_job(), history, NOW)
+    for event in (event for event in history if not isinstance(event, Asked | AnswerLost)):
+        once = apply(job, event, NOW)
+        assert apply(once, event, NOW) == once
+
+
+@given(histories)
+def test_an_image_has_what_its_status_promises(history: list[Event]) -> None:
+    job = apply_all(a_job(), history, NOW)
+    for image in job.images:
+        assert (image.output is not None) == (image.status is ImageStatus.STORED)
+        assert (image.error is not None) == (image.status is ImageStatus.FAILED)
+        assert image.attempt > 0 or image.status in {"PENDING", "FAILED", "CANCELED"}
+        if image.status is ImageStatus.GENERATING:
+            assert image.prediction_id
+    if job.status in {JobStatus.FAILED, JobStatus.EXPIRED}:
+        assert job.failure
+
+
+@given(histories)
+def test_every_job_can_be_ended_from_wherever_it_is(history: list[Event]) -> None:
+    job = apply_all(a_job(), history, NOW)
+    end = DeadlinePassed() if job.uploaded_at else UploadExpired()
+    assert apply(job, end, NOW).status.is_terminal
+
+
+@pytest.mark.parametrize("status", list(ImageStatus))
+def test_only_final_states_have_no_way_on(status: ImageStatus) -> None:
+    assert status.is_terminal == (status in {"STORED", "FAILED", "CANCELED"})

@@ -1,0 +1,59 @@
+"""Settings, and how models take their input."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from tests.integration.world import ENVIRONMENT
+from triptych.models import PRESETS, InputMapping, mapping_for
+from triptych.settings import Settings
+
+
+def test_the_environment_becomes_settings() -> None:
+    settings = Settings.model_validate({**ENVIRONMENT, "ALLOWED_OUTPUT_HOSTS": "A.example, b.example,,"})
+    assert settings.allowed_output_hosts == ("a.example", "b.example")
+    assert str(settings.timezone) == "Asia/Seoul"
+    assert settings.input_mapping.image == "input_image"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("IMAGE_COUNT", "0"),
+        ("TIMEZONE", "Asia/Nowhere"),
+        ("TABLE", None),
+        ("REPLICATE_INPUT_MAPPING", "{"),
+        ("REPLICATE_INPUT_MAPPING", '{"img": "x"}'),
+    ],
+)
+def test_what_is_wrong_is_named(name: str, value: str | None) -> None:
+    environment = {key: text for key, text in {**ENVIRONMENT, name: value}.items() if text is not None}
+    with pytest.raises(ValidationError, match=name):
+        Settings.model_validate(environment)
+
+
+def test_a_mapping_that_is_given_counts_more_than_the_preset() -> None:
+    given = (
+        '{"image": "photo", "image_is_list": true, "prompt": "text", "seed": null, "extra": {"size": "2K"}}'
+    )
+    mapping = Settings.model_validate({**ENVIRONMENT, "REPLICATE_INPUT_MAPPING": given}).input_mapping
+    assert mapping.input_for("https://x", "Paint it.", 7) == {
+        "size": "2K",
+        "photo": ["https://x"],
+        "text": "Paint it.",
+    }
+
+
+def test_every_preset_puts_the_photo_and_the_prompt_somewhere() -> None:
+    for model, mapping in PRESETS.items():
+        values = mapping_for(f"{model}:abc").input_for("https://x", "Paint it.", 7)
+        assert values[mapping.image] == (["https://x"] if mapping.image_is_list else "https://x")
+        assert "Paint it." in values.values()
+        assert (7 in values.values()) == (mapping.seed is not None)
+
+
+def test_an_unknown_model_needs_a_mapping() -> None:
+    with pytest.raises(ValueError, match="ReplicateInputMapping"):
+        mapping_for("somebody/something")
+    assert InputMapping(image="photo")
