@@ -1,0 +1,197 @@
+"""The local cloud, put together: AWS, Replicate's stand-in, and the functions that template.yaml wires to them."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import tempfile
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import boto3
+from botocore.config import Config
+
+from tests.localcloud import aws, provision, replicate, template
+from tests.localcloud.event_sources import EventSources
+from tests.localcloud.functions import Functions, Machine
+from tests.localcloud.http_api import Gateway
+from tests.localcloud.http_server import HttpServer, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from tests.localcloud.stack import Stack
+
+WORKERS = 4  # processes for each function
+USERS = ("ada@example.com", "grace@example.com")
+QUEUES = {
+    "generation": "GenerationQueueUrl",
+    "generation_dlq": "GenerationDeadLetterQueueUrl",
+    "watchdog": "WatchdogQueueUrl",
+    "watchdog_dlq": "WatchdogDeadLetterQueueUrl",
+}
+
+
+@dataclass(frozen=True)
+class Cloud:
+    """A running local cloud."""
+
+    api: str  # URL
+    tokens: tuple[str, ...]  # of two different users; none where JwtIssuer names an issuer of one's own
+    aws: Machine
+    stack: Stack
+    log: Path  # every function's lines, as CloudWatch would get them
+    functions: Functions
+    replicate: replicate.StandIn | None  # None where another server takes its place
+    pids_url: str
+
+    @property
+    def bucket(self) -> str:
+        return self.stack.outputs["Bucket"]
+
+    @property
+    def table(self) -> str:
+        return self.stack.outputs["Table"]
+
+    @property
+    def queues(self) -> dict[str, str]:
+        """Their URLs: generation, generation_dlq, watchdog, watchdog_dlq."""
+        return {name: self.stack.outputs[output] for name, output in QUEUES.items()}
+
+    def pids(self) -> dict[str, list[int]]:
+        """The functions' processes as of now, by the function's folder name."""
+        return self.functions.pids()
+
+    def description(self) -> dict[str, object]:
+        """What `serve --json` prints, for programs that drive the cloud."""
+        return {
+            "api": self.api,
+            "tokens": list(self.tokens),
+            "aws": {
+                "endpoint": self.aws.endpoint,
+                "region": self.aws.region,
+                "access_key_id": self.aws.access_key_id,
+                "secret_access_key": self.aws.secret_access_key,
+            },
+            "bucket": self.bucket,
+            "table": self.table,
+            "queues": self.queues,
+            "pids": self.pids_url,
+            "log": str(self.log),
+        }
+
+
+@contextmanager
+def local_cloud(
+    parameters: Mapping[str, str] | None = None,
+    *,
+    replicate_url: str | None = None,
+    workers: int = WORKERS,
+    port: int = 0,
+    moto: Future[aws.Aws] | None = None,
+) -> Iterator[Cloud]:
+    """Start everything, and end everything.
+
+    Args:
+        parameters: as `sam deploy --parameter-overrides` takes them.
+        replicate_url: a server that speaks Replicate's API, instead of the stand-in.
+        workers: processes for each function, at most.
+        port: of the API; 0 takes a free one.
+        moto: an AWS server that is being started already, which becomes this cloud's own.
+
+    Raises:
+        template.TemplateError: the template or a parameter is wrong or not understood.
+        OSError: the port is taken.
+        RuntimeError: a part did not come up.
+    """
+    given = dict(parameters or {})
+    token = secrets.token_hex(20)
+    with ExitStack() as stack:
+        starting = stack.enter_context(ThreadPoolExecutor())
+        moto = moto or starting.submit(aws.start)
+        stack.callback(_stop, moto)
+        known = template.load(overrides=given).parameters
+        api = stack.enter_context(HttpServer(port))
+        stand_in = None
+        if "ReplicateBaseUrl" not in given:
+            if replicate_url is None:
+                stand_in = starting.submit(replicate.start, token)
+                stack.callback(_stop, stand_in)
+            else:
+                token = os.environ.get("REPLICATE_API_TOKEN", token)
+            given["ReplicateBaseUrl"] = stand_in.result().url if stand_in else str(replicate_url)
+            host = urlsplit(given["ReplicateBaseUrl"]).hostname
+            given["AllowedOutputHosts"] = f"{known['AllowedOutputHosts']},{host}"
+        machine = Machine(
+            moto.result().endpoint, template.REGION, aws.ACCOUNT, aws.ACCESS_KEY_ID, aws.SECRET_ACCESS_KEY
+        )
+        _put_token(machine, known["ReplicateTokenParameter"], token)
+        made = provision.provision(
+            template.TEMPLATE,
+            given,
+            endpoint=machine.endpoint,
+            api_url=api.url,
+            stack_name=template.STACK_NAME,
+            region=machine.region,
+            account=machine.account,
+        )
+        log = Path(tempfile.mkstemp(prefix="triptych-", suffix=".log")[1])
+        functions = stack.enter_context(Functions(made.functions, machine, workers=workers, log=log))
+        stack.enter_context(EventSources(made.event_sources, functions, machine, workers=workers))
+        api.start(Gateway(made.http_api, functions, cognito=machine.endpoint, account=machine.account))
+        stack.callback(api.stop)  # first of all, that nothing new comes in
+        pids = stack.enter_context(HttpServer().start(lambda _: _json(functions.pids())))
+        tokens = _sign_in(machine, made) if "UserPoolId" in made.outputs else ()
+        yield Cloud(
+            api=api.url,
+            tokens=tokens,
+            aws=machine,
+            stack=made,
+            log=log,
+            functions=functions,
+            replicate=stand_in.result() if stand_in else None,
+            pids_url=pids.url,
+        )
+
+
+def _stop(part: Future[aws.Aws] | Future[replicate.StandIn]) -> None:
+    with suppress(RuntimeError):  # it did not come up, which its user was told
+        part.result().stop()
+
+
+def _json(value: object) -> Response:
+    return Response(200, (("content-type", "application/json"),), json.dumps(value).encode())
+
+
+def _session(machine: Machine) -> boto3.session.Session:
+    return boto3.session.Session(machine.access_key_id, machine.secret_access_key, region_name=machine.region)
+
+
+def _put_token(machine: Machine, name: str, token: str) -> None:
+    ssm = _session(machine).client("ssm", endpoint_url=machine.endpoint, config=Config(proxies={}))
+    ssm.put_parameter(Name=name, Value=token, Type="SecureString", Overwrite=True)
+
+
+def _sign_in(machine: Machine, stack: Stack) -> tuple[str, ...]:
+    """Make two users in the stack's own pool, and get the token of each."""
+    cognito = _session(machine).client(
+        "cognito-idp", endpoint_url=machine.endpoint, config=Config(proxies={})
+    )
+    pool, client = stack.outputs["UserPoolId"], stack.outputs["UserPoolClientId"]
+    tokens = []
+    for user in USERS:
+        password = f"{secrets.token_urlsafe(18)}-aA1"
+        cognito.admin_create_user(UserPoolId=pool, Username=user, MessageAction="SUPPRESS")
+        cognito.admin_set_user_password(UserPoolId=pool, Username=user, Password=password, Permanent=True)
+        signed_in = cognito.initiate_auth(
+            ClientId=client,
+            AuthFlow="USER_PASSWORD_AUTH",
+            AuthParameters={"USERNAME": user, "PASSWORD": password},
+        )
+        tokens.append(signed_in["AuthenticationResult"]["IdToken"])
+    return tuple(tokens)

@@ -1,0 +1,240 @@
+"""What the local cloud's command does: one photo as a client would send it, or staying up for others."""
+
+from __future__ import annotations
+
+import json
+import mimetypes
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterable
+from concurrent.futures import Future
+from pathlib import Path
+
+import httpx
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import BaseModel, ValidationError
+
+from tests.localcloud import aws, sample, template
+from tests.localcloud.cloud import Cloud, local_cloud
+from tests.localcloud.progress import Progress
+
+OUT = Path("out")
+POLL_SECONDS = 0.3  # where the API does not say when to come back
+PATIENCE_SECONDS = 1.0  # it has no other caller, so nobody minds coming back sooner than it says
+ENDED = frozenset({"SUCCEEDED", "PARTIAL", "FAILED", "CANCELED", "EXPIRED"})
+MAGIC = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png", b"GIF8": "image/gif"}
+BRANDS = {b"avif": "image/avif", b"heic": "image/heic", b"heix": "image/heic", b"mif1": "image/heif"}
+
+
+class NotAPhotoError(Exception):
+    """PHOTO cannot be read, or is nothing that Triptych takes."""
+
+
+class Upload(BaseModel):
+    method: str
+    url: str
+    headers: dict[str, str]
+
+
+class Created(BaseModel):
+    job_id: str
+    upload: Upload
+
+
+class Failure(BaseModel):
+    message: str
+
+
+class Refusal(BaseModel):
+    error: Failure
+
+
+class Image(BaseModel):
+    index: int
+    status: str
+    url: str | None
+    content_type: str | None
+    error: Failure | None
+
+
+class Job(BaseModel):
+    status: str
+    images: list[Image]
+    error: Failure | None
+
+
+def run(
+    what: str | None,
+    *,
+    overrides: Iterable[str],
+    replicate_url: str | None,
+    workers: int,
+    port: int,
+    as_json: bool,
+    moto: Future[aws.Aws],
+) -> int:
+    """Do it, and return the exit code: 0, 1 where something failed, 2 where the photo is none.
+
+    Args:
+        what: a photo's path, None for a sample, or "serve", which only a signal ends.
+        overrides: as `sam deploy --parameter-overrides` takes them.
+        replicate_url: a server that speaks Replicate's API, instead of the stand-in.
+        workers: for each function, at most.
+        port: of the API; 0 is any free one.
+        as_json: serve for a program.
+        moto: the AWS server that is being started for this.
+    """
+    try:
+        photo = None if what == "serve" else _read_photo(what)
+        with local_cloud(
+            template.read_overrides(overrides),
+            replicate_url=replicate_url,
+            workers=workers,
+            port=port,
+            moto=moto,
+        ) as cloud:
+            if photo is None:
+                _serve(cloud, as_json=as_json)
+                return 0
+            return _make_pictures(cloud, *photo)
+    except NotAPhotoError as error:
+        _complain(str(error))
+        return 2
+    except subprocess.CalledProcessError as error:
+        _complain(f"{Path(error.cmd[0]).name} failed with exit code {error.returncode}")
+    except (BotoCoreError, ClientError, httpx.HTTPError) as error:
+        _complain(f"{type(error).__name__}: {error}")
+    except (template.TemplateError, OSError, RuntimeError, ValidationError) as error:
+        _complain(str(error))
+    return 1
+
+
+def _complain(sentence: str) -> None:
+    sys.stderr.write(f"triptych: {' '.join(sentence.split())}\n")
+
+
+def _say(line: object) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+def _serve(cloud: Cloud, *, as_json: bool) -> None:
+    with tempfile.TemporaryDirectory(prefix="triptych-") as folder:
+        if as_json:
+            _say(json.dumps(cloud.description()))
+        else:
+            photo = Path(folder, "sample.jpg")
+            photo.write_bytes(sample.photo())
+            _say(_instructions(cloud, photo))
+        threading.Event().wait()  # until a signal ends it
+
+
+def _instructions(cloud: Cloud, photo: Path) -> str:
+    token = cloud.tokens[0] if cloud.tokens else "…  # one of your issuer's"
+    return f"""\
+The API is at {cloud.api}
+The functions' log is {cloud.log}
+Ctrl-C ends it. To make three pictures of a photo, paste:
+
+API={cloud.api}
+TOKEN={token}
+PHOTO={photo}  # or a JPEG of yours
+
+JOB=$(curl -sS "$API/api/v1/jobs" -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\
+  -d '{{"content_type": "image/jpeg", "content_length": '$(wc -c < "$PHOTO")'}}'); echo "$JOB"
+ID=$(echo "$JOB" | sed -E 's/.*"job_id": ?"([^"]*)".*/\\1/')
+URL=$(echo "$JOB" | sed -E 's/.*"url": ?"([^"]*)".*/\\1/')
+echo "$JOB" | sed -E 's/.*"headers": ?\\{{([^}}]*)\\}}.*/\\1/' | tr ',' '\\n' | sed -E 's/^ *"(.*)": ?"(.*)"$/header = "\\1: \\2"/' \\
+  | curl -sS -K - -T "$PHOTO" "$URL"
+curl -sS "$API/api/v1/jobs/$ID" -H "Authorization: Bearer $TOKEN"; echo  # again, until it says SUCCEEDED
+"""
+
+
+def _read_photo(name: str | None) -> tuple[str, bytes, str]:
+    """The photo's stem, its bytes and its content type."""
+    if name is None:
+        return "sample", sample.photo(), "image/jpeg"
+    try:
+        data = Path(name).read_bytes()
+    except OSError as error:
+        raise NotAPhotoError(f"cannot read {name}: {error.strerror}") from error
+    kind = _content_type(data, name)
+    if kind is None:
+        raise NotAPhotoError(f"{name} is not a photo")
+    return Path(name).stem, data, kind
+
+
+def _content_type(data: bytes, name: str) -> str | None:
+    """By the file's first bytes; by its name where they say nothing."""
+    if data[4:8] == b"ftyp" and data[8:12] in BRANDS:
+        return BRANDS[data[8:12]]
+    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        return "image/webp"
+    for magic, kind in MAGIC.items():
+        if data.startswith(magic):
+            return kind
+    guess = mimetypes.guess_type(name)[0] or ""
+    return guess if data and guess.startswith("image/") else None
+
+
+def _make_pictures(cloud: Cloud, stem: str, data: bytes, content_type: str) -> int:
+    """Do what a client does: create, upload, poll, download."""
+    if not cloud.tokens:
+        raise RuntimeError("with JwtIssuer there is no user here: use serve, and a token of that issuer")
+    headers = {"authorization": f"Bearer {cloud.tokens[0]}"}
+    with httpx.Client(base_url=cloud.api, headers=headers, timeout=35, trust_env=False) as client:
+        created = _create(client, content_type, len(data))
+        _upload(created.upload, data)
+        job = _follow(client, created.job_id)
+    for image in job.images:
+        if image.url is not None:
+            _say(_download(image, image.url, stem))
+    if job.status == "SUCCEEDED":
+        return 0
+    _complain(job.error.message if job.error else f"the job ended as {job.status}")
+    for image in job.images:
+        if image.error is not None:
+            _complain(f"image {image.index}: {image.error.message}")
+    return 1
+
+
+def _create(client: httpx.Client, content_type: str, length: int) -> Created:
+    response = client.post("/api/v1/jobs", json={"content_type": content_type, "content_length": length})
+    if response.status_code in {400, 413, 415, 422}:
+        raise NotAPhotoError(Refusal.model_validate_json(response.content).error.message)
+    if response.is_error:
+        raise RuntimeError(f"the API answered {response.status_code} to a new job: {response.text}")
+    return Created.model_validate_json(response.content)
+
+
+def _upload(upload: Upload, data: bytes) -> None:
+    response = httpx.request(
+        upload.method, upload.url, content=data, headers=upload.headers, timeout=60, trust_env=False
+    )
+    if response.is_error:
+        raise RuntimeError(f"S3 answered {response.status_code} to the upload: {response.text}")
+
+
+def _follow(client: httpx.Client, job_id: str) -> Job:
+    progress = Progress(sys.stdout)
+    while True:
+        response = client.get(f"/api/v1/jobs/{job_id}")
+        if response.is_error:
+            raise RuntimeError(
+                f"the API answered {response.status_code} to a look at the job: {response.text}"
+            )
+        job = Job.model_validate_json(response.content)
+        progress.update({image.index: image.status for image in job.images})
+        if job.status in ENDED:
+            return job
+        progress.wait(min(float(response.headers.get("retry-after", POLL_SECONDS)), PATIENCE_SECONDS))
+
+
+def _download(image: Image, url: str, stem: str) -> Path:
+    extension = mimetypes.guess_extension(image.content_type or "") or ".bin"
+    OUT.mkdir(exist_ok=True)
+    path = OUT / f"{stem}-{image.index}{extension}"
+    path.write_bytes(httpx.get(url, timeout=60, trust_env=False).raise_for_status().content)
+    return path

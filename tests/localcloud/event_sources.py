@@ -1,0 +1,205 @@
+"""SQS event source mappings: what Lambda's pollers do between a queue and a function.
+
+https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Self
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
+
+    from tests.localcloud.functions import Functions, Machine, Result
+    from tests.localcloud.stack import EventSource
+
+POLL_SECONDS = 1  # of a long poll; an ending cloud waits for no more than that
+RECEIVE_MAX = 10  # messages, which SQS gives out at once
+
+_log = logging.getLogger(__name__)
+
+
+class EventSources:
+    """Polls each queue while the function has a worker free; a context manager that ends the polling.
+
+    A message is received only when an invocation can take it at once, so none ages in a buffer. There is one
+    poller for each queue: moto gives a message to two receivers that ask at the same time.
+    """
+
+    def __init__(
+        self, sources: Iterable[EventSource], functions: Functions, machine: Machine, *, workers: int
+    ) -> None:
+        self._stopping = threading.Event()
+        self._pollers = [
+            threading.Thread(
+                target=_Poller(source, functions, machine, workers, self._stopping).run,
+                name=f"poll-{source.function}",
+                daemon=True,
+            )
+            for source in sources
+        ]
+
+    def start(self) -> Self:
+        for poller in self._pollers:
+            poller.start()
+        return self
+
+    def stop(self) -> None:
+        """Receive no more; neither an open long poll nor what is being invoked is waited for."""
+        self._stopping.set()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class _Poller:
+    def __init__(
+        self,
+        source: EventSource,
+        functions: Functions,
+        machine: Machine,
+        workers: int,
+        stopping: threading.Event,
+    ) -> None:
+        self._source = source
+        self._functions = functions
+        self._region = machine.region
+        self._stopping = stopping
+        self._concurrency = min(workers, source.maximum_concurrency or workers)
+        self._slots = threading.BoundedSemaphore(self._concurrency)
+        self._sqs: SQSClient = boto3.session.Session(
+            machine.access_key_id, machine.secret_access_key, machine.session_token or None, machine.region
+        ).client(
+            "sqs",
+            endpoint_url=machine.endpoint,
+            config=Config(max_pool_connections=self._concurrency + 1, proxies={}),
+        )
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            if not self._slots.acquire(timeout=POLL_SECONDS):
+                continue
+            messages: list[MessageTypeDef] = []
+            try:
+                if self._functions.wait_until_free(self._source.function, POLL_SECONDS):
+                    messages = self._receive()
+            except (BotoCoreError, ClientError) as error:
+                if not self._stopping.wait(POLL_SECONDS):
+                    _log.warning("%s: %s", self._source.queue_url, error)
+            if messages and not self._stopping.is_set():
+                self._invoke(messages)
+            else:
+                self._slots.release()
+
+    def _receive(self) -> list[MessageTypeDef]:
+        """A batch: what there is, or what the batching window brings together."""
+        messages = self._receive_some(self._source.batch_size, POLL_SECONDS)
+        end = time.monotonic() + self._source.batching_window
+        while messages and (missing := self._source.batch_size - len(messages)) > 0:
+            left = end - time.monotonic()
+            if left <= 0 or self._stopping.is_set():
+                break
+            messages += self._receive_some(missing, min(POLL_SECONDS, int(left) + 1))
+        return messages
+
+    def _receive_some(self, most: int, seconds: int) -> list[MessageTypeDef]:
+        return self._sqs.receive_message(
+            QueueUrl=self._source.queue_url,
+            MaxNumberOfMessages=min(most, RECEIVE_MAX),
+            WaitTimeSeconds=seconds,
+            MessageSystemAttributeNames=["All"],
+            MessageAttributeNames=["All"],
+        ).get("Messages", [])
+
+    def _invoke(self, messages: list[MessageTypeDef]) -> None:
+        event = {"Records": [record(message, self._source.queue_arn, self._region) for message in messages]}
+        future = self._functions.submit(self._source.function, json.dumps(event).encode())
+        future.add_done_callback(lambda done: self._settle(messages, done.result()))
+
+    def _settle(self, messages: list[MessageTypeDef], result: Result) -> None:
+        """Delete what was done. The rest comes back when its visibility runs out."""
+        failed = failures(
+            [message["MessageId"] for message in messages],
+            result,
+            reported=self._source.reports_batch_item_failures,
+        )
+        done = [message for message in messages if message["MessageId"] not in failed]
+        try:
+            for start in range(0, len(done), RECEIVE_MAX):
+                batch = enumerate(done[start : start + RECEIVE_MAX])
+                self._sqs.delete_message_batch(
+                    QueueUrl=self._source.queue_url,
+                    Entries=[
+                        {"Id": str(i), "ReceiptHandle": message["ReceiptHandle"]} for i, message in batch
+                    ],
+                )
+        except (BotoCoreError, ClientError) as error:
+            if not self._stopping.is_set():
+                _log.warning("%s: not deleted: %s", self._source.queue_url, error)
+        finally:
+            self._slots.release()
+
+
+def record(message: MessageTypeDef, queue_arn: str, region: str) -> dict[str, object]:
+    """One of the Records that Lambda makes of a received message.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
+    """
+    made: dict[str, object] = {
+        "messageId": message["MessageId"],
+        "receiptHandle": message["ReceiptHandle"],
+        "body": message["Body"],
+        "attributes": message.get("Attributes", {}),
+        "messageAttributes": {
+            name: {
+                "stringValue": value.get("StringValue"),
+                "stringListValues": [],
+                "binaryListValues": [],
+                "dataType": value["DataType"],
+            }
+            for name, value in message.get("MessageAttributes", {}).items()
+        },
+        "md5OfBody": message["MD5OfBody"],
+        "eventSource": "aws:sqs",
+        "eventSourceARN": queue_arn,
+        "awsRegion": region,
+    }
+    if "MD5OfMessageAttributes" in message:
+        made["md5OfMessageAttributes"] = message["MD5OfMessageAttributes"]
+    return made
+
+
+def failures(message_ids: Sequence[str], result: Result, *, reported: bool) -> set[str]:
+    """Which messages of a batch are to come back: those that the function names, or, in doubt, all.
+
+    Args:
+        message_ids: of the batch.
+        result: of the invocation.
+        reported: whether the mapping has ReportBatchItemFailures.
+    """
+    everything = set(message_ids)
+    if result.function_error is not None:
+        return everything
+    if not reported:
+        return set()
+    try:
+        answer = json.loads(result.payload)
+        items = answer.get("batchItemFailures") if answer is not None else None
+        named = {item["itemIdentifier"] for item in items or ()}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return everything
+    return named if named.issubset(everything) else everything

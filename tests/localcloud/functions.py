@@ -1,0 +1,583 @@
+"""Lambda: each function in its own processes, under Amazon's runtime interface client.
+
+A process speaks the Runtime API (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html) with a small server
+of its own, takes one invocation at a time, and sees what it would see on Lambda: its code, its layers, the
+environment that the template gives it, and nothing of the machine that it happens to run on.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections import deque
+from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from tests.localcloud import packages
+from tests.localcloud.http_server import HttpServer, Request, Response, json_message
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tests.localcloud.stack import Function
+
+INIT_SECONDS = 10  # what Lambda allows an init, before it counts as part of the invocation
+MAX_PAYLOAD = 6 * 2**20  # bytes, in either direction
+GROW_SECONDS = 1.0  # a cold start costs more than so short a wait for a warm process
+MAX_STARTS = 3  # of a process for one invocation, when something kills them before they take it
+
+# Ends with whoever started it, even if that one had no time to say so; then it is Amazon's client and nothing else.
+_BOOTSTRAP = f"""
+import os, runpy, sys
+if sys.platform == "linux":
+    import ctypes
+    ctypes.CDLL(None).prctl(1, {int(signal.SIGKILL)})  # PR_SET_PDEATHSIG
+    if os.getppid() != int(sys.argv.pop()):
+        sys.exit("orphaned")
+else:
+    sys.argv.pop()
+runpy.run_module("awslambdaric", run_name="__main__")
+"""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a function finds around it: where AWS is, and as whom it speaks to it."""
+
+    endpoint: str
+    region: str
+    account: str
+    access_key_id: str
+    secret_access_key: str
+    session_token: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an invocation came to."""
+
+    payload: bytes  # JSON: the handler's answer, or {"errorType", "errorMessage", …}
+    function_error: str | None = None  # "Unhandled"; or "PayloadTooLarge", which never reached the function
+
+
+def _failed(request_id: str, error_type: str, message: str) -> Result:
+    text = f"RequestId: {request_id} Error: {message}"
+    return Result(json.dumps({"errorType": error_type, "errorMessage": text}).encode(), "Unhandled")
+
+
+class Log:
+    """Every function's lines in one file, whole, in the order in which they came: what CloudWatch would get."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = path.open("ab", buffering=0)
+        self._lock = threading.Lock()
+
+    def write(self, lines: bytes) -> None:
+        """Append whole lines, each with its newline."""
+        with self._lock:
+            if not self._file.closed:
+                self._file.write(lines)
+
+    def close(self) -> None:
+        with self._lock:
+            self._file.close()
+
+
+@dataclass
+class _Invocation:
+    payload: bytes
+    timeout: int
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    future: Future[Result] = field(default_factory=Future)
+    taken: float | None = None  # when the process took it, by time.monotonic
+    deadline: float = 0.0  # epoch seconds
+    result: Result | None = None
+
+
+class _Process:
+    """One start of a function: a process, and the Runtime API that it talks to."""
+
+    def __init__(self, function: Function, environment: dict[str, str], arn: str, log: Log) -> None:
+        self._arn = arn
+        self._log = log
+        self._changed = threading.Condition()
+        self._offered: _Invocation | None = None
+        self._init_error: bytes | None = None
+        self._started = time.monotonic()
+        self._ready: float | None = None  # when it first asked for an invocation
+        self._init_told = False
+        self._ended = False
+        self._api = HttpServer(max_body=16 * MAX_PAYLOAD).start(self._answer)
+        self._memory = function.memory
+        try:
+            self._popen = self._start(function, environment)
+        except OSError:
+            self._api.stop()
+            raise
+        self._output = _Output(self._popen, log)
+        threading.Thread(target=self._watch, name=f"watch-{self.pid}", daemon=True).start()
+
+    def _start(self, function: Function, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        base: str = getattr(sys, "_base_executable", sys.executable)
+        return subprocess.Popen(
+            # -S and -P: nothing is imported but from PYTHONPATH and the standard library.
+            [base, "-S", "-P", "-c", _BOOTSTRAP, function.handler, str(os.getpid())],
+            cwd=function.code,
+            env=environment | {"AWS_LAMBDA_RUNTIME_API": self._api.address},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # the terminal's Ctrl-C is not for it; what it starts ends with it
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._popen.pid
+
+    def alive(self) -> bool:
+        return not self._ended and not _doomed(self.pid)
+
+    def kill(self) -> None:
+        with suppress(ProcessLookupError):
+            if not self._ended:
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def wait_until_ended(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._ended)
+
+    def invoke(self, invocation: _Invocation) -> Result | None:
+        """Have the invocation done. None when the process ended without having taken it."""
+        with self._changed:
+            self._offered = invocation
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: invocation.taken or self._ended, INIT_SECONDS + invocation.timeout)
+            if invocation.taken:
+                left = invocation.taken + invocation.timeout - time.monotonic()
+                self._changed.wait_for(lambda: invocation.result or self._ended, left)
+            self._offered = None
+            result = invocation.result
+        if result is None and not self._ended:
+            self.kill()
+            self.wait_until_ended()
+            result = self._timed_out(invocation)
+        elif result is None and invocation.taken:
+            how = _exit_status(self._popen.returncode)
+            result = _failed(invocation.id, "Runtime.ExitError", f"Runtime exited with error: {how}")
+            self._log.write(f"RequestId: {invocation.id} Error: Runtime exited with error: {how}\n".encode())
+        elif result is None and self._init_error is not None:
+            result = Result(self._init_error, "Unhandled")
+        self._report(invocation)
+        return result
+
+    def _timed_out(self, invocation: _Invocation) -> Result:
+        message = f"Task timed out after {invocation.timeout:.2f} seconds"
+        self._log.write(f"{_now()} {invocation.id} {message}\n\n".encode())
+        return _failed(invocation.id, "Sandbox.Timedout", message)
+
+    def _answer(self, request: Request) -> Response:
+        match request.method, request.target.removeprefix("/2018-06-01/runtime/").split("/"):
+            case "GET", ["invocation", "next"]:
+                return self._next()
+            case "POST", ["invocation", request_id, "response"]:
+                if len(request.body) > MAX_PAYLOAD:
+                    self._complete(request_id, _too_large(request_id, len(request.body)))
+                    return json_message(413, "Exceeded maximum allowed payload size")
+                return self._complete(request_id, Result(request.body))
+            case "POST", ["invocation", request_id, "error"]:
+                return self._complete(request_id, Result(request.body, "Unhandled"))
+            case "POST", ["init", "error"]:
+                self._init_error = request.body
+                return Response(202)
+            case _:
+                return json_message(404, "Not Found")
+
+    def _next(self) -> Response:
+        with self._changed:
+            self._ready = self._ready or time.monotonic()
+            self._changed.wait_for(lambda: self._ended or (self._offered and not self._offered.taken))
+            invocation = self._offered
+            if invocation is None or not self.alive():  # killed while idle: another process shall have it
+                return json_message(410, "Gone")
+            invocation.taken = time.monotonic()
+            invocation.deadline = time.time() + invocation.timeout
+            self._output.drain()
+            self._log.write(f"START RequestId: {invocation.id} Version: $LATEST\n".encode())
+            self._changed.notify_all()
+        headers = {
+            "content-type": "application/json",
+            "lambda-runtime-aws-request-id": invocation.id,
+            "lambda-runtime-deadline-ms": str(int(invocation.deadline * 1000)),
+            "lambda-runtime-invoked-function-arn": self._arn,
+            "lambda-runtime-trace-id": f"Root=1-{int(time.time()):08x}-{uuid.uuid4().hex[:24]};Sampled=0",
+        }
+        return Response(200, tuple(headers.items()), invocation.payload)
+
+    def _complete(self, request_id: str, result: Result) -> Response:
+        with self._changed:
+            invocation = self._offered
+            if invocation is None or invocation.id != request_id or invocation.result is not None:
+                return json_message(400, "Invalid request ID")
+            self._output.drain()
+            invocation.result = result
+            self._changed.notify_all()
+        return Response(202, (("content-type", "application/json"),), b'{"status":"OK"}')
+
+    def _report(self, invocation: _Invocation) -> None:
+        if invocation.taken is None:
+            return
+        milliseconds = (time.monotonic() - invocation.taken) * 1000
+        parts = [
+            f"REPORT RequestId: {invocation.id}",
+            f"Duration: {milliseconds:.2f} ms",
+            f"Billed Duration: {int(milliseconds) + 1} ms",
+            f"Memory Size: {self._memory} MB",
+            f"Max Memory Used: {self._output.peak_memory()} MB",
+        ]
+        if self._ready and not self._init_told:
+            parts.append(f"Init Duration: {(self._ready - self._started) * 1000:.2f} ms")
+            self._init_told = True
+        self._log.write(f"END RequestId: {invocation.id}\n{'\t'.join(parts)}\t\n".encode())
+
+    def _watch(self) -> None:
+        os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        with suppress(ProcessLookupError):
+            os.killpg(
+                self.pid, signal.SIGKILL
+            )  # what it started; not reaped yet, its number is still its own
+        self._popen.wait()
+        self._output.close()
+        self._api.stop()
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+
+class _Output:
+    """What a process prints, line by line into the log; and the most memory that it was seen to have used."""
+
+    def __init__(self, popen: subprocess.Popen[bytes], log: Log) -> None:
+        if popen.stdout is None:
+            raise ValueError("started without a pipe")
+        self._pipe = popen.stdout
+        os.set_blocking(self._pipe.fileno(), False)
+        self._pid = popen.pid
+        self._log = log
+        self._lock = threading.Lock()
+        self._line = b""  # the beginning of one that has no end yet
+        self._peak = 0
+        self._thread = threading.Thread(target=self._pump, name=f"output-{popen.pid}", daemon=True)
+        self._thread.start()
+
+    def _pump(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._pipe, selectors.EVENT_READ)
+            while self.drain():
+                selector.select()
+
+    def drain(self) -> bool:
+        """Take over what is in the pipe now; False when nothing more can come."""
+        with self._lock:
+            self._note_memory()
+            while True:
+                try:
+                    chunk = os.read(self._pipe.fileno(), 65_536)
+                except BlockingIOError:
+                    return True
+                if not chunk:
+                    if self._line:
+                        self._log.write(self._line + b"\n")
+                        self._line = b""
+                    return False
+                whole, newline, self._line = (self._line + chunk).rpartition(b"\n")
+                self._log.write(whole + newline)
+
+    def _note_memory(self) -> None:
+        with suppress(OSError):
+            for line in Path(f"/proc/{self._pid}/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    self._peak = int(line.split()[1]) // 1024
+
+    def peak_memory(self) -> int:
+        """MiB resident at most, since the process started (Linux; elsewhere 0)."""
+        with self._lock:
+            self._note_memory()
+            return self._peak
+
+    def close(self) -> None:
+        """After the process's end: the rest of what it printed."""
+        self._thread.join(timeout=1)
+        with self._lock:
+            if not self._thread.is_alive():
+                self._pipe.close()
+
+
+class _Pool:
+    """The processes of one function, and the invocations that wait for one of them."""
+
+    def __init__(
+        self, function: Function, environment: dict[str, str], arn: str, workers: int, log: Log
+    ) -> None:
+        self.function = function
+        self._start = functools.partial(_Process, function, environment, arn, log)
+        self._limit = workers
+        self._changed = threading.Condition()
+        self._waiting: deque[_Invocation] = deque()
+        self._threads: list[threading.Thread] = []
+        self._processes: dict[threading.Thread, _Process] = {}
+        self._idle = 0
+        self._busy = 0
+        self._growing = False
+        self._stopping = False
+        with self._changed:
+            self._add_worker()
+
+    def submit(self, payload: bytes) -> Future[Result]:
+        invocation = _Invocation(payload, self.function.timeout)
+        if len(payload) > MAX_PAYLOAD:
+            invocation.future.set_result(_too_large(invocation.id, len(payload), "PayloadTooLarge"))
+            return invocation.future
+        with self._changed:
+            if self._stopping:
+                invocation.future.set_result(
+                    _failed(invocation.id, "ServiceException", "the cloud is ending")
+                )
+                return invocation.future
+            self._waiting.append(invocation)
+            self._changed.notify_all()
+            self._grow_later()
+        return invocation.future
+
+    def wait_until_free(self, seconds: float) -> bool:
+        """Wait until an invocation would not have to wait for others."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._busy + len(self._waiting) < self._limit, seconds)
+
+    def pids(self) -> list[int]:
+        with self._changed:
+            return sorted(process.pid for process in self._processes.values() if process.alive())
+
+    def stop(self) -> None:
+        """Kill every process and end every thread; invocations under way end in an error."""
+        with self._changed:
+            self._stopping = True
+            while self._waiting:
+                invocation = self._waiting.popleft()
+                invocation.future.set_result(
+                    _failed(invocation.id, "ServiceException", "the cloud is ending")
+                )
+            self._changed.notify_all()
+            for process in self._processes.values():
+                process.kill()
+
+    def join(self) -> None:
+        for thread in self._threads:
+            thread.join()
+
+    def _grow_later(self) -> None:
+        if not self._growing and len(self._waiting) > self._idle and len(self._threads) < self._limit:
+            self._growing = True
+            timer = threading.Timer(GROW_SECONDS, self._grow)
+            timer.daemon = True
+            timer.start()
+
+    def _grow(self) -> None:
+        with self._changed:
+            self._growing = False
+            if len(self._waiting) > self._idle and not self._stopping:
+                self._add_worker()
+                self._grow_later()
+
+    def _add_worker(self) -> None:
+        thread = threading.Thread(
+            target=self._work, name=f"{self.function.name}-{len(self._threads)}", daemon=True
+        )
+        self._threads.append(thread)
+        thread.start()
+
+    def _work(self) -> None:
+        # The thread that starts a process must outlive it: PR_SET_PDEATHSIG is about the thread.
+        with suppress(OSError):  # the first invocation tries again, and tells
+            self._process()
+        while (invocation := self._take()) is not None:
+            result = self._run(invocation)
+            with self._changed:
+                self._busy -= 1
+                self._changed.notify_all()
+            invocation.future.set_result(result)
+        with suppress(KeyError):
+            process = self._processes[threading.current_thread()]
+            process.kill()
+            process.wait_until_ended()
+
+    def _run(self, invocation: _Invocation) -> Result:
+        try:
+            for _ in range(MAX_STARTS):
+                if (result := self._process().invoke(invocation)) is not None:
+                    return result
+        except OSError as error:
+            return _failed(invocation.id, "ServiceException", str(error))
+        return _failed(invocation.id, "Runtime.ExitError", "Runtime exited during init")
+
+    def _process(self) -> _Process:
+        """This thread's process, or a new one where it died.
+
+        Raises:
+            OSError: none can be started.
+        """
+        thread = threading.current_thread()
+        with self._changed:  # so that `stop` either sees it or keeps it from starting
+            process = self._processes.get(thread)
+            if process is None or not process.alive():
+                if self._stopping:
+                    raise OSError("the cloud is ending")
+                process = self._processes[thread] = self._start()
+        return process
+
+    def _take(self) -> _Invocation | None:
+        with self._changed:
+            self._idle += 1
+            self._changed.wait_for(lambda: self._waiting or self._stopping)
+            self._idle -= 1
+            if not self._waiting:
+                return None
+            self._busy += 1
+            return self._waiting.popleft()
+
+
+class Functions:
+    """The functions of a stack, ready to be invoked; a context manager that leaves no process behind.
+
+    Args:
+        functions: by logical id.
+        machine: what they find around them.
+        workers: processes for each function, at most; one is started at once. Further invocations wait.
+        log: file that their output is appended to.
+
+    Raises:
+        subprocess.CalledProcessError: a layer's packages could not be installed.
+    """
+
+    def __init__(
+        self, functions: Mapping[str, Function], machine: Machine, *, workers: int, log: Path
+    ) -> None:
+        self.log = Log(log)
+        self._pools: dict[str, _Pool] = {}
+        try:
+            for logical_id, function in functions.items():
+                environment = _environment(function, machine)
+                arn = f"arn:aws:lambda:{machine.region}:{machine.account}:function:{function.name}"
+                pool = _Pool(function, environment, arn, workers, self.log)
+                self._pools[logical_id] = self._pools[function.name] = pool
+        except BaseException:
+            self.stop()
+            raise
+
+    def submit(self, name: str, payload: bytes) -> Future[Result]:
+        """Queue an invocation of the function with this logical id or folder name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return self._pools[name].submit(payload)
+
+    def invoke(self, name: str, payload: bytes) -> Result:
+        """As `submit`, and wait for what it comes to."""
+        return self.submit(name, payload).result()
+
+    def wait_until_free(self, name: str, seconds: float) -> bool:
+        """Whether, within that time, an invocation of the function would find a worker at once."""
+        return self._pools[name].wait_until_free(seconds)
+
+    def pids(self) -> dict[str, list[int]]:
+        """The processes that live now, by the function's folder name."""
+        return {pool.function.name: pool.pids() for pool in self._pools.values()}
+
+    def stop(self) -> None:
+        for pool in self._pools.values():
+            pool.stop()
+        for pool in self._pools.values():
+            pool.join()
+        self.log.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+def _environment(function: Function, machine: Machine) -> dict[str, str]:
+    """What a function's process is given; the names are Lambda's own.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+    """
+    layers = [path for layer in reversed(function.layers) for path in packages.import_path(layer)]
+    environment = {
+        "PATH": "/usr/local/bin:/usr/bin/:/bin:/opt/bin",
+        "HOME": "/home/sbx_user1051",  # not the developer's: a ~/.aws/config would be read
+        "LANG": "en_US.UTF-8",
+        "TZ": ":UTC",
+        "PYTHONPATH": os.pathsep.join(map(str, (function.code, *layers, packages.runtime()))),
+        "LAMBDA_TASK_ROOT": str(function.code),
+        "_HANDLER": function.handler,
+        "AWS_EXECUTION_ENV": "AWS_Lambda_python3.13",
+        "AWS_LAMBDA_FUNCTION_NAME": function.name,
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory),
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
+        "AWS_LAMBDA_LOG_STREAM_NAME": f"{datetime.now(UTC):%Y/%m/%d}/[$LATEST]{uuid.uuid4().hex}",
+        "AWS_REGION": machine.region,
+        "AWS_DEFAULT_REGION": machine.region,
+        "AWS_ACCESS_KEY_ID": machine.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": machine.secret_access_key,
+        "AWS_ENDPOINT_URL": machine.endpoint,
+    }
+    if machine.session_token:
+        environment["AWS_SESSION_TOKEN"] = machine.session_token
+    return environment | function.environment
+
+
+def _doomed(pid: int) -> bool:
+    """Whether the process is dead or dying, although nobody was told yet.
+
+    A SIGKILL shows at once as pending, then as the kernel's PF_EXITING, then as a zombie: who looks at all three
+    hands no invocation to a process that will not do it. proc_pid_stat(5): state, flags, signal.
+    """
+    if sys.platform != "linux":
+        return False
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return True
+    exiting, pending = 0x4, 1 << (signal.SIGKILL - 1)
+    return fields[0] in "ZX" or bool(int(fields[6]) & exiting) or bool(int(fields[28]) & pending)
+
+
+def _exit_status(code: int) -> str:
+    if code < 0:
+        return f"signal: {signal.strsignal(-code) or -code}".lower()
+    return f"exit status {code}"
+
+
+def _too_large(request_id: str, size: int, function_error: str = "Unhandled") -> Result:
+    message = f"Payload size ({size} bytes) exceeded maximum allowed payload size ({MAX_PAYLOAD} bytes)."
+    return Result(_failed(request_id, "Function.ResponseSizeTooLarge", message).payload, function_error)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

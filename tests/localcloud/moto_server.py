@@ -1,0 +1,199 @@
+"""moto's AWS behind one door: atomic under parallel clients, with S3 as private and as exact as S3 is.
+
+Reads its environment when moto is imported: `aws.py` sets it first.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+import traceback
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+from xml.sax.saxutils import escape
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
+from moto.s3.models import s3_backends
+from werkzeug.serving import BaseWSGIServer, make_server
+from werkzeug.test import run_wsgi_app
+from werkzeug.wrappers import Request, Response
+
+from tests.localcloud import moto_patches, s3_cors
+from tests.localcloud.moto_patches import changed
+from tests.localcloud.s3_signature import RefusedError, S3Request, authorize, check_body
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+    from moto.backends import SERVICE_NAMES
+
+_SERVICES: tuple[SERVICE_NAMES, ...] = ("cognito-idp", "sqs", "dynamodb", "s3", "ssm")
+_NOT_ALLOWED = (
+    "CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, request method "
+    "/ Access-Control-Request-Method or Access-Control-Request-Headers are not whitelisted by the resource's CORS spec."
+)
+
+
+def make(port: int, account: str, secrets: Mapping[str, str]) -> BaseWSGIServer:
+    """A server on 127.0.0.1 that listens already; `secrets` are S3's, by access key id.
+
+    Raises:
+        OSError: the port is taken.
+    """
+    moto_patches.apply()
+    return make_server("127.0.0.1", port, _Door(account, secrets), threaded=True, request_handler=_Handler)
+
+
+class _Handler(MotoRequestHandler):
+    """Werkzeug's handler closes every connection; this one keeps it, which saves a client a handshake each time."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1  # headers and body in one write
+
+    def handle_expect_100(self) -> bool:
+        goes_on = super().handle_expect_100()
+        self.wfile.flush()  # the client waits for it
+        return goes_on
+
+    def run_wsgi(self) -> None:
+        environ = self.environ = self.make_environ()
+        body = self._body(environ)
+        if body is None:
+            self.close_connection = True
+            return
+        environ["wsgi.input"] = io.BytesIO(body)
+        try:
+            chunks, status, headers = run_wsgi_app(self.server.app, environ, buffered=True)
+        except Exception:  # noqa: BLE001  # a fault of moto's is the answer to one request, not the server's end
+            traceback.print_exc()
+            chunks, status, headers = run_wsgi_app(Response("InternalFailure", 500), environ, buffered=True)
+        code, _, reason = status.partition(" ")
+        content = b"".join(chunks)
+        headers.setdefault("Content-Length", str(len(content)))
+        headers.setdefault("Date", self.date_time_string())
+        self.send_response_only(int(code), reason)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command != "HEAD" and code not in {"204", "304"}:
+            self.wfile.write(content)
+        self.wfile.flush()
+
+    def _body(self, environ: WSGIEnvironment) -> bytes | None:
+        """All of it, before anything else waits for this request; None when there is less than was announced."""
+        stream = environ["wsgi.input"]
+        length = environ.get("CONTENT_LENGTH", "0")
+        try:
+            if environ.get("wsgi.input_terminated"):
+                return bytes(stream.read())
+            body = bytes(stream.read(int(length))) if length.isdecimal() else None
+        except OSError:
+            return None
+        return body if body is not None and len(body) == int(length) else None
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """Say nothing of a request that was answered."""
+
+
+class _Door:
+    """The WSGI application."""
+
+    def __init__(self, account: str, secrets: Mapping[str, str]) -> None:
+        self._moto = DomainDispatcherApplication(create_backend_app)
+        self._account = account
+        self._secrets = secrets
+        threading.Thread(target=self._warm_up, daemon=True).start()
+
+    def _warm_up(self) -> None:
+        """Import what will be asked for, in the order in which it will be, while the first requests are made."""
+        for service in _SERVICES:
+            self._moto.app_instances.setdefault(service, create_backend_app(service))
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        response = self._s3(environ) if self._is_s3(environ) else self._ask_moto(environ)
+        return response(environ, start_response)
+
+    def _is_s3(self, environ: WSGIEnvironment) -> bool:
+        """As moto's own dispatcher decides: whatever it does not place is S3."""
+        path = environ["PATH_INFO"]
+        if path.startswith(("/moto-api", "/latest/meta-data/", "/latest/api/")):
+            return False
+        host = self._moto.infer_service_region_host(environ, path)
+        return self._moto.get_backend_for_host(host) in (None, "s3")
+
+    def _ask_moto(self, environ: WSGIEnvironment) -> Response:
+        with changed:
+            response = Response.from_app(self._moto, environ, buffered=True)
+            changed.notify_all()
+        return response
+
+    def _s3(self, environ: WSGIEnvironment) -> Response:
+        request = _s3_request(environ)
+        origin = request.headers.get("origin")
+        try:
+            if request.method == "OPTIONS":
+                return self._preflight(environ, request)
+            authorize(request, self._secrets, datetime.now(UTC))
+            check_body(request)
+            response = self._ask_moto(environ)
+        except RefusedError as error:
+            response = _error(error)
+        for name in [name for name, _ in response.headers if name.lower().startswith("access-control-")]:
+            del response.headers[name]
+        if origin is not None:
+            response.headers.update(s3_cors.answer(self._rules(environ), origin, request.method) or {})
+        return response
+
+    def _preflight(self, environ: WSGIEnvironment, request: S3Request) -> Response:
+        origin = request.headers.get("origin")
+        method = request.headers.get("access-control-request-method")
+        if origin is None:
+            raise RefusedError(400, "BadRequest", "Insufficient information. Origin request header needed.")
+        if method not in {"GET", "PUT", "HEAD", "POST", "DELETE"}:
+            raise RefusedError(400, "BadRequest", f"Invalid Access-Control-Request-Method: {method}")
+        rules = self._rules(environ)
+        if not rules:
+            raise RefusedError(403, "AccessForbidden", "CORSResponse: CORS is not enabled for this bucket.")
+        headers = s3_cors.answer(
+            rules, origin, method, request.headers.get("access-control-request-headers", "")
+        )
+        if headers is None:
+            raise RefusedError(403, "AccessForbidden", _NOT_ALLOWED)
+        return Response(status=200, headers=headers)
+
+    def _rules(self, environ: WSGIEnvironment) -> list[s3_cors.Rule]:
+        host = environ.get("HTTP_HOST", "").partition(":")[0]
+        first = environ["PATH_INFO"].strip("/").partition("/")[0]
+        name = host.removesuffix(".localhost") if host.endswith(".localhost") else first
+        with changed:
+            bucket = s3_backends[self._account]["aws"].buckets.get(name)
+            return [
+                s3_cors.Rule(
+                    origins=rule.allowed_origins or (),
+                    methods=rule.allowed_methods or (),
+                    headers=rule.allowed_headers or (),
+                    exposed=rule.exposed_headers or (),
+                    max_age=rule.max_age_seconds,
+                )
+                for rule in (bucket.cors if bucket else ())
+            ]
+
+
+def _s3_request(environ: WSGIEnvironment) -> S3Request:
+    path, _, query = environ["RAW_URI"].partition("?")
+    headers = {
+        name.lower(): value for name, value in Request(environ, populate_request=False).headers.items()
+    }
+    return S3Request(environ["REQUEST_METHOD"], path, query, headers, environ["wsgi.input"].getvalue())
+
+
+def _error(error: RefusedError) -> Response:
+    elements = {"Code": error.code, "Message": error.message, **error.details, "RequestId": "0" * 16}
+    body = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in elements.items())
+    return Response(
+        f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>{body}</Error>',
+        status=error.status,
+        content_type="application/xml",
+    )

@@ -1,0 +1,71 @@
+"""Third-party packages as folders that a function can import from, installed once into `.cache`."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+from tests.environment import CACHE, ROOT, fingerprint, uv
+
+# Amazon's runtime interface client and what it imports, out of the development lock.
+RUNTIME = ("awslambdaric", "simplejson", "snapshot-restore-py")
+
+
+def import_path(folder: Path) -> list[Path]:
+    """Where a layer's modules are found: the folder itself, and the packages that its requirements.txt locks.
+
+    Raises:
+        subprocess.CalledProcessError: uv could not install them; its own words are on stderr.
+    """
+    lock = folder / "requirements.txt"
+    if not lock.exists():
+        return [folder]
+    return [folder, _installed(lock, CACHE / "layers" / f"{folder.name}-{fingerprint(lock)}")]
+
+
+def runtime() -> Path:
+    """The folder that Lambda has at /var/runtime: the runtime interface client, as tests/requirements.txt pins it.
+
+    Raises:
+        ValueError: the lock lacks one of its packages.
+        subprocess.CalledProcessError: uv could not install them; its own words are on stderr.
+    """
+    text = (ROOT / "tests/requirements.txt").read_text()
+    pins: list[str] = []
+    for name in RUNTIME:
+        pin = re.search(rf"^{name}==.*(?:\n +--hash.*)*", text, re.MULTILINE)
+        if pin is None:
+            raise ValueError(f"tests/requirements.txt does not pin {name}")
+        pins.append(pin[0].removesuffix(" \\"))
+    CACHE.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+        lock = Path(scratch, "requirements.txt")
+        lock.write_text("\n".join(pins))
+        return _installed(lock, CACHE / f"runtime-{fingerprint(lock)}")
+
+
+def _installed(lock: Path, target: Path) -> Path:
+    if target.exists():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
+        # Bytecode is most of a cold start; checked against nothing, it does not go stale.
+        command = [uv(), "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--compile-bytecode"]
+        command += [
+            "--python",
+            sys.executable,
+            "--target",
+            f"{scratch}/packages",
+            "--requirements",
+            str(lock),
+        ]
+        environment = {**os.environ, "PYC_INVALIDATION_MODE": "UNCHECKED_HASH"}
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+        with suppress(OSError):  # another copy was faster, with the same
+            Path(scratch, "packages").rename(target)
+    return target

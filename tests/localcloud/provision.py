@@ -1,0 +1,487 @@
+"""The template's resources, made on the moto server, each through its own service's API.
+
+moto's own CloudFormation drops what it does not know in silence. Here a type, a property or a value that is not
+understood is an error that names it: what runs here is what deploys.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from pydantic import ValidationError
+
+from tests.localcloud import resources as cfn
+from tests.localcloud.aws import ACCESS_KEY_ID, SECRET_ACCESS_KEY
+from tests.localcloud.stack import Authorizer, Cors, EventSource, Function, HttpApi, Route, Stack
+from tests.localcloud.template import CODE_BUCKET, Json, Template, TemplateError, explain, load, text
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import (
+        CreateTableInputTypeDef,
+        GlobalSecondaryIndexTypeDef,
+        KeySchemaElementTypeDef,
+        ProjectionTypeDef,
+    )
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import CORSRuleTypeDef, LifecycleRuleTypeDef, QueueConfigurationTypeDef
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.literals import QueueAttributeNameType
+
+_FUNCTION_URI = re.compile(
+    r"arn:aws:apigateway:[\w-]+:lambda:path/2015-03-31/functions/(arn:[^/]+)/invocations"
+)
+_ANY_METHOD = "x-amazon-apigateway-any-method"
+
+
+def provision(  # noqa: PLR0913  # what a deployment is told
+    template: Path,
+    parameters: Mapping[str, str],
+    *,
+    endpoint: str,
+    api_url: str,
+    stack_name: str,
+    region: str,
+    account: str,
+    access_key_id: str = ACCESS_KEY_ID,
+    secret_access_key: str = SECRET_ACCESS_KEY,
+) -> Stack:
+    """Make everything that the template names, in the order of its dependencies, on the server at `endpoint`.
+
+    Functions, layers, event source mappings and the HTTP API are not made there: they are what the `Stack` says.
+
+    Raises:
+        TemplateError: something is not understood, or AWS refuses it. What was made until then stays.
+    """
+    loaded = load(template, parameters, stack_name=stack_name, region=region, account=account)
+    session = boto3.Session(access_key_id, secret_access_key, region_name=region)
+    making = _Making(
+        template=loaded,
+        stack_name=stack_name,
+        region=region,
+        account=account,
+        api_url=api_url,
+        cognito=session.client("cognito-idp", endpoint_url=endpoint),
+        dynamodb=session.client("dynamodb", endpoint_url=endpoint),
+        s3=session.client("s3", endpoint_url=endpoint, config=Config(s3={"addressing_style": "path"})),
+        sqs=session.client("sqs", endpoint_url=endpoint),
+    )
+    for name, resource in loaded.resources.items():
+        if resource.type not in {*_MAKERS, *cfn.NO_EFFECT}:
+            raise TemplateError(f"{name}: resource type {resource.type} is not understood")
+    for name, resource in loaded.resources.items():
+        try:
+            make = _MAKERS.get(resource.type, _nothing)
+            make(making, name, loaded.scope.resolve(resource.properties))
+        except ValidationError as error:
+            raise TemplateError(f"{name} ({resource.type}): {explain(error)}") from error
+        except (TemplateError, ClientError) as error:
+            raise TemplateError(f"{name} ({resource.type}): {error}") from error
+    return Stack(
+        name=stack_name,
+        region=region,
+        account=account,
+        functions=making.functions,
+        event_sources=tuple(making.event_sources),
+        http_api=making.http_api,
+        parameters=loaded.parameters,
+        outputs=loaded.outputs(),
+        policies=making.policies,
+    )
+
+
+@dataclass
+class _Making:
+    """What is made with, and what has been made so far."""
+
+    template: Template
+    stack_name: str
+    region: str
+    account: str
+    api_url: str
+    cognito: CognitoIdentityProviderClient
+    dynamodb: DynamoDBClient
+    s3: S3Client
+    sqs: SQSClient
+    queues: dict[str, tuple[str, cfn.Queue]] = field(default_factory=dict)  # by ARN: URL and properties
+    queue_policies: dict[str, set[str]] = field(default_factory=dict)  # logical ids, by queue's URL
+    roles: dict[str, tuple[str, ...]] = field(default_factory=dict)  # policy documents, by ARN
+    layers: dict[str, Path] = field(default_factory=dict)  # by ARN
+    functions: dict[str, Function] = field(default_factory=dict)  # by logical id
+    policies: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by function's logical id
+    event_sources: list[EventSource] = field(default_factory=list)
+    http_api: HttpApi = field(default_factory=lambda: HttpApi((), {}, None))
+
+    def physical(self, name: str, given: str | None = None) -> str:
+        return given or f"{self.stack_name}-{name}"
+
+    def arn(self, service: str, resource: str) -> str:
+        return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
+
+    def made(self, name: str, ref: str, **attributes: str) -> None:
+        """Let what comes later refer to it."""
+        self.template.scope.refs[name] = ref
+        self.template.scope.attributes[name] = attributes
+
+    def folder(self, code: cfn.S3Code) -> Path:
+        folder = self.template.folder / code.s3_key
+        if code.s3_bucket != CODE_BUCKET or not folder.is_dir():
+            raise TemplateError(f"the code {code.s3_key!r} is not a folder beside the template")
+        return folder
+
+    def function_of(self, arn_or_name: str) -> str:
+        """A function's logical id."""
+        name = arn_or_name.rpartition(":")[2]
+        for logical_id in self.functions:
+            if name == self.template.scope.refs[logical_id]:
+                return logical_id
+        raise TemplateError(f"there is no function {arn_or_name}")
+
+
+def _nothing(making: _Making, name: str, properties: Json) -> None:
+    physical = making.physical(name)
+    service = making.template.resources[name].type.split("::")[1].lower()
+    making.made(name, physical, Arn=making.arn(service, physical))
+
+
+def _bucket(making: _Making, name: str, properties: Json) -> None:
+    bucket = cfn.Bucket.model_validate(properties)
+    physical = making.physical(name, bucket.bucket_name).lower()
+    s3 = making.s3
+    if making.region == "us-east-1":
+        s3.create_bucket(Bucket=physical)
+    else:
+        s3.create_bucket(Bucket=physical, CreateBucketConfiguration={"LocationConstraint": making.region})  # type: ignore[typeddict-item]  # any region
+    if block := bucket.public_access_block_configuration:
+        s3.put_public_access_block(
+            Bucket=physical,
+            PublicAccessBlockConfiguration={
+                "BlockPublicAcls": block.block_public_acls,
+                "BlockPublicPolicy": block.block_public_policy,
+                "IgnorePublicAcls": block.ignore_public_acls,
+                "RestrictPublicBuckets": block.restrict_public_buckets,
+            },
+        )
+    if ownership := bucket.ownership_controls:
+        s3.put_bucket_ownership_controls(
+            Bucket=physical,
+            OwnershipControls={
+                "Rules": [{"ObjectOwnership": rule.object_ownership} for rule in ownership.rules]
+            },
+        )
+    if encryption := bucket.bucket_encryption:
+        defaults = [
+            one.server_side_encryption_by_default for one in encryption.server_side_encryption_configuration
+        ]
+        s3.put_bucket_encryption(
+            Bucket=physical,
+            ServerSideEncryptionConfiguration={
+                "Rules": [
+                    {"ApplyServerSideEncryptionByDefault": {"SSEAlgorithm": default.sse_algorithm}}
+                    for default in defaults
+                ]
+            },
+        )
+    if cors := bucket.cors_configuration:
+        s3.put_bucket_cors(
+            Bucket=physical, CORSConfiguration={"CORSRules": [_cors_rule(rule) for rule in cors.cors_rules]}
+        )
+    if lifecycle := bucket.lifecycle_configuration:
+        s3.put_bucket_lifecycle_configuration(
+            Bucket=physical,
+            LifecycleConfiguration={"Rules": [_lifecycle_rule(rule) for rule in lifecycle.rules]},
+        )
+    if notification := bucket.notification_configuration:
+        _bucket_notification(making, name, physical, notification)
+    domain = f"{physical}.s3.{making.region}.amazonaws.com"
+    making.made(name, physical, Arn=f"arn:aws:s3:::{physical}", RegionalDomainName=domain)
+
+
+def _cors_rule(rule: cfn.CorsRule) -> CORSRuleTypeDef:
+    made: CORSRuleTypeDef = {
+        "AllowedOrigins": rule.allowed_origins,
+        "AllowedMethods": rule.allowed_methods,
+        "AllowedHeaders": rule.allowed_headers,
+        "ExposeHeaders": rule.exposed_headers,
+    }
+    if rule.max_age is not None:
+        made["MaxAgeSeconds"] = rule.max_age
+    return made
+
+
+def _lifecycle_rule(rule: cfn.LifecycleRule) -> LifecycleRuleTypeDef:
+    made: LifecycleRuleTypeDef = {"ID": rule.id, "Status": rule.status, "Filter": {"Prefix": rule.prefix}}
+    if rule.expiration_in_days is not None:
+        made["Expiration"] = {"Days": rule.expiration_in_days}
+    if abort := rule.abort_incomplete_multipart_upload:
+        made["AbortIncompleteMultipartUpload"] = {"DaysAfterInitiation": abort.days_after_initiation}
+    return made
+
+
+def _queue_notification(one: cfn.QueueNotification) -> QueueConfigurationTypeDef:
+    made: QueueConfigurationTypeDef = {"QueueArn": one.queue, "Events": [one.event]}
+    if one.filter is not None:
+        rules = one.filter.s3_key.rules
+        made["Filter"] = {
+            "Key": {"FilterRules": [{"Name": rule.name, "Value": rule.value} for rule in rules]}
+        }
+    return made
+
+
+def _bucket_notification(
+    making: _Making, name: str, bucket: str, notification: cfn.NotificationConfiguration
+) -> None:
+    for one in notification.queue_configurations:
+        url, _ = _queue_by_arn(making, one.queue)
+        # S3 tries the queue when it is told of it; in which order is otherwise CloudFormation's to choose.
+        if not making.queue_policies.get(url, set()) & set(making.template.resources[name].depends_on):
+            raise TemplateError(f"DependsOn names no policy that lets S3 send to {one.queue}")
+    making.s3.put_bucket_notification_configuration(
+        Bucket=bucket,
+        NotificationConfiguration={
+            "QueueConfigurations": [_queue_notification(one) for one in notification.queue_configurations]
+        },
+    )
+
+
+def _queue(making: _Making, name: str, properties: Json) -> None:
+    queue = cfn.Queue.model_validate(properties)
+    physical = making.physical(name, queue.queue_name)
+    attributes: dict[QueueAttributeNameType, str] = {"VisibilityTimeout": str(queue.visibility_timeout)}
+    if queue.delay_seconds is not None:
+        attributes["DelaySeconds"] = str(queue.delay_seconds)
+    if queue.message_retention_period is not None:
+        attributes["MessageRetentionPeriod"] = str(queue.message_retention_period)
+    if queue.receive_message_wait_time_seconds is not None:
+        attributes["ReceiveMessageWaitTimeSeconds"] = str(queue.receive_message_wait_time_seconds)
+    if queue.sqs_managed_sse_enabled is not None:
+        attributes["SqsManagedSseEnabled"] = text(queue.sqs_managed_sse_enabled)
+    if queue.redrive_policy is not None:
+        attributes["RedrivePolicy"] = queue.redrive_policy.model_dump_json(by_alias=True)
+    url = making.sqs.create_queue(QueueName=physical, Attributes=attributes)["QueueUrl"]
+    arn = making.arn("sqs", physical)
+    making.queues[arn] = (url, queue)
+    making.made(name, url, Arn=arn, QueueName=physical, QueueUrl=url)
+
+
+def _queue_by_arn(making: _Making, arn: str) -> tuple[str, cfn.Queue]:
+    if arn not in making.queues:
+        raise TemplateError(f"there is no queue {arn}")
+    return making.queues[arn]
+
+
+def _queue_policy(making: _Making, name: str, properties: Json) -> None:
+    policy = cfn.QueuePolicy.model_validate(properties)
+    for url in policy.queues:
+        making.sqs.set_queue_attributes(
+            QueueUrl=url, Attributes={"Policy": json.dumps(policy.policy_document)}
+        )
+        making.queue_policies.setdefault(url, set()).add(name)
+    making.made(name, making.physical(name))
+
+
+def _table(making: _Making, name: str, properties: Json) -> None:
+    table = cfn.Table.model_validate(properties)
+    physical = making.physical(name, table.table_name)
+    request: CreateTableInputTypeDef = {
+        "TableName": physical,
+        "BillingMode": table.billing_mode,
+        "AttributeDefinitions": [
+            {"AttributeName": one.attribute_name, "AttributeType": one.attribute_type}
+            for one in table.attribute_definitions
+        ],
+        "KeySchema": _keys(table.key_schema),
+    }
+    if table.global_secondary_indexes:
+        request["GlobalSecondaryIndexes"] = [_index(one) for one in table.global_secondary_indexes]
+    making.dynamodb.create_table(**request)
+    if recovery := table.point_in_time_recovery_specification:
+        making.dynamodb.update_continuous_backups(
+            TableName=physical,
+            PointInTimeRecoverySpecification={
+                "PointInTimeRecoveryEnabled": recovery.point_in_time_recovery_enabled
+            },
+        )
+    if ttl := table.time_to_live_specification:
+        making.dynamodb.update_time_to_live(
+            TableName=physical,
+            TimeToLiveSpecification={"AttributeName": ttl.attribute_name, "Enabled": ttl.enabled},
+        )
+    making.made(name, physical, Arn=making.arn("dynamodb", f"table/{physical}"))
+
+
+def _index(index: cfn.GlobalSecondaryIndex) -> GlobalSecondaryIndexTypeDef:
+    projection: ProjectionTypeDef = {"ProjectionType": index.projection.projection_type}
+    if index.projection.non_key_attributes is not None:
+        projection["NonKeyAttributes"] = index.projection.non_key_attributes
+    return {"IndexName": index.index_name, "KeySchema": _keys(index.key_schema), "Projection": projection}
+
+
+def _keys(schema: list[cfn.Key]) -> list[KeySchemaElementTypeDef]:
+    return [{"AttributeName": key.attribute_name, "KeyType": key.key_type} for key in schema]
+
+
+def _user_pool(making: _Making, name: str, properties: Json) -> None:
+    pool = cfn.UserPool.model_validate(properties)
+    made = making.cognito.create_user_pool(
+        PoolName=making.physical(name, pool.user_pool_name),
+        UsernameAttributes=pool.username_attributes,
+        AutoVerifiedAttributes=pool.auto_verified_attributes,
+        AdminCreateUserConfig={
+            "AllowAdminCreateUserOnly": pool.admin_create_user_config.allow_admin_create_user_only
+        },
+        Policies={"PasswordPolicy": {"MinimumLength": pool.policies.password_policy.minimum_length}},
+    )["UserPool"]
+    provider = f"cognito-idp.{making.region}.amazonaws.com/{made['Id']}"
+    making.made(name, made["Id"], Arn=made["Arn"], ProviderName=provider, ProviderURL=f"https://{provider}")
+
+
+def _user_pool_client(making: _Making, name: str, properties: Json) -> None:
+    client = cfn.UserPoolClient.model_validate(properties)
+    made = making.cognito.create_user_pool_client(
+        UserPoolId=client.user_pool_id,
+        ClientName=making.physical(name, client.client_name),
+        ExplicitAuthFlows=client.explicit_auth_flows,
+        PreventUserExistenceErrors=client.prevent_user_existence_errors or "LEGACY",
+    )["UserPoolClient"]
+    making.made(name, made["ClientId"], ClientId=made["ClientId"])
+
+
+def _role(making: _Making, name: str, properties: Json) -> None:
+    role = cfn.Role.model_validate(properties)
+    physical = making.physical(name)
+    arn = f"arn:aws:iam::{making.account}:role/{physical}"
+    making.roles[arn] = tuple(json.dumps(policy.policy_document) for policy in role.policies)
+    making.made(name, physical, Arn=arn)
+
+
+def _layer(making: _Making, name: str, properties: Json) -> None:
+    layer = cfn.LayerVersion.model_validate(properties)
+    arn = making.arn("lambda", f"layer:{making.physical(name, layer.layer_name)}:1")
+    making.layers[arn] = making.folder(layer.content)
+    making.made(name, arn, LayerVersionArn=arn)
+
+
+def _function(making: _Making, name: str, properties: Json) -> None:
+    function = cfn.Function.model_validate(properties)
+    physical = making.physical(name, function.function_name)
+    if unknown := [arn for arn in function.layers if arn not in making.layers]:
+        raise TemplateError(f"there is no layer {unknown[0]}")
+    making.functions[name] = Function(
+        logical_id=name,
+        code=making.folder(function.code),
+        handler=function.handler,
+        timeout=function.timeout,
+        memory=function.memory_size,
+        environment=function.environment.variables,
+        layers=tuple(making.layers[arn] for arn in function.layers),
+    )
+    making.policies[name] = making.roles.get(function.role, ())
+    making.made(name, physical, Arn=making.arn("lambda", f"function:{physical}"))
+
+
+def _event_source(making: _Making, name: str, properties: Json) -> None:
+    source = cfn.EventSourceMapping.model_validate(properties)
+    url, queue = _queue_by_arn(making, source.event_source_arn)
+    function = making.functions[making.function_of(source.function_name)]
+    if queue.visibility_timeout < function.timeout:
+        raise TemplateError(
+            f"the queue's VisibilityTimeout of {queue.visibility_timeout} s is less than "
+            f"the Timeout of {function.logical_id}, {function.timeout} s"
+        )
+    making.event_sources.append(
+        EventSource(
+            queue_url=url,
+            queue_arn=source.event_source_arn,
+            function=function.logical_id,
+            batch_size=source.batch_size,
+            batching_window=source.maximum_batching_window_in_seconds,
+            maximum_concurrency=source.scaling_config.maximum_concurrency if source.scaling_config else None,
+            reports_batch_item_failures="ReportBatchItemFailures" in source.function_response_types,
+        )
+    )
+    making.made(name, making.physical(name))
+
+
+def _api(making: _Making, name: str, properties: Json) -> None:
+    body = cfn.Api.model_validate(properties).body
+    if making.http_api.routes:
+        raise TemplateError("there is one HTTP API already")
+    authorizers = {
+        scheme_name: Authorizer(
+            name=scheme_name,
+            issuer=scheme.authorizer.jwt_configuration.issuer,
+            audience=tuple(scheme.authorizer.jwt_configuration.audience),
+        )
+        for scheme_name, scheme in body.components.security_schemes.items()
+    }
+    making.http_api = HttpApi(
+        routes=tuple(
+            _route(making, authorizers, method, path, operation)
+            for path, operations in body.paths.items()
+            for method, operation in operations.items()
+        ),
+        authorizers=authorizers,
+        cors=_api_cors(body.cors) if body.cors else None,
+    )
+    making.made(name, name.lower(), ApiEndpoint=making.api_url, ApiId=name.lower())
+
+
+def _api_cors(cors: cfn.ApiCors) -> Cors:
+    return Cors(
+        allow_origins=cors.allow_origins,
+        allow_methods=cors.allow_methods,
+        allow_headers=cors.allow_headers,
+        expose_headers=cors.expose_headers,
+        max_age=cors.max_age,
+        allow_credentials=cors.allow_credentials,
+    )
+
+
+def _route(
+    making: _Making, authorizers: Mapping[str, Authorizer], method: str, path: str, operation: cfn.Operation
+) -> Route:
+    where = f"Body.paths.{path}.{method}"
+    uri = _FUNCTION_URI.fullmatch(operation.integration.uri)
+    if uri is None:
+        raise TemplateError(f"{where}: integration {operation.integration.uri} is not understood")
+    # SAM writes `NONE` where a route is open; API Gateway knows no such authorizer and leaves it open.
+    asked = {name: scopes for one in operation.security for name, scopes in one.items() if name != "NONE"}
+    if len(asked) > 1 or any(asked.values()) or not asked.keys() <= authorizers.keys():
+        raise TemplateError(f"{where}: security {operation.security} is not understood")
+    return Route(
+        method="ANY" if method == _ANY_METHOD else method.upper(),
+        path=path,
+        function=making.function_of(uri[1]),
+        authorizer=next(iter(asked), None),
+    )
+
+
+def _stage(making: _Making, name: str, properties: Json) -> None:
+    making.made(name, cfn.Stage.model_validate(properties).stage_name)
+
+
+_MAKERS: Mapping[str, Callable[[_Making, str, Json], None]] = {
+    "AWS::ApiGatewayV2::Api": _api,
+    "AWS::ApiGatewayV2::Stage": _stage,
+    "AWS::Cognito::UserPool": _user_pool,
+    "AWS::Cognito::UserPoolClient": _user_pool_client,
+    "AWS::DynamoDB::Table": _table,
+    "AWS::IAM::Role": _role,
+    "AWS::Lambda::EventSourceMapping": _event_source,
+    "AWS::Lambda::Function": _function,
+    "AWS::Lambda::LayerVersion": _layer,
+    "AWS::S3::Bucket": _bucket,
+    "AWS::SQS::Queue": _queue,
+    "AWS::SQS::QueuePolicy": _queue_policy,
+}

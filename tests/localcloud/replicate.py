@@ -1,0 +1,524 @@
+"""A stand-in for Replicate: its HTTP API, spoken strictly, in a process of its own.
+
+`python -m tests.localcloud.replicate --token T` listens on 127.0.0.1, prints `{"url": …}` on one line, and ends
+on SIGINT and SIGTERM, and with its parent when stdin is a pipe. From Python: `start`.
+
+Besides Replicate's routes it has, without a token,
+
+* `GET /_ledger`: a `Ledger`, of every prediction and every refused request;
+* `GET /_faults`: the faults that are on, a list of `replicate_faults.Fault`; `POST /_faults`: others in their
+  place, such as `[{"kind": "refuse", "status": 429, "seconds": 7, "times": 2}, {"kind": "drop_webhook"}]`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hmac
+import json
+import math
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from contextlib import suppress
+from http import HTTPStatus
+from http.client import responses
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, cast, override
+from urllib.parse import parse_qsl
+
+import httpx
+from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
+
+from tests.localcloud.replicate_faults import FAULTS, Fault, Faults, Route
+from tests.localcloud.replicate_predictions import (
+    CONTENT_TYPES,
+    NOT_FOUND,
+    Account,
+    Entry,
+    Json,
+    Refused,
+    invalid,
+    timestamp,
+)
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+ROOT = Path(__file__).resolve().parents[2]
+BODY_LIMIT = 10 * 2**20  # bytes
+BAD_GATEWAY = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+PREFER_WAIT = re.compile(r"wait(?:=([1-9]|[1-5][0-9]|60))?")
+UNAUTHENTICATED: Json = {
+    "title": "Unauthenticated",
+    "detail": "You did not pass a valid authentication token",
+    "status": 401,
+}
+MALFORMED_ROW: Json = {
+    "id": "0000000000000000000000null",
+    "model": None,
+    "version": None,
+    "input": {},
+    "output": None,
+    "error": {"code": "deadline"},
+    "status": "aborted",
+    "urls": None,
+}
+
+ROUTES: tuple[tuple[str, re.Pattern[str], Route], ...] = (
+    ("POST", re.compile(r"/v1/predictions"), "create"),
+    ("POST", re.compile(r"/v1/(?:models|deployments)/(?P<name>[^/]+/[^/]+)/predictions"), "create"),
+    ("GET", re.compile(r"/v1/predictions"), "list"),
+    ("GET", re.compile(r"/v1/predictions/(?P<id>[^/]+)"), "get"),
+    ("POST", re.compile(r"/v1/predictions/(?P<id>[^/]+)/cancel"), "cancel"),
+    ("GET", re.compile(r"/v1/webhooks/default/secret"), "secret"),
+    ("GET", re.compile(r"/outputs/(?P<id>[^/]+)/(?P<file>[^/]+)"), "output"),
+)
+
+
+class Limiter:
+    """A token bucket."""
+
+    def __init__(self, burst: int, every: float) -> None:
+        """At most `burst` at once, and one more every `every` seconds."""
+        self.burst, self.every = burst, every
+        self._lock = threading.Lock()
+        self._level, self._at = float(burst), time.monotonic()
+
+    def take(self) -> tuple[int, float]:
+        """Tokens left (-1: none could be taken) and seconds until there is one again."""
+        with self._lock:
+            now = time.monotonic()
+            gained = (now - self._at) / self.every if self.every else self.burst
+            self._level, self._at = min(self.burst, self._level + gained), now
+            if self._level < 1:
+                return -1, (1 - self._level) * self.every
+            self._level -= 1
+            return int(self._level), max(0, 1 - self._level) * self.every
+
+
+class Refusal(BaseModel):
+    """A request that was refused."""
+
+    at: str
+    method: str
+    path: str
+    status: int
+    reason: str
+    injected: bool  # by a fault, or by the rate limit
+
+
+class Ledger(BaseModel):
+    """Everything that was asked of the stand-in, and what became of it."""
+
+    predictions: list[Entry]  # oldest first
+    created: int
+    billed: int
+    requests: dict[Route, int]  # those with the right token, refused or not
+    refused: list[Refusal]  # oldest first
+
+
+class Server(ThreadingHTTPServer):
+    """The API, and what all its connections share."""
+
+    daemon_threads = True
+    request_queue_size = 512  # a load test connects all at once
+
+    def __init__(
+        self,
+        token: str,
+        *,
+        port: int = 0,
+        seconds: float = 1.5,
+        retention: float = 3600,
+        webhook_scale: float = 1,
+        creates_per_minute: int = 600,
+        faults: Sequence[Fault] = (),
+    ) -> None:
+        """Listen on 127.0.0.1; the arguments are those of `start`."""
+        super().__init__(("127.0.0.1", port), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}"
+        self.token = token
+        self.faults = Faults(tuple(faults))
+        self.account = Account(
+            self.url, self.faults, seconds=seconds, retention=retention, webhook_scale=webhook_scale
+        )
+        self.limiters: dict[Fault | None, Limiter] = {}
+        if creates_per_minute:
+            self.limiters[None] = Limiter(creates_per_minute, 60 / creates_per_minute)
+        self.lock = threading.Lock()
+        self.requests: Counter[Route] = Counter()
+        self.refusals: list[Refusal] = []
+
+    @override
+    def handle_error(
+        self, request: socket.socket | tuple[bytes, socket.socket], client_address: tuple[str, int]
+    ) -> None:
+        if not isinstance(sys.exception(), ConnectionError):  # clients may go as they please
+            super().handle_error(request, client_address)
+
+    def set_faults(self, faults: tuple[Fault, ...]) -> None:
+        """Put `faults` in the place of those that are on; low credit begins anew."""
+        with self.lock:
+            self.limiters = {fault: limiter for fault, limiter in self.limiters.items() if fault is None}
+        self.faults.set(faults)
+
+    def limit(self) -> dict[str, str]:
+        """Count one create request, and give the ratelimit-* headers.
+
+        Raises:
+            Refused: 429, it is one too many.
+        """
+        low_credit = self.faults.take("low_credit")
+        with self.lock:
+            if low_credit and low_credit not in self.limiters:
+                self.limiters[low_credit] = Limiter(1, low_credit.seconds)
+            limiter = self.limiters.get(low_credit)
+        if limiter is None:
+            return {}
+        left, reset = limiter.take()
+        if left < 0:
+            raise throttled(math.ceil(reset))
+        return {"ratelimit-remaining": str(left), "ratelimit-reset": str(math.ceil(reset))}
+
+    def ledger(self) -> Ledger:
+        entries = self.account.entries()
+        with self.lock:
+            return Ledger(
+                predictions=entries,
+                created=len(entries),
+                billed=sum(entry.billed for entry in entries),
+                requests=dict(self.requests),
+                refused=list(self.refusals),
+            )
+
+
+def throttled(seconds: int) -> Refused:
+    return Refused(
+        429,
+        {
+            "detail": f"Request was throttled. Your rate limit resets in ~{seconds}s.",
+            "status": 429,
+            "retry_after": seconds,
+        },
+    )
+
+
+def injected(fault: Fault) -> Refused:
+    """The refusal that a fault asks for, as Replicate words it."""
+    match fault.status:
+        case HTTPStatus.UNAUTHORIZED:
+            return Refused(401, UNAUTHENTICATED)
+        case HTTPStatus.PAYMENT_REQUIRED:
+            detail = (
+                "You have insufficient credit to run this model. Go to https://replicate.com/account/billing"
+            )
+            return Refused(402, {"title": "Insufficient credit", "detail": detail, "status": 402})
+        case HTTPStatus.UNPROCESSABLE_ENTITY:
+            return invalid(("input.prompt", "is not allowed"))
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            return throttled(math.ceil(fault.seconds))
+        case status:
+            return Refused(status, {"detail": responses.get(status, "Error"), "status": status})
+
+
+class Handler(BaseHTTPRequestHandler):
+    """One connection."""
+
+    server: Server
+    protocol_version = "HTTP/1.1"
+    server_version = "triptych-replicate-stand-in"
+    sys_version = ""
+    disable_nagle_algorithm = True
+    wbufsize = -1  # head and body in one packet
+
+    def _serve(self) -> None:
+        path, _, query = self.path.partition("?")
+        fault: Fault | None = None
+        try:
+            body = self._read()
+            if path.startswith("/_"):
+                self._serve_tests(path, body)
+                return
+            route, groups = self._match(path)
+            if route != "output":
+                self._authenticate()
+            with self.server.lock:
+                self.server.requests[route] += 1
+            fault = self.server.faults.take("refuse", route)
+            if fault:
+                raise injected(fault)
+            if route == "output":
+                self._serve_picture(groups["id"], groups["file"])
+            else:
+                self._serve_api(route, groups, dict(parse_qsl(query)), body)
+        except Refused as refusal:
+            entry = Refusal(
+                at=timestamp(time.time_ns()),
+                method=self.command,
+                path=self.path,
+                status=refusal.status,
+                reason=str(refusal),
+                injected=fault is not None or refusal.status == HTTPStatus.TOO_MANY_REQUESTS,
+            )
+            with self.server.lock:
+                self.server.refusals.append(entry)
+            problem = refusal.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED}
+            content_type = "application/problem+json" if problem else "application/json"
+            self._answer(refusal.status, json.dumps(refusal.body).encode(), content_type)
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815  # http.server's names
+
+    def _read(self) -> bytes:
+        length = self.headers.get("content-length", "0")
+        if "transfer-encoding" in self.headers or not length.isdecimal():
+            self.close_connection = True
+            raise Refused(411, {"detail": "A Content-Length is required", "status": 411})
+        if int(length) > BODY_LIMIT:
+            self.close_connection = True
+            raise Refused(413, {"detail": "Request body is too large", "status": 413})
+        return self.rfile.read(int(length))
+
+    def _match(self, path: str) -> tuple[Route, dict[str, str]]:
+        method = "GET" if self.command == "HEAD" else self.command
+        matches = [
+            (verb, match, route) for verb, pattern, route in ROUTES if (match := pattern.fullmatch(path))
+        ]
+        for verb, match, route in matches:
+            if verb == method:
+                return route, match.groupdict()
+        if matches:
+            raise Refused(405, {"detail": f'Method "{self.command}" not allowed.', "status": 405})
+        raise Refused(404, NOT_FOUND)
+
+    def _authenticate(self) -> None:
+        scheme, _, token = self.headers.get("authorization", "").partition(" ")
+        if scheme.lower() not in {"bearer", "token"} or not hmac.compare_digest(
+            token.encode(), self.server.token.encode()
+        ):
+            raise Refused(401, UNAUTHENTICATED)
+
+    def _serve_api(self, route: Route, groups: dict[str, str], query: dict[str, str], body: bytes) -> None:
+        account, faults = self.server.account, self.server.faults
+        status, headers = 200, dict[str, str]()
+        match route:
+            case "create":
+                status, headers, answer = self._create(groups.get("name"), body)
+            case "get":
+                answer = account.view(account.get(groups["id"]))
+            case "cancel":
+                answer = account.view(account.cancel(groups["id"]))
+            case "list":
+                answer = account.page(query)
+                if faults.take("malformed_row"):
+                    row: Json = {**MALFORMED_ROW, "created_at": timestamp(time.time_ns())}
+                    answer["results"] = [row, *cast("list[JsonValue]", answer["results"])]
+            case _:
+                answer = {"key": account.secret}
+        if fault := faults.take("drop_fields", route):
+            answer = {name: value for name, value in answer.items() if name not in fault.fields}
+        if fault := faults.take("hang", route):
+            time.sleep(fault.seconds)
+        if faults.take("cut", route):
+            self.close_connection = True
+        elif faults.take("bad_gateway", route):
+            self._answer(502, BAD_GATEWAY, "text/html")
+        else:
+            self._answer(status, json.dumps(answer).encode(), "application/json", headers)
+
+    def _create(self, name: str | None, body: bytes) -> tuple[int, dict[str, str], Json]:
+        headers = self.server.limit()
+        account = self.server.account
+        wait = PREFER_WAIT.fullmatch(prefer) if (prefer := self.headers.get("prefer")) else None
+        if prefer and not wait:
+            raise invalid(("Prefer", "must be wait, or wait=1 to wait=60"))
+        prediction = account.create(name, self.path, body, cancel_after=self.headers.get("cancel-after"))
+        if wait and not account.wait(prediction, int(wait[1] or 60)):
+            return 202, headers, account.view(prediction)
+        answer = account.view(prediction)
+        if not wait:
+            del answer["output"]  # as a recorded response has it
+        return 201, headers, answer
+
+    def _serve_picture(self, prediction_id: str, name: str) -> None:
+        faults = self.server.faults
+        picture = self.server.account.picture(prediction_id, name, authorized="authorization" in self.headers)
+        content_type = CONTENT_TYPES[name.rpartition(".")[2]]
+        if fault := faults.take("hang", "output"):
+            time.sleep(fault.seconds)
+        if faults.take("bad_gateway", "output"):
+            self._answer(502, BAD_GATEWAY, "text/html")
+        elif fault := faults.take("output_redirect"):
+            self._answer(302, b"", content_type, {"location": fault.url})
+        elif faults.take("output_html"):
+            self._answer(200, BAD_GATEWAY, content_type)
+        elif fault := faults.take("output_oversized"):
+            self._answer(200, picture.ljust(fault.size, b"\0"), content_type, chunked=fault.chunked)
+        elif faults.take("cut", "output"):
+            self._answer(200, picture, content_type, send=len(picture) // 2)
+        else:
+            self._answer(200, picture, content_type)
+
+    def _serve_tests(self, path: str, body: bytes) -> None:
+        match self.command, path:
+            case "GET", "/_ledger":
+                self._answer(200, self.server.ledger().model_dump_json().encode(), "application/json")
+                return
+            case "POST", "/_faults":
+                try:
+                    self.server.set_faults(FAULTS.validate_json(body))
+                except ValidationError as error:
+                    self._answer(422, error.json().encode(), "application/json")
+                    return
+            case "GET", "/_faults":
+                pass
+            case _:
+                self._answer(404, b"{}", "application/json")
+                return
+        self._answer(200, FAULTS.dump_json(self.server.faults.all()), "application/json")
+
+    def _answer(
+        self,
+        status: int,
+        body: bytes,
+        content_type: str,
+        headers: dict[str, str] | None = None,
+        *,
+        chunked: bool = False,
+        send: int | None = None,
+    ) -> None:
+        """Answer; with `send`, only that many bytes of the body, and then the connection is cut."""
+        self.send_response(status)
+        self.send_header("content-type", content_type)
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        if chunked:
+            self.send_header("transfer-encoding", "chunked")
+            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+        else:
+            self.send_header("content-length", str(len(body)))
+        if send is not None:
+            self.close_connection = True
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body[:send])
+
+    @override
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: the ledger has it."""
+
+
+class StandIn:
+    """A running stand-in, as its parent sees it."""
+
+    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+        self.url = url
+        self._process = process
+        self._http = httpx.Client(base_url=url, timeout=30, trust_env=False)
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ledger(self) -> Ledger:
+        return Ledger.model_validate_json(self._http.get("/_ledger").raise_for_status().content)
+
+    def set_faults(self, *faults: Fault) -> None:
+        """Put `faults` in the place of those that are on; with none, all is well from now on."""
+        self._http.post("/_faults", content=FAULTS.dump_json(faults)).raise_for_status()
+
+    def stop(self) -> None:
+        """End the process and wait for it. Once more does nothing."""
+        self._http.close()
+        with self._process:
+            self._process.terminate()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.stop()
+
+
+def start(
+    token: str,
+    *,
+    port: int = 0,
+    seconds: float = 1.5,
+    retention: float = 3600,
+    webhook_scale: float = 1,
+    creates_per_minute: int = 600,
+    faults: Sequence[Fault] = (),
+) -> StandIn:
+    """Start the stand-in in a process of its own, which ends with `stop`, or when this process does.
+
+    Args:
+        token: The API token that it takes.
+        port: The port on 127.0.0.1; 0 is any free one.
+        seconds: How long a prediction takes, about.
+        retention: How long after its end a prediction's data are kept, in seconds.
+        webhook_scale: What the waits between the tries of a webhook (up to a minute) are multiplied by.
+        creates_per_minute: The rate limit, also the burst; 0 is none.
+        faults: What goes wrong.
+
+    Raises:
+        RuntimeError: It did not come up; what it said is on stderr.
+    """
+    command = [sys.executable, "-m", "tests.localcloud.replicate", f"--token={token}", f"--port={port}"]
+    command += [f"--seconds={seconds}", f"--retention={retention}", f"--webhook-scale={webhook_scale}"]
+    command += [f"--creates-per-minute={creates_per_minute}"]
+    command += [f"--fault={fault.model_dump_json()}" for fault in faults]
+    # In a session of its own, a Ctrl-C in the terminal leaves the end to the parent.
+    process = subprocess.Popen(
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    ready = process.stdout.readline() if process.stdout else ""
+    if not ready:
+        raise RuntimeError(f"the stand-in for Replicate ended with {process.wait()}")
+    return StandIn(process, TypeAdapter(dict[str, str]).validate_json(ready)["url"])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the stand-in until it is told to end."""
+    parser = argparse.ArgumentParser(prog="python -m tests.localcloud.replicate", description=__doc__)
+    parser.add_argument("--token", required=True)
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=1.5)
+    parser.add_argument("--retention", type=float, default=3600)
+    parser.add_argument("--webhook-scale", type=float, default=1)
+    parser.add_argument("--creates-per-minute", type=int, default=600)
+    parser.add_argument(
+        "--fault", dest="faults", action="append", default=[], type=Fault.model_validate_json, metavar="JSON"
+    )
+    options = parser.parse_args(arguments)
+    end = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: end.set())
+    server = Server(**vars(options))
+    threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()  # soon to end
+    threading.Thread(target=_end_with_parent, args=(end,), daemon=True).start()
+    print(json.dumps({"url": server.url}), flush=True)  # noqa: T201  # what a parent reads
+    end.wait()
+    server.shutdown()
+    server.server_close()
+
+
+def _end_with_parent(end: threading.Event) -> None:
+    """Set `end` when stdin is closed, where it is a pipe or a socket: a parent holds its other side."""
+    with suppress(OSError):
+        mode = os.fstat(0).st_mode
+        if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+            while os.read(0, 4096):
+                pass
+            end.set()
+
+
+if __name__ == "__main__":
+    main()

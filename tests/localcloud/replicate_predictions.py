@@ -1,0 +1,702 @@
+"""An account at Replicate: its predictions from creation to removal, and its webhooks."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import math
+import random
+import re
+import secrets
+import threading
+import time
+from collections import Counter, defaultdict, deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+import httpx
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, field_validator
+
+from tests.localcloud import drawing
+
+if TYPE_CHECKING:
+    from tests.localcloud.replicate_faults import Fault, Faults, Kind
+
+Event = Literal["start", "output", "logs", "completed"]
+Status = Literal["starting", "processing", "succeeded", "failed", "canceled", "aborted"]
+DeliveryKind = Literal["genuine", "retry", "duplicate", "late", "forged", "unsigned", "stale"]
+Json = dict[str, JsonValue]
+
+NOT_FOUND: Json = {"detail": "The requested resource could not be found.", "status": 404}
+PAGE = 100
+RETRIES = (0, 5, 15, 30, 60)  # seconds after completion; the last try comes about a minute after it
+MINIMUM_LIFETIME = 5  # seconds that Cancel-After must give at least
+CONTENT_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
+CANCEL_AFTER = re.compile(r"(?=.)(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?|([0-9]{1,9})")
+PLANNED: tuple[Kind, ...] = ("slow_start", "slow_run", "fail", "abort", "output_null", "output_list")
+VERSION_HASH = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Model:
+    """How a model takes its photo and gives its picture."""
+
+    photo: str  # the input field
+    formats: tuple[str, ...]  # of output_format, the default first
+    takes_list: bool = False
+    gives_list: bool = False
+
+
+MODELS = {
+    "black-forest-labs/flux-kontext-pro": Model("input_image", ("png", "jpg")),
+    "black-forest-labs/flux-2-pro": Model("input_images", ("webp", "jpg", "png"), takes_list=True),
+    "google/nano-banana-2": Model("image_input", ("jpg", "png"), takes_list=True),
+    "bytedance/seedream-4": Model("image_input", ("jpg",), takes_list=True, gives_list=True),
+    "qwen/qwen-image-edit-2511": Model("image", ("webp", "jpg", "png"), takes_list=True, gives_list=True),
+}
+PHOTO_FIELDS = sorted({model.photo for model in MODELS.values()})
+
+
+class Refused(Exception):  # noqa: N818  # what happened, as the API says it
+    """A request that the API refuses, with the answer to it."""
+
+    def __init__(self, status: int, body: Json) -> None:
+        super().__init__(str(body.get("detail") or body.get("title")))
+        self.status = status
+        self.body = body
+
+
+def invalid(*problems: tuple[str, str]) -> Refused:
+    """422, for (field, what is wrong with it)."""
+    return Refused(
+        422,
+        {
+            "title": "Input validation failed",
+            "detail": "".join(f"- {name}: {problem}\n" for name, problem in problems),
+            "status": 422,
+            "invalid_fields": [{"field": name, "description": problem} for name, problem in problems],
+        },
+    )
+
+
+class Creation(BaseModel):
+    """Body of a create request for a model or a deployment."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    input: Json
+    webhook: str | None = None
+    webhook_events_filter: list[Event] | None = None
+    stream: bool = False
+
+    @field_validator("webhook")
+    @classmethod
+    def _absolute(cls, url: str | None) -> str | None:
+        if url is not None and not is_web_address(url):
+            raise ValueError("must be an absolute http or https URL")
+        return url
+
+
+class VersionCreation(Creation):
+    """Body of a create request that names its model by `version`."""
+
+    version: str
+
+
+class Delivery(BaseModel):
+    """One call of a webhook."""
+
+    event: Event
+    kind: DeliveryKind
+    webhook_id: str
+    at: str
+    status: int | None = None  # None: no answer, for the reason in `error`
+    error: str | None = None
+
+
+class Fetch(BaseModel):
+    """The photo, as it was got."""
+
+    status: int
+    sha256: str
+    bytes: int
+    content_type: str | None
+
+
+class OutputFetch(BaseModel):
+    """A request for a finished picture that no fault refused."""
+
+    name: str
+    found: bool
+    authorized: bool  # it carried an Authorization header, which nobody asks for here
+
+
+class Entry(BaseModel):
+    """What the ledger says of a prediction. Times are RFC 3339 in UTC."""
+
+    id: str
+    route: str  # path of the create request
+    model: str
+    version: str
+    seed: JsonValue
+    input: Json  # as it came, the photo's presigned address and all
+    webhook: str | None
+    webhook_events_filter: list[Event] | None
+    cancel_after: str | None  # the header
+    created_at: str
+    started_at: str | None
+    completed_at: str | None
+    status: Status
+    error: str | None
+    output: str | list[str] | None
+    data_removed: bool
+    billed: bool  # it ran, to whatever end: `aborted`, or canceled before it started, costs nothing
+    fetches: int  # of the photo
+    fetched: Fetch | None  # the last of them
+    output_fetches: list[OutputFetch]
+    deliveries: list[Delivery]
+
+
+@dataclass
+class Prediction:
+    """A prediction. Times are nanoseconds since the epoch."""
+
+    id: str
+    route: str
+    model: str
+    version: str
+    input: Json
+    photo: str  # address
+    webhook: str | None
+    events: list[Event] | None
+    cancel_after: str | None
+    deadline: float  # monotonic seconds
+    look: tuple[int, int]  # style and variant of the drawing
+    gives_list: bool
+    extension: str
+    plan: dict[Kind, Fault | None]  # what is to go wrong with it
+    changed: threading.Condition
+    created: int
+    started: int | None = None
+    completed: int | None = None
+    status: Status = "starting"
+    output: str | list[str] | None = None
+    error: str | None = None
+    logs: str = ""
+    data_removed: bool = False
+    files: dict[str, bytes] = field(default_factory=dict)
+    fetched: Fetch | None = None
+    fetches: int = 0
+    output_fetches: list[OutputFetch] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
+
+    def view(self, base: str) -> Json:
+        """The prediction object, as the API at `base` and the webhooks tell it."""
+        metrics: Json = {}
+        if self.completed is not None:
+            metrics["total_time"] = (self.completed - self.created) / 1e9
+            if self.started is not None:
+                metrics["predict_time"] = (self.completed - self.started) / 1e9
+        output: JsonValue = list(self.output) if isinstance(self.output, list) else self.output
+        data: Json = {"input": self.input, "logs": self.logs, "output": output}
+        view: Json = {
+            "id": self.id,
+            "model": self.model,
+            "version": self.version,
+            **(dict.fromkeys(data) if self.data_removed else data),
+            "data_removed": self.data_removed,
+            "error": self.error,
+            "source": "api",
+            "status": self.status,
+            "created_at": timestamp(self.created),
+            "started_at": None if self.started is None else timestamp(self.started),
+            "completed_at": None if self.completed is None else timestamp(self.completed),
+            "metrics": metrics,
+            "urls": {
+                "get": f"{base}/v1/predictions/{self.id}",
+                "cancel": f"{base}/v1/predictions/{self.id}/cancel",
+                "web": f"https://replicate.com/p/{self.id}",
+            },
+        }
+        if self.webhook is not None:
+            view["webhook"] = self.webhook
+        if self.events is not None:
+            view["webhook_events_filter"] = list(self.events)
+        return view
+
+    def entry(self) -> Entry:
+        """What the ledger says of it."""
+        return Entry(
+            id=self.id,
+            route=self.route,
+            model=self.model,
+            version=self.version,
+            seed=self.input.get("seed"),
+            input=self.input,
+            webhook=self.webhook,
+            webhook_events_filter=self.events,
+            cancel_after=self.cancel_after,
+            created_at=timestamp(self.created),
+            started_at=None if self.started is None else timestamp(self.started),
+            completed_at=None if self.completed is None else timestamp(self.completed),
+            status=self.status,
+            error=self.error,
+            output=self.output,
+            data_removed=self.data_removed,
+            billed=self.started is not None,
+            fetches=self.fetches,
+            fetched=self.fetched,
+            output_fetches=list(self.output_fetches),
+            deliveries=list(self.deliveries),
+        )
+
+
+class Account:
+    """Predictions of one account. Safe to use from many threads."""
+
+    def __init__(
+        self,
+        base: str,
+        faults: Faults,
+        *,
+        seconds: float = 1.5,
+        retention: float = 3600,
+        webhook_scale: float = 1,
+    ) -> None:
+        """An account whose API is at `base`.
+
+        A prediction takes about `seconds`; its data are removed `retention` seconds after its end; the waits
+        between the tries of a webhook are multiplied by `webhook_scale`.
+        """
+        self.secret = new_secret()
+        self._base = base
+        self._faults = faults
+        self._seconds = seconds
+        self._retention = retention
+        self._webhook_scale = webhook_scale
+        self._lock = threading.RLock()
+        self._predictions: dict[str, Prediction] = {}  # in the order of creation
+        self._ended: deque[Prediction] = deque()  # in the order of their end, data not yet removed
+        self._styles: defaultdict[str, Counter[int]] = defaultdict(Counter)  # by photo: predictions drawn so
+        self._drawing = threading.Semaphore(2)  # drawings at once: more only take one another's time
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=50)
+        self._http = httpx.Client(timeout=10, limits=limits, trust_env=False)
+
+    def create(self, name: str | None, route: str, body: bytes, cancel_after: str | None) -> Prediction:
+        """Begin a prediction of model `name`; with none given, of the model that the body's `version` names.
+
+        Raises:
+            Refused: The request is not one that Replicate would take.
+        """
+        try:
+            request = (Creation if name else VersionCreation).model_validate_json(body)
+        except ValidationError as error:
+            raise _as_invalid(error) from None
+        version = "hidden"
+        if isinstance(request, VersionCreation):
+            name, version = _parse_version(request.version)
+        extension, gives_list, photo = _check_input(name, request.input)
+        lifetime = parse_cancel_after(cancel_after)
+        with self._lock:
+            used = self._styles[photo.partition("?")[0]]
+            style = min(range(len(drawing.STYLES)), key=lambda style: used[style])
+            seed = request.input.get("seed")
+            prediction = Prediction(
+                id="".join(secrets.choice("0123456789abcdefghjkmnpqrstvwxyz") for _ in range(26)),
+                route=route,
+                model=name or "unknown/unknown",
+                version=version,
+                input=request.input,
+                photo=photo,
+                webhook=request.webhook,
+                events=request.webhook_events_filter,
+                cancel_after=cancel_after,
+                deadline=time.monotonic() + lifetime,
+                look=(style, used[style] + (seed if isinstance(seed, int) else 0)),
+                gives_list=gives_list,
+                extension=extension,
+                plan={kind: self._faults.take(kind) for kind in PLANNED},
+                changed=threading.Condition(self._lock),
+                created=time.time_ns(),
+            )
+            used[style] += 1
+            self._predictions[prediction.id] = prediction
+        threading.Thread(target=self._live, args=(prediction,), daemon=True).start()
+        return prediction
+
+    def get(self, prediction_id: str) -> Prediction:
+        """The prediction of that id.
+
+        Raises:
+            Refused: 404, there is none.
+        """
+        self._remove_old_data()
+        with self._lock:
+            if prediction_id not in self._predictions:
+                raise Refused(404, NOT_FOUND)
+            return self._predictions[prediction_id]
+
+    def view(self, prediction: Prediction) -> Json:
+        """The prediction object as of now."""
+        with self._lock:
+            return prediction.view(self._base)
+
+    def wait(self, prediction: Prediction, seconds: float) -> bool:
+        """Wait for the prediction's end, at most so long; whether it has ended."""
+        with prediction.changed:
+            return prediction.changed.wait_for(lambda: prediction.completed is not None, seconds)
+
+    def cancel(self, prediction_id: str) -> Prediction:
+        """Cancel a prediction; one that has ended stays as it is.
+
+        Raises:
+            Refused: 404, there is none.
+        """
+        prediction = self.get(prediction_id)
+        self._end(prediction, "canceled")
+        return prediction
+
+    def page(self, query: dict[str, str]) -> Json:
+        """A page of the list: newest first, as `query` (cursor, created_after, created_before) asks.
+
+        Raises:
+            Refused: The query is not understood.
+        """
+        self._remove_old_data()
+        after = _instant(query, "created_after", -math.inf)
+        before = _instant(query, "created_before", math.inf)
+        with self._lock:
+            rows = [p for p in reversed(self._predictions.values()) if after <= p.created < before]
+            ids = [p.id for p in rows]
+            first = 0
+            if "cursor" in query:
+                try:
+                    direction, _, at = base64.urlsafe_b64decode(query["cursor"]).decode().partition(" ")
+                    first = ids.index(at) + 1 if direction == "next" else max(0, ids.index(at) - PAGE)
+                except ValueError:
+                    raise Refused(404, {"detail": "Invalid cursor", "status": 404}) from None
+            last = min(first + PAGE, len(rows))
+
+            def link(direction: str, at: str) -> str:
+                cursor = base64.urlsafe_b64encode(f"{direction} {at}".encode()).decode()
+                return f"{self._base}/v1/predictions?{httpx.QueryParams({**query, 'cursor': cursor})}"
+
+            return {
+                "previous": link("previous", ids[first]) if first else None,
+                "next": link("next", ids[last - 1]) if last < len(rows) else None,
+                "results": [prediction.view(self._base) for prediction in rows[first:last]],
+            }
+
+    def picture(self, prediction_id: str, name: str, *, authorized: bool) -> bytes:
+        """The bytes of a finished picture; the fetch goes into the ledger, with whether it carried a token.
+
+        Raises:
+            Refused: 404, there is none, or it has been removed.
+        """
+        prediction = self.get(prediction_id)
+        with self._lock:
+            found = prediction.files.get(name)
+            prediction.output_fetches.append(
+                OutputFetch(name=name, found=found is not None, authorized=authorized)
+            )
+        if found is None:
+            raise Refused(404, {"detail": "Not found", "status": 404})
+        return found
+
+    def entries(self) -> list[Entry]:
+        """What became of every prediction, oldest first. Data that were removed stand here still."""
+        self._remove_old_data()
+        with self._lock:
+            return [prediction.entry() for prediction in self._predictions.values()]
+
+    # Each prediction lives in a thread of its own.
+
+    def _live(self, prediction: Prediction) -> None:
+        total = self._seconds * random.uniform(0.75, 1.25)
+        slow = prediction.plan["slow_start"]
+        if self._hold(prediction, slow.seconds if slow else total / 3, "aborted"):
+            if prediction.plan["abort"]:
+                self._end(prediction, "aborted")
+            else:
+                self._run(prediction, total * 2 / 3)
+        self._tell_completed(prediction)
+
+    def _run(self, prediction: Prediction, seconds: float) -> None:
+        slow, fail = prediction.plan["slow_run"], prediction.plan["fail"]
+        begin = time.monotonic()
+        with prediction.changed:
+            if prediction.completed is not None:
+                return
+            prediction.status, prediction.started = "processing", time.time_ns()
+            prediction.logs = "Running prediction...\n"
+        self._tell(prediction, "start")
+        failure, picture = "", b""
+        try:
+            picture = self._draw(prediction)
+        except Exception as error:  # noqa: BLE001  # whatever a photo does to it, a prediction ends
+            failure = f"{type(error).__name__}: {error}"
+        if fail:
+            failure = fail.error
+        rest = begin + (slow.seconds if slow else seconds) - time.monotonic()
+        if not self._hold(prediction, rest, "canceled"):
+            return
+        if failure:
+            self._end(prediction, "failed", error=failure)
+            return
+        name = f"out-0.{prediction.extension}"
+        url = f"{self._base}/outputs/{prediction.id}/{name}"
+        gives_list = prediction.gives_list is not bool(prediction.plan["output_list"])
+        with self._lock:
+            if prediction.completed is not None:
+                return
+            if not prediction.plan["output_null"]:
+                prediction.output = [url] if gives_list else url
+            prediction.files = {name: picture}
+            prediction.logs += f"Generated image in {time.monotonic() - begin:.1f}sec\n"
+            self._tell(prediction, "logs")
+            self._tell(prediction, "output")
+            self._end(prediction, "succeeded")
+
+    def _draw(self, prediction: Prediction) -> bytes:
+        response = self._http.get(prediction.photo, follow_redirects=True)
+        with self._lock:
+            prediction.fetches += 1
+            prediction.fetched = Fetch(
+                status=response.status_code,
+                sha256=hashlib.sha256(response.content).hexdigest(),
+                bytes=len(response.content),
+                content_type=response.headers.get("content-type"),
+            )
+        response.raise_for_status()
+        with self._drawing:
+            return drawing.draw(response.content, *prediction.look, prediction.extension)
+
+    def _hold(self, prediction: Prediction, seconds: float, too_late: Status) -> bool:
+        """Let `seconds` pass; whether the prediction goes on. At its deadline it ends as `too_late`."""
+        left = prediction.deadline - time.monotonic()
+        if self.wait(prediction, max(0, min(seconds, left, threading.TIMEOUT_MAX))):
+            return False
+        if left <= seconds or time.monotonic() >= prediction.deadline:
+            self._end(prediction, too_late)
+            return False
+        return True
+
+    def _end(self, prediction: Prediction, status: Status, error: str | None = None) -> None:
+        with prediction.changed:
+            if prediction.completed is not None:
+                return
+            prediction.status, prediction.error, prediction.completed = status, error, time.time_ns()
+            self._ended.append(prediction)
+            if status != "succeeded":
+                drawn = self._styles[prediction.photo.partition("?")[0]]
+                drawn[prediction.look[0]] -= 1  # a new attempt may be drawn so
+            prediction.changed.notify_all()
+
+    def _remove_old_data(self) -> None:
+        with self._lock:
+            horizon = time.time_ns() - int(self._retention * 1e9)
+            while self._ended and (self._ended[0].completed or 0) <= horizon:
+                prediction = self._ended.popleft()
+                prediction.data_removed, prediction.files = True, {}
+
+    def _tell_completed(self, prediction: Prediction) -> None:
+        if prediction.webhook is None or not _wants(prediction, "completed"):
+            return
+        if self._faults.take("rotate_secret"):
+            self.secret = new_secret()
+        if self._faults.take("drop_webhook"):
+            return
+        if delay := self._faults.take("delay_webhook"):
+            time.sleep(delay.seconds)
+        self._tell_lies(prediction)
+        body = json.dumps(self.view(prediction)).encode()
+        webhook_id = self._tell_until_taken(prediction, body)
+        if duplicate := self._faults.take("duplicate_webhook"):
+            for _ in range(duplicate.copies):
+                self._send(prediction, "completed", body, "duplicate", self.secret, webhook_id)
+        if self._faults.take("reorder_webhooks"):
+            early = {**self.view(prediction), "status": "processing", "output": None, "completed_at": None}
+            self._send(prediction, "start", json.dumps(early).encode(), "late", self.secret)
+
+    def _tell_lies(self, prediction: Prediction) -> None:
+        """Call the webhook in ways that its owner must refuse, as far as faults say so."""
+        told = {**self.view(prediction), "status": "failed", "output": None, "error": "a lie"}
+        lie = json.dumps(told).encode()
+        if self._faults.take("forge_webhook"):
+            self._send(prediction, "completed", lie, "forged", new_secret())
+        if self._faults.take("unsign_webhook"):
+            self._send(prediction, "completed", lie, "unsigned", None)
+        if self._faults.take("stale_webhook"):
+            self._send(prediction, "completed", lie, "stale", self.secret, at=int(time.time()) - 600)
+
+    def _tell_until_taken(self, prediction: Prediction, body: bytes) -> str:
+        """Call the webhook, and again on no answer, 4xx and 5xx; the id that all tries carry."""
+        webhook_id, begin = _message_id(), time.monotonic()
+        for offset in RETRIES:
+            time.sleep(max(0, begin + offset * self._webhook_scale - time.monotonic()))
+            kind: DeliveryKind = "retry" if offset else "genuine"
+            status = self._send(prediction, "completed", body, kind, self.secret, webhook_id)
+            if status is not None and status < HTTPStatus.BAD_REQUEST:
+                break  # also at a redirect, which is neither followed nor tried again
+        return webhook_id
+
+    def _tell(self, prediction: Prediction, event: Event) -> None:
+        """Send a webhook that is not terminal: once, while the prediction goes on."""
+        if prediction.webhook is None or not _wants(prediction, event) or self._faults.take("drop_webhook"):
+            return
+        body = json.dumps(self.view(prediction)).encode()
+        arguments = (prediction, event, body, "genuine", self.secret)
+        threading.Thread(target=self._send, args=arguments, daemon=True).start()
+
+    def _send(
+        self,
+        prediction: Prediction,
+        event: Event,
+        body: bytes,
+        kind: DeliveryKind,
+        secret: str | None,  # None: no signature
+        webhook_id: str | None = None,
+        *,
+        at: int | None = None,  # seconds since the epoch; None is now
+    ) -> int | None:
+        """Call the webhook once; the status of the answer, or None where there was none."""
+        webhook_id = webhook_id or _message_id()
+        at = at or int(time.time())
+        headers = {"content-type": "application/json", "webhook-id": webhook_id, "webhook-timestamp": str(at)}
+        if secret is not None:
+            headers["webhook-signature"] = sign(secret, webhook_id, at, body)
+        delivery = Delivery(event=event, kind=kind, webhook_id=webhook_id, at=timestamp(time.time_ns()))
+        try:
+            response = self._http.post(prediction.webhook or "", content=body, headers=headers)
+            delivery.status = response.status_code
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            delivery.error = f"{type(error).__name__}: {error}"
+        with self._lock:
+            prediction.deliveries.append(delivery)
+        return delivery.status
+
+
+def sign(secret: str, webhook_id: str, at: int, body: bytes) -> str:
+    """The webhook-signature header: base64 of HMAC-SHA256 over `id.timestamp.body`, by standardwebhooks.com."""
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    mac = hmac.new(key, f"{webhook_id}.{at}.".encode() + body, hashlib.sha256)
+    return f"v1,{base64.b64encode(mac.digest()).decode()}"
+
+
+def new_secret() -> str:
+    return f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}"
+
+
+def timestamp(nanoseconds: int) -> str:
+    """RFC 3339 in UTC with nine fractional digits, as Replicate writes it."""
+    seconds, fraction = divmod(nanoseconds, 10**9)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
+
+
+def is_web_address(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
+def parse_cancel_after(header: str | None) -> float:
+    """Seconds that a Cancel-After header gives (30s, 5m, 1h30m45s, bare seconds); without one, endless.
+
+    Raises:
+        Refused: 422, it is no such duration, or shorter than five seconds.
+    """
+    if header is None:
+        return math.inf
+    match = CANCEL_AFTER.fullmatch(header)
+    if match is None:
+        raise invalid(("Cancel-After", f"{header!r} is not a duration such as 30s, 5m or 1h30m45s"))
+    hours, minutes, seconds, bare = (int(part or 0) for part in match.groups())
+    lifetime = hours * 3600 + minutes * 60 + seconds + bare
+    if lifetime < MINIMUM_LIFETIME:
+        raise invalid(("Cancel-After", f"must be at least {MINIMUM_LIFETIME} seconds"))
+    return lifetime
+
+
+def _message_id() -> str:
+    return f"msg_{secrets.token_urlsafe(20)}"
+
+
+def _wants(prediction: Prediction, event: Event) -> bool:
+    # Without a filter Replicate sends "whenever there are new outputs or the prediction has finished".
+    return event in (prediction.events or ("output", "completed"))
+
+
+def _as_invalid(error: ValidationError) -> Refused:
+    if any(each["type"] == "json_invalid" for each in error.errors()):
+        return Refused(400, {"detail": "The request body is not JSON", "status": 400})
+    problems = [(".".join(map(str, each["loc"])) or "body", each["msg"]) for each in error.errors()]
+    return invalid(*problems)
+
+
+def _instant(query: dict[str, str], name: str, default: float) -> float:
+    """The time that a query parameter gives, in nanoseconds since the epoch."""
+    if name not in query:
+        return default
+    try:
+        moment = datetime.fromisoformat(query[name])
+    except ValueError:
+        raise invalid((name, "must be a date and time by ISO 8601")) from None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1e9
+
+
+def _parse_version(version: str) -> tuple[str | None, str]:
+    """Model (None where only a hash is known) and version of owner/name, owner/name:hash or a hash."""
+    if VERSION_HASH.fullmatch(version):
+        return None, version
+    name, colon, digest = version.partition(":")
+    if "/" not in name or (colon and not VERSION_HASH.fullmatch(digest)):
+        raise Refused(
+            422,
+            {
+                "title": "Invalid version or not permitted",
+                "detail": "The specified version does not exist (or perhaps you don't have permission to use it?)",
+                "status": 422,
+                "invalid_fields": [{"field": "version", "description": "does not exist"}],
+            },
+        )
+    return name, digest or "hidden"
+
+
+def _check_input(name: str | None, given: Json) -> tuple[str, bool, str]:
+    """Extension of the output, whether it comes as a list, and the photo's address.
+
+    Raises:
+        Refused: 404, there is no such model; 422, it does not take this input.
+    """
+    if name is None:  # a bare hash: it takes its photo in any of the known forms
+        photo_field = next((field for field in PHOTO_FIELDS if field in given), "image")
+        model = Model(photo_field, tuple(CONTENT_TYPES), takes_list=isinstance(given.get(photo_field), list))
+    elif name in MODELS:
+        model = MODELS[name]
+    else:
+        raise Refused(404, NOT_FOUND)
+    seed, photo = given.get("seed", 0), given.get(model.photo)
+    extension = given.get("output_format", model.formats[0])
+    photos = photo if isinstance(photo, list) else [photo]
+    problems: list[tuple[str, str]] = []
+    if not isinstance(given.get("prompt"), str):
+        problems.append(("input.prompt", "is required, as a string"))
+    if isinstance(seed, bool) or not isinstance(seed, int):
+        problems.append(("input.seed", "must be an integer"))
+    if extension not in model.formats:
+        problems.append(("input.output_format", f"must be one of {', '.join(model.formats)}"))
+    if isinstance(photo, list) is not model.takes_list:
+        wanted = "a list of URLs" if model.takes_list else "a URL"
+        problems.append((f"input.{model.photo}", f"is required, as {wanted}"))
+    elif not photos or not all(isinstance(url, str) and is_web_address(url) for url in photos):
+        problems.append((f"input.{model.photo}", "must be an http or https URL"))
+    if problems:
+        raise invalid(*problems)
+    return str(extension), model.gives_list, str(photos[0])

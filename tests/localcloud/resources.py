@@ -1,0 +1,364 @@
+"""The properties that the local cloud understands, by resource type, in CloudFormation's spelling.
+
+What is not here is refused by name. What is here as an `Annotated[Json, …]` is known and without effect on one
+machine, for the reason that stands beside it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from tests.localcloud.template import Json, Strict, text
+
+type Text = Annotated[str, BeforeValidator(text)]
+type Tags = Annotated[Json, "nobody asks for them"]
+
+# Resource types that are known, and that nothing is created for.
+NO_EFFECT = {
+    "AWS::CloudWatch::Alarm": "there are no metrics to watch",
+    "AWS::Lambda::Permission": "the local HTTP API and queues invoke whatever the template connects them to",
+    "AWS::Logs::LogGroup": "log lines go to a file",
+    "AWS::S3::BucketPolicy": "moto applies a Deny whatever its Condition says: TLS only would refuse everything",
+}
+
+
+class Camel(BaseModel):
+    """As `Strict`, for the parts that AWS spells in camel case."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
+
+
+# S3
+
+
+class PublicAccessBlock(Strict):
+    block_public_acls: bool = False
+    block_public_policy: bool = False
+    ignore_public_acls: bool = False
+    restrict_public_buckets: bool = False
+
+
+class OwnershipRule(Strict):
+    object_ownership: Literal["BucketOwnerEnforced", "BucketOwnerPreferred", "ObjectWriter"]
+
+
+class OwnershipControls(Strict):
+    rules: list[OwnershipRule]
+
+
+class DefaultEncryption(Strict):
+    sse_algorithm: Annotated[Literal["AES256"], Field(alias="SSEAlgorithm")]
+
+
+class EncryptionRule(Strict):
+    server_side_encryption_by_default: DefaultEncryption
+
+
+class BucketEncryption(Strict):
+    server_side_encryption_configuration: list[EncryptionRule]
+
+
+class CorsRule(Strict):
+    allowed_origins: list[str]
+    allowed_methods: list[str]
+    allowed_headers: tuple[str, ...] = ()
+    exposed_headers: tuple[str, ...] = ()
+    max_age: int | None = None  # seconds
+
+
+class CorsConfiguration(Strict):
+    cors_rules: list[CorsRule]
+
+
+class AbortMultipart(Strict):
+    days_after_initiation: int
+
+
+class LifecycleRule(Strict):
+    id: str
+    status: Literal["Enabled", "Disabled"]
+    prefix: str = ""
+    expiration_in_days: int | None = None
+    abort_incomplete_multipart_upload: AbortMultipart | None = None
+
+
+class LifecycleConfiguration(Strict):
+    rules: list[LifecycleRule]
+
+
+class FilterRule(Strict):
+    name: Literal["prefix", "suffix"]
+    value: str
+
+
+class KeyFilter(Strict):
+    rules: list[FilterRule]
+
+
+class NotificationFilter(Strict):
+    s3_key: Annotated[KeyFilter, Field(alias="S3Key")]
+
+
+class QueueNotification(Strict):
+    event: Literal[
+        "s3:ObjectCreated:*",
+        "s3:ObjectCreated:CompleteMultipartUpload",
+        "s3:ObjectCreated:Copy",
+        "s3:ObjectCreated:Post",
+        "s3:ObjectCreated:Put",
+    ]
+    queue: str  # ARN
+    filter: NotificationFilter | None = None
+
+
+class NotificationConfiguration(Strict):
+    queue_configurations: list[QueueNotification]
+
+
+class Bucket(Strict):
+    bucket_name: str | None = None
+    public_access_block_configuration: PublicAccessBlock | None = None
+    ownership_controls: OwnershipControls | None = None
+    bucket_encryption: BucketEncryption | None = None
+    cors_configuration: CorsConfiguration | None = None
+    lifecycle_configuration: LifecycleConfiguration | None = None
+    notification_configuration: NotificationConfiguration | None = None
+    tags: Tags = None
+
+
+# SQS
+
+
+class RedrivePolicy(Camel):
+    dead_letter_target_arn: str
+    max_receive_count: int
+
+
+class Queue(Strict):
+    queue_name: str | None = None
+    delay_seconds: int | None = None
+    maximum_message_size: int | None = None  # bytes
+    message_retention_period: int | None = None  # seconds
+    receive_message_wait_time_seconds: int | None = None
+    redrive_policy: RedrivePolicy | None = None
+    sqs_managed_sse_enabled: bool | None = None
+    visibility_timeout: int = 30  # seconds
+    tags: Tags = None
+
+
+class QueuePolicy(Strict):
+    queues: list[str]  # URLs
+    policy_document: dict[str, Json]
+
+
+# DynamoDB
+
+
+class AttributeDefinition(Strict):
+    attribute_name: str
+    attribute_type: Literal["S", "N", "B"]
+
+
+class Key(Strict):
+    attribute_name: str
+    key_type: Literal["HASH", "RANGE"]
+
+
+class Projection(Strict):
+    projection_type: Literal["ALL", "KEYS_ONLY", "INCLUDE"]
+    non_key_attributes: list[str] | None = None
+
+
+class GlobalSecondaryIndex(Strict):
+    index_name: str
+    key_schema: list[Key]
+    projection: Projection
+
+
+class PointInTimeRecovery(Strict):
+    point_in_time_recovery_enabled: bool
+
+
+class TimeToLive(Strict):
+    attribute_name: str
+    enabled: bool
+
+
+class Table(Strict):
+    table_name: str | None = None
+    billing_mode: Literal["PAY_PER_REQUEST"]
+    attribute_definitions: list[AttributeDefinition]
+    key_schema: list[Key]
+    global_secondary_indexes: tuple[GlobalSecondaryIndex, ...] = ()
+    point_in_time_recovery_specification: PointInTimeRecovery | None = None
+    time_to_live_specification: TimeToLive | None = None
+    tags: Tags = None
+
+
+# Cognito
+
+
+class AdminCreateUser(Strict):
+    allow_admin_create_user_only: bool
+
+
+class PasswordPolicy(Strict):
+    minimum_length: int
+
+
+class PoolPolicies(Strict):
+    password_policy: PasswordPolicy
+
+
+class UserPool(Strict):
+    user_pool_name: str | None = None
+    username_attributes: tuple[Literal["email", "phone_number"], ...] = ()
+    auto_verified_attributes: tuple[Literal["email", "phone_number"], ...] = ()
+    admin_create_user_config: AdminCreateUser
+    policies: PoolPolicies
+    user_pool_tags: Tags = None
+
+
+class UserPoolClient(Strict):
+    client_name: str | None = None
+    user_pool_id: str
+    explicit_auth_flows: list[
+        Literal["ALLOW_USER_PASSWORD_AUTH", "ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]
+    ]
+    prevent_user_existence_errors: Literal["ENABLED", "LEGACY"] | None = None
+
+
+# IAM
+
+
+class InlinePolicy(Strict):
+    policy_name: str
+    policy_document: dict[str, Json]
+
+
+class Role(Strict):
+    assume_role_policy_document: Annotated[Json, "a function's process has no role to take on"]
+    managed_policy_arns: Annotated[Json, "they let a function write its log, which here is its stderr"] = None
+    policies: tuple[InlinePolicy, ...] = ()
+    tags: Tags = None
+
+
+# Lambda
+
+
+class S3Code(Strict):
+    s3_bucket: Annotated[str, Field(alias="S3Bucket")]
+    s3_key: Annotated[str, Field(alias="S3Key")]
+
+
+class Environment(Strict):
+    variables: dict[str, Text]
+
+
+class Function(Strict):
+    function_name: str | None = None
+    code: S3Code
+    handler: Annotated[str, Field(pattern=r"\w+\.\w+")]
+    runtime: Literal["python3.13"]
+    role: str  # ARN
+    timeout: Annotated[int, Field(ge=1, le=900)] = 3  # seconds
+    memory_size: Annotated[int, Field(ge=128, le=10240)] = 128  # MiB
+    environment: Environment = Environment(Variables={})
+    layers: tuple[str, ...] = ()  # ARNs
+    description: Annotated[Json, "for people"] = None
+    architectures: Annotated[Json, "this machine has the one that it has"] = None
+    logging_config: Annotated[Json, "log lines go to a file"] = None
+    tags: Tags = None
+
+
+class LayerVersion(Strict):
+    layer_name: str | None = None
+    content: S3Code
+    description: Annotated[Json, "for people"] = None
+    compatible_runtimes: Annotated[Json, "for people"] = None
+    compatible_architectures: Annotated[Json, "for people"] = None
+
+
+class ScalingConfig(Strict):
+    maximum_concurrency: Annotated[int, Field(ge=2, le=1000)]
+
+
+class EventSourceMapping(Strict):
+    event_source_arn: str
+    function_name: str
+    batch_size: Annotated[int, Field(ge=1, le=10000)] = 10
+    maximum_batching_window_in_seconds: Annotated[int, Field(ge=0, le=300)] = 0
+    function_response_types: tuple[Literal["ReportBatchItemFailures"], ...] = ()
+    scaling_config: ScalingConfig | None = None
+    enabled: Literal[True] = True
+    tags: Tags = None
+
+
+# API Gateway
+
+
+class Integration(Camel):
+    type: Literal["aws_proxy"]
+    http_method: Literal["POST"]
+    uri: str
+    payload_format_version: Literal["2.0"]
+
+
+class Operation(Camel):
+    integration: Annotated[Integration, Field(alias="x-amazon-apigateway-integration")]
+    security: tuple[dict[str, list[str]], ...] = ()
+    responses: Annotated[Json, "the function answers as it likes"] = None
+    parameters: Annotated[Json, "they stand in the path"] = None
+
+
+class JwtConfiguration(Camel):
+    issuer: str
+    audience: list[str]
+
+
+class JwtAuthorizer(Camel):
+    type: Literal["jwt"]
+    identity_source: Literal["$request.header.Authorization"]
+    jwt_configuration: JwtConfiguration
+
+
+class SecurityScheme(Camel):
+    type: Literal["oauth2"]
+    authorizer: Annotated[JwtAuthorizer, Field(alias="x-amazon-apigateway-authorizer")]
+
+
+class Components(Camel):
+    security_schemes: dict[str, SecurityScheme] = {}
+
+
+class ApiCors(Camel):
+    allow_origins: tuple[str, ...] = ()
+    allow_methods: tuple[str, ...] = ()
+    allow_headers: tuple[str, ...] = ()
+    expose_headers: tuple[str, ...] = ()
+    max_age: int = 0  # seconds
+    allow_credentials: bool = False
+
+
+class OpenApi(Camel):
+    openapi: Literal["3.0.1"]
+    paths: dict[str, dict[str, Operation]]
+    components: Components = Components()
+    cors: Annotated[ApiCors | None, Field(alias="x-amazon-apigateway-cors")] = None
+    info: Annotated[Json, "for people"] = None
+    tags: Tags = None
+
+
+class Api(Strict):
+    body: OpenApi
+
+
+class Stage(Strict):
+    api_id: str
+    stage_name: Literal["$default"]
+    auto_deploy: Literal[True]
+    default_route_settings: Annotated[Json, "one machine's clients do not reach the throttle"] = None
+    tags: Tags = None
