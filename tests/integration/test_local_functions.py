@@ -417,3 +417,8 @@ def test_no_message_is_received_before_a_worker_is_free(code: Path, tmp_path: Pa
         assert [future.result(5).function_error for future in held] == [None, None]
         bench.seen(1)
         assert bench.empty()
+
+
+def test_a_function_whose_folder_is_missing_is_said_at_once(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="ToyFunction"):
+        start(toy(tmp_path / "nowhere"), tmp_path / "log")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import mimetypes
 import subprocess
@@ -13,6 +14,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import httpx
+import PIL.Image
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ValidationError
 
@@ -24,8 +26,7 @@ OUT = Path("out")
 POLL_SECONDS = 0.3  # where the API does not say when to come back
 PATIENCE_SECONDS = 1.0  # it has no other caller, so nobody minds coming back sooner than it says
 ENDED = frozenset({"SUCCEEDED", "PARTIAL", "FAILED", "CANCELED", "EXPIRED"})
-MAGIC = {b"\xff\xd8\xff": "image/jpeg", b"\x89PNG\r\n\x1a\n": "image/png", b"GIF8": "image/gif"}
-BRANDS = {b"avif": "image/avif", b"heic": "image/heic", b"heix": "image/heic", b"mif1": "image/heif"}
+HEIC_BRANDS = frozenset({b"heic", b"heix", b"mif1"})  # which Pillow alone does not open
 
 
 class NotAPhotoError(Exception):
@@ -160,23 +161,22 @@ def _read_photo(name: str | None) -> tuple[str, bytes, str]:
         data = Path(name).read_bytes()
     except OSError as error:
         raise NotAPhotoError(f"cannot read {name}: {error.strerror}") from error
-    kind = _content_type(data, name)
+    kind = _content_type(data)
     if kind is None:
         raise NotAPhotoError(f"{name} is not a photo")
     return Path(name).stem, data, kind
 
 
-def _content_type(data: bytes, name: str) -> str | None:
-    """By the file's first bytes; by its name where they say nothing."""
-    if data[4:8] == b"ftyp" and data[8:12] in BRANDS:
-        return BRANDS[data[8:12]]
-    if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
-        return "image/webp"
-    for magic, kind in MAGIC.items():
-        if data.startswith(magic):
-            return kind
-    guess = mimetypes.guess_type(name)[0] or ""
-    return guess if data and guess.startswith("image/") else None
+def _content_type(data: bytes) -> str | None:
+    """What the bytes are; None where they are no picture."""
+    if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
+        return "image/heic"
+    try:
+        with PIL.Image.open(io.BytesIO(data)) as picture:
+            kind = picture.get_format_mimetype()
+    except (OSError, ValueError, PIL.Image.DecompressionBombError):
+        return None
+    return "image/jpeg" if kind == "image/mpo" else kind  # a JPEG with further pictures behind it
 
 
 def _make_pictures(cloud: Cloud, stem: str, data: bytes, content_type: str) -> int:

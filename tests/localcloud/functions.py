@@ -468,6 +468,7 @@ class Functions:
         log: file that their output is appended to.
 
     Raises:
+        FileNotFoundError: a function's folder is not there.
         subprocess.CalledProcessError: a layer's packages could not be installed.
     """
 
@@ -525,6 +526,8 @@ def _environment(function: Function, machine: Machine) -> dict[str, str]:
 
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
     """
+    if not function.code.is_dir():
+        raise FileNotFoundError(f"{function.logical_id}: there is no folder {function.code}")
     layers = [path for layer in reversed(function.layers) for path in packages.import_path(layer)]
     environment = {
         "PATH": "/usr/local/bin:/usr/bin/:/bin:/opt/bin",

@@ -1,0 +1,122 @@
+"""Driving the local cloud as a stranger's program would: its command line, HTTP, S3 and SQS, and nothing else."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import boto3
+import httpx
+from botocore.config import Config
+
+from tests.environment import ROOT, VENV
+from tests.localcloud import sample
+
+PYTHON = VENV / "bin" / "python"
+TERMINAL = {"SUCCEEDED", "PARTIAL", "FAILED", "CANCELED", "EXPIRED"}
+START_SECONDS = 60
+
+
+@dataclass
+class Driver:
+    """A running `serve --json`, and what one does with it."""
+
+    process: subprocess.Popen[str]
+    told: dict[str, Any]
+    http: httpx.Client
+    photo: bytes
+
+    def request(self, method: str, path: str, *, user: int = 0, **options: Any) -> httpx.Response:
+        headers = {"authorization": f"Bearer {self.told['tokens'][user]}", **options.pop("headers", {})}
+        return self.http.request(method, self.told["api"] + path, headers=headers, **options)
+
+    def create(self, *, user: int = 0, **order: object) -> dict[str, Any]:
+        wanted = {"content_type": "image/jpeg", "content_length": len(self.photo), **order}
+        answer = self.request("POST", "/api/v1/jobs", user=user, json=wanted)
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+    def upload(self, created: Mapping[str, Any]) -> httpx.Response:
+        upload = created["upload"]
+        return self.http.request(
+            upload["method"], upload["url"], headers=upload["headers"], content=self.photo
+        )
+
+    def start(self, *, user: int = 0, **order: object) -> str:
+        """A job whose photo is uploaded."""
+        created = self.create(user=user, **order)
+        assert self.upload(created).status_code == 200
+        return str(created["job_id"])
+
+    def job(self, job_id: str, *, user: int = 0) -> dict[str, Any]:
+        answer = self.request("GET", f"/api/v1/jobs/{job_id}", user=user)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def end_of(self, job_id: str, *, within: float = 90) -> dict[str, Any]:
+        """The job once it has ended."""
+        give_up_at = time.monotonic() + within
+        while (job := self.job(job_id))["status"] not in TERMINAL:
+            assert time.monotonic() < give_up_at, f"{job}\n{self.log()[-3000:]}"
+            time.sleep(0.2)  # a client polls; there is no event to wait for
+        return job
+
+    def pictures(self, job: Mapping[str, Any]) -> list[bytes]:
+        return [
+            self.http.get(image["url"]).raise_for_status().content for image in job["images"] if image["url"]
+        ]
+
+    def aws(self, service: Literal["s3", "sqs", "dynamodb"]) -> Any:
+        aws = self.told["aws"]
+        return boto3.client(
+            service,
+            endpoint_url=aws["endpoint"],
+            region_name=aws["region"],
+            aws_access_key_id=aws["access_key_id"],
+            aws_secret_access_key=aws["secret_access_key"],
+            config=Config(proxies={}),
+        )
+
+    def pids(self) -> dict[str, list[int]]:
+        return dict(self.http.get(self.told["pids"]).json())
+
+    def messages(self, queue: str) -> int:
+        """How many messages lie in a queue: visible, in flight and delayed."""
+        found = self.aws("sqs").get_queue_attributes(
+            QueueUrl=self.told["queues"][queue], AttributeNames=["All"]
+        )
+        names = ("", "NotVisible", "Delayed")
+        return sum(int(found["Attributes"][f"ApproximateNumberOfMessages{name}"]) for name in names)
+
+    def log(self) -> str:
+        with open(self.told["log"], encoding="utf-8") as file:  # noqa: PTH123  # one line is enough
+            return file.read()
+
+
+@contextmanager
+def serving(*options: str, environment: Mapping[str, str] | None = None) -> Iterator[Driver]:
+    """`python -m tests.localcloud serve --json OPTIONS`, until the context ends: then by SIGTERM."""
+    process = subprocess.Popen(
+        [PYTHON, "-m", "tests.localcloud", "serve", "--json", *options],
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout
+        line = process.stdout.readline()
+        assert line, "it ended without a word on stdout"
+        with httpx.Client(trust_env=False, timeout=30) as http:
+            yield Driver(process, json.loads(line), http, sample.photo())
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=20)

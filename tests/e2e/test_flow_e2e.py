@@ -1,0 +1,250 @@
+"""The whole template running, as separate processes, driven from outside with another server as Replicate."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.e2e.driving import PYTHON, Driver, serving
+from tests.environment import ROOT
+from tests.localcloud import replicate
+from tests.localcloud.replicate_faults import Fault
+from tests.localcloud.replicate_predictions import Entry
+
+TOKEN = "r8_the_token_of_this_test"
+
+
+@pytest.fixture(scope="module")
+def stand_in() -> Iterator[replicate.StandIn]:
+    with replicate.start(TOKEN, seconds=0.3, webhook_scale=0.2) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared(stand_in: replicate.StandIn) -> Iterator[Driver]:
+    options = ["--replicate-url", stand_in.url, "--parameter-overrides"]
+    options += ["WatchdogDelaySeconds=2", "GenerationDeadlineSeconds=120", "UploadUrlSeconds=6"]
+    with serving(*options, environment={"REPLICATE_API_TOKEN": TOKEN}) as driver:
+        yield driver
+
+
+@pytest.fixture
+def cloud(shared: Driver, stand_in: replicate.StandIn) -> Driver:
+    stand_in.set_faults()
+    return shared
+
+
+def of_job(stand_in: replicate.StandIn, job_id: str) -> list[Entry]:
+    return [entry for entry in stand_in.ledger().predictions if entry.webhook and job_id in entry.webhook]
+
+
+def test_a_photo_becomes_three_pictures(cloud: Driver, stand_in: replicate.StandIn) -> None:
+    job_id = cloud.start(prompt="A linocut.")
+    job = cloud.end_of(job_id)
+    assert job["status"] == "SUCCEEDED"
+    pictures = cloud.pictures(job)
+    assert len(set(pictures)) == 3
+    assert [image["size"] for image in job["images"]] == [len(picture) for picture in pictures]
+    made = of_job(stand_in, job_id)
+    assert len(made) == 3
+    photo = hashlib.sha256(cloud.photo).hexdigest()
+    for entry in made:
+        assert entry.fetched
+        assert entry.fetched.sha256 == photo
+        assert entry.webhook
+        assert entry.webhook.partition("?")[0].endswith("/api/v1/webhooks/replicate")
+        assert entry.input
+        assert entry.input["prompt"] == "A linocut."
+        assert not any(fetch.authorized for fetch in entry.output_fetches)
+    lying = cloud.aws("s3").list_objects_v2(Bucket=cloud.told["bucket"], Prefix=f"outputs/{job_id}/")[
+        "Contents"
+    ]
+    assert [item["Key"] for item in lying] == [f"outputs/{job_id}/{index}.png" for index in range(3)]
+
+
+def test_the_celery_tasks_message_bills_nothing_twice(cloud: Driver, stand_in: replicate.StandIn) -> None:
+    job_id = cloud.start()
+    message = json.dumps({"job_id": job_id, "original_s3_key": f"uploads/{job_id}/photo.jpg"})
+    sqs = cloud.aws("sqs")
+    for _ in range(5):
+        sqs.send_message(QueueUrl=cloud.told["queues"]["generation"], MessageBody=message)
+    assert cloud.end_of(job_id)["status"] == "SUCCEEDED"
+    assert len(of_job(stand_in, job_id)) == 3
+
+
+FAULTS = {
+    "all webhooks lost": [Fault(kind="drop_webhook")],
+    "each webhook five times": [Fault(kind="duplicate_webhook", copies=5)],
+    "processing after succeeded": [Fault(kind="reorder_webhooks")],
+    "answers cut after creating": [Fault(kind="cut", on="create", times=3)],
+    "answers cut, and no webhooks": [Fault(kind="cut", on="create", times=3), Fault(kind="drop_webhook")],
+    "answers after 45 s": [Fault(kind="hang", on="create", times=3, seconds=45)],
+    "answers after 45 s, and no webhooks": [
+        Fault(kind="hang", on="create", times=3, seconds=45),
+        Fault(kind="drop_webhook"),
+    ],
+    "502 in HTML after creating": [Fault(kind="bad_gateway", on="create", times=3)],
+    "502 in HTML after creating, and no webhooks": [
+        Fault(kind="bad_gateway", on="create", times=3),
+        Fault(kind="drop_webhook"),
+    ],
+    "answers that lack fields": [Fault(kind="drop_fields", on="create", fields=("version", "model"))],
+    "429 at first": [Fault(kind="refuse", on="create", status=429, seconds=1, times=4)],
+    "outputs that fail at first": [Fault(kind="refuse", on="output", status=500, times=4)],
+    "outputs that are cut at first": [Fault(kind="cut", on="output", times=3)],
+    "forged webhooks": [
+        Fault(kind="forge_webhook"),
+        Fault(kind="unsign_webhook"),
+        Fault(kind="stale_webhook"),
+    ],
+}
+
+
+@pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
+def test_three_pictures_and_three_predictions_whatever_replicate_does(
+    cloud: Driver, stand_in: replicate.StandIn, faults: list[Fault]
+) -> None:
+    stand_in.set_faults(*faults)
+    job_id = cloud.start()
+    job = cloud.end_of(job_id)
+    assert job["status"] == "SUCCEEDED", job
+    assert len(set(cloud.pictures(job))) == 3
+    assert len(of_job(stand_in, job_id)) == 3
+
+
+def test_a_job_without_a_photo_expires(cloud: Driver) -> None:
+    job_id = cloud.create()["job_id"]
+    job = cloud.end_of(job_id)
+    assert job["status"] == "EXPIRED"
+    assert job["error"]["code"] == "upload_expired"
+
+
+def test_generate_killed_in_the_middle_of_its_work(cloud: Driver, stand_in: replicate.StandIn) -> None:
+    stand_in.set_faults(Fault(kind="hang", on="create", times=3, seconds=8))
+    before = len(stand_in.ledger().predictions)
+    job_id = cloud.start()
+    give_up_at = time.monotonic() + 20
+    while len(stand_in.ledger().predictions) < before + 3:
+        assert time.monotonic() < give_up_at
+        time.sleep(0.05)  # the ledger tells when the requests have arrived; nothing else does
+    for pid in cloud.pids()["generate"]:
+        os.kill(pid, signal.SIGKILL)
+    job = cloud.end_of(job_id)
+    assert job["status"] == "SUCCEEDED"
+    assert len(of_job(stand_in, job_id)) == 3
+
+
+def test_processes_killed_all_the_time_under_load(cloud: Driver, stand_in: replicate.StandIn) -> None:
+    stop = threading.Event()
+
+    def kill() -> None:
+        turn = 0
+        while not stop.wait(0.5):
+            pids = [pid for pids in cloud.pids().values() for pid in pids]
+            if pids:
+                os.kill(pids[turn % len(pids)], signal.SIGKILL)
+            turn += 1
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        jobs = []
+        for _ in range(12):
+            created = cloud.request(
+                "POST",
+                "/api/v1/jobs",
+                json={"content_type": "image/jpeg", "content_length": len(cloud.photo)},
+            )
+            if created.status_code == 201 and cloud.upload(created.json()).status_code == 200:
+                jobs.append(created.json()["job_id"])
+    finally:
+        stop.wait(3)
+        stop.set()
+        killer.join()
+    assert jobs
+    for job_id in jobs:
+        ended = cloud.end_of(job_id, within=300)
+        assert ended["status"] == "SUCCEEDED", ended
+        assert len(of_job(stand_in, job_id)) == 3
+
+
+def test_nobody_sees_anothers_job_or_pictures(cloud: Driver) -> None:
+    job_id = cloud.start()
+    job = cloud.end_of(job_id)
+    assert cloud.request("GET", f"/api/v1/jobs/{job_id}", user=1).status_code == 404
+    assert job_id not in cloud.request("GET", "/api/v1/jobs", user=1).text
+    assert cloud.http.get(cloud.told["api"] + f"/api/v1/jobs/{job_id}").status_code == 401
+    unsigned = urlsplit(job["images"][0]["url"])._replace(query="").geturl()
+    assert cloud.http.get(unsigned).status_code == 403
+
+
+def test_an_upload_is_taken_once_and_only_as_it_was_announced(cloud: Driver) -> None:
+    created = cloud.create()
+    url, headers = created["upload"]["url"], created["upload"]["headers"]
+    other = {**headers, "Content-Length": str(len(cloud.photo) - 1)}
+    assert cloud.http.put(url, headers=other, content=cloud.photo[:-1]).status_code == 403
+    assert (
+        cloud.http.put(url, headers={**headers, "Content-Type": "text/html"}, content=cloud.photo).status_code
+        == 403
+    )
+    assert cloud.upload(created).status_code == 200
+    assert cloud.upload(created).status_code == 412
+    cloud.end_of(created["job_id"])
+
+
+def test_an_unsigned_call_changes_nothing(cloud: Driver) -> None:
+    job_id = cloud.create()["job_id"]
+    url = f"{cloud.told['api']}/api/v1/webhooks/replicate?job_id={job_id}&image=0&attempt=1"
+    assert cloud.http.post(url, json={"id": "p", "status": "succeeded"}).status_code == 401
+    assert cloud.job(job_id)["status"] == "AWAITING_UPLOAD"
+
+
+def test_the_log_holds_no_secret(cloud: Driver) -> None:
+    cloud.end_of(cloud.start(prompt="A very private prompt."))
+    log = cloud.log()
+    assert "job ended" in log
+    for secret in (TOKEN, "X-Amz-Signature", "whsec_", "A very private prompt.", *cloud.told["tokens"]):
+        assert secret not in log
+
+
+def test_nothing_lies_in_a_dead_letter_queue(cloud: Driver) -> None:
+    assert cloud.messages("generation_dlq") == cloud.messages("watchdog_dlq") == 0
+
+
+def test_two_run_side_by_side_and_leave_nothing_behind(cloud: Driver) -> None:
+    with serving() as second:
+        assert second.told["api"] != cloud.told["api"]
+        assert second.end_of(second.start())["status"] == "SUCCEEDED"
+        pids = [pid for pids in second.pids().values() for pid in pids]
+        assert pids
+        addresses = [urlsplit(second.told[name]) for name in ("api", "pids")] + [
+            urlsplit(second.told["aws"]["endpoint"])
+        ]
+    assert second.process.returncode == 0
+    for pid in pids:
+        assert not Path(f"/proc/{pid}").exists()
+    for address in addresses:
+        with socket.socket() as probe:
+            assert probe.connect_ex((str(address.hostname), int(address.port or 0))) != 0
+
+
+def test_the_first_command_makes_three_pictures(tmp_path: Path) -> None:
+    command = [str(PYTHON), "-m", "tests.localcloud"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=90, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    printed = [tmp_path / line for line in done.stdout.splitlines() if line.endswith(".png")]
+    assert len({path.read_bytes() for path in printed}) == 3
