@@ -1,0 +1,55 @@
+"""The README tells what is there: every parameter, every code, and tests that exist."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from tests.environment import ROOT
+from tests.localcloud import template
+
+README = (ROOT / "README.md").read_text()
+SOURCES = [*(ROOT / "layers/triptych").rglob("*.py"), *(ROOT / "functions").rglob("*.py")]
+
+
+def rows(heading: str) -> dict[str, str]:
+    """The first table under a heading: its first column's code, and the rest of the row."""
+    section = README.split(f" {heading}\n", 1)[1].split("\n#", 1)[0]
+    found = {}
+    for line in section.splitlines():
+        if line.startswith("| `"):
+            first, _, rest = line[2:].partition(" | ")
+            found |= dict.fromkeys(re.findall(r"`([^`]+)`", first), rest)
+    return found
+
+
+def test_the_first_two_blocks_are_the_two_commands() -> None:
+    blocks = re.findall(r"^```\w*\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert [block.strip() for block in blocks[:2]] == ["python3 -m tests.localcloud", "python3 -m tests"]
+
+
+def test_every_parameter_is_told_with_its_default() -> None:
+    told = rows("Configuration")
+    parameters = template.load().parameters
+    assert set(told) == set(parameters)
+    for name, row in told.items():
+        default = re.match(r"`([^`]+)` \|", row)
+        assert default is None or default[1] == parameters[name], name
+
+
+def test_every_code_is_told() -> None:
+    codes = set()
+    for source in SOURCES:
+        text = source.read_text()
+        codes |= set(re.findall(r'Failure\(\s*"([a-z_]+)"', text))
+        codes |= set(re.findall(r'HTTPStatus\.[A-Z_]+,\s*"([a-z_]+)"', text))
+    assert codes == set(rows("When something is wrong"))
+
+
+def test_every_file_and_test_that_is_named_is_there() -> None:
+    for link in re.findall(r"\]\(([^)#:]+)\)", README):
+        assert (ROOT / link).exists(), link
+    named = re.findall(r"`(test_\w+)`[^|]*?\]\(([^)]+)\)", README)
+    assert named
+    for test, file in named:
+        assert f"def {test}(" in Path(ROOT / file).read_text(), test
