@@ -7,13 +7,13 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
-import api
-import generate
 import pytest
-import watchdog
-import webhook
 from botocore.client import BaseClient
 
+import api
+import generate
+import watchdog
+import webhook
 from tests.integration.world import JPEG, World, api_event, s3_notification, sqs_event, webhook_for
 
 FLOOR = {
