@@ -60,8 +60,6 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         monkeypatch.setattr(predictions, "_transport", lambda: httpx.MockTransport(replicate.handle))
         client = httpx.Client(transport=httpx.MockTransport(replicate.handle))
         monkeypatch.setattr(downloads, "_client", lambda: client)
-        monkeypatch.setattr(
-            "socket.getaddrinfo", lambda *_, **__: [(2, 1, 6, "", ("104.16.1.1", 443))]
-        )
+        monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: [(2, 1, 6, "", ("104.16.1.1", 443))])
         yield World(fake_clock, replicate, s3, sqs, urls)
         forget_caches()
