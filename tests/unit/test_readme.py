@@ -15,7 +15,7 @@ SOURCES = [*(ROOT / "layers/triptych").rglob("*.py"), *(ROOT / "functions").rglo
 def rows(heading: str) -> dict[str, str]:
     """The first table under a heading: its first column's code, and the rest of the row."""
     section = README.split(f" {heading}\n", 1)[1].split("\n#", 1)[0]
-    found = {}
+    found: dict[str, str] = {}
     for line in section.splitlines():
         if line.startswith("| `"):
             first, _, rest = line[2:].partition(" | ")
