@@ -8,11 +8,12 @@ from typing import Any
 
 import httpx
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 import generate
 import watchdog
 from tests.integration.world import BUCKET, PNG, World, s3_notification, sqs_event, streamed
-from triptych import generation, predictions, queues, table
+from triptych import generation, pictures, predictions, queues, table
 from triptych.job import ImageStatus, JobStatus
 
 
@@ -225,6 +226,41 @@ def test_an_outage_that_outlasts_the_deadline_ends_the_job_all_the_same(
     look(world, running, context)
     assert world.job(running).status is JobStatus.FAILED
     assert next_looks == []
+
+
+def test_not_even_an_error_of_ours_outlasts_the_deadline(
+    world: World,
+    context: SimpleNamespace,
+    running: str,
+    next_looks: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(generation, "advance", broken)
+    look(world, running, context)
+    assert world.job(running).status is JobStatus.GENERATING
+    world.clock.advance(1800)
+    look(world, running, context)
+    assert world.job(running).status is JobStatus.FAILED
+
+
+def test_an_upload_that_cannot_be_looked_for_expires_in_the_end(
+    world: World, context: SimpleNamespace, next_looks: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = world.new_job(photo=None)
+
+    def denied(_: str) -> None:
+        raise EndpointConnectionError(endpoint_url="https://s3")
+
+    monkeypatch.setattr(pictures, "look_at", denied)
+    world.clock.advance(1300)
+    look(world, job_id, context)
+    assert world.job(job_id).status is JobStatus.AWAITING_UPLOAD
+    world.clock.advance(600)
+    look(world, job_id, context)
+    assert world.job(job_id).status is JobStatus.EXPIRED
 
 
 def test_a_download_that_failed_in_the_webhook_is_tried_again(

@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tests.integration.world import ENVIRONMENT
 from triptych.predictions import Prediction, Tag
+from triptych.settings import settings
 
 TAG = Tag("0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52", 2, 1)
 PHOTO_URL = (
@@ -50,17 +52,34 @@ def test_any_text_may_be_looked_at_for_a_tag(text: str) -> None:
     Tag.of_photo_url(f"https://x/?response-content-disposition={text}")
 
 
-@pytest.mark.parametrize("field", ["input_image", "image"])
-def test_the_photo_is_found_in_whichever_field_the_model_has(field: str) -> None:
-    scalar = Prediction.model_validate({"id": "p", "input": {"prompt": "https://x", field: PHOTO_URL}})
-    as_list = Prediction.model_validate({"id": "p", "input": {"prompt": "x", field: [PHOTO_URL]}})
+@pytest.fixture(autouse=True)
+def configured(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+    settings.cache_clear()
+
+
+def test_the_photo_is_found_in_the_field_that_the_model_has() -> None:
+    scalar = Prediction.model_validate(
+        {"id": "p", "input": {"prompt": "https://x", "input_image": PHOTO_URL}}
+    )
+    as_list = Prediction.model_validate({"id": "p", "input": {"prompt": "x", "input_image": [PHOTO_URL]}})
     assert scalar.tags == as_list.tags == {TAG}
+
+
+def test_a_prompt_that_looks_like_a_photos_link_is_a_prompt() -> None:
+    other = PHOTO_URL.replace(TAG.job_id, "another-job")
+    told = Prediction.model_validate({"id": "p", "input": {"prompt": other, "input_image": PHOTO_URL}})
+    assert told.tags == {TAG}
 
 
 def test_two_tags_that_differ_are_both_told() -> None:
     other = TAG.on("https://x").replace("image=2", "image=1")
     assert (
-        len(Prediction.model_validate({"id": "p", "webhook": other, "input": {"image": PHOTO_URL}}).tags) == 2
+        len(
+            Prediction.model_validate({"id": "p", "webhook": other, "input": {"input_image": PHOTO_URL}}).tags
+        )
+        == 2
     )
 
 

@@ -161,6 +161,8 @@ def _is_this_machine(host: str) -> bool:
 
 @cache
 def _client() -> httpx.Client:
-    # trust_env off: neither a proxy nor a .netrc's password has a place here.
+    # trust_env off: neither a proxy nor a .netrc's password has a place here. No connection is kept: it would be
+    # stale when Lambda thaws the function.
     headers = {"accept": "image/*", "accept-encoding": "identity"}
-    return httpx.Client(timeout=TIMEOUT, headers=headers, follow_redirects=False, trust_env=False)
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.Client(timeout=TIMEOUT, limits=limits, headers=headers, trust_env=False)

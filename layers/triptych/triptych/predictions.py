@@ -124,11 +124,14 @@ class Prediction(BaseModel):
 
     @property
     def tags(self) -> set[Tag]:
-        """What its own echo of the webhook's URL and of the photo's says that it is for: one, if all is well."""
+        """What its own echo of the webhook's URL and of the photo's says that it is for: one, if all is well.
+
+        Only the photo's field is looked at: what the others hold, the prompt say, a client may have written.
+        """
         found = [Tag.of_query(urlsplit(self.webhook).query) if self.webhook else None]
-        for value in self.input.values() if isinstance(self.input, dict) else ():
-            urls = value if isinstance(value, list) else [value]
-            found += [Tag.of_photo_url(url) for url in urls if isinstance(url, str)]
+        photo = self.input.get(settings().input_mapping.image) if isinstance(self.input, dict) else None
+        urls = photo if isinstance(photo, list) else [photo]
+        found += [Tag.of_photo_url(url) for url in urls if isinstance(url, str)]
         return {tag for tag in found if tag}
 
     @property

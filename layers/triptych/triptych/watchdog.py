@@ -5,6 +5,8 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from triptych import clock, completion, generation, pictures, predictions, table
 from triptych.downloads import OutputUnavailable
 from triptych.job import (
@@ -24,6 +26,7 @@ from triptych.settings import settings
 
 BIRTH_SECONDS = 60  # the message is sent before the job is stored; no create takes longer than this
 SLOW_UPLOAD_SECONDS = 300  # the link may be used in its last second, and the photo be large
+HOPELESS_SECONDS = 600  # for as long S3 may fail to say whether the photo is there
 
 LOST = Failure("prediction_lost", "Replicate no longer knows of this picture.")
 
@@ -51,7 +54,13 @@ def look(job_id: str, born_at: datetime) -> int | None:
 
 
 def _upload(job: Job) -> Job | None:
-    seen = pictures.look_at(job.photo.key)
+    try:
+        seen = pictures.look_at(job.photo.key)
+    except (BotoCoreError, ClientError):
+        if clock.now() < _upload_deadline(job) + timedelta(seconds=HOPELESS_SECONDS):
+            raise
+        logger.exception("the upload cannot be looked for")
+        seen = None
     if seen:
         logger.warning("the upload's event was lost")
         return generation.begin(job, job.photo.key, seen)
@@ -61,30 +70,35 @@ def _upload(job: Job) -> Job | None:
 
 
 def _finish(job: Job) -> Job | None:
-    started = clock.now()
-    advanced = generation.advance(job)
+    if clock.now() < generation.deadline(job):
+        advanced, events = _learn(job)
+        return completion.settle(advanced, events) if advanced else None
+    try:
+        advanced, events = _learn(job)
+    except Exception:  # noqa: BLE001  # whatever it is, it must not stand in the way of the end
+        logger.exception("the last look failed")
+        advanced, events = job, []
     if advanced is None:
         return None
-    # Not about those that were asked for just now.
-    open_images = [
-        image
-        for image in advanced.having(ImageStatus.GENERATING)
-        if image.asked_at is None or image.asked_at < started
-    ]
-    events: list[Event] = []
-    if open_images:
-        with ThreadPoolExecutor(max_workers=len(open_images)) as pool:
-            found = pool.map(lambda image: _ask_about(advanced, image), open_images)
-            events = [event for event in found if event]
-    if clock.now() >= generation.deadline(job):
-        events.append(DeadlinePassed())
-    after = completion.settle(advanced, events)
-    if after is None or after.status.is_terminal:
-        learnt = {event.index for event in events if isinstance(event, OutputStored | ImageFailed)}
-        for image in advanced.having(ImageStatus.GENERATING):
-            if image.prediction_id and image.index not in learnt:
-                predictions.cancel(image.prediction_id)  # it would run on for nothing, and be billed
+    after = completion.settle(advanced, [*events, DeadlinePassed()])
+    learnt = {event.index for event in events if isinstance(event, OutputStored | ImageFailed)}
+    for image in advanced.having(ImageStatus.GENERATING):
+        if image.prediction_id and image.index not in learnt:
+            predictions.cancel(image.prediction_id)  # it would run on for nothing, and be billed
     return after
+
+
+def _learn(job: Job) -> tuple[Job | None, list[Event]]:
+    """Settle doubts and ask for what is pending; then see what has become of those that ran before this look."""
+    started = clock.now()
+    advanced = generation.advance(job)
+    running = advanced.having(ImageStatus.GENERATING) if advanced else []
+    before = [image for image in running if image.asked_at is None or image.asked_at < started]
+    if advanced is None or not before:
+        return advanced, []
+    with ThreadPoolExecutor(max_workers=len(before)) as pool:
+        found = pool.map(lambda image: _ask_about(advanced, image), before)
+        return advanced, [event for event in found if event]
 
 
 def _ask_about(job: Job, image: Image) -> Event | None:
@@ -95,7 +109,13 @@ def _ask_about(job: Job, image: Image) -> Event | None:
             return ImageFailed(image.index, image.attempt, prediction_id, LOST)
         tag = Tag(job.job_id, image.index, image.attempt)
         return completion.outcome(job.job_id, tag, prediction)
-    except (predictions.ReplicateUnavailable, OutputUnavailable) as error:
+    except (
+        predictions.ReplicateUnavailable,
+        OutputUnavailable,
+        BotoCoreError,
+        ClientError,
+        OSError,
+    ) as error:
         logger.warning(
             "nothing learnt",
             job_id=job.job_id,
