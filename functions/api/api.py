@@ -10,7 +10,7 @@ from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 from aws_lambda_powertools.event_handler.openapi.params import Header, Query
 
-from triptych import clock, creation, formats, table
+from triptych import clock, creation, formats, orders, table
 from triptych.observability import about, logger, metrics
 from triptych.settings import settings
 from views import CreateJob, Error, ErrorView, JobCreated, JobList, JobView
@@ -37,9 +37,12 @@ def handler(event: dict[str, object], context: LambdaContext) -> dict[str, objec
 class Problem(Exception):  # noqa: N818  # it is an answer
     """An answer other than the one that was hoped for."""
 
-    def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
+    def __init__(
+        self, status: HTTPStatus, code: str, message: str, headers: dict[str, str] | None = None
+    ) -> None:
         super().__init__(code)
         self.status = status
+        self.headers = headers
         self.code = code
         self.message = message
 
@@ -74,6 +77,13 @@ def create_job(
             "idempotency_key_used",
             "This Idempotency-Key was used for another order. Use a new one.",
         ) from None
+    except table.LimitReached:
+        limit = settings().daily_job_limit
+        message = f"An owner may create {limit} jobs in a day."
+        wait = str(creation.seconds_to_the_next_day(clock.now()))
+        raise Problem(
+            HTTPStatus.TOO_MANY_REQUESTS, "daily_limit_reached", message, {"Retry-After": wait}
+        ) from None
     return _answer(HTTPStatus.CREATED, JobCreated.of(job, clock.now()))
 
 
@@ -99,6 +109,22 @@ def get_job(job_id: str) -> Response[str]:
     if etag in (app.current_event.headers.get("if-none-match") or ""):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers, body="")
     return _answer(HTTPStatus.OK, JobView.of(job), headers)
+
+
+@app.post("/api/v1/jobs/<job_id>/retry")
+def retry_job(job_id: str) -> Response[str]:
+    return _answer(HTTPStatus.OK, JobView.of(_still_there(orders.retry(_own_job(job_id)))))
+
+
+@app.post("/api/v1/jobs/<job_id>/cancel")
+def cancel_job(job_id: str) -> Response[str]:
+    return _answer(HTTPStatus.OK, JobView.of(_still_there(orders.cancel(_own_job(job_id)))))
+
+
+@app.delete("/api/v1/jobs/<job_id>")
+def delete_job(job_id: str) -> Response[str]:
+    orders.delete(_own_job(job_id))
+    return Response(status_code=HTTPStatus.NO_CONTENT, body="")
 
 
 @app.exception_handler(Problem)  # type: ignore[untyped-decorator]  # powertools leaves it untyped
@@ -135,7 +161,7 @@ def _answer(status: HTTPStatus, body: BaseModel, headers: dict[str, str] | None 
 
 def _answer_problem(problem: Problem) -> Response[str]:
     error = ErrorView(code=problem.code, message=problem.message)
-    return _answer(problem.status, Error(error=error))
+    return _answer(problem.status, Error(error=error), problem.headers)
 
 
 def _owner() -> str:
@@ -148,8 +174,18 @@ def _own_job(job_id: str) -> Job:
     """The caller's job. One that does not exist and one of somebody else look the same."""
     job = table.get(job_id) if JOB_ID.fullmatch(job_id) else None
     if job is None or job.owner != _owner():
-        raise Problem(HTTPStatus.NOT_FOUND, "job_not_found", "There is no such job.")
+        raise _no_such_job()
     about(job_id)
+    return job
+
+
+def _no_such_job() -> Problem:
+    return Problem(HTTPStatus.NOT_FOUND, "job_not_found", "There is no such job.")
+
+
+def _still_there(job: Job | None) -> Job:
+    if job is None:
+        raise _no_such_job()
     return job
 
 

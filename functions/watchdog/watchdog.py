@@ -34,7 +34,7 @@ def _record(record: SQSRecord) -> None:
         count("UnreadableMessages")
         return
     try:
-        delay = triptych.watchdog.look(message.job_id, message.born_at)
+        delay = triptych.watchdog.look(message)
     except Exception:  # noqa: BLE001  # whatever it was, the job must be looked at again
         # A new message rather than this one again: its receives are counted, a job's looks must not be.
         logger.exception("the look failed")

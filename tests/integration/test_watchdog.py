@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,7 +27,7 @@ def next_looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def look(world: World, job_id: str, context: SimpleNamespace) -> None:
-    message = {"job_id": job_id, "born_at": world.clock.time.isoformat()}
+    message = {"job_id": job_id, "born_at": world.job(job_id).watched_since.isoformat()}
     assert watchdog.handler(sqs_event(message), context) == {"batchItemFailures": []}
 
 
@@ -300,9 +301,18 @@ def test_an_error_of_ours_does_not_end_the_looking(
     def broken(_: str) -> None:
         raise RuntimeError("a bug")
 
+    message = {"job_id": running, "born_at": world.job(running).watched_since.isoformat()}
     monkeypatch.setattr(table, "get", broken)
-    look(world, running, context)
+    assert watchdog.handler(sqs_event(message), context) == {"batchItemFailures": []}
     assert next_looks == [300]
+
+
+def test_a_message_that_another_has_replaced_is_let_go(
+    world: World, context: SimpleNamespace, running: str, next_looks: list[int]
+) -> None:
+    stray = world.job(running).created_at - timedelta(seconds=1)
+    watchdog.handler(sqs_event({"job_id": running, "born_at": stray.isoformat()}), context)
+    assert next_looks == []
 
 
 @pytest.mark.parametrize("body", ["", "{}", '{"job_id": "x"}', "[]"])

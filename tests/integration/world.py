@@ -60,6 +60,7 @@ def forget_caches() -> None:
     predictions._kept.secret = None
     predictions._kept.asked_at = predictions._NEVER
     table._Job._connection = None
+    table._connection.cache_clear()
 
 
 @dataclass

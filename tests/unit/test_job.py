@@ -13,6 +13,7 @@ from triptych.job import (
     MOVES,
     AnswerLost,
     Asked,
+    Canceled,
     DeadlinePassed,
     Event,
     Failure,
@@ -27,6 +28,7 @@ from triptych.job import (
     Photo,
     PredictionCreated,
     PredictionNotCreated,
+    Retried,
     UploadArrived,
     UploadExpired,
     apply,
@@ -193,6 +195,7 @@ events = st.one_of(
     st.builds(OutputStored, indices, attempts, ids, st.just(OUTPUT)),
     st.builds(ImageFailed, indices, attempts, ids, st.just(WHY)),
     st.just(DeadlinePassed()),
+    st.just(Canceled()),
 )
 histories = st.lists(events, max_size=40)
 
@@ -259,6 +262,50 @@ def test_every_job_can_be_ended_from_wherever_it_is(history: list[Event]) -> Non
     assert apply(job, end, NOW).status.is_terminal
 
 
+@given(histories, histories)
+def test_a_retry_opens_only_the_failed_images(history: list[Event], later: list[Event]) -> None:
+    before = apply_all(a_job(), history, NOW)
+    job = apply(before, Retried(NOW), NOW)
+    if job is before:
+        return
+    assert before.status in {"FAILED", "PARTIAL"}
+    assert job.status is JobStatus.GENERATING
+    for old, new in zip(before.images, job.images, strict=True):
+        assert new == old or (old.status is ImageStatus.FAILED and new.status is ImageStatus.PENDING)
+        assert new.attempt == old.attempt  # what is asked for next is an attempt of its own
+    kept = {image.index for image in before.having(ImageStatus.STORED)}
+    after = apply_all(job, later, NOW)
+    assert kept <= {image.index for image in after.having(ImageStatus.STORED)}
+
+
+def test_a_retry_of_what_has_not_failed_does_nothing() -> None:
+    running = generating()
+    done = apply_all(running, [stored(0), stored(1), stored(2)], NOW)
+    canceled = apply(running, Canceled(), NOW)
+    expired = apply(a_job(), UploadExpired(), NOW)
+    for job in (a_job(), running, done, canceled, expired):
+        assert apply(job, Retried(NOW), NOW) is job
+
+
+def test_a_photo_that_was_rejected_is_not_tried_again() -> None:
+    rejected = apply_all(a_job(), [arrived(), JobRejected(Failure("photo_unsupported", "No."))], NOW)
+    assert apply(rejected, Retried(NOW), NOW) is rejected
+
+
+def test_the_deadline_counts_from_the_retry() -> None:
+    later = NOW + timedelta(hours=1)
+    job = apply(apply_all(generating(), [failed(0), stored(1), stored(2)], NOW), Retried(later), later)
+    assert job.started_at == job.watched_since == later
+
+
+def test_a_cancel_keeps_what_is_stored() -> None:
+    job = apply_all(generating(), [stored(0), Canceled()], NOW)
+    assert job.status is JobStatus.CANCELED
+    assert [image.status for image in job.images] == ["STORED", "CANCELED", "CANCELED"]
+    assert apply(job, stored(1), NOW) is job
+
+
 @pytest.mark.parametrize("status", list(ImageStatus))
-def test_only_final_states_have_no_way_on(status: ImageStatus) -> None:
-    assert status.is_terminal == (status in {"STORED", "FAILED", "CANCELED"})
+def test_final_states_have_no_way_on_but_the_retry(status: ImageStatus) -> None:
+    if status.is_terminal:
+        assert MOVES[status] <= {ImageStatus.PENDING}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from triptych import clock, pictures, queues, table
 from triptych.job import Job, Photo, new_job
@@ -32,6 +33,7 @@ def create_job(order: Order, idempotency_key: str | None) -> Job:
 
     Raises:
         KeyUsed: the key was used for something else.
+        table.LimitReached: the owner's day is full.
     """
     job_id = _job_id(order.owner, idempotency_key)
     about(job_id)
@@ -55,7 +57,8 @@ def create_job(order: Order, idempotency_key: str | None) -> Job:
     message = queues.WatchdogMessage(job_id=job_id, born_at=job.created_at)
     queues.send_to_watchdog(message, delay=settings().watchdog_delay_seconds)
     try:
-        created = table.create(job)
+        day = job.created_at.astimezone(settings().timezone).date()
+        created = table.create(job, day=day, daily_limit=settings().daily_job_limit)
     except table.Conflict:  # the same key, at the same time
         winner = table.get(job_id)
         if winner is None:
@@ -64,6 +67,13 @@ def create_job(order: Order, idempotency_key: str | None) -> Job:
     logger.info("job created")
     count("JobsCreated")
     return created
+
+
+def seconds_to_the_next_day(now: datetime) -> int:
+    """How long an owner whose day is full has to wait."""
+    here = now.astimezone(settings().timezone)
+    tomorrow = (here + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    return int((tomorrow - here).total_seconds()) + 1
 
 
 def _job_id(owner: str, idempotency_key: str | None) -> str:

@@ -61,11 +61,14 @@ def photo_arrived(job_id: str, key: str) -> Job | None:
     """
     about(job_id)
     job = table.get(job_id)
-    if job is None:
-        logger.warning("no such job")
-        return None
     if not key.startswith(f"uploads/{job_id}/"):
         logger.warning("not this job's photo")
+        return None
+    if job is None:
+        logger.warning("no such job")
+        pictures.remove(
+            key
+        )  # it came after the job was deleted: a link is given only for a job that is stored
         return None
     if job.status.is_terminal:
         return job
@@ -123,13 +126,22 @@ def advance(job: Job, *arrived: Event) -> Job | None:
         if not asked:
             return completion.settle(stored, [])
         answers = _create(stored, [stored.images[one.index] for one in asked])
-        return completion.settle(stored, answers)
+        settled = completion.settle(stored, answers)
+        _cancel_unwanted(settled, answers)
+        return settled
     raise table.Conflict(job.job_id)
+
+
+def _cancel_unwanted(job: Job | None, answers: Sequence[Event]) -> None:
+    """Stop what was made for a job that has been canceled or deleted meanwhile."""
+    for made in (answer for answer in answers if isinstance(answer, PredictionCreated)):
+        if job is None or job.images[made.index].prediction_id != made.prediction_id:
+            predictions.cancel(made.prediction_id)
 
 
 def deadline(job: Job) -> datetime:
     """When the job ends, whatever happens."""
-    return (job.uploaded_at or job.created_at) + timedelta(seconds=settings().generation_deadline_seconds)
+    return (job.started_at or job.created_at) + timedelta(seconds=settings().generation_deadline_seconds)
 
 
 def seconds_to_wait(job: Job | None, tries: int) -> int | None:
@@ -163,7 +175,7 @@ def _settled_doubts(job: Job, now: datetime) -> list[Event]:
         return []
     since = min(image.asked_at or job.created_at for image in doubtful)
     try:
-        listed = {tag: row.id for row in predictions.list_since(since) for tag in row.tags}
+        listed = predictions.tagged_since(since)
     except predictions.ReplicateUnavailable as error:
         logger.warning("the list of predictions cannot be read", reason=str(error))
         return []

@@ -44,7 +44,7 @@ class ImageStatus(StrEnum):
 
     @property
     def is_terminal(self) -> bool:
-        return not MOVES[self]
+        return self in {ImageStatus.STORED, ImageStatus.FAILED, ImageStatus.CANCELED}
 
 
 # From where to where an image may go: no event moves one otherwise.
@@ -61,7 +61,7 @@ MOVES: dict[ImageStatus, frozenset[ImageStatus]] = {
     ),
     ImageStatus.GENERATING: frozenset({ImageStatus.STORED, ImageStatus.FAILED, ImageStatus.CANCELED}),
     ImageStatus.STORED: frozenset(),
-    ImageStatus.FAILED: frozenset(),
+    ImageStatus.FAILED: frozenset({ImageStatus.PENDING}),  # when its owner wants it tried again
     ImageStatus.CANCELED: frozenset(),
 }
 
@@ -122,6 +122,7 @@ class Job:
     images: tuple[Image, ...]
     prompt: str | None = None
     uploaded_at: datetime | None = None
+    retried_at: datetime | None = None
     closed_as: JobStatus | None = None  # CANCELED or EXPIRED: ends that its images alone do not tell
     error: Failure | None = None  # what befell the job as a whole
     version: int | None = field(default=None, compare=False)  # the table's, for its optimistic lock
@@ -139,6 +140,16 @@ class Job:
         if stored == len(self.images):
             return JobStatus.SUCCEEDED
         return JobStatus.PARTIAL if stored else JobStatus.FAILED
+
+    @property
+    def started_at(self) -> datetime | None:
+        """From when the deadline counts: the upload, or the last retry."""
+        return self.retried_at or self.uploaded_at
+
+    @property
+    def watched_since(self) -> datetime:
+        """When the watchdog's message that counts was sent: at birth, or at the last retry."""
+        return self.retried_at or self.created_at
 
     @property
     def failure(self) -> Failure | None:
@@ -257,6 +268,18 @@ class DeadlinePassed:
     """Time is up: what is not stored has failed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Canceled:
+    """Its owner wants no more of it; what is stored stays."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """Its owner wants the failed images tried again, from `at` on: the one event that opens a job that had ended."""
+
+    at: datetime
+
+
 type Event = (
     UploadArrived
     | JobRejected
@@ -269,6 +292,8 @@ type Event = (
     | OutputStored
     | ImageFailed
     | DeadlinePassed
+    | Canceled
+    | Retried
 )
 
 DEADLINE = Failure("deadline_exceeded", "The picture was not finished in time.")
@@ -277,7 +302,7 @@ EXPIRED = Failure("upload_expired", "The photo was not uploaded in time. Create 
 
 def apply(job: Job, event: Event, now: datetime) -> Job:
     """The job after `event`, or the very same job where the event does not apply to it."""
-    if job.status.is_terminal:
+    if job.status.is_terminal != isinstance(event, Retried):
         return job
     changed = _after(job, event)
     return job if changed == job else replace(changed, updated_at=now)
@@ -288,6 +313,12 @@ def apply_all(job: Job, events: Sequence[Event], now: datetime) -> Job:
     for event in events:
         job = apply(job, event, now)
     return job
+
+
+def is_retryable(job: Job) -> bool:
+    """Whether there is a failed image that may do better: not where the photo itself was rejected."""
+    photo_rejected = job.error is not None and job.error.code.startswith("photo_")
+    return bool(job.having(ImageStatus.FAILED)) and not photo_rejected
 
 
 def awaits(image: Image, attempt: int, prediction_id: str) -> bool:
@@ -350,6 +381,14 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # th
             return _put(job, replace(failed, error=failure))
         case DeadlinePassed():
             return _move(job, ImageStatus.FAILED, error=DEADLINE) if job.uploaded_at else job
+        case Canceled():
+            return _move(replace(job, closed_as=JobStatus.CANCELED), ImageStatus.CANCELED)
+        case Retried(at):
+            if job.closed_as or not is_retryable(job):
+                return job
+            for image in job.having(ImageStatus.FAILED):
+                job = _put(job, Image(image.index, attempt=image.attempt))
+            return replace(job, retried_at=at, error=None)
 
 
 def _is_in_doubt(image: Image, attempt: int) -> bool:
@@ -373,5 +412,5 @@ def _move(
     """The job with its unfinished images (`only` those in that status) moved to `status`."""
     for image in job.images:
         if not image.status.is_terminal and only in {None, image.status}:
-            job = _put(job, replace(image, status=status, error=error, not_before=None))
+            job = _put(job, replace(image, status=status, error=error))
     return job

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 
+PREFIXES = ("uploads", "prepared", "outputs")
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """What a look at an object tells."""
@@ -102,6 +105,22 @@ def store_output(job_id: str, index: int, content_type: str, size: int, file: IO
 def remove(key: str) -> None:
     """Remove an object, if it is there."""
     _s3().delete_object(Bucket=settings().bucket, Key=key)
+
+
+def remove_all(job_id: str) -> int:
+    """Remove whatever lies in S3 for a job, and say how many objects that were."""
+    removed = 0
+    for prefix in PREFIXES:
+        pages = (
+            _s3()
+            .get_paginator("list_objects_v2")
+            .paginate(Bucket=settings().bucket, Prefix=f"{prefix}/{job_id}/")
+        )
+        for page in pages:
+            for item in page.get("Contents", []):
+                remove(item["Key"])
+                removed += 1
+    return removed
 
 
 @cache

@@ -315,6 +315,15 @@ def list_since(since: datetime) -> list[Prediction]:
     raise ReplicateUnavailable("the list does not end")
 
 
+def tagged_since(since: datetime) -> dict[Tag, str]:
+    """The ids of all predictions made since then, by what they are for.
+
+    Raises:
+        ReplicateUnavailable: as `list_since`.
+    """
+    return {tag: row.id for row in list_since(since) for tag in row.tags}
+
+
 def _list(client: Client, cursor: str) -> object:
     return client.predictions.list(cursor=cursor)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING
@@ -18,13 +19,33 @@ if TYPE_CHECKING:
 LONGEST_DELAY = 900  # seconds; SQS takes no more
 
 
+class Left(BaseModel):
+    """A prediction that a job which is no more has left running, or may have."""
+
+    model_config = ConfigDict(frozen=True)
+
+    image: int
+    attempt: int
+    prediction_id: str | None
+    in_doubt_until: datetime | None  # without an id: when it must have shown itself, if it was made
+
+
 class WatchdogMessage(BaseModel):
-    """What the watchdog queue carries: one for each job, from its birth to its end."""
+    """What the watchdog queue carries: one for each job, from its birth (or its retry) to its end."""
 
     model_config = ConfigDict(frozen=True)
 
     job_id: str
     born_at: datetime
+    left: tuple[Left, ...] | None = None  # of a job that was deleted at `born_at`
+
+
+def send_to_generation(job_id: str, photo_key: str) -> None:
+    """Have a job's pending pictures asked for, as if its photo had just arrived."""
+    _sqs().send_message(
+        QueueUrl=_given("GENERATION_QUEUE_URL", settings().generation_queue_url),
+        MessageBody=json.dumps({"job_id": job_id, "original_s3_key": photo_key}),
+    )
 
 
 def send_to_watchdog(message: WatchdogMessage, *, delay: int) -> None:

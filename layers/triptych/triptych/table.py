@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import os
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from functools import cache
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict
@@ -17,14 +19,19 @@ from pynamodb.attributes import (
     UTCDateTimeAttribute,
     VersionAttribute,
 )
+from pynamodb.connection import Connection
 from pynamodb.constants import DATETIME_FORMAT
-from pynamodb.exceptions import PutError
+from pynamodb.exceptions import PutError, TransactWriteError
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 from pynamodb.models import Model
+from pynamodb.transactions import TransactWrite
 
 from triptych import clock
 from triptych.job import Event, Failure, Image, ImageStatus, Job, JobStatus, Output, Photo, apply_all
 from triptych.settings import settings
+
+CONTENDED_TRIES = 20  # of one owner's transactions, which all touch his day's count
+COUNT_DAYS = 2  # a day's count is kept for so long
 
 
 class Conflict(Exception):  # noqa: N818  # it is no error: somebody was faster
@@ -50,6 +57,17 @@ class _Image(MapAttribute[str, object]):
     error_message = UnicodeAttribute(null=True)
 
 
+class _Count(Model):
+    """How many jobs an owner has created in a day: an item beside the jobs, under a key that no job has."""
+
+    class Meta:
+        table_name = ""
+
+    job_id = UnicodeAttribute(hash_key=True)
+    jobs = NumberAttribute()
+    expires_at = TTLAttribute()
+
+
 class _ByOwner(GlobalSecondaryIndex["_Job"]):  # type: ignore[no-untyped-call]  # PynamoDB's own hook
     class Meta:
         index_name = "by-owner"
@@ -71,6 +89,7 @@ class _Job(Model):
     created_at = UTCDateTimeAttribute()
     updated_at = UTCDateTimeAttribute()
     uploaded_at = UTCDateTimeAttribute(null=True)
+    retried_at = UTCDateTimeAttribute(null=True)
     status = UnicodeAttribute()  # for whoever looks at the table; never read back
     closed_as = UnicodeAttribute(null=True)
     prompt = UnicodeAttribute(null=True)
@@ -87,13 +106,56 @@ class _Job(Model):
     by_owner: ClassVar = _ByOwner()
 
 
-def create(job: Job) -> Job:
-    """Store a new job.
+class LimitReached(Exception):  # noqa: N818  # an answer
+    """The owner has created as many jobs today as are allowed."""
+
+
+def create(job: Job, *, day: date, daily_limit: int) -> Job:
+    """Store a new job; where there is a limit, count it in the same transaction, so that neither is without the other.
+
+    Args:
+        job: the job.
+        day: the owner's day that it counts for.
+        daily_limit: jobs that one owner may create in a day; 0 is no limit.
 
     Raises:
         Conflict: there is a job of that id already.
+        LimitReached: the owner's day is full.
     """
-    return _save(job)
+    if not daily_limit:
+        return _save(job)
+    record = _to_record(job)
+    count = _count(job.owner, day)
+    for _ in range(CONTENDED_TRIES):
+        try:
+            with TransactWrite(connection=_connection()) as transaction:
+                transaction.save(record)
+                transaction.update(
+                    count,
+                    actions=[
+                        _Count.jobs.add(1),
+                        _Count.expires_at.set(job.created_at + timedelta(days=COUNT_DAYS)),
+                    ],
+                    condition=_Count.jobs.does_not_exist() | (_Count.jobs < daily_limit),
+                )
+        except TransactWriteError as error:
+            job_reason, count_reason = (
+                reason.code if reason else None for reason in error.cancellation_reasons or (None, None)
+            )
+            if job_reason == "ConditionalCheckFailed":
+                raise Conflict(job.job_id) from None
+            if count_reason == "ConditionalCheckFailed":
+                raise LimitReached(job.owner) from None
+            if "TransactionConflict" not in {job_reason, count_reason}:
+                raise
+        else:
+            return replace(job, version=1)
+    raise Conflict(job.job_id)
+
+
+def delete(job_id: str) -> None:
+    """Remove a job's record, whatever its version; it may be gone already."""
+    _table()(job_id).delete(add_version_condition=False)
 
 
 def get(job_id: str) -> Job | None:
@@ -173,6 +235,16 @@ def _table() -> type[_Job]:
     return _Job
 
 
+def _count(owner: str, day: date) -> _Count:
+    _Count.Meta.table_name = settings().table
+    return _Count(f"jobs of {owner} on {day.isoformat()}")
+
+
+@cache
+def _connection() -> Connection:
+    return Connection(region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"))
+
+
 def _save(job: Job) -> Job:
     record = _to_record(job)
     try:
@@ -191,6 +263,7 @@ def _to_record(job: Job) -> _Job:
         created_at=job.created_at,
         updated_at=job.updated_at,
         uploaded_at=job.uploaded_at,
+        retried_at=job.retried_at,
         status=job.status,
         closed_as=job.closed_as,
         prompt=job.prompt,
@@ -232,6 +305,7 @@ def _to_job(record: _Job) -> Job:
         created_at=record.created_at,
         updated_at=record.updated_at,
         uploaded_at=record.uploaded_at,
+        retried_at=record.retried_at,
         closed_as=JobStatus(record.closed_as) if record.closed_as else None,
         prompt=record.prompt,
         photo=Photo(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -17,35 +18,46 @@ from triptych.job import (
     ImageFailed,
     ImageStatus,
     Job,
+    JobStatus,
     OutputStored,
     UploadExpired,
 )
 from triptych.observability import about, count, logger
 from triptych.predictions import Tag
+from triptych.queues import Left, WatchdogMessage
 from triptych.settings import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 BIRTH_SECONDS = 60  # the message is sent before the job is stored; no create takes longer than this
 SLOW_UPLOAD_SECONDS = 300  # the link may be used in its last second, and the photo be large
+IN_FLIGHT_SECONDS = (
+    300  # what was under way when a job was deleted (a webhook's copy, an upload) has arrived by then
+)
 HOPELESS_SECONDS = 600  # for as long S3 may fail to say whether the photo is there
 
 LOST = Failure("prediction_lost", "Replicate no longer knows of this picture.")
 
 
-def look(job_id: str, born_at: datetime) -> int | None:
+def look(message: WatchdogMessage) -> int | None:
     """Look at a job, and do for it what is to be done.
 
-    Args:
-        job_id: the job.
-        born_at: when its first watchdog message was sent.
-
     Returns:
-        in how many seconds to look again, or None: the job has ended, or is no more.
+        in how many seconds to look again, or None: there is nothing left to do.
     """
-    about(job_id)
-    job = table.get(job_id)
-    if job is None:
-        unborn = clock.now() < born_at + timedelta(seconds=BIRTH_SECONDS)
+    about(message.job_id)
+    job = table.get(message.job_id)
+    if message.left is not None:
+        return _clean_up(message, message.left, job)
+    if job is None or message.born_at > job.watched_since:
+        # Sent before it was stored; or it never will be, or has been deleted.
+        unborn = clock.now() < message.born_at + timedelta(seconds=BIRTH_SECONDS)
         return settings().watchdog_delay_seconds if unborn else None
+    if message.born_at < job.watched_since:
+        return None  # another message looks after it now
+    if job.status is JobStatus.CANCELED:
+        return _stop(job.job_id, job.watched_since, left_running(job))
     if job.status.is_terminal:
         return None
     count("WatchdogLooks")
@@ -125,12 +137,70 @@ def _ask_about(job: Job, image: Image) -> Event | None:
         return None
 
 
+def left_running(job: Job) -> tuple[Left, ...]:
+    """The predictions that run on, or may, when nobody waits for the job any more."""
+    return tuple(
+        Left(
+            image=image.index,
+            attempt=image.attempt,
+            prediction_id=image.prediction_id,
+            in_doubt_until=image.not_before,
+        )
+        for image in job.having(ImageStatus.REQUESTING, ImageStatus.GENERATING, ImageStatus.CANCELED)
+        if image.attempt and (image.prediction_id or image.not_before)
+    )
+
+
+def _stop(job_id: str, since: datetime, left: Sequence[Left]) -> int | None:
+    """Cancel what runs on for nothing. What may have been made and is not known is looked for while that is in doubt.
+
+    Args:
+        job_id: the job that wants them no more.
+        since: before which none of them was made.
+        left: the predictions.
+
+    Returns:
+        in how many seconds to look again, or None.
+    """
+    for one in left:
+        if one.prediction_id:
+            predictions.cancel(one.prediction_id)
+    doubtful = {Tag(job_id, one.image, one.attempt): one for one in left if one.prediction_id is None}
+    if not doubtful:
+        return None
+    try:
+        listed = predictions.tagged_since(since)
+    except predictions.ReplicateUnavailable as error:
+        logger.warning("the list of predictions cannot be read", reason=str(error))
+        listed = {}
+    for tag in doubtful.keys() & listed.keys():
+        predictions.cancel(listed[tag])
+    until = [one.in_doubt_until for tag, one in doubtful.items() if tag not in listed and one.in_doubt_until]
+    seconds = max(((moment - clock.now()).total_seconds() for moment in until), default=0)
+    return int(seconds) + 1 if seconds > 0 else None
+
+
+def _clean_up(message: WatchdogMessage, left: Sequence[Left], job: Job | None) -> int | None:
+    """Stop what a deleted job has left running, and remove what arrives after it."""
+    deleted_at = message.born_at
+    if job and job.created_at > deleted_at:
+        return None  # made anew, under the same idempotency key
+    if job:
+        table.delete(job.job_id)
+    age = (clock.now() - deleted_at).total_seconds()
+    logger.info("cleaned up", removed=pictures.remove_all(message.job_id), age=int(age))
+    # When the job was asked for is known no more, but it cannot be longer ago than the deadline.
+    since = deleted_at - timedelta(seconds=settings().generation_deadline_seconds)
+    again = _stop(message.job_id, since, left)
+    return again or (int(IN_FLIGHT_SECONDS - age) + 1 if age < IN_FLIGHT_SECONDS else None)
+
+
 def _upload_deadline(job: Job) -> datetime:
     life = settings().upload_url_seconds
     return job.created_at + timedelta(seconds=life + min(life, SLOW_UPLOAD_SECONDS))
 
 
 def _next_look(job: Job) -> int:
-    end = generation.deadline(job) if job.uploaded_at else _upload_deadline(job)
+    end = generation.deadline(job) if job.started_at else _upload_deadline(job)
     left = (end - clock.now()).total_seconds()
     return max(1, min(settings().watchdog_delay_seconds, int(left) + 1))

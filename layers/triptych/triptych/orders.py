@@ -1,0 +1,48 @@
+"""What an owner may still want of a job: that it is tried again, stopped, or forgotten."""
+
+from __future__ import annotations
+
+from triptych import clock, completion, pictures, queues, table, watchdog
+from triptych.job import Canceled, Job, Retried, apply
+from triptych.observability import count
+from triptych.settings import settings
+
+
+def retry(job: Job) -> Job | None:
+    """Try the failed images again; where there are none, nothing happens. None: it has been deleted meanwhile."""
+    event = Retried(at=clock.now())
+    if apply(job, event, event.at) is job:
+        return job
+    # The watchdog first, as at birth; where another retry is faster, its message is the one that counts.
+    message = queues.WatchdogMessage(job_id=job.job_id, born_at=event.at)
+    queues.send_to_watchdog(message, delay=settings().watchdog_delay_seconds)
+    after = table.record(job, event)
+    if after and after.retried_at == event.at:
+        queues.send_to_generation(after.job_id, after.photo.key)
+        count("JobsRetried")
+    return after
+
+
+def cancel(job: Job) -> Job | None:
+    """Stop a job; what is stored stays. The watchdog cancels its predictions, at once. None: it has been deleted."""
+    if job.status.is_terminal:
+        return job
+    after = completion.settle(job, [Canceled()])
+    if after:
+        message = queues.WatchdogMessage(job_id=job.job_id, born_at=after.watched_since)
+        queues.send_to_watchdog(message, delay=0)
+    return after
+
+
+def delete(job: Job) -> None:
+    """Forget a job: its record, its photo and its pictures are gone when this returns.
+
+    The watchdog cancels what still runs, and removes what still arrives. It is told first, and ends what a crash in
+    between leaves undone.
+    """
+    left = watchdog.left_running(job)
+    message = queues.WatchdogMessage(job_id=job.job_id, born_at=clock.now(), left=left)
+    queues.send_to_watchdog(message, delay=0)
+    table.delete(job.job_id)
+    pictures.remove_all(job.job_id)
+    count("JobsDeleted")

@@ -1,0 +1,127 @@
+"""Crash at every step: one job, killed just before and just after each request that its functions make.
+
+The requests of a run without a crash are numbered where all of them pass (`tests.simulation.cloud`), so that a new
+one is covered without touching this. What follows a crash is what follows it in production: the message comes
+back when its visibility ends, Replicate calls again, the client repeats its order, the watchdog looks.
+Time is virtual. DynamoDB, S3 and SSM are moto's where each step is tried once, and the simulation's stand-ins,
+which are held against moto, where that would take too long.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from random import Random
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from tests.integration.world import BUCKET, ENVIRONMENT, TOKEN, forget_caches
+from tests.simulation.checks import Violation
+from tests.simulation.clients import Client
+from tests.simulation.cloud import Cloud
+from tests.simulation.faults import Faults
+from tests.simulation.replicate import picture
+from triptych import pictures, table
+from triptych.job import JobStatus
+
+DAY = 86_400.0
+NO_WEBHOOKS = {"webhook_dropped": 1.0}
+
+orders = count()  # moto's table is shared: each run is another order
+
+type Crashes = dict[int, str]  # number of a request → "before" or "after" it takes effect
+
+
+@pytest.fixture(scope="module")
+def aws() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch, mock_aws():
+        for name, value in ENVIRONMENT.items():
+            patch.setenv(name, value)
+        patch.delenv("AWS_ENDPOINT_URL", raising=False)
+        region = {"LocationConstraint": "ap-northeast-2"}
+        boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=region)  # type: ignore[arg-type]  # a region, to the stubs
+        boto3.client("ssm").put_parameter(Name="/triptych/replicate-token", Value=TOKEN, Type="SecureString")
+        boto3.client("dynamodb").create_table(
+            TableName="jobs",
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "job_id", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "job_id", "KeyType": "HASH"}],
+        )
+        forget_caches()
+        yield
+        forget_caches()
+
+
+def run(crashes: Crashes, rates: dict[str, float], *, moto: bool) -> list[str]:
+    """One job from its order to its end. Returns the names of all requests that its functions made.
+
+    Raises:
+        Violation: a promise was broken.
+    """
+    # The same chance each time: up to the crash all runs are alike, so that a number always means one request.
+    faults = Faults(Random(4), rates, until=DAY, crashes=crashes)
+    with Cloud(faults, moto=moto) as cloud:
+        client = Client(cloud, pictures._s3(), next(orders))
+        cloud.engine.after(0, client.start)
+        if not cloud.engine.run(DAY):
+            raise Violation("it does not come to an end")
+        cloud.checks.at_the_end()
+        job = table.get(client.job_id)
+        if job is None or job.status is not JobStatus.SUCCEEDED:
+            raise Violation(f"{job}")
+        if client.view is None or client.view["status"] != "SUCCEEDED":
+            raise Violation(f"its client sees {client.view}")
+        if len(cloud.replicate.predictions) != len(job.images):
+            raise Violation(f"{len(cloud.replicate.predictions)} predictions are billed")
+        told = {
+            image.output.key: picture(image.prediction_id)
+            for image in job.images
+            if image.output and image.prediction_id
+        }
+        if cloud.stored(f"outputs/{job.job_id}/") != told:
+            raise Violation("in S3 lies other than what is told")
+    return cloud.requests
+
+
+def broken(plans: list[Crashes], rates: dict[str, float], *, moto: bool = False) -> list[str]:
+    """What went wrong under each of `plans`, in words that say where it crashed."""
+    found = []
+    usual = run({}, rates, moto=moto)
+    for crashes in plans:
+        try:
+            run(crashes, rates, moto=moto)
+        except Violation as violation:
+            steps = [
+                f"{how} request {k} ({usual[k - 1] if k <= len(usual) else 'of the recovery'})"
+                for k, how in crashes.items()
+            ]
+            found.append(f"killed {', then '.join(steps)}: {violation}")
+    return found
+
+
+def every_step(rates: dict[str, float]) -> list[Crashes]:
+    requests = len(run({}, rates, moto=False))
+    return [{k: how} for k in range(1, requests + 1) for how in ("before", "after")]
+
+
+def test_a_crash_at_any_step_loses_nothing_and_is_not_paid_for(aws: None) -> None:
+    plans = every_step({})
+    assert len(plans) > 40
+    assert broken(plans, {}, moto=True) == []
+
+
+def test_nor_does_one_when_no_webhook_ever_comes(aws: None) -> None:
+    assert broken(every_step(NO_WEBHOOKS), NO_WEBHOOKS) == []
+
+
+def test_a_second_crash_later_on_does_no_more_harm(aws: None) -> None:
+    random = Random(4)
+    once = every_step({})
+    plans = [
+        {k: how, random.randint(k + 1, len(once) // 2 + 10): random.choice(["before", "after"])}
+        for crash in once * 3
+        for k, how in crash.items()
+    ]
+    assert broken(plans, {}) == []

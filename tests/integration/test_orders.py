@@ -1,0 +1,337 @@
+"""Retry, cancel, delete and the daily limit, through the api handler and what follows from it."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+import api
+import generate
+import watchdog
+import webhook
+from tests.integration.world import (
+    BUCKET,
+    JPEG,
+    World,
+    api_event,
+    s3_notification,
+    sqs_event,
+    webhook_for,
+)
+from triptych import queues, table
+from triptych.job import ImageStatus, JobStatus
+
+ORDER = {"content_type": "image/jpeg", "content_length": len(JPEG)}
+
+
+@pytest.fixture
+def call(world: World, context: SimpleNamespace) -> Any:
+    def call(method: str, path: str, body: object = None, **options: str) -> tuple[int, Any]:
+        answer = api.handler(api_event(method, path, body, **options), context)
+        text = str(answer["body"] or "")
+        return int(str(answer["statusCode"])), json.loads(text) if text else None
+
+    return call
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[queues.WatchdogMessage, int]]:
+    """The watchdog's messages, and in how many seconds each is due."""
+    seen: list[tuple[queues.WatchdogMessage, int]] = []
+    monkeypatch.setattr(queues, "send_to_watchdog", lambda message, *, delay: seen.append((message, delay)))
+    return seen
+
+
+@pytest.fixture
+def tasks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """What was sent to the generation queue."""
+    seen: list[tuple[str, str]] = []
+    monkeypatch.setattr(queues, "send_to_generation", lambda *task: seen.append(task))
+    return seen
+
+
+@pytest.fixture
+def job_id(world: World, context: SimpleNamespace, looks: Any, tasks: Any) -> str:
+    """A job whose three predictions run."""
+    job_id = world.new_job()
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    world.clock.advance(10)
+    return job_id
+
+
+def tell(world: World, context: SimpleNamespace, prediction_id: str, **changes: object) -> None:
+    answer = webhook.handler(
+        webhook_for(world.replicate.finish(prediction_id, **changes), world.clock), context
+    )
+    assert answer["statusCode"] == 200
+
+
+def look(message: queues.WatchdogMessage, context: SimpleNamespace) -> None:
+    assert watchdog.handler(sqs_event(message.model_dump_json()), context) == {"batchItemFailures": []}
+
+
+def canceled(world: World) -> set[str]:
+    paths = [request.url.path for request in world.replicate.requests]
+    return {path.split("/")[-2] for path in paths if path.endswith("/cancel")}
+
+
+# ── retry ──
+
+
+def test_a_retry_asks_for_the_failed_images_only(
+    world: World, context: SimpleNamespace, call: Any, job_id: str, looks: Any, tasks: Any
+) -> None:
+    seeds = {image.index: image.seed for image in world.job(job_id).images}
+    tell(world, context, "p0")
+    tell(world, context, "p1", status="failed", output=None, error="no")
+    tell(world, context, "p2")
+    looks.clear()
+    status, job = call("POST", f"/api/v1/jobs/{job_id}/retry")
+    assert (status, job["status"]) == (200, "GENERATING")
+    (task,) = tasks
+    assert task == (job_id, f"uploads/{job_id}/photo.jpg")
+    ((message, delay),) = looks
+    assert delay == 300
+    assert message.born_at == world.job(job_id).watched_since
+    body = {"job_id": task[0], "original_s3_key": task[1]}
+    generate.handler(sqs_event(body), context)
+    assert len(world.replicate.creates) == 4
+    (image,) = world.job(job_id).having(ImageStatus.GENERATING)
+    assert image.attempt == 2
+    assert image.seed != seeds[image.index]
+    tell(world, context, "p3")
+    assert world.job(job_id).status is JobStatus.SUCCEEDED
+
+
+def test_a_retry_where_nothing_failed_does_nothing(
+    world: World, context: SimpleNamespace, call: Any, job_id: str, looks: Any, tasks: Any
+) -> None:
+    looks.clear()
+    for _ in range(2):
+        status, job = call("POST", f"/api/v1/jobs/{job_id}/retry")
+        assert status == 200
+        for prediction_id in ("p0", "p1", "p2"):
+            tell(world, context, prediction_id)
+    assert job["status"] == "SUCCEEDED"
+    assert looks == tasks == []
+    assert len(world.replicate.creates) == 3
+
+
+def test_two_retries_at_once_ask_once(
+    world: World,
+    context: SimpleNamespace,
+    call: Any,
+    job_id: str,
+    looks: Any,
+    tasks: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for prediction_id in ("p0", "p1", "p2"):
+        tell(world, context, prediction_id, status="failed", output=None)
+    save = table.save
+    raced: list[bool] = []
+
+    def other_first(*args: Any) -> Any:
+        if not raced:
+            raced.append(True)
+            world.clock.advance(0.001)
+            assert call("POST", f"/api/v1/jobs/{job_id}/retry")[0] == 200
+        return save(*args)
+
+    monkeypatch.setattr(table, "save", other_first)
+    assert call("POST", f"/api/v1/jobs/{job_id}/retry")[0] == 200
+    assert len(tasks) == 1
+
+
+# ── cancel ──
+
+
+def test_a_cancel_stops_what_runs_and_keeps_what_is_stored(
+    world: World, context: SimpleNamespace, call: Any, job_id: str, looks: Any
+) -> None:
+    tell(world, context, "p0")
+    looks.clear()
+    status, job = call("POST", f"/api/v1/jobs/{job_id}/cancel")
+    assert (status, job["status"]) == (200, "CANCELED")
+    assert sorted(image["status"] for image in job["images"]) == ["CANCELED", "CANCELED", "STORED"]
+    ((message, delay),) = looks
+    assert delay == 0
+    look(message, context)
+    assert canceled(world) == {"p1", "p2"}
+    tell(world, context, "p1")  # too late
+    assert len(world.object_keys("outputs/")) == 1
+    assert call("POST", f"/api/v1/jobs/{job_id}/cancel")[1] == call("GET", f"/api/v1/jobs/{job_id}")[1]
+
+
+def test_a_job_that_waits_for_its_photo_can_be_canceled(
+    world: World, context: SimpleNamespace, call: Any, looks: Any
+) -> None:
+    job_id = call("POST", "/api/v1/jobs", ORDER)[1]["job_id"]
+    assert call("POST", f"/api/v1/jobs/{job_id}/cancel")[1]["status"] == "CANCELED"
+    world.upload(job_id)
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    assert world.replicate.requests == []
+
+
+def test_what_is_made_while_the_job_is_canceled_is_canceled_too(
+    world: World, context: SimpleNamespace, call: Any, looks: Any
+) -> None:
+    job_id = world.new_job()
+
+    def cancel_first(_: httpx.Request) -> None:
+        call("POST", f"/api/v1/jobs/{job_id}/cancel")
+
+    world.replicate.before_create = cancel_first
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    assert world.job(job_id).status is JobStatus.CANCELED
+    assert canceled(world) == set(world.replicate.predictions) == {"p0", "p1", "p2"}
+
+
+@pytest.mark.parametrize("order", ["cancel", "delete"])
+def test_what_was_in_doubt_when_the_job_ended_is_found_and_canceled(
+    world: World, context: SimpleNamespace, call: Any, looks: Any, monkeypatch: pytest.MonkeyPatch, order: str
+) -> None:
+    monkeypatch.setattr(queues, "put_back", lambda *_, **__: None)
+
+    def cut(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadError("cut", request=request)
+
+    world.replicate.after_create = cut
+    job_id = world.new_job()
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    looks.clear()
+    if order == "cancel":
+        call("POST", f"/api/v1/jobs/{job_id}/cancel")
+    else:
+        call("DELETE", f"/api/v1/jobs/{job_id}")
+    world.replicate.on_read = lambda _: httpx.Response(503)
+    look(looks[0][0], context)
+    assert canceled(world) == set()
+    world.replicate.on_read = lambda _: None
+    world.clock.advance(looks[1][1])
+    look(looks[1][0], context)
+    assert canceled(world) == {"p0", "p1", "p2"}
+
+
+# ── delete ──
+
+
+def test_a_deleted_job_leaves_nothing(
+    world: World, context: SimpleNamespace, call: Any, job_id: str, looks: Any
+) -> None:
+    tell(world, context, "p0")
+    looks.clear()
+    assert call("DELETE", f"/api/v1/jobs/{job_id}") == (204, None)
+    assert world.object_keys() == []
+    assert table.get(job_id) is None
+    assert call("GET", f"/api/v1/jobs/{job_id}")[0] == 404
+    assert call("DELETE", f"/api/v1/jobs/{job_id}")[0] == 404
+    assert call("GET", "/api/v1/jobs")[1]["jobs"] == []
+    tell(world, context, "p1")  # its webhook comes after the deletion
+    assert world.object_keys() == []
+    ((message, delay),) = looks
+    assert delay == 0
+    look(message, context)
+    assert canceled(world) == {"p1", "p2"}
+
+
+def test_what_arrives_after_the_deletion_is_removed(
+    world: World, context: SimpleNamespace, call: Any, looks: Any
+) -> None:
+    job_id = call("POST", "/api/v1/jobs", ORDER)[1]["job_id"]
+    looks.clear()
+    call("DELETE", f"/api/v1/jobs/{job_id}")
+    world.upload(job_id)
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    assert world.object_keys() == []
+    # and what no event told of
+    world.s3.put_object(Bucket=BUCKET, Key=f"outputs/{job_id}/0.png", Body=b"late")
+    look(looks[0][0], context)
+    assert world.object_keys() == []
+    world.s3.put_object(Bucket=BUCKET, Key=f"outputs/{job_id}/1.png", Body=b"later")
+    world.clock.advance(looks[1][1])
+    look(looks[1][0], context)
+    assert world.object_keys() == []
+    assert len(looks) == 2
+
+
+def test_a_deletion_that_was_cut_off_is_finished(
+    world: World,
+    context: SimpleNamespace,
+    call: Any,
+    job_id: str,
+    looks: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looks.clear()
+
+    def killed(_: str) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "delete", killed)
+        with pytest.raises(KeyboardInterrupt):
+            call("DELETE", f"/api/v1/jobs/{job_id}")
+    look(looks[0][0], context)
+    assert table.get(job_id) is None
+    assert world.object_keys() == []
+
+
+def test_a_job_made_anew_under_its_key_is_not_cleaned_up(
+    world: World, context: SimpleNamespace, call: Any, looks: Any
+) -> None:
+    job_id = call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")[1]["job_id"]
+    looks.clear()
+    call("DELETE", f"/api/v1/jobs/{job_id}")
+    world.clock.advance(1)
+    assert call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")[1]["job_id"] == job_id
+    world.upload(job_id)
+    look(looks[0][0], context)
+    assert world.object_keys() == [f"uploads/{job_id}/photo.jpg"]
+
+
+@pytest.mark.parametrize(("method", "path"), [("POST", "/retry"), ("POST", "/cancel"), ("DELETE", "")])
+def test_nobody_orders_what_is_not_his(
+    world: World, context: SimpleNamespace, call: Any, job_id: str, method: str, path: str
+) -> None:
+    before = world.job(job_id)
+    assert call(method, f"/api/v1/jobs/{job_id}{path}", owner="bob")[0] == 404
+    assert world.job(job_id) == before
+
+
+# ── the daily limit ──
+
+
+@pytest.fixture
+def limited(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from triptych.settings import settings  # noqa: PLC0415  # its cache is emptied here
+
+    monkeypatch.setenv("DAILY_JOB_LIMIT", "3")
+    settings.cache_clear()
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_day_has_so_many_jobs_and_no_more(world: World, context: SimpleNamespace, call: Any) -> None:
+    for _ in range(3):
+        assert call("POST", "/api/v1/jobs", ORDER, idempotency_key=f"k{_}")[0] == 201
+    answer = api.handler(api_event("POST", "/api/v1/jobs", ORDER), context)
+    assert answer["statusCode"] == 429
+    assert json.loads(str(answer["body"]))["error"]["code"] == "daily_limit_reached"
+    wait = int(dict(answer["headers"])["Retry-After"])
+    assert 0 < wait <= 86_401
+    # what was ordered before is no new job, others have days of their own, and tomorrow is another day
+    assert call("POST", "/api/v1/jobs", ORDER, idempotency_key="k1")[0] == 201
+    assert call("POST", "/api/v1/jobs", ORDER, owner="bob")[0] == 201
+    world.clock.advance(wait)
+    assert call("POST", "/api/v1/jobs", ORDER)[0] == 201
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_refused_job_leaves_nothing_and_the_count_is_no_job(world: World, call: Any) -> None:
+    for _ in range(5):
+        call("POST", "/api/v1/jobs", ORDER)
+    assert len(call("GET", "/api/v1/jobs")[1]["jobs"]) == 3
