@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response, content_types
 from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
-from aws_lambda_powertools.event_handler.openapi.params import Header, Query
+from aws_lambda_powertools.event_handler.openapi.params import Header, Path, Query
 
+from description import answers, describe, methods_at
 from triptych import clock, creation, formats, orders, table
 from triptych.observability import about, logger, metrics
 from triptych.settings import settings
-from views import CreateJob, Error, ErrorView, JobCreated, JobList, JobView
+from views import EXAMPLE_ID, CreateJob, Error, ErrorView, JobCreated, JobList, JobView
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.event_handler.exceptions import NotFoundError
@@ -42,16 +44,37 @@ class Problem(Exception):  # noqa: N818  # it is an answer
     ) -> None:
         super().__init__(code)
         self.status = status
-        self.headers = headers
         self.code = code
         self.message = message
+        self.headers = headers
 
 
-@app.post("/api/v1/jobs")
+JobId = Annotated[str, Path(description="The job's id.", examples=[EXAMPLE_ID])]
+
+
+@app.post(
+    "/api/v1/jobs",
+    operation_id="createJob",
+    summary="Create a job",
+    description="Says where to upload the photo. The pictures are made as soon as it is there.",
+    responses=answers(
+        {HTTPStatus.CREATED: ("The job, and how to upload its photo.", JobCreated)},
+        HTTPStatus.BAD_REQUEST,
+        HTTPStatus.CONFLICT,
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    ),
+)
 def create_job(
     wanted: CreateJob,
     idempotency_key: Annotated[
-        str | None, Header(alias="Idempotency-Key", min_length=1, max_length=255)
+        str | None,
+        Header(
+            alias="Idempotency-Key",
+            min_length=1,
+            max_length=255,
+            description="The same key and order is the same job, however often it is sent.",
+        ),
     ] = None,
 ) -> Response[str]:
     if wanted.content_type not in formats.PHOTO_TYPES:
@@ -87,10 +110,18 @@ def create_job(
     return _answer(HTTPStatus.CREATED, JobCreated.of(job, clock.now()))
 
 
-@app.get("/api/v1/jobs")
+@app.get(
+    "/api/v1/jobs",
+    operation_id="listJobs",
+    summary="List jobs",
+    description="Your own, newest first.",
+    responses=answers({HTTPStatus.OK: ("A page of jobs.", JobList)}, HTTPStatus.BAD_REQUEST),
+)
 def list_jobs(
-    limit: Annotated[int, Query(ge=1, le=100)] = 20,
-    cursor: Annotated[str | None, Query(max_length=1000)] = None,
+    limit: Annotated[int, Query(ge=1, le=100, description="Jobs in a page.")] = 20,
+    cursor: Annotated[
+        str | None, Query(max_length=1000, description="From the page before; none for the first page.")
+    ] = None,
 ) -> Response[str]:
     try:
         jobs, following = table.list_jobs(_owner(), limit=limit, cursor=cursor)
@@ -99,8 +130,17 @@ def list_jobs(
     return _answer(HTTPStatus.OK, JobList(jobs=[JobView.of(job) for job in jobs], cursor=following))
 
 
-@app.get("/api/v1/jobs/<job_id>")
-def get_job(job_id: str) -> Response[str]:
+@app.get(
+    "/api/v1/jobs/<job_id>",
+    operation_id="getJob",
+    summary="Get a job",
+    description="While it has not ended, `Retry-After` says when to ask again. Takes `If-None-Match`.",
+    responses=answers(
+        {HTTPStatus.OK: ("The job.", JobView), HTTPStatus.NOT_MODIFIED: ("It is as it was.", None)},
+        HTTPStatus.NOT_FOUND,
+    ),
+)
+def get_job(job_id: JobId) -> Response[str]:
     job = _own_job(job_id)
     etag = _etag(job)
     headers = {"ETag": etag}
@@ -111,20 +151,48 @@ def get_job(job_id: str) -> Response[str]:
     return _answer(HTTPStatus.OK, JobView.of(job), headers)
 
 
-@app.post("/api/v1/jobs/<job_id>/retry")
-def retry_job(job_id: str) -> Response[str]:
+@app.post(
+    "/api/v1/jobs/<job_id>/retry",
+    operation_id="retryJob",
+    summary="Try the failed pictures again",
+    description="With new seeds. Does nothing where none has failed, or where the photo itself was refused.",
+    responses=answers({HTTPStatus.OK: ("The job as it is now.", JobView)}, HTTPStatus.NOT_FOUND),
+)
+def retry_job(job_id: JobId) -> Response[str]:
     return _answer(HTTPStatus.OK, JobView.of(_still_there(orders.retry(_own_job(job_id)))))
 
 
-@app.post("/api/v1/jobs/<job_id>/cancel")
-def cancel_job(job_id: str) -> Response[str]:
+@app.post(
+    "/api/v1/jobs/<job_id>/cancel",
+    operation_id="cancelJob",
+    summary="Cancel a job",
+    description="What is stored stays. Does nothing where the job has ended.",
+    responses=answers({HTTPStatus.OK: ("The job as it is now.", JobView)}, HTTPStatus.NOT_FOUND),
+)
+def cancel_job(job_id: JobId) -> Response[str]:
     return _answer(HTTPStatus.OK, JobView.of(_still_there(orders.cancel(_own_job(job_id)))))
 
 
-@app.delete("/api/v1/jobs/<job_id>")
-def delete_job(job_id: str) -> Response[str]:
+@app.delete(
+    "/api/v1/jobs/<job_id>",
+    operation_id="deleteJob",
+    summary="Delete a job",
+    description="With its photo and its pictures, also those that still arrive.",
+    responses=answers({HTTPStatus.NO_CONTENT: ("It is gone.", None)}, HTTPStatus.NOT_FOUND),
+)
+def delete_job(job_id: JobId) -> Response[str]:
     orders.delete(_own_job(job_id))
     return Response(status_code=HTTPStatus.NO_CONTENT, body="")
+
+
+@app.get("/api/v1/openapi.json", include_in_schema=False)
+def get_description() -> Response[str]:
+    return Response(
+        status_code=HTTPStatus.OK,
+        content_type=content_types.APPLICATION_JSON,
+        headers={"Cache-Control": "max-age=300"},
+        body=json.dumps(describe(app)),
+    )
 
 
 @app.exception_handler(Problem)  # type: ignore[untyped-decorator]  # powertools leaves it untyped
@@ -147,7 +215,13 @@ def on_too_deep(_: RecursionError) -> Response[str]:
 
 @app.not_found
 def on_not_found(_: NotFoundError) -> Response[str]:
-    return _answer_problem(Problem(HTTPStatus.NOT_FOUND, "route_not_found", "There is no such route."))
+    allowed = methods_at(describe(app), app.current_event.path)
+    if not allowed:
+        return _answer_problem(Problem(HTTPStatus.NOT_FOUND, "route_not_found", "There is no such route."))
+    message = f"This route takes {allowed}."
+    return _answer_problem(
+        Problem(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", message, {"Allow": allowed})
+    )
 
 
 def _answer(status: HTTPStatus, body: BaseModel, headers: dict[str, str] | None = None) -> Response[str]:

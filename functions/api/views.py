@@ -129,6 +129,12 @@ class Error(BaseModel):
     error: ErrorView
 
 
+class Refusal(BaseModel):
+    """What API Gateway itself answers to a bad token."""
+
+    message: str
+
+
 def local_time(time: datetime) -> str:
     """ISO 8601 with offset, in the configured time zone."""
     return time.astimezone(settings().timezone).isoformat(timespec="milliseconds")
