@@ -8,8 +8,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response, content_types
-from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
+from aws_lambda_powertools.event_handler.openapi.exceptions import (
+    RequestUnsupportedContentType,
+    RequestValidationError,
+)
 from aws_lambda_powertools.event_handler.openapi.params import Header, Path, Query
+from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
 from description import answers, describe, methods_at
 from triptych import clock, creation, formats, orders, table
@@ -27,12 +31,19 @@ if TYPE_CHECKING:
 JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 POLL_SECONDS = 2  # what a client that waits is asked to let pass between two looks
 
+JSON = content_types.APPLICATION_JSON
+
 app = APIGatewayHttpResolver(enable_validation=True)
 
 
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, object], context: LambdaContext) -> dict[str, object]:
+    call = APIGatewayProxyEventV2(event)
+    kind = call.headers.get("content-type", JSON).partition(";")[0].strip().lower()
+    if call.body and kind != JSON:
+        # powertools would try to read it as a form, and not always survive.
+        event = {**event, "headers": {**call.headers, "content-type": "text/plain"}}
     return app.resolve(event, context)
 
 
@@ -207,15 +218,25 @@ def on_invalid(invalid: RequestValidationError) -> Response[str]:
     return _answer_problem(Problem(HTTPStatus.BAD_REQUEST, "invalid_request", f"{where}: {first['msg']}."))
 
 
-@app.exception_handler(RecursionError)  # type: ignore[untyped-decorator]  # as above
-def on_too_deep(_: RecursionError) -> Response[str]:
-    message = "body: it is nested too deeply."
+@app.exception_handler(RequestUnsupportedContentType)  # type: ignore[untyped-decorator]  # as above
+def on_not_json(_: RequestUnsupportedContentType) -> Response[str]:
+    message = f"The body must be {JSON}."
+    return _answer_problem(Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not_json", message))
+
+
+@app.exception_handler([RecursionError, UnicodeDecodeError])  # type: ignore[untyped-decorator]  # as above
+def on_unreadable(_: RecursionError | UnicodeDecodeError) -> Response[str]:
+    message = "body: it is nested too deeply, or is not UTF-8."
     return _answer_problem(Problem(HTTPStatus.BAD_REQUEST, "invalid_request", message))
 
 
 @app.not_found
 def on_not_found(_: NotFoundError) -> Response[str]:
     allowed = methods_at(describe(app), app.current_event.path)
+    if app.current_event.http_method in allowed.split(
+        ", "
+    ):  # an id with signs in it that powertools lets through to none
+        return _answer_problem(_no_such_job())
     if not allowed:
         return _answer_problem(Problem(HTTPStatus.NOT_FOUND, "route_not_found", "There is no such route."))
     message = f"This route takes {allowed}."

@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from triptych import pictures
+from triptych.formats import PHOTO_TYPES
 from triptych.job import Failure, Image, ImageStatus, Job, JobStatus  # pydantic reads them
 from triptych.settings import settings
 
@@ -18,15 +19,29 @@ SHA256 = r"^[A-Za-z0-9+/]{43}=$"
 EXAMPLE_ID = "0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52"
 
 
+def _whole(value: object) -> object:
+    """JSON knows one kind of number: 12.0 is 12."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
 class CreateJob(BaseModel):
     """A photo to be uploaded, and what to make of it."""
 
     model_config = ConfigDict(extra="forbid")
 
     content_type: Annotated[
-        str, Field(max_length=100, description="The photo's media type.", examples=["image/jpeg"])
+        str,
+        Field(
+            max_length=100,
+            description="The photo's media type.",
+            json_schema_extra={"enum": list(PHOTO_TYPES)},
+        ),
     ]
-    content_length: Annotated[int, Field(gt=0, strict=True, description="The photo's size in bytes.")]
+    content_length: Annotated[
+        int,
+        BeforeValidator(_whole),
+        Field(gt=0, strict=True, description="The photo's size in bytes.", examples=[48211]),
+    ]
     checksum_sha256: Annotated[
         str | None,
         Field(pattern=SHA256, description="The photo's SHA-256, base64; S3 then checks the upload."),

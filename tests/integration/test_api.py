@@ -89,6 +89,7 @@ def test_a_job_is_shown_as_the_contract_says(call: Any) -> None:
         ({**ORDER, "content_length": -1}, 400, "invalid_request"),
         ({**ORDER, "content_length": "12"}, 400, "invalid_request"),
         ({**ORDER, "content_length": 1.5}, 400, "invalid_request"),
+        ({**ORDER, "content_length": 2_000_000.0}, 413, "photo_too_large"),
         ({**ORDER, "content_length": True}, 400, "invalid_request"),
         ({**ORDER, "content_length": 10**30}, 413, "photo_too_large"),
         ({**ORDER, "content_length": 1_000_001}, 413, "photo_too_large"),
@@ -111,6 +112,19 @@ def test_bad_orders_are_refused_and_leave_nothing(
     assert world.replicate.requests == []
 
 
+@pytest.mark.parametrize("kind", ["multipart/form-data", "application/x-www-form-urlencoded", "text/plain"])
+def test_a_body_that_is_said_to_be_no_json_is_refused(call: Any, kind: str) -> None:
+    assert error_of(call("POST", "/api/v1/jobs", ORDER, content_type=kind), 415) == "not_json"
+
+
+def test_a_body_that_is_no_text_is_refused(context: SimpleNamespace, world: World) -> None:
+    event = api_event("POST", "/api/v1/jobs", base64.b64encode(b"\xff\xfe\x00").decode())
+    event["isBase64Encoded"] = True
+    answer = api.handler(event, context)
+    assert answer["statusCode"] == 400
+    assert "invalid_request" in str(answer["body"])
+
+
 @pytest.mark.parametrize(
     ("method", "path"),
     [
@@ -124,7 +138,7 @@ def test_an_unknown_route_is_said_to_be_one(call: Any, method: str, path: str) -
 
 
 @pytest.mark.parametrize(
-    "job_id", ["unknown", "x" * 2000, "%00", "..", "0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52", "ü"]
+    "job_id", ["unknown", "\x0c%25", "x" * 2000, "%00", "..", "0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52", "ü"]
 )
 def test_a_job_that_is_not_there_is_not_found(call: Any, job_id: str) -> None:
     assert error_of(call("GET", f"/api/v1/jobs/{job_id}"), 404) == "job_not_found"
