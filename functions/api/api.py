@@ -8,10 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
 
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response, content_types
-from aws_lambda_powertools.event_handler.openapi.exceptions import (
-    RequestUnsupportedContentType,
-    RequestValidationError,
-)
+from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
 from aws_lambda_powertools.event_handler.openapi.params import Header, Path, Query
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
@@ -29,6 +26,7 @@ if TYPE_CHECKING:
     from triptych.job import Job
 
 JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+LONGEST_OWNER = 1024  # bytes; DynamoDB's limit for a key of an index is twice that
 POLL_SECONDS = 2  # what a client that waits is asked to let pass between two looks
 
 JSON = content_types.APPLICATION_JSON
@@ -39,11 +37,10 @@ app = APIGatewayHttpResolver(enable_validation=True)
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, object], context: LambdaContext) -> dict[str, object]:
-    call = APIGatewayProxyEventV2(event)
-    kind = call.headers.get("content-type", JSON).partition(";")[0].strip().lower()
-    if call.body and kind != JSON:
-        # powertools would try to read it as a form, and not always survive.
-        event = {**event, "headers": {**call.headers, "content-type": "text/plain"}}
+    problem = _wrong_with(APIGatewayProxyEventV2(event))
+    if problem:
+        answer = on_problem(problem)
+        return {"statusCode": answer.status_code, "headers": answer.headers, "body": answer.body}
     return app.resolve(event, context)
 
 
@@ -157,7 +154,8 @@ def get_job(job_id: JobId) -> Response[str]:
     headers = {"ETag": etag}
     if not job.status.is_terminal:
         headers["Retry-After"] = str(POLL_SECONDS)
-    if etag in (app.current_event.headers.get("if-none-match") or ""):
+    known = app.current_event.headers.get("if-none-match", "")
+    if etag in known or known.strip() == "*":
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers, body="")
     return _answer(HTTPStatus.OK, JobView.of(job), headers)
 
@@ -218,16 +216,11 @@ def on_invalid(invalid: RequestValidationError) -> Response[str]:
     return _answer_problem(Problem(HTTPStatus.BAD_REQUEST, "invalid_request", f"{where}: {first['msg']}."))
 
 
-@app.exception_handler(RequestUnsupportedContentType)  # type: ignore[untyped-decorator]  # as above
-def on_not_json(_: RequestUnsupportedContentType) -> Response[str]:
-    message = f"The body must be {JSON}."
-    return _answer_problem(Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not_json", message))
-
-
-@app.exception_handler([RecursionError, UnicodeDecodeError])  # type: ignore[untyped-decorator]  # as above
-def on_unreadable(_: RecursionError | UnicodeDecodeError) -> Response[str]:
-    message = "body: it is nested too deeply, or is not UTF-8."
-    return _answer_problem(Problem(HTTPStatus.BAD_REQUEST, "invalid_request", message))
+@app.exception_handler(Exception)  # type: ignore[untyped-decorator]  # as above
+def on_bug(_: Exception) -> Response[str]:
+    logger.exception("a bug")
+    message = "Something went wrong here. Try again later."
+    return _answer_problem(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", message))
 
 
 @app.not_found
@@ -243,6 +236,26 @@ def on_not_found(_: NotFoundError) -> Response[str]:
     return _answer_problem(
         Problem(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", message, {"Allow": allowed})
     )
+
+
+def _wrong_with(call: APIGatewayProxyEventV2) -> Problem | None:
+    """What no route should have to deal with: a token of nobody, a body that is no JSON."""
+    authorizer = call.request_context.authorizer
+    owner = str((authorizer.jwt_claim or {}).get("sub") or "") if authorizer else "anybody"
+    if not 0 < len(owner.encode()) <= LONGEST_OWNER:
+        return Problem(HTTPStatus.FORBIDDEN, "no_owner", "The token does not say whose it is, in its sub.")
+    if not call.body:
+        return None
+    kind = call.headers.get("content-type", JSON).partition(";")[0].strip().lower()
+    if kind != JSON:
+        return Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not_json", f"The body must be {JSON}.")
+    try:
+        json.loads(call.decoded_body or "")
+    except (ValueError, RecursionError):
+        return Problem(HTTPStatus.BAD_REQUEST, "invalid_request", "body: it is not JSON that can be read.")
+    # powertools compares it to the letter.
+    call.raw_event["headers"] = {**call.headers, "content-type": JSON}
+    return None
 
 
 def _answer(status: HTTPStatus, body: BaseModel, headers: dict[str, str] | None = None) -> Response[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from triptych import pictures
+from triptych import generation, pictures
 from triptych.formats import PHOTO_TYPES
 from triptych.job import Failure, Image, ImageStatus, Job, JobStatus  # pydantic reads them
 from triptych.settings import settings
@@ -47,7 +47,10 @@ class CreateJob(BaseModel):
         Field(pattern=SHA256, description="The photo's SHA-256, base64; S3 then checks the upload."),
     ] = None
     prompt: Annotated[
-        str | None, Field(min_length=1, max_length=2000, description="What to make of the photo.")
+        str | None,
+        Field(
+            max_length=2000, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$", description="What to make of the photo."
+        ),
     ] = None
 
 
@@ -59,21 +62,27 @@ class Upload(BaseModel):
     headers: dict[str, str]
     expires_at: str
 
+    @classmethod
+    def of(cls, job: Job, now: datetime) -> Self:
+        """A link that is good for as long as one lives, but not longer than its job waits."""
+        left = int((generation.upload_deadline(job) - now).total_seconds())
+        seconds = max(1, min(settings().upload_url_seconds, left))
+        url, headers = pictures.presign_upload(job.photo, seconds)
+        return cls(url=url, headers=headers, expires_at=local_time(now + timedelta(seconds=seconds)))
+
 
 class JobCreated(BaseModel):
     job_id: str
     status: JobStatus
-    upload: Upload
+    upload: Annotated[
+        Upload | None,
+        Field(description="Null where the job of this Idempotency-Key waits for no photo any more."),
+    ]
 
     @classmethod
     def of(cls, job: Job, now: datetime) -> Self:
-        url, headers = pictures.presign_upload(job.photo)
-        expires_at = now + timedelta(seconds=settings().upload_url_seconds)
-        return cls(
-            job_id=job.job_id,
-            status=job.status,
-            upload=Upload(url=url, headers=headers, expires_at=local_time(expires_at)),
-        )
+        waits = job.status is JobStatus.AWAITING_UPLOAD
+        return cls(job_id=job.job_id, status=job.status, upload=Upload.of(job, now) if waits else None)
 
 
 class ErrorView(BaseModel):

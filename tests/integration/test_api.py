@@ -13,7 +13,7 @@ import pytest
 import api
 from tests.integration.world import JPEG, World, api_event
 from triptych import table
-from triptych.job import JobStatus
+from triptych.job import JobStatus, UploadExpired
 
 ORDER = {"content_type": "image/jpeg", "content_length": len(JPEG)}
 SHA256 = base64.b64encode(hashlib.sha256(JPEG).digest()).decode()
@@ -100,6 +100,9 @@ def test_a_job_is_shown_as_the_contract_says(call: Any) -> None:
         ({**ORDER, "checksum_sha256": "abc"}, 400, "invalid_request"),
         ({**ORDER, "prompt": "x" * 100_000}, 400, "invalid_request"),
         ({**ORDER, "prompt": ""}, 400, "invalid_request"),
+        ({**ORDER, "prompt": " \n\t "}, 400, "invalid_request"),
+        ({**ORDER, "prompt": "a\0b"}, 400, "invalid_request"),
+        ('{"content_type": "image/jpeg", "content_length": ' + "9" * 5000 + "}", 400, "invalid_request"),
         ('{"content_type": "image/jpeg", "content_length": 10, "prompt": "\\ud800"}', 400, "invalid_request"),
         ({**ORDER, "promt": "A typing error."}, 400, "invalid_request"),
     ],
@@ -115,6 +118,34 @@ def test_bad_orders_are_refused_and_leave_nothing(
 @pytest.mark.parametrize("kind", ["multipart/form-data", "application/x-www-form-urlencoded", "text/plain"])
 def test_a_body_that_is_said_to_be_no_json_is_refused(call: Any, kind: str) -> None:
     assert error_of(call("POST", "/api/v1/jobs", ORDER, content_type=kind), 415) == "not_json"
+
+
+def test_json_is_json_however_it_is_spelt(call: Any) -> None:
+    for kind in ("APPLICATION/JSON", "application/json; charset=utf-8"):
+        assert call("POST", "/api/v1/jobs", ORDER, content_type=kind)[0] == 201
+
+
+@pytest.mark.parametrize("owner", ["", "x" * 3000])
+def test_a_token_of_nobody_is_refused(call: Any, owner: str) -> None:
+    assert error_of(call("GET", "/api/v1/jobs", owner=owner), 403) == "no_owner"
+    assert error_of(call("POST", "/api/v1/jobs", ORDER, owner=owner), 403) == "no_owner"
+
+
+def test_a_bug_is_said_in_the_same_shape(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: str) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(table, "get", broken)
+    assert error_of(call("GET", "/api/v1/jobs/0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52"), 500) == "internal_error"
+
+
+def test_a_replayed_order_gets_no_link_that_outlives_its_job(world: World, call: Any) -> None:
+    call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")
+    world.clock.advance(1100)  # the job waits until 1,200
+    replayed = call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")[1]
+    assert "X-Amz-Expires=100" in replayed["upload"]["url"]
+    table.record(world.job(replayed["job_id"]), UploadExpired())
+    assert call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")[1]["upload"] is None
 
 
 def test_a_body_that_is_no_text_is_refused(context: SimpleNamespace, world: World) -> None:

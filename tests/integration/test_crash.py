@@ -23,7 +23,7 @@ from tests.simulation.clients import Client
 from tests.simulation.cloud import Cloud
 from tests.simulation.faults import Faults
 from tests.simulation.replicate import picture
-from triptych import pictures, table
+from triptych import table
 from triptych.job import JobStatus
 
 DAY = 86_400.0
@@ -63,11 +63,9 @@ def run(crashes: Crashes, rates: dict[str, float], *, moto: bool) -> list[str]:
     # The same chance each time: up to the crash all runs are alike, so that a number always means one request.
     faults = Faults(Random(4), rates, until=DAY, crashes=crashes)
     with Cloud(faults, moto=moto) as cloud:
-        client = Client(cloud, pictures._s3(), next(orders))
+        client = Client(cloud, next(orders))
         cloud.engine.after(0, client.start)
-        if not cloud.engine.run(DAY):
-            raise Violation("it does not come to an end")
-        cloud.checks.at_the_end()
+        cloud.checks.at_the_end(over=cloud.engine.run(DAY))
         job = table.get(client.job_id)
         if job is None or job.status is not JobStatus.SUCCEEDED:
             raise Violation(f"{job}")

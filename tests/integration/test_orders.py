@@ -22,8 +22,8 @@ from tests.integration.world import (
     sqs_event,
     webhook_for,
 )
-from triptych import queues, table
-from triptych.job import ImageStatus, JobStatus
+from triptych import pictures, queues, table
+from triptych.job import DeadlinePassed, ImageStatus, JobStatus
 
 ORDER = {"content_type": "image/jpeg", "content_length": len(JPEG)}
 
@@ -105,6 +105,34 @@ def test_a_retry_asks_for_the_failed_images_only(
     assert image.seed != seeds[image.index]
     tell(world, context, "p3")
     assert world.job(job_id).status is JobStatus.SUCCEEDED
+
+
+def test_a_copy_from_before_the_retry_cannot_touch_what_comes_after_it(
+    world: World,
+    context: SimpleNamespace,
+    call: Any,
+    job_id: str,
+    tasks: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    store = pictures.store_output
+    nested: list[bool] = []
+
+    def all_the_rest_first(*args: Any) -> Any:
+        if not nested:  # p0's copy is under way when its time runs out, its owner retries, and all goes well
+            nested.append(True)
+            table.record(world.job(job_id), DeadlinePassed())
+            call("POST", f"/api/v1/jobs/{job_id}/retry")
+            generate.handler(sqs_event({"job_id": tasks[0][0], "original_s3_key": tasks[0][1]}), context)
+            for prediction_id in ("p3", "p4", "p5"):
+                tell(world, context, prediction_id)
+        return store(*args)
+
+    monkeypatch.setattr(pictures, "store_output", all_the_rest_first)
+    tell(world, context, "p0")
+    job = world.job(job_id)
+    assert job.status is JobStatus.SUCCEEDED
+    assert world.object_keys("outputs/") == [image.output.key for image in job.images if image.output]
 
 
 def test_a_retry_where_nothing_failed_does_nothing(

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from botocore.exceptions import EndpointConnectionError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 import generate
 import watchdog
@@ -262,6 +262,46 @@ def test_an_upload_that_cannot_be_looked_for_expires_in_the_end(
     world.clock.advance(600)
     look(world, job_id, context)
     assert world.job(job_id).status is JobStatus.EXPIRED
+
+
+def test_a_picture_that_could_never_be_fetched_is_said_to_be_one(
+    world: World, context: SimpleNamespace, running: str, next_looks: list[int]
+) -> None:
+    for prediction_id in ("p0", "p1", "p2"):
+        world.replicate.finish(prediction_id)
+    world.replicate.on_download = lambda _: httpx.Response(404)
+    look(world, running, context)
+    assert world.job(running).status is JobStatus.GENERATING
+    world.clock.advance(1800)
+    look(world, running, context)
+    failure = world.job(running).failure
+    assert failure
+    assert failure.code == "output_unavailable"
+
+
+@pytest.mark.parametrize("trouble", ["a next page that is no URL", "an unreadable webhook", "S3 says no"])
+def test_no_oddity_keeps_a_job_open(
+    world: World,
+    context: SimpleNamespace,
+    running: str,
+    next_looks: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    trouble: str,
+) -> None:
+    for prediction_id in ("p0", "p1", "p2"):
+        world.replicate.finish(prediction_id)
+    if trouble == "S3 says no":
+        denied = ClientError({"Error": {"Code": "AccessDenied"}}, "PutObject")
+        monkeypatch.setattr(pictures, "store_output", lambda *_: (_ for _ in ()).throw(denied))
+    elif trouble == "an unreadable webhook":
+        world.replicate.predictions["p0"]["webhook"] = "http://[::1"
+    else:
+        page = httpx.Response(200, json={"results": [], "next": "http://[::1"})
+        world.replicate.on_read = lambda request: page if request.url.path == "/v1/predictions" else None
+    look(world, running, context)
+    world.clock.advance(1800)
+    look(world, running, context)
+    assert world.job(running).status.is_terminal
 
 
 def test_a_download_that_failed_in_the_webhook_is_tried_again(

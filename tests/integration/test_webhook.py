@@ -24,7 +24,7 @@ from tests.integration.world import (
     webhook_event,
     webhook_for,
 )
-from triptych import table
+from triptych import completion, table
 from triptych.job import DeadlinePassed, ImageStatus, JobStatus
 
 OTHER_SECRET = "whsec_" + base64.b64encode(b"another secret").decode()
@@ -93,6 +93,8 @@ def test_duplicates_and_late_events_change_nothing(
         ({"output": "https://169.254.169.254/latest/meta-data"}, "output_host_not_allowed"),
         ({"output": "file:///etc/passwd"}, "output_host_not_allowed"),
         ({"output": "https://["}, "output_host_not_allowed"),
+        ({"output": f"https://{'a' * 64}.replicate.delivery/x.png"}, "output_host_not_allowed"),
+        ({"output": "https://.replicate.delivery/x.png"}, "output_host_not_allowed"),
     ],
 )
 def test_each_end_that_brings_no_picture_is_said(
@@ -268,6 +270,27 @@ def test_a_picture_that_comes_too_late_is_not_left_lying_about(
     assert status(webhook_for(world.replicate.finish("p0"), world.clock), context) == 200
     assert world.job(job_id).status is JobStatus.FAILED
     assert world.object_keys("outputs/") == []
+
+
+def test_a_job_ends_once(
+    world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended: list[str] = []
+    monkeypatch.setattr(completion, "count", lambda name, _value=1: ended.append(name))
+    for prediction_id in ("p0", "p1"):
+        status(webhook_for(world.replicate.finish(prediction_id), world.clock), context)
+    save = table.save
+    nested: list[bool] = []
+
+    def the_same_first(*args: Any) -> Any:
+        if not nested:
+            nested.append(True)
+            status(webhook_for(world.replicate.finish("p2"), world.clock), context)
+        return save(*args)
+
+    monkeypatch.setattr(table, "save", the_same_first)
+    status(webhook_for(world.replicate.finish("p2"), world.clock), context)
+    assert ended.count("JobsSucceeded") == 1
 
 
 def test_two_webhooks_at_once_are_both_recorded(

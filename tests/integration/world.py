@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
-from aws_lambda_powertools.utilities import parameters
 
 from triptych import creation, pictures, predictions, queues, settings, table
 from triptych.job import Job
@@ -56,7 +55,7 @@ def forget_caches() -> None:
     settings.settings.cache_clear()
     pictures._s3.cache_clear()
     queues._sqs.cache_clear()
-    parameters.clear_caches()  # type: ignore[no-untyped-call]  # powertools leaves it untyped
+    predictions._ssm.cache_clear()
     predictions._kept.secret = None
     predictions._kept.asked_at = predictions._NEVER
     table._Job._connection = None

@@ -11,7 +11,6 @@ from triptych.job import (
     Event,
     Failure,
     ImageFailed,
-    ImageStatus,
     Job,
     Output,
     OutputStored,
@@ -28,13 +27,14 @@ if TYPE_CHECKING:
 
     from triptych.predictions import Prediction, Tag
 
-COPY_SECONDS = 12.0  # download and upload of one picture; API Gateway waits for 30
+COPY_SECONDS = 16.0  # download and upload of one picture, in a webhook: API Gateway waits for 30
 
 NO_OUTPUT = Failure("output_missing", "The model finished without a picture.")
 FAILED = Failure("prediction_failed", "The model could not make this picture.")
 UNSAFE = Failure(
     "content_rejected", "The model's safety filter rejected the photo, the prompt or the picture."
 )
+UNAVAILABLE = Failure("output_unavailable", "The model's picture could not be fetched from where it put it.")
 CANCELED = Failure("prediction_canceled", "The picture's prediction was canceled at Replicate.")
 ABORTED = Failure("prediction_aborted", "Replicate could not start on the picture in time.")
 
@@ -78,12 +78,18 @@ def take(prediction: Prediction, tag: Tag) -> Verdict:
         raise Unbound
     if job.status.is_terminal or not awaits(image, tag.attempt, prediction.id):
         return Verdict.IGNORED
-    settle(job, [outcome(job.job_id, tag, prediction)])
+    settle(job, [outcome(job, tag, prediction, COPY_SECONDS)])
     return Verdict.APPLIED
 
 
-def outcome(job_id: str, tag: Tag, prediction: Prediction) -> Event:  # noqa: PLR0911  # one for each status
+def outcome(job: Job, tag: Tag, prediction: Prediction, seconds: float) -> Event:  # noqa: PLR0911  # one for each status
     """What `prediction` means for the image that `tag` names; a picture that it made is in S3 afterwards.
+
+    Args:
+        job: the job.
+        tag: the image, and the attempt at it.
+        prediction: as Replicate tells it.
+        seconds: that the copy of its picture may take.
 
     Raises:
         OutputUnavailable: there is a picture, and it could not be fetched this time.
@@ -95,7 +101,7 @@ def outcome(job_id: str, tag: Tag, prediction: Prediction) -> Event:  # noqa: PL
     match prediction.status:
         case "succeeded" if prediction.output_url:
             try:
-                output = _copy(prediction.output_url, job_id, tag.image)
+                output = _copy(prediction.output_url, job, tag.image, seconds)
             except OutputRefused as refused:
                 return failed(refused.failure)
             return OutputStored(tag.image, tag.attempt, prediction.id, output)
@@ -111,15 +117,16 @@ def outcome(job_id: str, tag: Tag, prediction: Prediction) -> Event:  # noqa: PL
             return PredictionCreated(tag.image, tag.attempt, prediction.id)
 
 
-def _copy(url: str, job_id: str, index: int) -> Output:
+def _copy(url: str, job: Job, index: int, seconds: float) -> Output:
     limits = settings()
     with fetch(
         url,
         max_bytes=limits.max_output_bytes,
         allowed_hosts=limits.allowed_output_hosts,
-        seconds=COPY_SECONDS,
+        seconds=seconds,
     ) as got:
-        output = pictures.store_output(job_id, index, got.content_type, got.size, got.file)
+        key = pictures.output_key(job, index, got.content_type)
+        output = pictures.store_output(key, got.content_type, got.size, got.file)
     count("BytesCopied", output.size)
     return output
 
@@ -131,13 +138,11 @@ def _why(error: JsonValue) -> Failure:
 
 def settle(job: Job, events: Sequence[Event]) -> Job | None:
     """Record `events`; a picture that was stored for nothing, since the job had ended or gone, is removed."""
-    after = table.record(job, *events)
-    for event in events:
-        if isinstance(event, OutputStored):
-            image = after and after.images[event.index]
-            if image is None or image.status is not ImageStatus.STORED:
-                pictures.remove(event.output.key)
-    if after and after.status.is_terminal and not job.status.is_terminal:
+    after, ended = table.record(job, *events)
+    for stored in (event for event in events if isinstance(event, OutputStored)):
+        if after is None or after.images[stored.index].output != stored.output:
+            pictures.remove(stored.output.key)
+    if after and ended:
         logger.info("job ended", status=after.status)
         count(f"Jobs{after.status.title()}")
     return after

@@ -140,6 +140,8 @@ def _check_host(url: str, allowed_hosts: Sequence[str]) -> None:
         raise OutputRefused(NOT_ALLOWED)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except UnicodeError:  # no host can be named so
+        raise OutputRefused(NOT_ALLOWED) from None
     except OSError:
         raise OutputUnavailable("no such host") from None
     if not all(ipaddress.ip_address(address[0]).is_global for *_, address in found):

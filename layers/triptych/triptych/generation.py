@@ -42,6 +42,7 @@ PHOTO_URL_SECONDS = 3600  # longer than any deadline: Replicate may fetch the ph
 # server; with one (a 502, say) it has at least arrived.
 UNANSWERED_SECONDS = 90
 ANSWERED_SECONDS = 20
+SLOW_UPLOAD_SECONDS = 300
 LONGEST_WAIT = 300  # seconds
 
 TOO_LARGE = Failure("photo_too_large", "The photo is larger than is allowed.")
@@ -144,6 +145,12 @@ def deadline(job: Job) -> datetime:
     return (job.started_at or job.created_at) + timedelta(seconds=settings().generation_deadline_seconds)
 
 
+def upload_deadline(job: Job) -> datetime:
+    """Until when the photo may come: the link may be used in its last second, and the photo be large."""
+    life = settings().upload_url_seconds
+    return job.created_at + timedelta(seconds=life + min(life, SLOW_UPLOAD_SECONDS))
+
+
 def seconds_to_wait(job: Job | None, tries: int) -> int | None:
     """How long to wait before `advance` can do more for the job; None where it is for others to go on with it."""
     unasked = job.having(ImageStatus.PENDING, ImageStatus.REQUESTING) if job else []
@@ -162,11 +169,6 @@ def seconds_to_wait(job: Job | None, tries: int) -> int | None:
 def backoff(tries: int) -> float:
     """Seconds to wait after so many tries: twice as long each time, with jitter, bounded."""
     return min(LONGEST_WAIT, 2.0 ** min(tries, 10)) * random.uniform(0.75, 1.25)  # noqa: S311  # no secret
-
-
-def _patience(seconds: float) -> timedelta:
-    """How long to stay in doubt: never so long that the deadline would come before a second try."""
-    return timedelta(seconds=min(seconds, settings().generation_deadline_seconds / 4))
 
 
 def _settled_doubts(job: Job, now: datetime) -> list[Event]:
@@ -201,7 +203,7 @@ def _to_ask_for(job: Job, now: datetime) -> list[Image]:
 
 def _asked(image: Image, now: datetime, *, seeded: bool) -> Asked:
     seed = secrets.randbelow(2**31) if seeded else None
-    return Asked(image.index, seed, at=now, in_doubt_until=now + _patience(UNANSWERED_SECONDS))
+    return Asked(image.index, seed, at=now, in_doubt_until=now + timedelta(seconds=UNANSWERED_SECONDS))
 
 
 def _create(job: Job, images: Sequence[Image]) -> list[Event]:
@@ -240,5 +242,5 @@ def _event(image: Image, answer: Answer) -> Event:
         case Unknown(answered, reason):
             logger.warning("in doubt", reason=reason, image=where)
             count("PredictionsInDoubt")
-            patience = _patience(ANSWERED_SECONDS if answered else UNANSWERED_SECONDS)
-            return AnswerLost(image.index, image.attempt, now + patience)
+            patience = ANSWERED_SECONDS if answered else UNANSWERED_SECONDS
+            return AnswerLost(image.index, image.attempt, now + timedelta(seconds=patience))

@@ -15,8 +15,9 @@ def retry(job: Job) -> Job | None:
         return job
     # The watchdog first, as at birth; where another retry is faster, its message is the one that counts.
     message = queues.WatchdogMessage(job_id=job.job_id, born_at=event.at)
-    queues.send_to_watchdog(message, delay=settings().watchdog_delay_seconds)
-    after = table.record(job, event)
+    delay = min(settings().watchdog_delay_seconds, settings().generation_deadline_seconds)
+    queues.send_to_watchdog(message, delay=delay)
+    after, _ = table.record(job, event)
     if after and after.retried_at == event.at:
         queues.send_to_generation(after.job_id, after.photo.key)
         count("JobsRetried")

@@ -11,7 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from triptych.formats import EXTENSIONS, HEAD_BYTES
-from triptych.job import Output, Photo
+from triptych.job import Job, Output, Photo
 from triptych.settings import settings
 
 if TYPE_CHECKING:
@@ -36,8 +36,10 @@ def photo_key(job_id: str, content_type: str) -> str:
     return f"uploads/{job_id}/photo.{EXTENSIONS[content_type]}"
 
 
-def presign_upload(photo: Photo) -> tuple[str, dict[str, str]]:
+def presign_upload(photo: Photo, seconds: int) -> tuple[str, dict[str, str]]:
     """A link for one PUT of exactly this type, size and checksum, and the headers that the client must send.
+
+    It is good for `seconds`.
 
     `If-None-Match: *` is signed into it: S3 takes the upload once, and answers 412 from then on.
     """
@@ -55,7 +57,7 @@ def presign_upload(photo: Photo) -> tuple[str, dict[str, str]]:
     }
     if photo.checksum_sha256:
         params["ChecksumSHA256"] = headers["x-amz-checksum-sha256"] = photo.checksum_sha256
-    url = _s3().generate_presigned_url("put_object", Params=params, ExpiresIn=settings().upload_url_seconds)
+    url = _s3().generate_presigned_url("put_object", Params=params, ExpiresIn=seconds)
     return url, headers
 
 
@@ -90,12 +92,21 @@ def look_at(key: str) -> Look | None:
     return Look(answer["Body"].read(), size, answer["LastModified"])
 
 
-def store_output(job_id: str, index: int, content_type: str, size: int, file: IO[bytes]) -> Output:
+def output_key(job: Job, index: int, content_type: str) -> str:
+    """Where an image's picture lies.
+
+    After a retry the attempt is in the name: an invocation that still copies what was made before the retry then
+    writes, and removes, another object.
+    """
+    attempt = f".{job.images[index].attempt}" if job.retried_at else ""
+    return f"outputs/{job.job_id}/{index}{attempt}.{EXTENSIONS[content_type]}"
+
+
+def store_output(key: str, content_type: str, size: int, file: IO[bytes]) -> Output:
     """Store a picture. A second time with the same bytes changes nothing.
 
     `file` is seekable: boto3 reads it again when S3 asks for a retry.
     """
-    key = f"outputs/{job_id}/{index}.{EXTENSIONS[content_type]}"
     _s3().put_object(
         Bucket=settings().bucket, Key=key, Body=file, ContentLength=size, ContentType=content_type
     )

@@ -18,7 +18,9 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, Self
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
-from aws_lambda_powertools.utilities import parameters
+from aws_lambda_powertools.utilities.parameters import SSMProvider
+from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
+from botocore.config import Config
 from pydantic import BaseModel, BeforeValidator, JsonValue, ValidationError
 from replicate.client import Client
 
@@ -35,6 +37,7 @@ READ_SECONDS = 6.0
 LIST_SECONDS = 9.0  # all pages together
 MAX_BODY_BYTES = 16 * 1024 * 1024
 TOKEN_SECONDS = 300
+SECRET_SECONDS = 600  # after a rotation, the old one is good for no longer
 SECRET_REFETCH_SECONDS = 60
 MIN_CANCEL_AFTER = 5  # seconds; less is refused
 
@@ -128,7 +131,7 @@ class Prediction(BaseModel):
 
         Only the photo's field is looked at: what the others hold, the prompt say, a client may have written.
         """
-        found = [Tag.of_query(urlsplit(self.webhook).query) if self.webhook else None]
+        found = [Tag.of_query(self.webhook.partition("?")[2]) if self.webhook else None]
         photo = self.input.get(settings().input_mapping.image) if isinstance(self.input, dict) else None
         urls = photo if isinstance(photo, list) else [photo]
         found += [Tag.of_photo_url(url) for url in urls if isinstance(url, str)]
@@ -310,9 +313,16 @@ def list_since(since: datetime) -> list[Prediction]:
         if not page.next or any(row.created_at and row.created_at < since for row in rows):
             return found
         cursor = page.next
-        if urlsplit(cursor).netloc not in {"", urlsplit(settings().replicate_base_url).netloc}:
+        if not _is_at_replicate(cursor):
             raise ReplicateUnavailable("the list goes on at another host")
     raise ReplicateUnavailable("the list does not end")
+
+
+def _is_at_replicate(url: str) -> bool:
+    try:
+        return urlsplit(url).netloc in {"", urlsplit(settings().replicate_base_url).netloc}
+    except ValueError:
+        return False
 
 
 def tagged_since(since: datetime) -> dict[Tag, str]:
@@ -359,7 +369,7 @@ _kept = _Kept()
 
 
 def signing_secret(*, fresh: bool = False) -> str:
-    """The webhooks' signing secret of the token's account, kept for the life of this process.
+    """The webhooks' signing secret of the token's account, kept for SECRET_SECONDS.
 
     Args:
         fresh: the one that is kept did not fit: fetch it again, unless that was tried within the last minute.
@@ -367,8 +377,9 @@ def signing_secret(*, fresh: bool = False) -> str:
     Raises:
         ReplicateUnavailable: it could not be had, now or before.
     """
-    stale = clock.now() - _kept.asked_at >= timedelta(seconds=SECRET_REFETCH_SECONDS)
-    if _kept.secret is None or (fresh and stale):
+    age = clock.now() - _kept.asked_at
+    stale = age >= timedelta(seconds=SECRET_REFETCH_SECONDS if fresh else SECRET_SECONDS)
+    if _kept.secret is None or stale:
         _kept.asked_at = clock.now()
         try:
             _kept.secret = _read(_Secret, lambda client: client.webhooks.default.secret()).key
@@ -477,8 +488,14 @@ def _transport() -> httpx.HTTPTransport:
 def _token(*, fresh: bool = False) -> str:
     name = settings().replicate_token_parameter
     try:
-        token: str = parameters.get_parameter(name, decrypt=True, max_age=TOKEN_SECONDS, force_fetch=fresh)
-    except parameters.GetParameterError as error:
+        token = str(_ssm().get(name, decrypt=True, max_age=TOKEN_SECONDS, force_fetch=fresh))
+    except GetParameterError as error:
         logger.error("no Replicate token", parameter=name, reason=type(error.__cause__ or error).__name__)
         raise ReplicateUnavailable("no token") from None
     return token.strip()
+
+
+@cache
+def _ssm() -> SSMProvider:
+    config = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
+    return SSMProvider(boto_config=config)

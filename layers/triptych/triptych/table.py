@@ -177,19 +177,21 @@ def save(job: Job, *events: Event) -> Job:
     return job if changed is job else _save(changed)
 
 
-def record(job: Job, *events: Event) -> Job | None:
+def record(job: Job, *events: Event) -> tuple[Job | None, bool]:
     """Store what happened to `job`, whoever else writes: a lost race reads again and applies again.
 
     Returns:
-        the job as it is stored now, or None where it has been deleted.
+        the job as it is stored now (None where it has been deleted), and whether it was this write that ended it.
     """
     current: Job | None = job
     while current:
         try:
-            return save(current, *events)
+            after = save(current, *events)
         except Conflict:
             current = get(job.job_id)
-    return None
+        else:
+            return after, after.status.is_terminal and not current.status.is_terminal
+    return None, False
 
 
 class _Cursor(BaseModel):

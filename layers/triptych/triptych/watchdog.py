@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -30,8 +31,8 @@ from triptych.settings import settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+LOOK_SECONDS = 34.0  # of the function's 40: what a copy may take when nothing else did
 BIRTH_SECONDS = 60  # the message is sent before the job is stored; no create takes longer than this
-SLOW_UPLOAD_SECONDS = 300  # the link may be used in its last second, and the photo be large
 IN_FLIGHT_SECONDS = (
     300  # what was under way when a job was deleted (a webhook's copy, an upload) has arrived by then
 )
@@ -69,24 +70,24 @@ def _upload(job: Job) -> Job | None:
     try:
         seen = pictures.look_at(job.photo.key)
     except (BotoCoreError, ClientError):
-        if clock.now() < _upload_deadline(job) + timedelta(seconds=HOPELESS_SECONDS):
+        if clock.now() < generation.upload_deadline(job) + timedelta(seconds=HOPELESS_SECONDS):
             raise
         logger.exception("the upload cannot be looked for")
         seen = None
     if seen:
         logger.warning("the upload's event was lost")
         return generation.begin(job, job.photo.key, seen)
-    if clock.now() >= _upload_deadline(job):
+    if clock.now() >= generation.upload_deadline(job):
         return completion.settle(job, [UploadExpired()])
     return job
 
 
 def _finish(job: Job) -> Job | None:
     if clock.now() < generation.deadline(job):
-        advanced, events = _learn(job)
+        advanced, events = _learn(job, last=False)
         return completion.settle(advanced, events) if advanced else None
     try:
-        advanced, events = _learn(job)
+        advanced, events = _learn(job, last=True)
     except Exception:  # noqa: BLE001  # whatever it is, it must not stand in the way of the end
         logger.exception("the last look failed")
         advanced, events = job, []
@@ -100,40 +101,40 @@ def _finish(job: Job) -> Job | None:
     return after
 
 
-def _learn(job: Job) -> tuple[Job | None, list[Event]]:
-    """Settle doubts and ask for what is pending; then see what has become of those that ran before this look."""
+def _learn(job: Job, *, last: bool) -> tuple[Job | None, list[Event]]:
+    """Settle doubts and ask for what is pending; then see what has become of those that ran before this look.
+
+    `last`: there will be no other look, so that a picture that cannot be fetched now is lost.
+    """
     started = clock.now()
+    give_up_at = time.monotonic() + LOOK_SECONDS
     advanced = generation.advance(job)
     running = advanced.having(ImageStatus.GENERATING) if advanced else []
     before = [image for image in running if image.asked_at is None or image.asked_at < started]
     if advanced is None or not before:
         return advanced, []
     with ThreadPoolExecutor(max_workers=len(before)) as pool:
-        found = pool.map(lambda image: _ask_about(advanced, image), before)
+        found = pool.map(lambda image: _ask_about(advanced, image, give_up_at, last=last), before)
         return advanced, [event for event in found if event]
 
 
-def _ask_about(job: Job, image: Image) -> Event | None:
+def _ask_about(job: Job, image: Image, give_up_at: float, *, last: bool) -> Event | None:
     prediction_id = image.prediction_id or ""
     try:
         prediction = predictions.get(prediction_id)
         if prediction is None:
             return ImageFailed(image.index, image.attempt, prediction_id, LOST)
         tag = Tag(job.job_id, image.index, image.attempt)
-        return completion.outcome(job.job_id, tag, prediction)
-    except (
-        predictions.ReplicateUnavailable,
-        OutputUnavailable,
-        BotoCoreError,
-        ClientError,
-        OSError,
-    ) as error:
-        logger.warning(
-            "nothing learnt",
-            job_id=job.job_id,
-            prediction_id=prediction_id,
-            reason=str(error) or type(error).__name__,
-        )
+        return completion.outcome(job, tag, prediction, max(1.0, give_up_at - time.monotonic()))
+    except OutputUnavailable as error:
+        logger.warning("no output", prediction_id=prediction_id, reason=str(error))
+        lost = ImageFailed(image.index, image.attempt, prediction_id, completion.UNAVAILABLE)
+        return lost if last else None
+    except predictions.ReplicateUnavailable as error:
+        logger.warning("nothing learnt", prediction_id=prediction_id, reason=str(error))
+        return None
+    except Exception:  # noqa: BLE001  # one image's trouble is not the others'
+        logger.exception("nothing learnt", prediction_id=prediction_id)
         return None
 
 
@@ -195,12 +196,7 @@ def _clean_up(message: WatchdogMessage, left: Sequence[Left], job: Job | None) -
     return again or (int(IN_FLIGHT_SECONDS - age) + 1 if age < IN_FLIGHT_SECONDS else None)
 
 
-def _upload_deadline(job: Job) -> datetime:
-    life = settings().upload_url_seconds
-    return job.created_at + timedelta(seconds=life + min(life, SLOW_UPLOAD_SECONDS))
-
-
 def _next_look(job: Job) -> int:
-    end = generation.deadline(job) if job.started_at else _upload_deadline(job)
+    end = generation.deadline(job) if job.started_at else generation.upload_deadline(job)
     left = (end - clock.now()).total_seconds()
     return max(1, min(settings().watchdog_delay_seconds, int(left) + 1))
