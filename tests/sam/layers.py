@@ -17,7 +17,7 @@ EXPECTED = {
     "DependenciesLayer": ("boto3", "botocore", "pydantic", "pynamodb", "replicate", "aws_lambda_powertools"),
     "TriptychLayer": ("triptych/job.py",),
 }
-NEVER = ("tests", "conftest.py", "pytest", "moto", "hypothesis", "mypy")  # nothing that only a test needs
+NEVER = ("conftest.py", "pytest", "moto", "hypothesis", "mypy")  # nothing that only a test needs
 
 
 def size(folder: Path) -> int:
@@ -35,6 +35,8 @@ def problems() -> list[str]:
         print(f"{layer}: {size(BUILT / layer) / 2**20:.1f} MiB unzipped")  # noqa: T201  # a command's output
         found += [f"{layer} lacks {name}" for name in names if not (root / name).exists()]
         found += [f"{layer} holds {name}" for name in NEVER if (root / name).exists()]
+        tests = [file for file in root.rglob("*") if file.name == "tests" or file.name.startswith("test_")]
+        found += [f"{layer} holds {file.relative_to(root)}" for file in tests]
     print(f"all layers: {total / 2**20:.1f} MiB unzipped, {LARGEST_MIB} allowed")  # noqa: T201  # as above
     if total > LARGEST_MIB * 2**20:
         found.append(f"the layers are larger than {LARGEST_MIB} MiB")
