@@ -12,10 +12,14 @@ from pathlib import Path
 from tests.environment import ROOT, uv
 
 RUN_TIME = Path("layers/dependencies/requirements.txt")
+IMAGING = Path("layers/imaging/requirements.txt")
 # lock → what it is compiled from
 LOCKS: dict[Path, tuple[str, ...]] = {
     RUN_TIME: ("pyproject.toml",),
-    Path("tests/requirements.txt"): ("--group", "dev", "--constraints", str(RUN_TIME)),
+    IMAGING: ("--group", "imaging", "--constraints", str(RUN_TIME)),
+    Path("tests/requirements.txt"): (
+        *("--group", "dev", "--constraints", str(RUN_TIME), "--constraints", str(IMAGING)),
+    ),
     Path("tests/sam/requirements.txt"): ("--group", "sam"),
 }
 

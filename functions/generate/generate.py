@@ -6,14 +6,15 @@ The generation queue brings S3 event notifications and messages of the form `{"j
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
-from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from triptych import generation, queues
 from triptych.observability import count, logger, metrics
+from triptych.queues import GenerationMessage
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
@@ -26,13 +27,6 @@ MOST_RECEIVES = 15
 UPLOAD_KEY = re.compile(r"uploads/(?P<job_id>[^/]{1,64})/[^/]+")
 
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
-
-
-class Task(BaseModel):
-    """Generate the pictures of one job."""
-
-    job_id: Annotated[str, Field(min_length=1, max_length=64)]
-    original_s3_key: str
 
 
 class _S3Object(BaseModel):
@@ -57,7 +51,9 @@ class S3TestEvent(BaseModel):
     Event: str
 
 
-MESSAGE: TypeAdapter[Task | S3Notification | S3TestEvent] = TypeAdapter(Task | S3Notification | S3TestEvent)
+type Message = GenerationMessage | S3Notification | S3TestEvent
+
+MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
 
 
 class NotYet(Exception):  # noqa: N818  # it tells SQS to keep the message
@@ -81,7 +77,7 @@ def _record(record: SQSRecord) -> None:
     tries = int(record.attributes.approximate_receive_count)
     for task in _tasks(message):
         try:
-            job = generation.photo_arrived(task.job_id, task.original_s3_key)
+            job = generation.photo_arrived(task.job_id, task.original_s3_key, again=task.again or tries > 1)
         except Exception:
             logger.exception("put back", tries=tries)
             # Not only when the visibility timeout ends.
@@ -94,13 +90,17 @@ def _record(record: SQSRecord) -> None:
             raise NotYet
 
 
-def _tasks(message: Task | S3Notification | S3TestEvent) -> list[Task]:
+def _tasks(message: Message) -> list[GenerationMessage]:
     match message:
-        case Task():
+        case GenerationMessage():
             return [message]
         case S3Notification(Records=records):
             keys = [unquote_plus(record.s3.object.key) for record in records]
             named = [(UPLOAD_KEY.fullmatch(key), key) for key in keys]
-            return [Task(job_id=found["job_id"], original_s3_key=key) for found, key in named if found]
+            return [
+                GenerationMessage(job_id=found["job_id"], original_s3_key=key)
+                for found, key in named
+                if found
+            ]
         case S3TestEvent():
             return []

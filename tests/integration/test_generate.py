@@ -13,7 +13,7 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 
 import generate
-from tests.integration.world import BUCKET, JPEG, PNG, TOKEN, World, s3_notification, sqs_event
+from tests.integration.world import BUCKET, JPEG, PNG, TOKEN, World, picture, s3_notification, sqs_event
 from triptych import generation, queues, table
 from triptych.job import ImageStatus, JobStatus
 from triptych.observability import logger
@@ -111,7 +111,9 @@ def test_another_jobs_photo_is_not_used(world: World, context: SimpleNamespace) 
     [
         (PNG, "photo_type_mismatch"),
         (b"%PDF-1.7 something", "photo_unsupported"),
-        (b"", "photo_unsupported"),
+        (b"", "photo_empty"),
+        (JPEG[: len(JPEG) // 2], "photo_unreadable"),
+        (picture(size=(1001, 1000)), "photo_too_many_pixels"),
         (JPEG + b"\0" * 1_000_000, "photo_too_large"),
     ],
 )

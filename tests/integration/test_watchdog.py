@@ -15,7 +15,7 @@ import generate
 import watchdog
 from tests.integration.world import BUCKET, PNG, World, s3_notification, sqs_event, streamed
 from triptych import generation, pictures, predictions, queues, table
-from triptych.job import ImageStatus, JobStatus
+from triptych.job import ImageStatus, JobStatus, is_retryable
 
 
 @pytest.fixture
@@ -124,11 +124,29 @@ def test_an_upload_whose_event_was_lost_is_found(
     world: World, context: SimpleNamespace, next_looks: list[int]
 ) -> None:
     job_id = world.new_job()
-    world.clock.advance(5000)
+    next_looks.clear()
+    world.clock.advance(1300)  # past the time for the upload
     look(world, job_id, context)
-    # The moto object's own time is the wall clock's, so that the deadline is counted from there.
-    assert world.job(job_id).uploaded_at
-    assert world.job(job_id).status is not JobStatus.EXPIRED
+    assert next_looks == [300]
+    (message,) = world.messages("generation")
+    assert generate.handler(sqs_event(message), context) == {"batchItemFailures": []}
+    assert len(world.job(job_id).having(ImageStatus.GENERATING)) == 3
+    look(world, job_id, context)
+    assert world.messages("generation") == []
+
+
+def test_an_upload_that_nobody_opens_ends_at_the_deadline(
+    world: World, context: SimpleNamespace, next_looks: list[int]
+) -> None:
+    job_id = world.new_job()
+    next_looks.clear()
+    world.clock.advance(1900)  # the deadline counts from the upload
+    look(world, job_id, context)
+    job = world.job(job_id)
+    assert job.failure
+    assert (job.status, job.failure.code) == (JobStatus.FAILED, "photo_unopenable")
+    assert not is_retryable(job)  # or the model would be given a photo that nobody has looked at
+    assert next_looks == []
 
 
 def test_generation_that_died_after_the_intention_goes_on(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import io
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+from PIL import Image
 
 from triptych import creation, pictures, predictions, queues, settings, table
 from triptych.job import Job
@@ -21,7 +23,6 @@ BUCKET = "photos"
 TOKEN = "r8_a_token_that_must_never_be_seen"
 SECRET = "whsec_" + base64.b64encode(b"a signing secret").decode()
 WEBHOOK_URL = "https://api.example.com/api/v1/webhooks/replicate"
-JPEG = b"\xff\xd8\xff\xe0" + b"a photo" * 10 + b"\xff\xd9"
 PNG = b"\x89PNG\r\n\x1a\n" + b"a picture" * 10 + b"IEND\xaeB`\x82"
 
 ENVIRONMENT = {
@@ -36,6 +37,8 @@ ENVIRONMENT = {
     "WATCHDOG_DELAY_SECONDS": "300",
     "GENERATION_DEADLINE_SECONDS": "1800",
     "MAX_UPLOAD_BYTES": "1000000",
+    "MAX_PHOTO_PIXELS": "1000000",
+    "MAX_PHOTO_EDGE": "512",
     "MAX_OUTPUT_BYTES": "1000000",
     "ALLOWED_OUTPUT_HOSTS": "replicate.delivery",
     "RETENTION_DAYS": "30",
@@ -49,6 +52,16 @@ ENVIRONMENT = {
     "WEBHOOK_URL": WEBHOOK_URL,
     "POWERTOOLS_SERVICE_NAME": "test",
 }
+
+
+def picture(kind: str = "JPEG", size: tuple[int, int] = (64, 48), **options: Any) -> bytes:
+    """A photo, of `size` pixels, as Pillow writes it."""
+    file = io.BytesIO()
+    Image.linear_gradient("L").resize(size).convert("RGB").save(file, kind, **options)
+    return file.getvalue()
+
+
+JPEG = picture()
 
 
 def forget_caches() -> None:
@@ -162,6 +175,14 @@ class World:
     def object_keys(self, prefix: str = "") -> list[str]:
         found = self.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
         return [item["Key"] for item in found]
+
+    def messages(self, queue: str) -> list[str]:
+        """The bodies of the messages that lie in a queue now; they are gone from it afterwards."""
+        url = self.queues[queue]
+        found = self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        for message in found:
+            self.sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return [message["Body"] for message in found]
 
     def job(self, job_id: str) -> Job:
         """The job as it is stored."""

@@ -1,6 +1,12 @@
-"""Picture formats, told by their bytes."""
+"""Picture formats, told by their bytes, and what a picture's file holds besides the picture."""
 
 from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmap import mmap
 
 # content type → the extension of its keys (Replicate's models name their input files by the URL's path)
 EXTENSIONS = {
@@ -9,8 +15,11 @@ EXTENSIONS = {
     "image/webp": "webp",
     "image/gif": "gif",
     "image/avif": "avif",
+    "image/heic": "heic",
+    "image/heif": "heif",
 }
-PHOTO_TYPES = ("image/jpeg", "image/png", "image/webp")
+PHOTO_TYPES = ("image/jpeg", "image/png", "image/webp", "image/heic", "image/heif")
+HEIF_SEQUENCE = "image/heif-sequence"
 HEAD_BYTES = 32  # enough of a file's beginning for `content_type`
 TAIL_BYTES = 32  # enough of its end for `is_whole`
 
@@ -25,9 +34,19 @@ def content_type(head: bytes) -> str | None:
         return "image/webp"
     if head.startswith((b"GIF87a", b"GIF89a")):
         return "image/gif"
-    if head[4:12] in {b"ftypavif", b"ftypavis"}:
+    return _heif_type(head) if head[4:8] == b"ftyp" else None
+
+
+def _heif_type(head: bytes) -> str | None:
+    """By the brands of ISO/IEC 23008-12, annex B: the major one, and after four bytes of version the others."""
+    major, others = head[8:12], {head[at : at + 4] for at in range(16, len(head), 4)}
+    if major in {b"avif", b"avis"} or (major in {b"mif1", b"msf1"} and others & {b"avif", b"avis"}):
         return "image/avif"
-    return None
+    if major in {b"heic", b"heix", b"heim", b"heis"}:
+        return "image/heic"
+    if major == b"mif1":
+        return "image/heif"
+    return HEIF_SEQUENCE if major in {b"msf1", b"hevc", b"hevx", b"hevm", b"hevs"} else None
 
 
 def is_whole(kind: str, head: bytes, tail: bytes, size: int) -> bool:
@@ -43,3 +62,98 @@ def is_whole(kind: str, head: bytes, tail: bytes, size: int) -> bool:
             return tail.rstrip(b"\0").endswith(b";")
         case _:
             return True
+
+
+# ── what else a photo's file holds ──
+
+# A marker after entropy-coded data, in which FF00 is a plain FF, FFD0 to FFD7 are restarts and FFFF is filling.
+_NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_PICTURE = range(0xC0, 0xE0)  # frames, scans and their tables: every marker but APPn, COM and the reserved
+_SOS, _EOI = 0xDA, 0xD9
+_PNG_CHUNKS = {
+    *(b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS"),
+    *(b"gAMA", b"cHRM", b"sRGB", b"iCCP", b"sBIT", b"bKGD", b"pHYs"),
+}
+_WEBP_CHUNKS = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ICCP"}
+
+
+def holds_only_the_picture(kind: str, data: mmap) -> bool:
+    """Whether a file holds what is needed to show it, and nothing else.
+
+    Anything else (EXIF, XMP, IPTC, comments, thumbnails, further pictures, whatever lies behind the end) may tell
+    where somebody lives, and so may what cannot be understood: then it is False.
+    """
+    match kind:
+        case "image/jpeg":
+            return _is_bare_jpeg(data)
+        case "image/png":
+            return _is_bare_png(data)
+        case "image/webp":
+            return _is_bare_webp(data)
+        case _:
+            return False
+
+
+def _is_bare_jpeg(data: mmap) -> bool:
+    """By ITU-T T.81, annex B."""
+    at = 2
+    while data[at : at + 1] == b"\xff":
+        marker = int.from_bytes(data[at + 1 : at + 2])
+        if marker == _EOI:
+            return at + 2 == len(data)
+        length = int.from_bytes(data[at + 2 : at + 4])
+        if not (marker in _PICTURE or _is_about_colour(marker, data[at + 4 : at + 2 + length])):
+            return False
+        at += 2 + length
+        if marker == _SOS:
+            following = _NEXT_MARKER.search(data, at)
+            at = following.start() if following else len(data)
+    return False
+
+
+def _is_about_colour(marker: int, body: bytes) -> bool:
+    match marker:
+        case 0xE0:  # JFIF, without a thumbnail
+            return body.startswith(b"JFIF\0") and len(body) == 14 and body.endswith(b"\0\0")  # noqa: PLR2004
+        case 0xE2:
+            return body.startswith(b"ICC_PROFILE\0")
+        case 0xEE:
+            return body.startswith(b"Adobe") and len(body) == 12  # noqa: PLR2004
+        case _:
+            return False
+
+
+def _is_bare_png(data: mmap) -> bool:
+    at = 8
+    while (chunk := data[at + 4 : at + 8]) in _PNG_CHUNKS:
+        at += 12 + int.from_bytes(data[at : at + 4])
+        if chunk == b"IEND":
+            return at == len(data)
+    return False
+
+
+def _is_bare_webp(data: mmap) -> bool:
+    at = 12
+    while data[at : at + 4] in _WEBP_CHUNKS:
+        size = int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + size + size % 2
+    return at == len(data)
+
+
+def is_whole_heif(data: mmap) -> bool:
+    """Whether the boxes that hold a HEIF picture are all there: the decoder leaves what is missing grey."""
+    at, seen = 0, set()
+    while header := data[at : at + 16]:
+        size, box = int.from_bytes(header[:4]), header[4:8]
+        if size == 1:
+            size = int.from_bytes(header[8:16])
+        elif size == 0:  # to the end
+            size = len(data) - at
+        if box not in {b"ftyp", b"meta", b"mdat"}:
+            if at + size > len(data) or size < 8:  # noqa: PLR2004  # no box: something that was put behind
+                break
+        elif at + size > len(data):
+            return False
+        seen.add(box)
+        at += max(8, size)
+    return seen >= {b"meta", b"mdat"}

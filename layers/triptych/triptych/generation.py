@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import random
 import secrets
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
-from triptych import clock, completion, formats, pictures, predictions, table
+from triptych import clock, completion, pictures, predictions, table
 from triptych.job import (
     AnswerLost,
     Asked,
@@ -24,6 +25,7 @@ from triptych.job import (
     ImageStatus,
     Job,
     JobRejected,
+    PhotoOpened,
     PredictionCreated,
     PredictionNotCreated,
     UploadArrived,
@@ -44,18 +46,23 @@ UNANSWERED_SECONDS = 90
 ANSWERED_SECONDS = 20
 SLOW_UPLOAD_SECONDS = 300
 LONGEST_WAIT = 300  # seconds
+OPENING_SECONDS = 60  # longer than the function that opens photos may run
 
 TOO_LARGE = Failure("photo_too_large", "The photo is larger than is allowed.")
-UNSUPPORTED = Failure("photo_unsupported", "The photo is not a JPEG, PNG or WebP file.")
-MISMATCH = Failure("photo_type_mismatch", "The photo is of another type than was announced.")
 NOT_CONFIGURED = Failure("model_not_configured", "The service is not set up for its model.")
 
 
-def photo_arrived(job_id: str, key: str) -> Job | None:
+def photo_arrived(job_id: str, key: str, *, again: bool = False) -> Job | None:
     """A photo lies in S3: look at it, and ask for its pictures.
 
     Harmless as often as it is called. What cannot go on (no such job, no such photo, not this job's photo) is
     logged and let go.
+
+    Args:
+        job_id: the job.
+        key: where the photo lies.
+        again: this is not the first try, and the photo may be what the last one died of (of memory, or of time).
+            Then the try is counted before the photo is opened. A first try is not: it costs no write.
 
     Returns:
         the job, or None where there is nothing to do.
@@ -75,29 +82,42 @@ def photo_arrived(job_id: str, key: str) -> Job | None:
         return job
     if job.uploaded_at:
         return advance(job)
-    look = pictures.look_at(key)
-    if look is None:
-        logger.warning("no such photo")
-        return None
-    return begin(job, key, look)
+    return _look_at_photo(job, key, again=again)
 
 
-def begin(job: Job, key: str, look: pictures.Look) -> Job | None:
-    """The job's photo is there, and this is how it looks."""
-    arrived = UploadArrived(key, look.size, look.stored_at)
-    failure = _wrong_with(look, job)
-    if failure:
-        return completion.settle(job, [arrived, JobRejected(failure)])
-    return advance(job, arrived)
+def _look_at_photo(job: Job, key: str, *, again: bool) -> Job | None:
+    with pictures.fetch_photo(key, settings().max_upload_bytes) as upload:
+        if upload is None:
+            logger.warning("no such photo")
+            return None
+        arrived = UploadArrived(key, upload.size, upload.stored_at)
+        if upload.file is None:
+            return completion.settle(job, [arrived, JobRejected(TOO_LARGE)])
+        if again:
+            now = clock.now()
+            counted = completion.settle(job, [PhotoOpened(now, now + timedelta(seconds=OPENING_SECONDS), arrived)])
+            if counted is None or counted is job or counted.uploaded_at:
+                return counted  # gone, being opened by somebody else, or through with it
+            job = counted
+        return _open(upload.file, job, arrived)
 
 
-def _wrong_with(look: pictures.Look, job: Job) -> Failure | None:
-    kind = formats.content_type(look.head)
-    if kind not in formats.PHOTO_TYPES:
-        return UNSUPPORTED
-    if kind != job.photo.content_type:
-        return MISMATCH
-    return TOO_LARGE if look.size > settings().max_upload_bytes else None
+def _open(file: IO[bytes], job: Job, arrived: UploadArrived) -> Job | None:
+    from triptych import photos  # noqa: PLC0415  # what it imports is large, and most invocations open no photo
+
+    match photos.inspect(file, job.photo.content_type, settings()):
+        case photos.Rejected(failure):
+            return completion.settle(job, [arrived, JobRejected(failure)])
+        case photos.Prepared(jpeg):
+            logger.info("prepared", size=len(jpeg))
+            count("PhotosPrepared")
+            prepared_key = pictures.store_prepared(job.job_id, jpeg)
+            after = advance(job, replace(arrived, prepared_key=prepared_key))
+            if after is None:  # the job was deleted meanwhile
+                pictures.remove(prepared_key)
+            return after
+        case photos.Ready():
+            return advance(job, arrived)
 
 
 def advance(job: Job, *arrived: Event) -> Job | None:
@@ -218,7 +238,7 @@ def _create(job: Job, images: Sequence[Image]) -> list[Event]:
 
 def _wanted(job: Job, image: Image) -> Wanted:
     tag = Tag(job.job_id, image.index, image.attempt)
-    url = pictures.presign_photo(job.photo.key, tag.file_name, PHOTO_URL_SECONDS)
+    url = pictures.presign_photo(job.photo.model_key, tag.file_name, PHOTO_URL_SECONDS)
     return Wanted(tag, url, job.prompt or settings().default_prompt, image.seed)
 
 

@@ -82,6 +82,14 @@ class Photo:
     content_type: str
     size: int  # bytes
     checksum_sha256: str | None = None  # base64
+    prepared_key: str | None = None  # the copy for the model, where the upload itself will not do
+    opens: int = 0  # further tries to open it, after one that was not finished
+    opening_until: datetime | None = None  # whoever tried last has finished, or is dead, by then
+
+    @property
+    def model_key(self) -> str:
+        """Where what the model is given lies."""
+        return self.prepared_key or self.key
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,11 +186,24 @@ def new_job(
 
 @dataclass(frozen=True, slots=True)
 class UploadArrived:
-    """The photo is in S3, `at` that time, under `key`, with `size` bytes."""
+    """The photo is in S3, `at` that time, under `key`, with `size` bytes, and fit to be given to the model."""
 
     key: str
     size: int
     at: datetime
+    prepared_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoOpened:
+    """The photo is about to be opened again, which will have ended, well or not, at `until`.
+
+    Stored before, since the photo may be what killed whoever opened it the last time, and none is opened for ever.
+    """
+
+    at: datetime
+    until: datetime
+    arrived: UploadArrived
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +303,7 @@ class Retried:
 
 type Event = (
     UploadArrived
+    | PhotoOpened
     | JobRejected
     | UploadExpired
     | Asked
@@ -298,6 +320,11 @@ type Event = (
 
 DEADLINE = Failure("deadline_exceeded", "The picture was not finished in time.")
 EXPIRED = Failure("upload_expired", "The photo was not uploaded in time. Create a new job.")
+UNOPENABLE = Failure(
+    "photo_unopenable",
+    "The photo could not be opened. Send a smaller one, or save it anew with another program.",
+)
+MOST_OPENS = 3  # after the first: each may also have been an accident of the machine's
 
 
 def apply(job: Job, event: Event, now: datetime) -> Job:
@@ -330,10 +357,18 @@ def awaits(image: Image, attempt: int, prediction_id: str) -> bool:
 
 def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # the table of transitions, to read by eye
     match event:
-        case UploadArrived(key, size, at):
+        case UploadArrived(key, size, at, prepared_key):
             if job.uploaded_at:
                 return job
-            return replace(job, uploaded_at=at, photo=replace(job.photo, key=key, size=size))
+            photo = replace(job.photo, key=key, size=size, prepared_key=prepared_key)
+            return replace(job, uploaded_at=at, photo=photo)
+        case PhotoOpened(at, until, arrived):
+            if job.uploaded_at or (job.photo.opening_until and at < job.photo.opening_until):
+                return job
+            if job.photo.opens == MOST_OPENS:
+                return _after(_after(job, arrived), JobRejected(UNOPENABLE))
+            photo = replace(job.photo, opens=job.photo.opens + 1, opening_until=until)
+            return replace(job, photo=photo)
         case JobRejected(failure):
             if job.having(ImageStatus.REQUESTING, ImageStatus.GENERATING):
                 return job

@@ -1,23 +1,29 @@
-"""Photos and pictures in S3: presigned links, a look at the photo, the stored outputs."""
+"""Photos and pictures in S3: presigned links, the photo and its prepared copy, the stored outputs."""
 
 from __future__ import annotations
 
+import shutil
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
+from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from triptych.formats import EXTENSIONS, HEAD_BYTES
+from triptych.formats import EXTENSIONS
 from triptych.job import Job, Output, Photo
 from triptych.settings import settings
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from datetime import datetime
 
     from mypy_boto3_s3 import S3Client
+
+CHUNK_BYTES = 256 * 1024
 
 
 PREFIXES = ("uploads", "prepared", "outputs")
@@ -27,7 +33,15 @@ PREFIXES = ("uploads", "prepared", "outputs")
 class Look:
     """What a look at an object tells."""
 
-    head: bytes  # its first bytes
+    size: int  # bytes
+    stored_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A photo as it was uploaded."""
+
+    file: IO[bytes] | None  # at its beginning; None where there is more than was asked for
     size: int  # bytes
     stored_at: datetime
 
@@ -77,19 +91,45 @@ def presign_output(output: Output) -> str:
 
 
 def look_at(key: str) -> Look | None:
-    """The object's first bytes, size and age (one ranged GET), or None where there is no such object."""
+    """The object's size and age, or None where there is no such object."""
     try:
-        answer = _s3().get_object(Bucket=settings().bucket, Key=key, Range=f"bytes=0-{HEAD_BYTES - 1}")
+        answer = _s3().head_object(Bucket=settings().bucket, Key=key)
     except ClientError as error:
-        code = error.response["Error"]["Code"]
-        if code == "NoSuchKey":
+        if error.response["Error"]["Code"] == "404":
             return None
-        if code == "InvalidRange":  # S3 has no byte 0 of an empty object
-            head = _s3().head_object(Bucket=settings().bucket, Key=key)
-            return Look(b"", 0, head["LastModified"])
         raise
-    size = int(answer["ContentRange"].rpartition("/")[2])
-    return Look(answer["Body"].read(), size, answer["LastModified"])
+    return Look(answer["ContentLength"], answer["LastModified"])
+
+
+@contextmanager
+def fetch_photo(key: str, max_bytes: int) -> Iterator[Upload | None]:
+    """The photo at `key` (one GET) in a temporary file that goes away with the context, or None where there is none.
+
+    Raises:
+        botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError: it could not be had this time.
+    """
+    try:
+        answer = _s3().get_object(Bucket=settings().bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchKey":
+            raise
+        yield None
+        return
+    size, stored_at = answer["ContentLength"], answer["LastModified"]
+    with closing(answer["Body"]) as body, TemporaryFile() as file:
+        if size > max_bytes:
+            yield Upload(None, size, stored_at)
+            return
+        shutil.copyfileobj(body, file, CHUNK_BYTES)
+        file.seek(0)
+        yield Upload(file, size, stored_at)
+
+
+def store_prepared(job_id: str, jpeg: bytes) -> str:
+    """Store a photo's copy for the model, and return its key. A second time with the same bytes changes nothing."""
+    key = f"prepared/{job_id}/photo.jpg"
+    _s3().put_object(Bucket=settings().bucket, Key=key, Body=jpeg, ContentType="image/jpeg")
+    return key
 
 
 def output_key(job: Job, index: int, content_type: str) -> str:

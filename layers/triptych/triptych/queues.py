@@ -1,15 +1,14 @@
-"""The two queues: the watchdog's delayed messages, and the visibility of a message that has to wait."""
+"""The two queues: their messages, and the visibility of a message that has to wait."""
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import boto3
 from botocore.config import Config
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from triptych.settings import settings
 
@@ -40,11 +39,20 @@ class WatchdogMessage(BaseModel):
     left: tuple[Left, ...] | None = None  # of a job that was deleted at `born_at`
 
 
-def send_to_generation(job_id: str, photo_key: str) -> None:
-    """Have a job's pending pictures asked for, as if its photo had just arrived."""
+class GenerationMessage(BaseModel):
+    """Generate the pictures of one job; beside S3's own notifications, what the generation queue carries."""
+
+    job_id: Annotated[str, Field(min_length=1, max_length=64)]
+    original_s3_key: str
+    again: bool = False  # somebody may have died of this photo
+
+
+def send_to_generation(job_id: str, photo_key: str, *, again: bool = False) -> None:
+    """Have a job's pending pictures asked for, as if its photo had just arrived (or, with `again`, had once before)."""
+    message = GenerationMessage(job_id=job_id, original_s3_key=photo_key, again=again)
     _sqs().send_message(
         QueueUrl=_given("GENERATION_QUEUE_URL", settings().generation_queue_url),
-        MessageBody=json.dumps({"job_id": job_id, "original_s3_key": photo_key}),
+        MessageBody=message.model_dump_json(),
     )
 
 

@@ -44,6 +44,8 @@ class Settings(BaseModel):
     watchdog_delay_seconds: Annotated[int, Field(ge=1, le=900)]
     generation_deadline_seconds: Seconds
     max_upload_bytes: Bytes
+    max_photo_pixels: Annotated[int, Field(gt=0)]
+    max_photo_edge: Annotated[int, Field(ge=0)]  # pixels; 0 is no limit
     max_output_bytes: Bytes
     allowed_output_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)]
     retention_days: Annotated[int, Field(gt=0)]

@@ -97,6 +97,9 @@ class _Job(Model):
     photo_type = UnicodeAttribute()
     photo_size = NumberAttribute()
     photo_checksum_sha256 = UnicodeAttribute(null=True)
+    photo_prepared_key = UnicodeAttribute(null=True)
+    photo_opens = NumberAttribute(null=True)
+    photo_opening_until = UTCDateTimeAttribute(null=True)
     images: ListAttribute[_Image] = ListAttribute(of=_Image)
     error_code = UnicodeAttribute(null=True)
     error_message = UnicodeAttribute(null=True)
@@ -273,6 +276,9 @@ def _to_record(job: Job) -> _Job:
         photo_type=job.photo.content_type,
         photo_size=job.photo.size,
         photo_checksum_sha256=job.photo.checksum_sha256,
+        photo_prepared_key=job.photo.prepared_key,
+        photo_opens=job.photo.opens or None,
+        photo_opening_until=job.photo.opening_until,
         images=[_to_map(image) for image in job.images],
         error_code=job.error and job.error.code,
         error_message=job.error and job.error.message,
@@ -311,7 +317,13 @@ def _to_job(record: _Job) -> Job:
         closed_as=JobStatus(record.closed_as) if record.closed_as else None,
         prompt=record.prompt,
         photo=Photo(
-            record.photo_key, record.photo_type, int(record.photo_size), record.photo_checksum_sha256
+            record.photo_key,
+            record.photo_type,
+            int(record.photo_size),
+            record.photo_checksum_sha256,
+            record.photo_prepared_key,
+            int(record.photo_opens or 0),
+            record.photo_opening_until,
         ),
         images=tuple(_to_image(image) for image in record.images),
         error=_to_failure(record.error_code, record.error_message),

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from triptych import clock, completion, generation, pictures, predictions, table
+from triptych import clock, completion, generation, pictures, predictions, queues, table
 from triptych.downloads import OutputUnavailable
 from triptych.job import (
+    UNOPENABLE,
     DeadlinePassed,
     Event,
     Failure,
@@ -19,8 +20,10 @@ from triptych.job import (
     ImageFailed,
     ImageStatus,
     Job,
+    JobRejected,
     JobStatus,
     OutputStored,
+    UploadArrived,
     UploadExpired,
 )
 from triptych.observability import about, count, logger
@@ -75,10 +78,25 @@ def _upload(job: Job) -> Job | None:
         logger.exception("the upload cannot be looked for")
         seen = None
     if seen:
-        logger.warning("the upload's event was lost")
-        return generation.begin(job, job.photo.key, seen)
+        return _found(job, seen)
     if clock.now() >= generation.upload_deadline(job):
         return completion.settle(job, [UploadExpired()])
+    return job
+
+
+def _found(job: Job, seen: pictures.Look) -> Job | None:
+    """The photo is there, and nobody has opened it: its event was lost, or whoever opens it dies of it.
+
+    Opening it is `generate`'s work alone: only there is the memory for it.
+    """
+    arrived = UploadArrived(job.photo.key, seen.size, seen.stored_at)
+    end = seen.stored_at + timedelta(seconds=settings().generation_deadline_seconds)
+    if clock.now() >= end:
+        # Rejected, not late: no later try may give the model a photo that nobody has looked at.
+        return completion.settle(job, [arrived, JobRejected(UNOPENABLE)])
+    logger.warning("the upload's event was lost, or its photo could not be opened")
+    count("UploadsFound")
+    queues.send_to_generation(job.job_id, job.photo.key, again=True)
     return job
 
 
@@ -199,4 +217,6 @@ def _clean_up(message: WatchdogMessage, left: Sequence[Left], job: Job | None) -
 def _next_look(job: Job) -> int:
     end = generation.deadline(job) if job.started_at else generation.upload_deadline(job)
     left = (end - clock.now()).total_seconds()
-    return max(1, min(settings().watchdog_delay_seconds, int(left) + 1))
+    delay = settings().watchdog_delay_seconds
+    # Past the end, the photo is there and was handed to `generate`: that shall have its time.
+    return delay if left < 0 else min(delay, int(left) + 1)

@@ -1,0 +1,203 @@
+"""The photo, opened: what it is found to be, and the copy that is made of it where it will not do as it is.
+
+Pillow and the HEIF decoder lie in a layer of their own and take long to import, so that this module is imported
+only when there is a photo to open.
+
+A model at Replicate is given an upright still picture in sRGB, as JPEG, PNG or WebP, without transparency and with
+nothing in its file that could tell where or by whom it was taken. A photo that is all this already is passed on
+byte for byte; of any other a JPEG is made.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import warnings
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING
+
+import pillow_heif
+from PIL import Image, ImageCms
+
+from triptych import formats
+from triptych.job import Failure
+from triptych.observability import logger
+
+if TYPE_CHECKING:
+    from triptych.settings import Settings
+
+EMPTY = Failure("photo_empty", "The photo has no bytes.")
+UNSUPPORTED = Failure("photo_unsupported", "The photo is not a JPEG, PNG, WebP, HEIC or HEIF file.")
+MISMATCH = Failure("photo_type_mismatch", "The photo is of another type than was announced.")
+UNREADABLE = Failure("photo_unreadable", "The photo is damaged or cut off.")
+ANIMATED = Failure("photo_animated", "The photo moves. Send a still picture.")
+TOO_MANY_PIXELS = Failure("photo_too_many_pixels", "The photo has more pixels than is allowed.")
+
+# Each type is given to its own decoder, and to no other.
+DECODERS = {
+    "image/jpeg": "JPEG",
+    "image/png": "PNG",
+    "image/webp": "WEBP",
+    "image/heic": "HEIF",
+    "image/heif": "HEIF",
+    "image/avif": "AVIF",
+}
+# Announced type → what the bytes may be. A HEIF file holds HEVC or AV1, and phones mix up the names of the first.
+MAY_BE = {
+    "image/heic": {"image/heic", "image/heif", formats.HEIF_SEQUENCE},
+    "image/heif": {"image/heic", "image/heif", formats.HEIF_SEQUENCE, "image/avif"},
+}
+JPEG_QUALITY = 92
+JPEG_LONGEST_EDGE = 65_500  # libjpeg's own limit
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+ORIENTATION_TAG = 0x0112
+WHITE = (255, 255, 255)
+
+pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The model can be given the photo as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """The model is to be given this instead."""
+
+    jpeg: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """No model is to be given this."""
+
+    failure: Failure
+
+
+type Finding = Ready | Prepared | Rejected
+
+
+def inspect(file: IO[bytes], announced: str, limits: Settings) -> Finding:  # noqa: PLR0911  # one for each reason
+    """What a photo is.
+
+    Args:
+        file: the whole of it, in a file of the operating system's.
+        announced: the type that the client said it would be.
+        limits: `max_photo_pixels` is checked before a pixel is decoded; what is longer than `max_photo_edge` pixels
+            is scaled down.
+    """
+    size = file.seek(0, io.SEEK_END)
+    if not size:
+        return Rejected(EMPTY)
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        kind = formats.content_type(data[: formats.HEAD_BYTES])
+        if kind not in DECODERS and kind != formats.HEIF_SEQUENCE:
+            return Rejected(UNSUPPORTED)
+        if kind not in MAY_BE.get(announced, {announced}):
+            return Rejected(MISMATCH)
+        if kind == formats.HEIF_SEQUENCE:
+            return Rejected(ANIMATED)
+        if DECODERS[kind] == "HEIF" and not formats.is_whole_heif(data):
+            return Rejected(UNREADABLE)
+        bare = formats.holds_only_the_picture(kind, data)
+    try:
+        return _decode(file, DECODERS[kind], limits, bare=bare)
+    except Image.DecompressionBombError:
+        return Rejected(TOO_MANY_PIXELS)
+    except Exception as error:  # noqa: BLE001  # decoders have many ways to say that a file is damaged
+        logger.info("the photo cannot be read", kind=kind, reason=type(error).__name__)
+        return Rejected(UNREADABLE)
+
+
+def _decode(file: IO[bytes], decoder: str, limits: Settings, *, bare: bool) -> Finding:
+    file.seek(0)
+    # Pillow itself refuses twice this, for some formats before it allocates; what it warns of is checked below.
+    Image.MAX_IMAGE_PIXELS = (limits.max_photo_pixels + 1) // 2
+    with warnings.catch_warnings(action="ignore"), Image.open(file, formats=(decoder,)) as image:
+        if image.width * image.height > limits.max_photo_pixels:
+            return Rejected(TOO_MANY_PIXELS)
+        # A JPEG or a HEIC with further pictures in it (a depth map, say) does not move.
+        if decoder in {"PNG", "WEBP", "AVIF"} and getattr(image, "is_animated", False):
+            return Rejected(ANIMATED)
+        longest = limits.max_photo_edge or JPEG_LONGEST_EDGE
+        if bare and max(image.size) <= longest and _suits_any_model(image):
+            image.load()  # to the last byte: what is cut off is found here
+            return Ready()
+        return Prepared(_as_jpeg(image, longest))
+
+
+def _suits_any_model(image: Image.Image) -> bool:
+    """Whether a model's own decoder will see in it what a browser does."""
+    deep = any("16" in str(tile.args) for tile in getattr(image, "tile", []))
+    if deep or image.mode not in {"RGB", "L"} or image.has_transparency_data:
+        return False
+    try:
+        profile = image.info.get("icc_profile")
+        return profile is None or ImageCms.getProfileName(io.BytesIO(profile)).startswith("sRGB")
+    except ImageCms.PyCMSError:
+        return False
+
+
+def _as_jpeg(image: Image.Image, longest: int) -> bytes:
+    """The picture upright, flat, in sRGB and no longer than that, in a file that holds nothing else."""
+    turn, profile = _turn(image), image.info.get("icc_profile")
+    image = _without_transparency(image)
+    # First, so that a JPEG is decoded at a fraction of its size where that is enough.
+    image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
+    if turn is not None:
+        image = image.transpose(turn)
+    image = _in_srgb(image, profile)
+    image.info.clear()  # or a comment would be written along
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4")
+    return out.getvalue()
+
+
+def _turn(image: Image.Image) -> Image.Transpose | None:
+    """What sets it upright. In a HEIF file the EXIF orientation says nothing: its decoder has done it, and removed it."""
+    try:
+        return UPRIGHT.get(image.getexif().get(ORIENTATION_TAG, 1))
+    except Exception:  # noqa: BLE001  # broken metadata has as many ways, and is no damage to the picture
+        return None
+
+
+def _without_transparency(image: Image.Image) -> Image.Image:
+    """In L, RGB or CMYK: on white, which is what a page shows behind it."""
+    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
+        return image.point(lambda value: value * (1 / 256)).convert("L")
+    if not image.has_transparency_data:
+        return (
+            image
+            if image.mode in {"L", "RGB", "CMYK"}
+            else image.convert("L" if image.mode == "1" else "RGB")
+        )
+    clear = image if image.mode == "RGBA" else image.convert("RGBA")
+    flat = Image.new("RGB", image.size, WHITE)
+    flat.paste(clear, mask=clear)
+    return flat
+
+
+def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """In RGB, as every decoder takes it that is told of no profile. A profile that cannot be used is left out."""
+    if profile:
+        try:
+            given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            wanted = ImageCms.createProfile("sRGB")
+            intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
+            flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
+            converted = ImageCms.profileToProfile(image, given, wanted, intent, "RGB", flags=flags)
+        except (ImageCms.PyCMSError, OSError) as error:
+            logger.info("the photo's colour profile cannot be used", reason=str(error)[:200])
+        else:
+            if converted is not None:
+                return converted
+    return image.convert("RGB")
