@@ -9,7 +9,9 @@ import os
 from tests import environment
 
 NAMES = sorted(
-    file.stem for file in (environment.ROOT / "tests/benchmarks").glob("*.py") if not file.stem.startswith("_")
+    file.stem
+    for file in (environment.ROOT / "tests/benchmarks").glob("*.py")
+    if not file.stem.startswith("_")
 )
 
 if __name__ == "__main__":

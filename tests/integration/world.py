@@ -14,10 +14,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
+import pillow_heif
 from PIL import Image
 
 from triptych import creation, pictures, predictions, queues, settings, table
 from triptych.job import Job
+
+pillow_heif.register_heif_opener()
 
 BUCKET = "photos"
 TOKEN = "r8_a_token_that_must_never_be_seen"

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triptych.job import (
+    MOST_OPENS,
     MOVES,
+    UNOPENABLE,
     AnswerLost,
     Asked,
     Canceled,
@@ -26,6 +28,7 @@ from triptych.job import (
     Output,
     OutputStored,
     Photo,
+    PhotoOpened,
     PredictionCreated,
     PredictionNotCreated,
     Retried,
@@ -48,6 +51,10 @@ def a_job(images: int = 3) -> Job:
 
 def arrived() -> UploadArrived:
     return UploadArrived("uploads/j/photo.jpg", 10, NOW)
+
+
+def opened(at: datetime) -> PhotoOpened:
+    return PhotoOpened(at, at + timedelta(seconds=60), arrived())
 
 
 def asked(index: int) -> Asked:
@@ -108,6 +115,26 @@ def test_an_upload_that_came_does_not_expire() -> None:
 def test_a_rejected_photo_fails_the_job_before_anybody_is_asked() -> None:
     job = apply_all(a_job(), [arrived(), JobRejected(WHY)], NOW)
     assert (job.status, job.failure) == (JobStatus.FAILED, WHY)
+
+
+def test_a_photo_is_opened_again_so_often_and_then_rejected() -> None:
+    job = a_job()
+    for minute in range(MOST_OPENS):
+        job = apply(job, opened(NOW + timedelta(minutes=minute)), NOW)
+        assert job.status is JobStatus.AWAITING_UPLOAD
+    job = apply(job, opened(NOW + timedelta(minutes=MOST_OPENS)), NOW)
+    assert (job.status, job.failure) == (JobStatus.FAILED, UNOPENABLE)
+
+
+def test_while_a_photo_is_being_opened_again_nobody_else_opens_it() -> None:
+    job = apply(a_job(), opened(NOW), NOW)
+    assert apply(job, opened(NOW + timedelta(seconds=59)), NOW) is job
+    assert apply(job, opened(NOW + timedelta(seconds=60)), NOW).photo.opens == 2
+
+
+def test_a_photo_that_was_opened_well_is_not_opened_again() -> None:
+    job = apply_all(a_job(), [opened(NOW), arrived()], NOW)
+    assert apply(job, opened(NOW + timedelta(minutes=5)), NOW) is job
 
 
 def test_nothing_is_rejected_that_is_already_paid_for() -> None:
@@ -185,6 +212,7 @@ ids = st.sampled_from(["a", "b", "c"])
 times = st.integers(0, 100).map(lambda seconds: NOW + timedelta(seconds=seconds))
 events = st.one_of(
     st.builds(UploadArrived, st.just("uploads/j/photo.jpg"), st.just(10), times),
+    times.map(opened),
     st.builds(JobRejected, st.just(WHY)),
     st.just(UploadExpired()),
     st.builds(Asked, indices, st.integers(0, 9) | st.none(), times, times),

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 RACES = 5  # lost in a row before the message is put back
-PHOTO_URL_SECONDS = 3600  # longer than any deadline: Replicate may fetch the photo late
+PHOTO_URL_SLACK_SECONDS = 60
 # How long a prediction may stay unseen after its POST. Without an answer, the request may still wait in some
 # server; with one (a 502, say) it has at least arrived.
 UNANSWERED_SECONDS = 90
@@ -105,7 +105,8 @@ def _look_at_photo(job: Job, key: str, *, again: bool) -> Job | None:
 def _open(file: IO[bytes], job: Job, arrived: UploadArrived) -> Job | None:
     from triptych import photos  # noqa: PLC0415  # what it imports is large, and most invocations open no photo
 
-    match photos.inspect(file, job.photo.content_type, settings()):
+    announced, limits = job.photo.content_type, settings()
+    match photos.inspect(file, announced, max_pixels=limits.max_photo_pixels, max_edge=limits.max_photo_edge):
         case photos.Rejected(failure):
             return completion.settle(job, [arrived, JobRejected(failure)])
         case photos.Prepared(jpeg):
@@ -237,8 +238,18 @@ def _create(job: Job, images: Sequence[Image]) -> list[Event]:
 
 
 def _wanted(job: Job, image: Image) -> Wanted:
+    """What to ask for, with a link to the photo that is good for as long as Replicate can still have a use for it.
+
+    That is until the deadline: `Cancel-After` ends a prediction that waits in Replicate's queue for longer. Not a
+    minute more is asked for, because a link dies with the session of the role that signed it, and how long that
+    has to live is told to no function, nor promised by its role's settings
+    (https://repost.aws/knowledge-center/presigned-url-s3-bucket-expiration). For the same reason it is signed here,
+    just before the POST, and anew for each attempt. Where a session ends all the same, the prediction fails, that
+    is said, and a retry is given a new link.
+    """
     tag = Tag(job.job_id, image.index, image.attempt)
-    url = pictures.presign_photo(job.photo.model_key, tag.file_name, PHOTO_URL_SECONDS)
+    left = int((deadline(job) - clock.now()).total_seconds())
+    url = pictures.presign_photo(job.photo.model_key, tag.file_name, left + PHOTO_URL_SLACK_SECONDS)
     return Wanted(tag, url, job.prompt or settings().default_prompt, image.seed)
 
 

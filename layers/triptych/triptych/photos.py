@@ -14,7 +14,7 @@ import io
 import mmap
 import warnings
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import pillow_heif
 from PIL import Image, ImageCms
@@ -22,9 +22,6 @@ from PIL import Image, ImageCms
 from triptych import formats
 from triptych.job import Failure
 from triptych.observability import logger
-
-if TYPE_CHECKING:
-    from triptych.settings import Settings
 
 EMPTY = Failure("photo_empty", "The photo has no bytes.")
 UNSUPPORTED = Failure("photo_unsupported", "The photo is not a JPEG, PNG, WebP, HEIC or HEIF file.")
@@ -86,14 +83,14 @@ class Rejected:
 type Finding = Ready | Prepared | Rejected
 
 
-def inspect(file: IO[bytes], announced: str, limits: Settings) -> Finding:  # noqa: PLR0911  # one for each reason
+def inspect(file: IO[bytes], announced: str, *, max_pixels: int, max_edge: int) -> Finding:  # noqa: PLR0911  # one for each reason
     """What a photo is.
 
     Args:
         file: the whole of it, in a file of the operating system's.
         announced: the type that the client said it would be.
-        limits: `max_photo_pixels` is checked before a pixel is decoded; what is longer than `max_photo_edge` pixels
-            is scaled down.
+        max_pixels: a photo with more is rejected before a pixel is decoded.
+        max_edge: what is longer, in pixels, is scaled down. 0 is no limit.
     """
     size = file.seek(0, io.SEEK_END)
     if not size:
@@ -110,7 +107,7 @@ def inspect(file: IO[bytes], announced: str, limits: Settings) -> Finding:  # no
             return Rejected(UNREADABLE)
         bare = formats.holds_only_the_picture(kind, data)
     try:
-        return _decode(file, DECODERS[kind], limits, bare=bare)
+        return _decode(file, DECODERS[kind], max_pixels, max_edge or JPEG_LONGEST_EDGE, bare=bare)
     except Image.DecompressionBombError:
         return Rejected(TOO_MANY_PIXELS)
     except Exception as error:  # noqa: BLE001  # decoders have many ways to say that a file is damaged
@@ -118,17 +115,16 @@ def inspect(file: IO[bytes], announced: str, limits: Settings) -> Finding:  # no
         return Rejected(UNREADABLE)
 
 
-def _decode(file: IO[bytes], decoder: str, limits: Settings, *, bare: bool) -> Finding:
+def _decode(file: IO[bytes], decoder: str, max_pixels: int, longest: int, *, bare: bool) -> Finding:
     file.seek(0)
     # Pillow itself refuses twice this, for some formats before it allocates; what it warns of is checked below.
-    Image.MAX_IMAGE_PIXELS = (limits.max_photo_pixels + 1) // 2
+    Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
     with warnings.catch_warnings(action="ignore"), Image.open(file, formats=(decoder,)) as image:
-        if image.width * image.height > limits.max_photo_pixels:
+        if image.width * image.height > max_pixels:
             return Rejected(TOO_MANY_PIXELS)
         # A JPEG or a HEIC with further pictures in it (a depth map, say) does not move.
         if decoder in {"PNG", "WEBP", "AVIF"} and getattr(image, "is_animated", False):
             return Rejected(ANIMATED)
-        longest = limits.max_photo_edge or JPEG_LONGEST_EDGE
         if bare and max(image.size) <= longest and _suits_any_model(image):
             image.load()  # to the last byte: what is cut off is found here
             return Ready()

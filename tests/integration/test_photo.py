@@ -1,0 +1,194 @@
+"""A photo's way through generate: opened once, prepared where it must be, and not tried for ever."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+from botocore.exceptions import ClientError
+
+import generate
+from tests.integration.test_generate import DONE, KEPT, deliver
+from tests.integration.world import BUCKET, JPEG, World, picture, s3_notification, sqs_event
+from triptych import creation, generation, photos, pictures, queues, table
+from triptych.job import MOST_OPENS, Job, JobStatus, is_retryable
+
+HEIC = picture("HEIF")
+
+
+@pytest.fixture(autouse=True)
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """For how many seconds each message was put back."""
+    seen: list[int] = []
+    monkeypatch.setattr(queues, "put_back", lambda _receipt, *, seconds: seen.append(seconds))
+    return seen
+
+
+def new_job(world: World, photo: bytes, content_type: str) -> str:
+    order = creation.Order("ann", content_type, len(photo), None, None)
+    job = creation.create_job(order, None)
+    world.s3.put_object(Bucket=BUCKET, Key=job.photo.key, Body=photo)
+    return job.job_id
+
+
+def arrive(world: World, job_id: str, context: SimpleNamespace, receives: int = 1) -> dict[str, Any]:
+    body = s3_notification(job_id, world.job(job_id).photo.key)
+    return dict(generate.handler(sqs_event(body, receives=receives), context))
+
+
+def given(world: World) -> tuple[str, bytes]:
+    """The key of what Replicate is given, and what lies there."""
+    url = httpx.URL(json.loads(world.replicate.creates[-1].content)["input"]["input_image"])
+    key = url.path.lstrip("/")
+    return key, world.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+
+
+@pytest.mark.parametrize(
+    ("photo", "content_type", "extension"),
+    [
+        (HEIC, "image/heic", "heic"),
+        (HEIC, "image/heif", "heif"),
+        (picture("PNG", (1000, 10)), "image/png", "png"),
+        (picture("WEBP", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0"), "image/webp", "webp"),
+    ],
+)
+def test_replicate_is_given_the_prepared_copy(
+    world: World, context: SimpleNamespace, photo: bytes, content_type: str, extension: str
+) -> None:
+    job_id = new_job(world, photo, content_type)
+    assert world.job(job_id).photo.key == f"uploads/{job_id}/photo.{extension}"
+    assert arrive(world, job_id, context) == DONE
+    key, content = given(world)
+    assert key == f"prepared/{job_id}/photo.jpg" == world.job(job_id).photo.prepared_key
+    assert content.startswith(b"\xff\xd8\xff")
+    assert len(world.replicate.creates) == 3
+
+
+def test_a_photo_that_needs_nothing_is_given_byte_for_byte(world: World, context: SimpleNamespace) -> None:
+    job_id = world.new_job()
+    deliver(world, job_id, context)
+    assert given(world) == (f"uploads/{job_id}/photo.jpg", JPEG)
+    assert world.object_keys("prepared/") == []
+
+
+def test_a_second_attempt_is_given_the_prepared_copy_too(
+    world: World, context: SimpleNamespace, waits: list[int]
+) -> None:
+    world.replicate.before_create = lambda _: httpx.Response(429, json={"retry_after": 5})
+    job_id = new_job(world, HEIC, "image/heic")
+    assert arrive(world, job_id, context) == KEPT
+    world.replicate.before_create = lambda _: None
+    world.clock.advance(waits[-1])
+    assert arrive(world, job_id, context, receives=2) == DONE
+    assert given(world)[0] == f"prepared/{job_id}/photo.jpg"
+
+
+def test_a_job_that_is_deleted_meanwhile_leaves_no_prepared_copy(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = new_job(world, HEIC, "image/heic")
+    store = pictures.store_prepared
+
+    def deleted_meanwhile(*args: Any) -> str:
+        table.delete(job_id)
+        return store(*args)
+
+    monkeypatch.setattr(pictures, "store_prepared", deleted_meanwhile)
+    arrive(world, job_id, context)
+    assert world.object_keys("prepared/") == []
+    assert world.replicate.requests == []
+
+
+def dies(*_: Any, **__: Any) -> Any:
+    raise KeyboardInterrupt
+
+
+def try_again(world: World, job_id: str) -> Job | None:
+    key = world.job(job_id).photo.key
+    return generation.photo_arrived(job_id, key, again=True)
+
+
+def test_a_photo_that_kills_the_process_is_not_tried_for_ever(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = new_job(world, HEIC, "image/heic")
+    monkeypatch.setattr(photos, "inspect", dies)
+    for receives in range(1, 2 + MOST_OPENS):
+        with pytest.raises(KeyboardInterrupt):
+            arrive(world, job_id, context, receives)
+        assert world.job(job_id).status is JobStatus.AWAITING_UPLOAD
+        world.clock.advance(generation.OPENING_SECONDS)
+    assert arrive(world, job_id, context, 10) == DONE
+    job = world.job(job_id)
+    assert job.failure
+    assert (job.status, job.failure.code) == (JobStatus.FAILED, "photo_unopenable")
+    assert not is_retryable(job)
+    assert world.replicate.requests == []
+
+
+def test_what_killed_the_first_try_only_does_no_harm(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = new_job(world, HEIC, "image/heic")
+    with monkeypatch.context() as patch:
+        patch.setattr(photos, "inspect", dies)
+        with pytest.raises(KeyboardInterrupt):
+            arrive(world, job_id, context)
+    assert arrive(world, job_id, context, receives=2) == DONE
+    assert len(world.replicate.creates) == 3
+
+
+def test_who_comes_while_it_is_opened_again_waits(
+    world: World, context: SimpleNamespace, waits: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = new_job(world, HEIC, "image/heic")
+    inspect = photos.inspect
+    others: list[dict[str, Any]] = []
+
+    def slow(*args: Any, **options: Any) -> photos.Finding:
+        if not others:
+            others.extend([arrive(world, job_id, context, receives=2) for _ in range(5)])
+        return inspect(*args, **options)
+
+    monkeypatch.setattr(photos, "inspect", slow)
+    try_again(world, job_id)
+    assert others == [KEPT] * 5
+    assert len(waits) == 5
+    assert world.job(job_id).photo.opens == 1
+    assert len(world.replicate.creates) == 3
+
+
+def test_an_outage_of_s3_is_not_held_against_the_photo(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = new_job(world, HEIC, "image/heic")
+
+    class Down:
+        def get_object(self, **_: object) -> None:
+            raise ClientError({"Error": {"Code": "SlowDown"}}, "GetObject")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pictures, "_s3", Down)
+        for receives in range(1, 10):
+            assert arrive(world, job_id, context, receives) == KEPT
+            world.clock.advance(120)
+    assert world.job(job_id).photo.opens == 0
+    assert arrive(world, job_id, context, 10) == DONE
+    assert len(world.replicate.creates) == 3
+
+
+def test_a_photo_that_is_larger_than_allowed_is_not_downloaded(world: World) -> None:
+    key = "uploads/x/photo.jpg"
+    world.s3.put_object(Bucket=BUCKET, Key=key, Body=b"x" * 1001)
+    with pictures.fetch_photo(key, 1000) as upload:
+        assert upload
+        assert (upload.file, upload.size) == (None, 1001)
+    with pictures.fetch_photo(key, 1001) as upload:
+        assert upload
+        assert upload.file
+        assert upload.file.read() == b"x" * 1001
+    with pictures.fetch_photo("uploads/y/photo.jpg", 1001) as upload:
+        assert upload is None

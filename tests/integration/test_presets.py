@@ -1,0 +1,45 @@
+"""Each model's preset, against the stand-in, which takes a model's input as Replicate does or refuses it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.localcloud import replicate
+from tests.localcloud.replicate_predictions import MODELS
+from triptych.models import PRESETS, InputMapping
+
+TOKEN = "r8_the_token_of_this_test"
+PHOTO = "http://127.0.0.1:9/prepared/j/photo.jpg"  # nobody fetches it: what is asked is whether it is taken
+
+
+@pytest.fixture(scope="module")
+def stand_in() -> Iterator[replicate.StandIn]:
+    with replicate.start(TOKEN, seconds=0.01) as server:
+        yield server
+
+
+def ask(stand_in: replicate.StandIn, model: str, mapping: InputMapping) -> int:
+    body = {"version": model, "input": mapping.input_for(PHOTO, "Paint it.", 7)}
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    url = f"{stand_in.url}/v1/predictions"
+    return httpx.post(url, json=body, headers=headers, trust_env=False).status_code
+
+
+def test_there_is_a_preset_for_every_model_that_the_stand_in_plays() -> None:
+    assert set(PRESETS) == set(MODELS)
+
+
+@pytest.mark.parametrize("model", PRESETS)
+def test_a_presets_input_is_taken(stand_in: replicate.StandIn, model: str) -> None:
+    assert ask(stand_in, model, PRESETS[model]) == 201
+
+
+@pytest.mark.parametrize("model", PRESETS)
+def test_any_other_way_to_give_the_photo_is_refused(stand_in: replicate.StandIn, model: str) -> None:
+    preset = PRESETS[model]
+    assert ask(stand_in, model, preset.model_copy(update={"image": "photo"})) == 422
+    assert ask(stand_in, model, preset.model_copy(update={"image_is_list": not preset.image_is_list})) == 422
+    assert ask(stand_in, model, preset.model_copy(update={"prompt": None})) == 422

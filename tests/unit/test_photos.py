@@ -1,0 +1,150 @@
+"""Each kind of photo: what it is found to be, and that what the model is given looks the same and tells nothing."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+import tempfile
+
+import pytest
+from PIL import Image, ImageChops, ImageStat
+
+from tests.environment import ROOT
+from tests.unit.photo_corpus import (
+    PREPARED,
+    READY,
+    REJECTED,
+    SECRET,
+    SIZE,
+    WHOLE,
+    Photo,
+    display_p3,
+    exif,
+    scene,
+    turned,
+    write,
+)
+from triptych.photos import Finding, Prepared, Ready, Rejected, inspect
+
+PIXELS = 10_000_000
+NEAR = 6  # of 255, on average: what a JPEG may differ from its original
+
+
+def find(data: bytes, announced: str, *, pixels: int = PIXELS, edge: int = 2048) -> Finding:
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.flush()
+        return inspect(file, announced, max_pixels=pixels, max_edge=edge)
+
+
+def prepared(data: bytes, announced: str, *, edge: int = 2048) -> Image.Image:
+    """The prepared picture, opened, once it is sure that its file holds nothing else."""
+    finding = find(data, announced, edge=edge)
+    assert isinstance(finding, Prepared), finding
+    assert SECRET not in finding.jpeg
+    picture = Image.open(io.BytesIO(finding.jpeg), formats=("JPEG",))
+    picture.load()
+    assert picture.mode == "RGB"
+    assert set(picture.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
+    assert not picture.getexif()
+    assert isinstance(find(finding.jpeg, "image/jpeg", edge=edge), Ready)
+    return picture
+
+
+def difference(one: Image.Image, other: Image.Image) -> float:
+    """How far two pictures of one size are apart, on average over all pixels and parts."""
+    return max(ImageStat.Stat(ImageChops.difference(one.convert("RGB"), other.convert("RGB"))).mean)
+
+
+@pytest.mark.parametrize("photo", READY.values(), ids=READY)
+def test_a_photo_that_needs_nothing_is_left_alone(photo: Photo) -> None:
+    assert find(photo.data(), photo.announced) == Ready()
+
+
+@pytest.mark.parametrize("photo", PREPARED.values(), ids=PREPARED)
+def test_a_prepared_photo_looks_like_the_original_seen_upright_and_tells_nothing(photo: Photo) -> None:
+    picture = prepared(photo.data(), photo.announced)
+    assert picture.size == SIZE
+    assert difference(picture, photo.looks()) < NEAR
+
+
+def test_the_comparison_would_see_a_turn() -> None:
+    assert all(difference(turned(turn).resize(SIZE), scene()) > 3 * NEAR for turn in range(2, 9))
+
+
+def test_the_comparison_would_see_a_profile_that_was_left_out() -> None:
+    assert difference(Image.new("RGB", SIZE, (234, 51, 35)), Image.new("RGB", SIZE, (255, 0, 0))) > 3 * NEAR
+    assert display_p3()
+
+
+@pytest.mark.parametrize(("photo", "code"), REJECTED.values(), ids=REJECTED)
+def test_what_will_not_do_is_told_apart(photo: Photo, code: str) -> None:
+    finding = find(photo.data(), photo.announced)
+    assert isinstance(finding, Rejected), finding
+    assert finding.failure.code == code
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_a_photo_that_was_cut_off_is_found_at_every_tenth(kind: str) -> None:
+    whole = WHOLE[kind]()
+    announced = {"progressive": "image/jpeg", "tiles": "image/heic"}.get(kind, kind)
+    assert not isinstance(find(whole, announced), Rejected)
+    for tenth in range(1, 10):
+        finding = find(whole[: len(whole) * tenth // 10], announced)
+        assert isinstance(finding, Rejected), tenth
+        assert finding.failure.code == "photo_unreadable", tenth
+
+
+@pytest.mark.parametrize(
+    ("size", "edge", "wanted"),
+    [
+        ((1200, 300), 512, (512, 128)),
+        ((300, 1200), 512, (128, 512)),
+        ((2000, 20), 512, (512, 5)),
+        ((513, 512), 512, (512, 511)),
+    ],
+)
+@pytest.mark.parametrize(
+    ("kind", "announced"), [("JPEG", "image/jpeg"), ("PNG", "image/png"), ("HEIF", "image/heic")]
+)
+def test_a_long_photo_is_scaled_down(
+    kind: str, announced: str, size: tuple[int, int], edge: int, wanted: tuple[int, int]
+) -> None:
+    original = scene().resize(size, Image.Resampling.BICUBIC)
+    picture = prepared(write(original, kind, quality=95), announced, edge=edge)
+    assert picture.size == wanted
+    assert difference(picture, original.resize(wanted, Image.Resampling.LANCZOS)) < NEAR
+
+
+def test_a_photo_that_lies_on_its_side_is_scaled_down_and_set_upright() -> None:
+    big = turned(6).resize((640, 960), Image.Resampling.BICUBIC)
+    picture = prepared(write(big, "JPEG", quality=95, exif=exif(6)), "image/jpeg", edge=480)
+    assert picture.size == (480, 320)
+    assert difference(picture, scene().resize((480, 320), Image.Resampling.BICUBIC)) < NEAR
+
+
+def test_no_edge_is_any_length() -> None:
+    assert find(write(Image.new("RGB", (9000, 4)), "JPEG"), "image/jpeg", edge=0) == Ready()
+    assert (
+        prepared(write(Image.new("L", (70_000, 8)).convert("1"), "PNG"), "image/png", edge=0).width == 65_500
+    )
+
+
+def test_as_many_pixels_as_are_allowed() -> None:
+    photo = write(scene(), "PNG")
+    assert find(photo, "image/png", pixels=SIZE[0] * SIZE[1]) == Ready()
+    assert isinstance(find(photo, "image/png", pixels=SIZE[0] * SIZE[1] - 1), Rejected)
+
+
+def test_only_opening_a_photo_imports_pillow() -> None:
+    code = "import sys, api, generate, watchdog, webhook; sys.exit(any(m in sys.modules for m in ('PIL', 'pillow_heif')))"
+    folders = [
+        "layers/triptych",
+        *(f"functions/{name}" for name in ("api", "generate", "watchdog", "webhook")),
+    ]
+    environment = {
+        "PYTHONPATH": ":".join(str(ROOT / folder) for folder in folders),
+        "AWS_DEFAULT_REGION": "eu-west-1",
+    }
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
