@@ -95,7 +95,9 @@ def _look_at_photo(job: Job, key: str, *, again: bool) -> Job | None:
             return completion.settle(job, [arrived, JobRejected(TOO_LARGE)])
         if again:
             now = clock.now()
-            counted = completion.settle(job, [PhotoOpened(now, now + timedelta(seconds=OPENING_SECONDS), arrived)])
+            counted = completion.settle(
+                job, [PhotoOpened(now, now + timedelta(seconds=OPENING_SECONDS), arrived)]
+            )
             if counted is None or counted is job or counted.uploaded_at:
                 return counted  # gone, being opened by somebody else, or through with it
             job = counted
