@@ -72,7 +72,7 @@ def test_the_last_look_is_at_the_deadline(
 ) -> None:
     world.clock.advance(1400)
     look(world, running, context)
-    assert 0 < next_looks[0] <= 101
+    assert 0 < next_looks[0] <= 110  # the deadline counts from the upload, whose time is the wall clock's
 
 
 def test_the_deadline_ends_the_job_and_what_still_runs(
