@@ -6,10 +6,12 @@ import json
 import os
 import secrets
 import tempfile
+import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -17,10 +19,12 @@ import boto3
 from botocore.config import Config
 
 from tests.localcloud import aws, provision, replicate, template
+from tests.localcloud.event_bus import EventBus
 from tests.localcloud.event_sources import EventSources
 from tests.localcloud.functions import Functions, Machine
 from tests.localcloud.http_api import Gateway
 from tests.localcloud.http_server import HttpServer, Response
+from tests.localcloud.streams import Streams
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -49,6 +53,7 @@ class Cloud:
     functions: Functions
     replicate: replicate.StandIn | None  # None where another server takes its place
     pids_url: str
+    servers: dict[str, int]  # processes that all else leans on: what each is, and its number
 
     @property
     def bucket(self) -> str:
@@ -66,6 +71,19 @@ class Cloud:
     def pids(self) -> dict[str, list[int]]:
         """The functions' processes as of now, by the function's folder name."""
         return self.functions.pids()
+
+    def wait_until_a_server_ends(self) -> str:
+        """Wait until one of `servers` has ended; which it was."""
+        ended: SimpleQueue[str] = SimpleQueue()
+
+        def watch(name: str, pid: int) -> None:
+            with suppress(ChildProcessError):  # it was ended, and is no more
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+                ended.put(name)
+
+        for name, pid in self.servers.items():
+            threading.Thread(target=watch, args=(name, pid), name=f"watch-{pid}", daemon=True).start()
+        return ended.get()
 
     def description(self) -> dict[str, object]:
         """What `serve --json` prints, for programs that drive the cloud."""
@@ -142,11 +160,16 @@ def local_cloud(
         )
         log = Path(tempfile.mkstemp(prefix="triptych-", suffix=".log")[1])
         functions = stack.enter_context(Functions(made.functions, machine, workers=workers, log=log))
+        stack.enter_context(EventBus(made.event_targets, machine, functions.log))
+        stack.enter_context(Streams(made.streams, functions, machine))
         stack.enter_context(EventSources(made.event_sources, functions, machine, workers=workers))
         api.start(Gateway(made.http_api, functions, cognito=machine.endpoint, account=machine.account))
         stack.callback(api.stop)  # first of all, that nothing new comes in
         pids = stack.enter_context(HttpServer().start(lambda _: _json(functions.pids())))
         tokens = _sign_in(machine, made) if "UserPoolId" in made.outputs else ()
+        servers = {"moto, which stands in for AWS,": moto.result().process.pid}
+        if stand_in:
+            servers["the stand-in for Replicate"] = stand_in.result().pid
         yield Cloud(
             api=api.url,
             tokens=tokens,
@@ -156,6 +179,7 @@ def local_cloud(
             functions=functions,
             replicate=stand_in.result() if stand_in else None,
             pids_url=pids.url,
+            servers=servers,
         )
 
 

@@ -8,10 +8,10 @@ import mimetypes
 import subprocess
 import sys
 import tempfile
-import threading
 from collections.abc import Iterable
 from concurrent.futures import Future
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 import PIL.Image
@@ -98,7 +98,6 @@ def run(
         ) as cloud:
             if photo is None:
                 _serve(cloud, as_json=as_json)
-                return 0
             return _make_pictures(cloud, *photo)
     except NotAPhotoError as error:
         _complain(str(error))
@@ -121,7 +120,7 @@ def _say(line: object) -> None:
     sys.stdout.flush()
 
 
-def _serve(cloud: Cloud, *, as_json: bool) -> None:
+def _serve(cloud: Cloud, *, as_json: bool) -> NoReturn:
     with tempfile.TemporaryDirectory(prefix="triptych-") as folder:
         if as_json:
             _say(json.dumps(cloud.description()))
@@ -129,7 +128,7 @@ def _serve(cloud: Cloud, *, as_json: bool) -> None:
             photo = Path(folder, "sample.jpg")
             photo.write_bytes(sample.photo())
             _say(_instructions(cloud, photo))
-        threading.Event().wait()  # until a signal ends it
+        raise RuntimeError(f"{cloud.wait_until_a_server_ends()} has ended")  # or a signal ends the wait
 
 
 def _instructions(cloud: Cloud, photo: Path) -> str:

@@ -11,6 +11,7 @@ from urllib.parse import quote_plus
 
 from flask import request
 from moto.core.utils import unix_time_millis
+from moto.dynamodbstreams.models import DynamoDBStreamsBackend
 from moto.s3 import notifications
 from moto.s3.notifications import S3NotificationEvent
 from moto.sqs.models import SQSBackend
@@ -34,6 +35,7 @@ def apply() -> None:
     notifications._get_s3_event = _event  # as above
     notifications.send_event = _send_event
     SQSBackend.receive_message = _receive_message  # type: ignore[method-assign]  # this is what a patch does
+    DynamoDBStreamsBackend.get_records = _get_records  # type: ignore[method-assign]  # as above
 
 
 def _event(
@@ -106,3 +108,17 @@ def _client_has_gone() -> bool:
         return False
     except OSError:
         return True
+
+
+def _get_records(self: DynamoDBStreamsBackend, iterator_arn: str, limit: int) -> dict[str, object]:
+    """Let go of what was read: a stream has one reader here, and moto would keep every image of every job.
+
+    An iterator is used once, and what lies before it is done with.
+    """
+    iterator = self.shard_iterators.pop(iterator_arn)
+    shard = iterator.stream_shard
+    read = max(iterator.sequence_number - shard.starting_sequence_number, 0)
+    if iterator.shard_iterator_type != "LATEST":
+        del shard.items[:read]
+        shard.starting_sequence_number += read
+    return iterator.get(limit)

@@ -28,7 +28,15 @@ if TYPE_CHECKING:
 
     from moto.backends import SERVICE_NAMES
 
-_SERVICES: tuple[SERVICE_NAMES, ...] = ("cognito-idp", "sqs", "dynamodb", "s3", "ssm")
+_SERVICES: tuple[SERVICE_NAMES, ...] = (
+    "cognito-idp",
+    "sqs",
+    "dynamodb",
+    "s3",
+    "ssm",
+    "events",
+    "dynamodbstreams",
+)
 _NOT_ALLOWED = (
     "CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, request method "
     "/ Access-Control-Request-Method or Access-Control-Request-Headers are not whitelisted by the resource's CORS spec."

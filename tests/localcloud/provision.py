@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
+import uuid
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
@@ -18,7 +19,17 @@ from pydantic import ValidationError
 
 from tests.localcloud import resources as cfn
 from tests.localcloud.aws import ACCESS_KEY_ID, SECRET_ACCESS_KEY
-from tests.localcloud.stack import Authorizer, Cors, EventSource, Function, HttpApi, Route, Stack
+from tests.localcloud.stack import (
+    Authorizer,
+    Cors,
+    EventSource,
+    EventTarget,
+    Function,
+    HttpApi,
+    Route,
+    Stack,
+    StreamSource,
+)
 from tests.localcloud.template import CODE_BUCKET, Json, Template, TemplateError, explain, load, text
 
 if TYPE_CHECKING:
@@ -41,6 +52,7 @@ if TYPE_CHECKING:
 _FUNCTION_URI = re.compile(
     r"arn:aws:apigateway:[\w-]+:lambda:path/2015-03-31/functions/(arn:[^/]+)/invocations"
 )
+_SECRET = re.compile(r"\{\{resolve:secretsmanager:(arn:[^}]+)\}\}")
 _ANY_METHOD = "x-amazon-apigateway-any-method"
 
 
@@ -58,7 +70,8 @@ def provision(  # noqa: PLR0913  # what a deployment is told
 ) -> Stack:
     """Make everything that the template names, in the order of its dependencies, on the server at `endpoint`.
 
-    Functions, layers, event source mappings and the HTTP API are not made there: they are what the `Stack` says.
+    Functions, layers, event source mappings, the HTTP API and the bus's rules are not made there: they are what the
+    `Stack` says.
 
     Raises:
         TemplateError: something is not understood, or AWS refuses it. What was made until then stays.
@@ -75,6 +88,7 @@ def provision(  # noqa: PLR0913  # what a deployment is told
         dynamodb=session.client("dynamodb", endpoint_url=endpoint),
         s3=session.client("s3", endpoint_url=endpoint, config=Config(s3={"addressing_style": "path"})),
         sqs=session.client("sqs", endpoint_url=endpoint),
+        secrets_manager=lambda: session.client("secretsmanager", endpoint_url=endpoint),
     )
     for name, resource in loaded.resources.items():
         if resource.type not in {*_MAKERS, *cfn.NO_EFFECT}:
@@ -95,6 +109,8 @@ def provision(  # noqa: PLR0913  # what a deployment is told
         event_sources=tuple(making.event_sources),
         http_api=making.http_api,
         parameters=loaded.parameters,
+        streams=tuple(making.streams),
+        event_targets=tuple(making.event_targets),
         outputs=loaded.outputs(),
         policies=making.policies,
     )
@@ -113,6 +129,7 @@ class _Making:
     dynamodb: DynamoDBClient
     s3: S3Client
     sqs: SQSClient
+    secrets_manager: Callable[[], Any]  # few stacks have a secret, and a client takes a while
     queues: dict[str, tuple[str, cfn.Queue]] = field(default_factory=dict)  # by ARN: URL and properties
     queue_policies: dict[str, set[str]] = field(default_factory=dict)  # logical ids, by queue's URL
     roles: dict[str, tuple[str, ...]] = field(default_factory=dict)  # policy documents, by ARN
@@ -120,6 +137,12 @@ class _Making:
     functions: dict[str, Function] = field(default_factory=dict)  # by logical id
     policies: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by function's logical id
     event_sources: list[EventSource] = field(default_factory=list)
+    table_streams: set[str] = field(default_factory=set)  # ARNs
+    streams: list[StreamSource] = field(default_factory=list)
+    secrets: dict[str, str] = field(default_factory=dict)  # by ARN
+    connections: dict[str, cfn.ApiKeyAuth] = field(default_factory=dict)  # by ARN, the value revealed
+    api_destinations: dict[str, cfn.ApiDestination] = field(default_factory=dict)  # by ARN
+    event_targets: list[EventTarget] = field(default_factory=list)
     http_api: HttpApi = field(default_factory=lambda: HttpApi((), {}, None))
 
     def physical(self, name: str, given: str | None = None) -> str:
@@ -304,7 +327,10 @@ def _table(making: _Making, name: str, properties: Json) -> None:
     }
     if table.global_secondary_indexes:
         request["GlobalSecondaryIndexes"] = [_index(one) for one in table.global_secondary_indexes]
-    making.dynamodb.create_table(**request)
+    if table.stream_specification:
+        view = table.stream_specification.stream_view_type
+        request["StreamSpecification"] = {"StreamEnabled": True, "StreamViewType": view}
+    described = making.dynamodb.create_table(**request)["TableDescription"]
     if recovery := table.point_in_time_recovery_specification:
         making.dynamodb.update_continuous_backups(
             TableName=physical,
@@ -317,7 +343,12 @@ def _table(making: _Making, name: str, properties: Json) -> None:
             TableName=physical,
             TimeToLiveSpecification={"AttributeName": ttl.attribute_name, "Enabled": ttl.enabled},
         )
-    making.made(name, physical, Arn=making.arn("dynamodb", f"table/{physical}"))
+    arn = making.arn("dynamodb", f"table/{physical}")
+    if stream := described.get("LatestStreamArn"):
+        making.table_streams.add(stream)
+        making.made(name, physical, Arn=arn, StreamArn=stream)
+    else:
+        making.made(name, physical, Arn=arn)
 
 
 def _index(index: cfn.GlobalSecondaryIndex) -> GlobalSecondaryIndexTypeDef:
@@ -391,6 +422,9 @@ def _function(making: _Making, name: str, properties: Json) -> None:
 
 
 def _event_source(making: _Making, name: str, properties: Json) -> None:
+    match properties:
+        case {"EventSourceArn": str(arn)} if arn.split(":")[2] == "dynamodb":
+            return _stream_source(making, name, properties)
     source = cfn.EventSourceMapping.model_validate(properties)
     url, queue = _queue_by_arn(making, source.event_source_arn)
     function = making.functions[making.function_of(source.function_name)]
@@ -410,7 +444,88 @@ def _event_source(making: _Making, name: str, properties: Json) -> None:
             reports_batch_item_failures="ReportBatchItemFailures" in source.function_response_types,
         )
     )
+    return making.made(name, making.physical(name))
+
+
+def _stream_source(making: _Making, name: str, properties: Json) -> None:
+    source = cfn.StreamMapping.model_validate(properties)
+    if source.event_source_arn not in making.table_streams:
+        raise TemplateError(f"there is no stream {source.event_source_arn}")
+    making.streams.append(
+        StreamSource(
+            stream_arn=source.event_source_arn,
+            function=making.function_of(source.function_name),
+            patterns=tuple(one.pattern for one in source.filter_criteria.filters),
+            batch_size=source.batch_size,
+            maximum_retries=source.maximum_retry_attempts,
+            bisects=source.bisect_batch_on_function_error,
+            reports_batch_item_failures="ReportBatchItemFailures" in source.function_response_types,
+            failure_queue_url=_queue_by_arn(making, source.destination_config.on_failure.destination)[0],
+        )
+    )
     making.made(name, making.physical(name))
+
+
+def _secret(making: _Making, name: str, properties: Json) -> None:
+    secret = cfn.Secret.model_validate(properties)
+    wanted = secret.generate_secret_string
+    client = making.secrets_manager()
+    value: str = client.get_random_password(
+        PasswordLength=wanted.password_length, ExcludePunctuation=wanted.exclude_punctuation
+    )["RandomPassword"]
+    arn: str = client.create_secret(Name=making.physical(name, secret.name), SecretString=value)["ARN"]
+    making.secrets[arn] = value
+    making.made(name, arn, Id=arn)
+
+
+def _connection(making: _Making, name: str, properties: Json) -> None:
+    connection = cfn.Connection.model_validate(properties)
+    key = connection.auth_parameters.api_key_auth_parameters
+    if reference := _SECRET.fullmatch(key.api_key_value):
+        if reference[1] not in making.secrets:
+            raise TemplateError(f"there is no secret {reference[1]}")
+        key = key.model_copy(update={"api_key_value": making.secrets[reference[1]]})
+    physical = making.physical(name, connection.name)
+    arn = making.arn("events", f"connection/{physical}/{uuid.uuid4()}")
+    making.connections[arn] = key
+    making.made(name, physical, Arn=arn)
+
+
+def _api_destination(making: _Making, name: str, properties: Json) -> None:
+    destination = cfn.ApiDestination.model_validate(properties)
+    if destination.connection_arn not in making.connections:
+        raise TemplateError(f"there is no connection {destination.connection_arn}")
+    physical = making.physical(name, destination.name)
+    arn = making.arn("events", f"api-destination/{physical}/{uuid.uuid4()}")
+    making.api_destinations[arn] = destination
+    making.made(name, physical, Arn=arn)
+
+
+def _event_rule(making: _Making, name: str, properties: Json) -> None:
+    rule = cfn.EventRule.model_validate(properties)
+    physical = making.physical(name, rule.name)
+    arn = making.arn("events", f"rule/{physical}")
+    for target in rule.targets:
+        destination = making.api_destinations.get(target.arn)
+        if destination is None:
+            raise TemplateError(f"there is no API destination {target.arn}")
+        key = making.connections[destination.connection_arn]
+        making.event_targets.append(
+            EventTarget(
+                rule=physical,
+                rule_arn=arn,
+                pattern=rule.event_pattern,
+                arn=target.arn,
+                method=destination.http_method,
+                url=destination.invocation_endpoint,
+                header=key.api_key_name,
+                header_value=key.api_key_value,
+                maximum_retries=target.retry_policy.maximum_retry_attempts,
+                maximum_age=target.retry_policy.maximum_event_age_in_seconds,
+                dead_letter_queue_url=_queue_by_arn(making, target.dead_letter_config.arn)[0],
+            )
+        )
+    making.made(name, physical, Arn=arn)
 
 
 def _api(making: _Making, name: str, properties: Json) -> None:
@@ -477,11 +592,15 @@ _MAKERS: Mapping[str, Callable[[_Making, str, Json], None]] = {
     "AWS::Cognito::UserPool": _user_pool,
     "AWS::Cognito::UserPoolClient": _user_pool_client,
     "AWS::DynamoDB::Table": _table,
+    "AWS::Events::ApiDestination": _api_destination,
+    "AWS::Events::Connection": _connection,
+    "AWS::Events::Rule": _event_rule,
     "AWS::IAM::Role": _role,
     "AWS::Lambda::EventSourceMapping": _event_source,
     "AWS::Lambda::Function": _function,
     "AWS::Lambda::LayerVersion": _layer,
     "AWS::S3::Bucket": _bucket,
+    "AWS::SecretsManager::Secret": _secret,
     "AWS::SQS::Queue": _queue,
     "AWS::SQS::QueuePolicy": _queue_policy,
 }

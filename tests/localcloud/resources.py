@@ -9,8 +9,10 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import Json as JsonText
 from pydantic.alias_generators import to_camel
 
+from tests.localcloud.patterns import Pattern
 from tests.localcloud.template import Json, Strict, text
 
 type Text = Annotated[str, BeforeValidator(text)]
@@ -182,6 +184,10 @@ class PointInTimeRecovery(Strict):
     point_in_time_recovery_enabled: bool
 
 
+class StreamSpecification(Strict):
+    stream_view_type: Literal["NEW_AND_OLD_IMAGES"]
+
+
 class TimeToLive(Strict):
     attribute_name: str
     enabled: bool
@@ -194,6 +200,7 @@ class Table(Strict):
     key_schema: list[Key]
     global_secondary_indexes: tuple[GlobalSecondaryIndex, ...] = ()
     point_in_time_recovery_specification: PointInTimeRecovery | None = None
+    stream_specification: StreamSpecification | None = None
     time_to_live_specification: TimeToLive | None = None
     tags: Tags = None
 
@@ -294,6 +301,108 @@ class EventSourceMapping(Strict):
     function_response_types: tuple[Literal["ReportBatchItemFailures"], ...] = ()
     scaling_config: ScalingConfig | None = None
     enabled: Literal[True] = True
+    tags: Tags = None
+
+
+class Filter(Strict):
+    pattern: JsonText[Pattern]
+
+
+class FilterCriteria(Strict):
+    filters: Annotated[tuple[Filter, ...], Field(min_length=1)]
+
+
+class OnFailure(Strict):
+    destination: str  # a queue's ARN
+
+
+class DestinationConfig(Strict):
+    on_failure: OnFailure
+
+
+class StreamMapping(Strict):
+    """An event source mapping of a table's stream."""
+
+    event_source_arn: str
+    function_name: str
+    starting_position: Literal["TRIM_HORIZON"]
+    filter_criteria: FilterCriteria
+    batch_size: Annotated[int, Field(ge=1, le=10000)] = 100
+    parallelization_factor: Annotated[Json, "one machine's stream is read by one thread"] = None
+    function_response_types: tuple[Literal["ReportBatchItemFailures"], ...] = ()
+    bisect_batch_on_function_error: bool = False
+    maximum_retry_attempts: Annotated[int, Field(ge=0, le=10000)]
+    destination_config: DestinationConfig
+    enabled: Literal[True] = True
+    tags: Tags = None
+
+
+# Secrets Manager
+
+
+class GenerateSecretString(Strict):
+    password_length: int = 32
+    exclude_punctuation: bool = False
+
+
+class Secret(Strict):
+    name: str | None = None
+    description: Annotated[Json, "for people"] = None
+    generate_secret_string: GenerateSecretString
+    tags: Tags = None
+
+
+# EventBridge
+
+
+class ApiKeyAuth(Strict):
+    api_key_name: str
+    api_key_value: str
+
+
+class AuthParameters(Strict):
+    api_key_auth_parameters: ApiKeyAuth
+
+
+class Connection(Strict):
+    name: str | None = None
+    description: Annotated[Json, "for people"] = None
+    authorization_type: Literal["API_KEY"]
+    auth_parameters: AuthParameters
+
+
+class ApiDestination(Strict):
+    name: str | None = None
+    description: Annotated[Json, "for people"] = None
+    connection_arn: str
+    http_method: Literal["POST", "PUT"]
+    invocation_endpoint: str  # URL
+    invocation_rate_limit_per_second: Annotated[Json, "one machine's jobs do not end so fast"] = None
+
+
+class RetryPolicy(Strict):
+    maximum_event_age_in_seconds: Annotated[int, Field(ge=60, le=86400)]
+    maximum_retry_attempts: Annotated[int, Field(ge=0, le=185)]
+
+
+class DeadLetterConfig(Strict):
+    arn: str  # a queue's
+
+
+class RuleTarget(Strict):
+    id: str
+    arn: str  # an API destination's
+    role_arn: Annotated[Json, "no policy is enforced"]
+    retry_policy: RetryPolicy
+    dead_letter_config: DeadLetterConfig
+
+
+class EventRule(Strict):
+    name: str | None = None
+    description: Annotated[Json, "for people"] = None
+    event_pattern: Pattern
+    state: Literal["ENABLED"] = "ENABLED"
+    targets: tuple[RuleTarget, ...]
     tags: Tags = None
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path  # a dataclass's field type
 
+from tests.localcloud.patterns import Pattern
+
 
 @dataclass(frozen=True)
 class Function:
@@ -35,6 +37,37 @@ class EventSource:
     batching_window: int  # seconds
     maximum_concurrency: int | None
     reports_batch_item_failures: bool
+
+
+@dataclass(frozen=True)
+class StreamSource:
+    """A table's stream that a function is invoked from."""
+
+    stream_arn: str
+    function: str  # logical id
+    patterns: tuple[Pattern, ...]  # of which a record matches one
+    batch_size: int
+    maximum_retries: int
+    bisects: bool  # a batch that failed altogether
+    reports_batch_item_failures: bool
+    failure_queue_url: str
+
+
+@dataclass(frozen=True)
+class EventTarget:
+    """An API destination that a rule of the default bus sends events to."""
+
+    rule: str  # name
+    rule_arn: str
+    pattern: Pattern
+    arn: str
+    method: str
+    url: str
+    header: str  # that the connection adds
+    header_value: str
+    maximum_retries: int
+    maximum_age: int  # seconds
+    dead_letter_queue_url: str
 
 
 @dataclass(frozen=True)
@@ -82,6 +115,8 @@ class Stack:
     event_sources: tuple[EventSource, ...]
     http_api: HttpApi
     parameters: dict[str, str]
+    streams: tuple[StreamSource, ...] = ()
+    event_targets: tuple[EventTarget, ...] = ()
     outputs: dict[str, str] = field(default_factory=dict)
     # What each function may do, by its logical id: its role's policy documents as JSON, references resolved.
     policies: dict[str, tuple[str, ...]] = field(default_factory=dict)

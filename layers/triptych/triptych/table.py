@@ -90,7 +90,7 @@ class _Job(Model):
     updated_at = UTCDateTimeAttribute()
     uploaded_at = UTCDateTimeAttribute(null=True)
     retried_at = UTCDateTimeAttribute(null=True)
-    status = UnicodeAttribute()  # for whoever looks at the table; never read back
+    status = UnicodeAttribute()  # for the stream's filter, and whoever looks at the table; never read back
     closed_as = UnicodeAttribute(null=True)
     prompt = UnicodeAttribute(null=True)
     photo_key = UnicodeAttribute()
@@ -168,6 +168,15 @@ def get(job_id: str) -> Job | None:
     except _Job.DoesNotExist:
         return None
     return _to_job(record)
+
+
+def read_image(image: dict[str, dict[str, object]]) -> Job:
+    """The job in an image of its item, as the table's stream gives it: attribute values with their types.
+
+    Raises:
+        KeyError, TypeError, ValueError, AttributeError: it is not one.
+    """
+    return _to_job(_Job.from_raw_data(image))
 
 
 def save(job: Job, *events: Event) -> Job:

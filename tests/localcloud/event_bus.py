@@ -1,0 +1,196 @@
+"""EventBridge's default bus: every event into the log, and to each rule's API destination until it is taken.
+
+moto matches events to rules and puts them into queues, one for each rule; from there they are delivered here.
+https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-api-destinations.html
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self
+
+import boto3
+import httpx
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import MessageTypeDef
+
+    from tests.localcloud.functions import Log, Machine
+    from tests.localcloud.stack import EventTarget
+
+ENVELOPE = ("version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail")
+WHOLE = (
+    "<aws.events.event.json>"  # without it moto leaves out the account, and fills in what a detail says in <>
+)
+EVERYTHING = {"source": [{"prefix": ""}]}
+POLL_SECONDS = 1  # of a long poll; an ending cloud waits for no more than that
+INVOKE_SECONDS = 5  # EventBridge waits no longer for an answer
+BATCH = 10  # events at once for each rule
+VISIBILITY_SECONDS = 30  # more than a batch takes
+LONGEST_BACKOFF = 60  # seconds; EventBridge does not tell its own
+RETRIED = frozenset({401, 407, 409, 429})  # and 5xx; any other answer than 2xx is final
+
+type Event = dict[str, Any]
+# Of an event, its tries, this one counted, and its age in seconds: in how many seconds to try again, or None.
+type Deliver = Callable[[Event, int, float], int | None]
+
+_log = logging.getLogger(__name__)
+
+
+class EventBus:
+    """Takes events from where it is made on, and delivers them as a context manager, which ends the delivery."""
+
+    def __init__(self, targets: Iterable[EventTarget], machine: Machine, log: Log) -> None:
+        self._stopping = threading.Event()
+        session = boto3.session.Session(
+            machine.access_key_id, machine.secret_access_key, machine.session_token or None, machine.region
+        )
+        config = Config(proxies={}, max_pool_connections=4 * BATCH)
+        sqs = session.client("sqs", endpoint_url=machine.endpoint, config=config)
+        events = session.client("events", endpoint_url=machine.endpoint, config=config)
+        subscriptions: list[tuple[str, Mapping[str, object], Deliver]] = [
+            ("log", EVERYTHING, lambda event, *_: _write(log, "INFO", "event", event=event))
+        ]
+        subscriptions += [(one.rule, one.pattern, _Calling(one, sqs, log).call) for one in targets]
+        self._threads = []
+        for name, pattern, deliver in subscriptions:
+            queue = sqs.create_queue(
+                QueueName=f"local-event-bus-{name}", Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)}
+            )["QueueUrl"]
+            arn = f"arn:aws:sqs:{machine.region}:{machine.account}:local-event-bus-{name}"
+            events.put_rule(Name=f"local-{name}", EventPattern=json.dumps(pattern))
+            target = {"Id": "queue", "Arn": arn, "InputTransformer": {"InputTemplate": WHOLE}}
+            events.put_targets(Rule=f"local-{name}", Targets=[target])
+            subscriber = _Subscriber(queue, sqs, deliver, self._stopping)
+            self._threads.append(threading.Thread(target=subscriber.run, name=f"events-{name}", daemon=True))
+
+    def start(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Deliver no more; a call under way is not waited for."""
+        self._stopping.set()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class _Calling:
+    def __init__(self, target: EventTarget, sqs: SQSClient, log: Log) -> None:
+        self._target = target
+        self._sqs = sqs
+        self._log = log
+        self._http = httpx.Client(
+            timeout=INVOKE_SECONDS, trust_env=False, limits=httpx.Limits(max_connections=BATCH)
+        )
+
+    def call(self, event: Event, tries: int, age: float) -> int | None:
+        """Call the destination; an event that it will not take goes to the dead-letter queue. A `Deliver`."""
+        target = self._target
+        headers = {
+            "content-type": "application/json; charset=utf-8",
+            "user-agent": "Amazon/EventBridge/ApiDestinations",
+            target.header: target.header_value,
+        }
+        final = False
+        try:
+            response = self._http.request(
+                target.method, target.url, content=json.dumps(event), headers=headers
+            )
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            told, code = type(error).__name__, "CONNECTION_FAILURE"
+        else:
+            if response.is_success:
+                return None
+            final = response.status_code not in RETRIED and not response.is_server_error
+            told, code = f"HTTP status code {response.status_code}", "SDK_CLIENT_ERROR"
+        _write(self._log, "WARNING", "not delivered", rule=target.rule, id=event["id"], tries=tries, why=told)
+        if not final and tries <= target.maximum_retries and age < target.maximum_age:
+            return min(1 << (tries - 1), LONGEST_BACKOFF)
+        self._bury(event, code, told)
+        return None
+
+    def _bury(self, event: Event, code: str, message: str) -> None:
+        target = self._target
+        attributes = {
+            "ERROR_CODE": code,
+            "ERROR_MESSAGE": message,
+            "RULE_ARN": target.rule_arn,
+            "TARGET_ARN": target.arn,
+        }
+        self._sqs.send_message(
+            QueueUrl=target.dead_letter_queue_url,
+            MessageBody=json.dumps(event),
+            MessageAttributes={
+                name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()
+            },
+        )
+
+
+class _Subscriber:
+    """Delivers what comes into a rule's queue, and puts back what was not taken."""
+
+    def __init__(self, queue: str, sqs: SQSClient, deliver: Deliver, stopping: threading.Event) -> None:
+        self._queue = queue
+        self._sqs = sqs
+        self._deliver = deliver
+        self._stopping = stopping
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                messages = self._sqs.receive_message(
+                    QueueUrl=self._queue,
+                    MaxNumberOfMessages=BATCH,
+                    WaitTimeSeconds=POLL_SECONDS,
+                    MessageSystemAttributeNames=["All"],
+                ).get("Messages", [])
+            except (BotoCoreError, ClientError) as error:
+                if not self._stopping.wait(POLL_SECONDS):
+                    _log.warning("%s: %s", self._queue, error)
+                continue
+            # Daemons: a destination that hangs does not keep an ending cloud.
+            threads = [threading.Thread(target=self._take, args=(one,), daemon=True) for one in messages]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+
+    def _take(self, message: MessageTypeDef) -> None:
+        told: Mapping[str, Any] = json.loads(message["Body"])
+        event = {name: told[name] for name in ENVELOPE}
+        age = time.time() - int(message["Attributes"]["SentTimestamp"]) / 1000
+        tries = int(message["Attributes"]["ApproximateReceiveCount"])
+        handle = message["ReceiptHandle"]
+        try:
+            wait = self._deliver(event, tries, age)
+            if wait is None:
+                self._sqs.delete_message(QueueUrl=self._queue, ReceiptHandle=handle)
+            else:
+                self._sqs.change_message_visibility(
+                    QueueUrl=self._queue, ReceiptHandle=handle, VisibilityTimeout=wait
+                )
+        except (BotoCoreError, ClientError) as error:
+            if not self._stopping.is_set():
+                _log.warning("%s: %s", self._queue, error)
+
+
+def _write(log: Log, level: str, message: str, **more: object) -> None:
+    """A line as the functions write theirs. A destination's URL is not in it: it may hold a secret."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    line = {"level": level, "message": message, "timestamp": now, "service": "events", **more}
+    log.write(json.dumps(line).encode() + b"\n")

@@ -1,0 +1,213 @@
+"""DynamoDB event source mappings: what Lambda does between a table's stream and a function.
+
+https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import json
+import logging
+import threading
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Self
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from tests.localcloud.event_sources import failures
+from tests.localcloud.patterns import matches
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mypy_boto3_sqs import SQSClient
+
+    from tests.localcloud.functions import Functions, Machine
+    from tests.localcloud.stack import StreamSource
+
+POLL_SECONDS = 0.25  # as Lambda does
+PAGE = 1000  # records, which DynamoDB gives out at once
+LONGEST_BACKOFF = 10.0  # seconds; Lambda does not tell its own
+
+_log = logging.getLogger(__name__)
+
+
+class Streams:
+    """Reads each stream from its beginning, in order; a context manager that ends the reading.
+
+    moto's streams have one shard, which is read by one thread.
+    """
+
+    def __init__(self, sources: Iterable[StreamSource], functions: Functions, machine: Machine) -> None:
+        self._stopping = threading.Event()
+        self._threads = [
+            threading.Thread(
+                target=_Reader(source, functions, machine, self._stopping).run,
+                name=f"stream-{source.function}",
+                daemon=True,
+            )
+            for source in sources
+        ]
+
+    def start(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def stop(self) -> None:
+        """Read no more; what is being invoked is not waited for."""
+        self._stopping.set()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+type Record = dict[str, Any]  # as GetRecords gives it
+
+
+@dataclass(frozen=True)
+class _Batch:
+    records: tuple[Record, ...]
+    tries: int = 0
+
+
+class _Reader:
+    def __init__(
+        self, source: StreamSource, functions: Functions, machine: Machine, stopping: threading.Event
+    ) -> None:
+        self._source = source
+        self._functions = functions
+        self._machine = machine
+        self._stopping = stopping
+        session = boto3.session.Session(
+            machine.access_key_id, machine.secret_access_key, machine.session_token or None, machine.region
+        )
+        config = Config(proxies={})
+        self._stream = session.client("dynamodbstreams", endpoint_url=machine.endpoint, config=config)
+        self._sqs: SQSClient = session.client("sqs", endpoint_url=machine.endpoint, config=config)
+        self._shard = ""
+        self._iterator: str | None = None
+        self._last: str | None = None  # sequence number of what was read last
+
+    def run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                records = self._read()
+            except (BotoCoreError, ClientError) as error:
+                self._iterator = None
+                if not self._stopping.wait(1):
+                    _log.warning("%s: %s", self._source.stream_arn, error)
+                continue
+            wanted = [
+                one for one in records if any(matches(pattern, one) for pattern in self._source.patterns)
+            ]
+            for batch in itertools.batched(wanted, self._source.batch_size, strict=False):
+                self._deliver(_Batch(batch))
+            if not records:
+                self._stopping.wait(POLL_SECONDS)
+
+    def _read(self) -> list[Record]:
+        """The next records. Reading on says that those before are done with."""
+        if self._iterator is None:
+            description = self._stream.describe_stream(StreamArn=self._source.stream_arn)["StreamDescription"]
+            self._shard = description["Shards"][0]["ShardId"]
+            where = (
+                {"ShardIteratorType": "AFTER_SEQUENCE_NUMBER", "SequenceNumber": self._last}
+                if self._last
+                else {"ShardIteratorType": "TRIM_HORIZON"}
+            )
+            self._iterator = self._stream.get_shard_iterator(
+                StreamArn=self._source.stream_arn, ShardId=self._shard, **where
+            )["ShardIterator"]
+        page = self._stream.get_records(ShardIterator=self._iterator, Limit=PAGE)
+        records: list[Record] = page["Records"]
+        self._iterator = page["NextShardIterator"]
+        if records:
+            self._last = records[-1]["dynamodb"]["SequenceNumber"]
+        return records
+
+    def _deliver(self, batch: _Batch) -> None:
+        """Invoke the function until it has done every record, or has had its retries."""
+        waiting = [batch]  # the next one last
+        while waiting and not self._stopping.is_set():
+            batch = waiting.pop()
+            done, function_error = self._invoke(batch.records)
+            rest = batch.records[done:]
+            if self._stopping.is_set() or not rest:
+                continue
+            if function_error and self._source.bisects and len(rest) > 1:  # which counts as no retry
+                half = len(rest) // 2
+                waiting += [_Batch(rest[half:], batch.tries), _Batch(rest[:half], batch.tries)]
+            elif batch.tries < self._source.maximum_retries:
+                waiting.append(_Batch(rest, batch.tries + 1))
+            else:
+                self._give_up(_Batch(rest, batch.tries + 1))
+                continue
+            self._stopping.wait(min(0.2 * 2**batch.tries, LONGEST_BACKOFF))
+
+    def _invoke(self, records: tuple[Record, ...]) -> tuple[int, bool]:
+        """How many records were done before the first that was not; and whether the function failed altogether."""
+        event = {"Records": [{**record, "eventSourceARN": self._source.stream_arn} for record in records]}
+        result = self._functions.invoke(self._source.function, json.dumps(event, default=_plain).encode())
+        numbers = [record["dynamodb"]["SequenceNumber"] for record in records]
+        failed = failures(numbers, result, reported=self._source.reports_batch_item_failures)
+        done = next((i for i, number in enumerate(numbers) if number in failed), len(numbers))
+        return done, result.function_error is not None
+
+    def _give_up(self, batch: _Batch) -> None:
+        """What becomes of it is told where the template says; the records stay in the stream.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
+        """
+        first, last = batch.records[0]["dynamodb"], batch.records[-1]["dynamodb"]
+        machine = self._machine
+        body = {
+            "requestContext": {
+                "requestId": str(uuid.uuid4()),
+                "functionArn": f"arn:aws:lambda:{machine.region}:{machine.account}:function:{self._source.function}",
+                "condition": "RetryAttemptsExhausted",
+                "approximateInvokeCount": batch.tries,
+            },
+            "responseContext": {
+                "statusCode": 200,
+                "executedVersion": "$LATEST",
+                "functionError": "Unhandled",
+            },
+            "version": "1.0",
+            "timestamp": datetime.now(UTC).isoformat(),
+            "DDBStreamBatchInfo": {
+                "shardId": self._shard,
+                "startSequenceNumber": first["SequenceNumber"],
+                "endSequenceNumber": last["SequenceNumber"],
+                "approximateArrivalOfFirstRecord": first["ApproximateCreationDateTime"].isoformat(),
+                "approximateArrivalOfLastRecord": last["ApproximateCreationDateTime"].isoformat(),
+                "batchSize": len(batch.records),
+                "streamArn": self._source.stream_arn,
+            },
+        }
+        while not self._stopping.is_set():
+            try:
+                self._sqs.send_message(QueueUrl=self._source.failure_queue_url, MessageBody=json.dumps(body))
+            except (BotoCoreError, ClientError) as error:
+                _log.warning("%s: %s", self._source.failure_queue_url, error)
+                self._stopping.wait(1)
+            else:
+                return
+
+
+def _plain(value: object) -> object:
+    """What JSON lacks, as Lambda writes it."""
+    match value:
+        case datetime():
+            return int(value.timestamp())
+        case bytes():
+            return base64.b64encode(value).decode()
+    raise TypeError(f"{type(value)} is not JSON")
