@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import boto3
 import httpx
@@ -73,7 +73,7 @@ class Driver:
             self.http.get(image["url"]).raise_for_status().content for image in job["images"] if image["url"]
         ]
 
-    def aws(self, service: Literal["s3", "sqs", "dynamodb"]) -> Any:
+    def aws(self, service: Literal["s3", "sqs", "dynamodb", "secretsmanager"]) -> Any:
         aws = self.told["aws"]
         return boto3.client(
             service,
@@ -99,9 +99,16 @@ class Driver:
         with open(self.told["log"], encoding="utf-8") as file:  # noqa: PTH123  # one line is enough
             return file.read()
 
+    def events(self) -> list[dict[str, Any]]:
+        """What the log tells of EventBridge's events."""
+        lines = [line for line in self.log().splitlines() if '"service": "events"' in line]
+        return [told["event"] for told in map(json.loads, lines) if told["message"] == "event"]
+
 
 @contextmanager
-def serving(*options: str, environment: Mapping[str, str] | None = None) -> Iterator[Driver]:
+def serving(
+    *options: str, environment: Mapping[str, str] | None = None, stderr: IO[str] | None = None
+) -> Iterator[Driver]:
     """`python -m tests.localcloud serve --json OPTIONS`, until the context ends: then by SIGTERM."""
     process = subprocess.Popen(
         [PYTHON, "-m", "tests.localcloud", "serve", "--json", *options],
@@ -109,6 +116,7 @@ def serving(*options: str, environment: Mapping[str, str] | None = None) -> Iter
         env={**os.environ, **(environment or {})},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
+        stderr=stderr,
         text=True,
     )
     try:

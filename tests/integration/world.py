@@ -17,7 +17,7 @@ import httpx
 import pillow_heif
 from PIL import Image
 
-from triptych import creation, pictures, predictions, queues, settings, table
+from triptych import announcements, creation, pictures, predictions, queues, settings, table
 from triptych.job import Job
 
 pillow_heif.register_heif_opener()
@@ -72,6 +72,7 @@ def forget_caches() -> None:
     pictures._s3.cache_clear()
     queues._sqs.cache_clear()
     predictions._ssm.cache_clear()
+    announcements._events.cache_clear()
     predictions._kept.secret = None
     predictions._kept.asked_at = predictions._NEVER
     table._Job._connection = None

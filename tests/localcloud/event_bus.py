@@ -28,9 +28,8 @@ if TYPE_CHECKING:
     from tests.localcloud.stack import EventTarget
 
 ENVELOPE = ("version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail")
-WHOLE = (
-    "<aws.events.event.json>"  # without it moto leaves out the account, and fills in what a detail says in <>
-)
+# An input template: without one moto leaves out the account, and puts things where a detail says <source>.
+WHOLE = "<aws.events.event.json>"
 EVERYTHING = {"source": [{"prefix": ""}]}
 POLL_SECONDS = 1  # of a long poll; an ending cloud waits for no more than that
 INVOKE_SECONDS = 5  # EventBridge waits no longer for an answer

@@ -281,6 +281,21 @@ def test_what_an_http_api_has_and_is_not_understood_is_named(
         provision_nowhere(write(tmp_path, API.replace("PROPERTIES", properties).replace(" EVENT", event)))
 
 
+@pytest.mark.parametrize("url", ["https://example.com/ends", "http://127.0.0.1:9/x?y", "http://localhost"])
+def test_a_callback_is_https_or_on_this_machine(url: str) -> None:
+    assert "CallbackRule" in load(overrides={"CallbackUrl": url}).resources
+
+
+@pytest.mark.parametrize("url", ["http://example.com/", "http://localhost.example.com/", "ftp://localhost/"])
+def test_a_callback_elsewhere_is_never_plain_http(url: str) -> None:
+    with pytest.raises(TemplateError, match="parameter CallbackUrl"):
+        load(overrides={"CallbackUrl": url})
+
+
+def test_without_a_callback_nothing_is_made_for_one() -> None:
+    assert not [name for name in load().resources if name.startswith("Callback")]
+
+
 def test_the_projects_template_translates_to_plain_cloudformation() -> None:
     document = json.loads(
         subprocess.run(

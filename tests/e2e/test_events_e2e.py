@@ -1,0 +1,141 @@
+"""The end of a job on EventBridge's bus and at `CallbackUrl`, whatever fails; and a cloud that loses a server."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.driving import Driver, serving
+from tests.localcloud.http_server import HttpServer, Request, Response
+
+
+@dataclass
+class Callback:
+    """The client's server; it fails as often as it is told to."""
+
+    server: HttpServer = field(default_factory=HttpServer)
+    requests: queue.SimpleQueue[Request] = field(default_factory=queue.SimpleQueue)
+    failures: int = 0
+    taken: Counter[str] = field(default_factory=Counter)  # by job
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def answer(self, request: Request) -> Response:
+        self.requests.put(request)
+        with self.changed:
+            if self.failures:
+                self.failures -= 1
+                return Response(503)
+            self.taken[json.loads(request.body)["detail"]["job_id"]] += 1
+            self.changed.notify_all()
+        return Response(204)
+
+    def wait_for(self, *job_ids: str) -> None:
+        with self.changed:
+            assert self.changed.wait_for(lambda: self.taken.keys() >= set(job_ids), 90), self.taken
+
+
+@pytest.fixture(scope="module")
+def callback() -> Iterator[Callback]:
+    made = Callback()
+    with made.server.start(made.answer):
+        yield made
+
+
+@pytest.fixture(scope="module")
+def cloud(callback: Callback) -> Iterator[Driver]:
+    overrides = [f"CallbackUrl={callback.server.url}/ends", "UploadUrlSeconds=2", "WatchdogDelaySeconds=1"]
+    with serving("--parameter-overrides", *overrides) as driver:
+        yield driver
+
+
+def test_the_end_of_a_job_is_told_in_the_log_and_at_the_callback(cloud: Driver, callback: Callback) -> None:
+    job_id = cloud.start(prompt="A very private prompt.")
+    job = cloud.end_of(job_id)
+    callback.wait_for(job_id)
+    request = callback.requests.get(timeout=10)
+    event = json.loads(request.body)
+    assert event in cloud.events()
+    assert (request.method, request.target) == ("POST", "/ends")
+    key = cloud.aws("secretsmanager").get_secret_value(SecretId="triptych-CallbackKey")["SecretString"]
+    assert request.header("x-triptych-key") == key
+    assert (event["source"], event["detail-type"]) == ("triptych", "Job Succeeded")
+    told = event["detail"]
+    shared = ("job_id", "status", "created_at", "updated_at", "error")
+    assert {name: told[name] for name in shared} == {name: job[name] for name in shared}
+    assert told["images"] == [
+        {name: value for name, value in image.items() if name != "url"} for image in job["images"]
+    ]
+    for private in ("A very private prompt.", "http:", "X-Amz", "uploads/", "outputs/"):
+        assert private not in request.body.decode()
+
+
+def test_a_callback_that_fails_twice_gets_the_event_again(cloud: Driver, callback: Callback) -> None:
+    callback.failures = 2
+    job_id = str(cloud.create()["job_id"])  # its photo never comes
+    assert cloud.end_of(job_id)["status"] == "EXPIRED"
+    callback.wait_for(job_id)
+    assert callback.failures == 0
+    assert [event["detail-type"] for event in cloud.events() if event["detail"]["job_id"] == job_id] == [
+        "Job Expired"
+    ]
+
+
+def test_announce_killed_all_the_time_loses_no_event(cloud: Driver, callback: Callback) -> None:
+    stop = threading.Event()
+
+    def kill() -> None:
+        while not stop.wait(0.2):
+            for pid in cloud.pids()["announce"]:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        jobs = [str(cloud.create()["job_id"]) for _ in range(4)]
+        for job_id in jobs:
+            cloud.end_of(job_id)
+        stop.wait(2)  # they have ended while it was being killed; so are the first tries to tell of it
+    finally:
+        stop.set()
+        killer.join()
+    callback.wait_for(*jobs)
+    sqs = cloud.aws("sqs")
+    for url in sqs.list_queues()["QueueUrls"]:
+        if "DeadLetter" in url:
+            assert "Messages" not in sqs.receive_message(QueueUrl=url)
+
+
+def child(parent: int, module: str) -> int:
+    """The child process of `parent` that runs `module`."""
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            words = stat.with_name("cmdline").read_bytes().split(b"\0")
+            if int(stat.read_text().rpartition(")")[2].split()[1]) == parent and module.encode() in words:
+                return int(stat.parent.name)
+    raise AssertionError(f"{parent} runs no {module}")
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [("tests.localcloud.aws", "moto"), ("tests.localcloud.replicate", "the stand-in for Replicate")],
+)
+def test_serve_ends_when_a_server_under_it_dies(module: str, name: str, tmp_path: Path) -> None:
+    errors = tmp_path / "stderr"
+    with errors.open("w") as stderr, serving(stderr=stderr) as cloud:
+        pids = [pid for pids in cloud.pids().values() for pid in pids]
+        os.kill(child(cloud.process.pid, module), signal.SIGKILL)
+        assert cloud.process.wait(timeout=30) == 1
+    assert f"triptych: {name}" in errors.read_text()
+    assert "has ended" in errors.read_text()
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]

@@ -1,0 +1,278 @@
+"""The end of a job, told to the world: the announce function on moto."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+import announce
+from tests.environment import ROOT
+from tests.integration.world import World
+from triptych import announcements, table
+from triptych.job import (
+    Failure,
+    Image,
+    ImageFailed,
+    ImageStatus,
+    Job,
+    JobStatus,
+    Output,
+    OutputStored,
+    Photo,
+    UploadArrived,
+    UploadExpired,
+)
+from triptych.settings import settings
+
+UNAVAILABLE = ClientError({"Error": {"Code": "InternalFailure", "Message": ""}}, "PutEvents")
+
+
+def taken(_: dict[str, Any]) -> dict[str, Any]:
+    return {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}
+
+
+@dataclass
+class Bus:
+    """EventBridge's client, and what it was given; `answer` can be replaced to misbehave."""
+
+    events: list[dict[str, Any]] = field(default_factory=list)
+    answer: Callable[[dict[str, Any]], dict[str, Any]] = taken
+
+    def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803  # boto3's name
+        (entry,) = Entries
+        answer = self.answer(entry)
+        if not answer["FailedEntryCount"]:
+            self.events.append(entry)
+        return answer
+
+    def details(self) -> list[dict[str, Any]]:
+        return [json.loads(event["Detail"]) for event in self.events]
+
+
+@pytest.fixture
+def bus(world: World, monkeypatch: pytest.MonkeyPatch) -> Bus:
+    made = Bus()
+    monkeypatch.setattr(announcements, "_events", cache(lambda: made))
+    return made
+
+
+def image_of(job_id: str) -> dict[str, Any]:
+    """The job's item as a stream would give it."""
+    item: dict[str, Any] = boto3.client("dynamodb").get_item(TableName="jobs", Key={"job_id": {"S": job_id}})[
+        "Item"
+    ]
+    return item
+
+
+def stream_event(*images: object) -> dict[str, Any]:
+    return {
+        "Records": [
+            {
+                "eventID": f"e{number}",
+                "eventName": "MODIFY",
+                "eventSource": "aws:dynamodb",
+                "dynamodb": {"NewImage": image, "SequenceNumber": str(number)},
+            }
+            for number, image in enumerate(images)
+        ]
+    }
+
+
+def failed(event: dict[str, Any], context: SimpleNamespace) -> list[str]:
+    """The sequence numbers that the function gives back."""
+    answer: Any = announce.handler(event, context)
+    return [item["itemIdentifier"] for item in answer["batchItemFailures"]]
+
+
+def expired_job(world: World) -> str:
+    job_id = world.new_job(photo=None)
+    table.save(world.job(job_id), UploadExpired())
+    return job_id
+
+
+def partial_job(world: World) -> str:
+    """A job of which one picture is stored, and one failed."""
+    job = Job(
+        job_id="partial",
+        owner="ann",
+        created_at=world.clock.time,
+        updated_at=world.clock.time,
+        photo=Photo("uploads/partial/photo.jpg", "image/jpeg", 9),
+        images=tuple(Image(index, ImageStatus.GENERATING, 1, 7, f"p{index}") for index in range(2)),
+        prompt="A private prompt.",
+    )
+    stored = OutputStored(0, 1, "p0", Output("outputs/partial/0.png", "image/png", 77))
+    refused = ImageFailed(1, 1, "p1", Failure("content_rejected", "No."))
+    table.save(table.create(job), UploadArrived(job.photo.key, 9, world.clock.time), stored, refused)
+    return job.job_id
+
+
+def test_an_end_is_one_event_that_tells_it(world: World, bus: Bus, context: SimpleNamespace) -> None:
+    assert failed(stream_event(image_of(partial_job(world))), context) == []
+    (event,) = bus.events
+    assert (event["Source"], event["DetailType"], event["Time"]) == (
+        "triptych",
+        "Job Partial",
+        world.clock.time,
+    )
+    local = world.clock.time.astimezone(settings().timezone).isoformat(timespec="milliseconds")
+    error = {"code": "content_rejected", "message": "No."}
+    assert bus.details() == [
+        {
+            "job_id": "partial",
+            "owner": "ann",
+            "status": "PARTIAL",
+            "created_at": local,
+            "updated_at": local,
+            "images": [
+                {
+                    "index": 0,
+                    "status": "STORED",
+                    "seed": 7,
+                    "prediction_id": "p0",
+                    "content_type": "image/png",
+                    "size": 77,
+                    "error": None,
+                },
+                {
+                    "index": 1,
+                    "status": "FAILED",
+                    "seed": 7,
+                    "prediction_id": "p1",
+                    "content_type": None,
+                    "size": None,
+                    "error": error,
+                },
+            ],
+            "error": None,
+        }
+    ]
+
+
+def test_moto_takes_the_event(world: World, context: SimpleNamespace) -> None:
+    queue = world.sqs.create_queue(QueueName="told")["QueueUrl"]
+    events = boto3.client("events")
+    events.put_rule(Name="all", EventPattern='{"source": ["triptych"]}')
+    arn = world.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"][
+        "QueueArn"
+    ]
+    events.put_targets(Rule="all", Targets=[{"Id": "1", "Arn": arn}])
+    job_id = expired_job(world)
+    assert failed(stream_event(image_of(job_id)), context) == []
+    told = json.loads(world.sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"])
+    assert (told["detail-type"], told["detail"]["job_id"]) == ("Job Expired", job_id)
+    assert told["detail"]["error"]["code"] == "upload_expired"
+
+
+def test_the_example_is_a_real_event(world: World, bus: Bus, context: SimpleNamespace) -> None:
+    example = json.loads((ROOT / "functions/announce/event.json").read_text())
+    assert failed(example, context) == []
+    assert bus.events[0]["DetailType"] == "Job Succeeded"
+
+
+def test_an_entry_that_is_not_taken_is_a_failure_of_its_record_alone(
+    world: World, bus: Bus, context: SimpleNamespace
+) -> None:
+    jobs = [expired_job(world) for _ in range(3)]
+
+    def throttled(entry: dict[str, Any]) -> dict[str, Any]:
+        bad = jobs[1] in entry["Detail"]
+        return {
+            "FailedEntryCount": int(bad),
+            "Entries": [{"ErrorCode": "ThrottlingException"} if bad else {"EventId": "1"}],
+        }
+
+    bus.answer = throttled
+    assert failed(stream_event(*map(image_of, jobs)), context) == ["1"]
+    assert [detail["job_id"] for detail in bus.details()] == [jobs[0], jobs[2]]
+
+
+def test_a_bus_that_is_down_fails_every_record(world: World, bus: Bus, context: SimpleNamespace) -> None:
+    def down(_: dict[str, Any]) -> dict[str, Any]:
+        raise UNAVAILABLE
+
+    bus.answer = down
+    event = stream_event(image_of(expired_job(world)), image_of(expired_job(world)))
+    assert failed(event, context) == ["0", "1"]
+    bus.answer = taken
+    assert failed(event, context) == []
+    assert len(bus.events) == 2
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        None,
+        {},
+        "nonsense",
+        {"job_id": {"S": "x"}},
+        {"job_id": {"N": "1"}},
+        {"job_id": {"S": "x"}, "created_at": {"S": "yesterday"}},
+    ],
+)
+def test_a_record_that_cannot_be_read_is_given_back_and_keeps_no_other(
+    world: World, bus: Bus, context: SimpleNamespace, image: object
+) -> None:
+    job_id = expired_job(world)
+    assert failed(stream_event(image, image_of(job_id)), context) == ["0"]
+    assert [detail["job_id"] for detail in bus.details()] == [job_id]
+
+
+def test_a_job_that_has_not_ended_is_not_announced(world: World, bus: Bus, context: SimpleNamespace) -> None:
+    assert failed(stream_event(image_of(world.new_job())), context) == ["0"]
+    assert bus.events == []
+
+
+PRIVATE = "private"
+NOW = datetime(2026, 11, 24, tzinfo=UTC)
+
+
+@st.composite
+def jobs(draw: st.DrawFn) -> Job:
+    """Ended jobs with something private in every field that is nobody's business."""
+    images = []
+    for index in range(draw(st.integers(1, 4))):
+        stored = draw(st.booleans())
+        output = Output(f"outputs/{PRIVATE}/{index}", "image/png", draw(st.integers(1))) if stored else None
+        status = (
+            ImageStatus.STORED
+            if stored
+            else draw(st.sampled_from([ImageStatus.FAILED, ImageStatus.CANCELED]))
+        )
+        error = None if stored else draw(st.sampled_from([None, Failure("code", "Sentence.")]))
+        seed = draw(st.none() | st.integers(0, 2**31))
+        images.append(Image(index, status, 1, seed, draw(st.none() | st.just("p")), NOW, NOW, output, error))
+    return Job(
+        job_id="j",
+        owner="ann",
+        created_at=NOW,
+        updated_at=NOW,
+        photo=Photo(f"https://s3/uploads/{PRIVATE}", PRIVATE, 1, PRIVATE),
+        images=tuple(images),
+        prompt=draw(st.text()) + PRIVATE,
+        uploaded_at=NOW,
+        closed_as=draw(st.sampled_from([None, JobStatus.CANCELED, JobStatus.EXPIRED])),
+    )
+
+
+@hypothesis_settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(job=jobs())
+def test_no_link_no_key_and_no_prompt_leaves(world: World, job: Job) -> None:
+    told = announcements.Detail.of(job).model_dump_json()
+    assert PRIVATE not in told
+    assert "://" not in told
+    assert "outputs/" not in told

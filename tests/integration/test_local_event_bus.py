@@ -1,0 +1,163 @@
+"""From EventBridge's bus into the log, and to a rule's API destination."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import queue
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, override
+
+import boto3
+import pytest
+
+from tests.localcloud import aws, event_bus
+from tests.localcloud.event_bus import EventBus
+from tests.localcloud.functions import Log, Machine
+from tests.localcloud.http_server import HttpServer, Request, Response
+from tests.localcloud.stack import EventTarget
+
+DETAIL = {"job_id": "j", "owner": 'a "quoted" <source> <time>', "size": 3, "error": None}
+
+
+class Lines(Log):
+    """The log, and its lines as they come."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.lines: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
+
+    @override
+    def write(self, lines: bytes) -> None:
+        super().write(lines)
+        self.lines.put(json.loads(lines))
+
+    def events(self, count: int) -> list[dict[str, Any]]:
+        """The next events that are told, once there are so many."""
+        told: list[dict[str, Any]] = []
+        while len(told) < count:
+            line = self.lines.get(timeout=20)
+            told += [line["event"]] if line["message"] == "event" else []
+        return told
+
+
+class Callback:
+    """A server that events are delivered to, answering with `statuses` in turn."""
+
+    def __init__(self, *statuses: int) -> None:
+        self.requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._statuses = itertools.chain(statuses, itertools.repeat(statuses[-1]))
+        self.server = HttpServer().start(self._answer)
+
+    def _answer(self, request: Request) -> Response:
+        self.requests.put(request)
+        return Response(next(self._statuses), (("location", "http://127.0.0.1:9/"),))
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    running = aws.start()
+    yield Machine(running.endpoint, "us-east-1", aws.ACCOUNT, aws.ACCESS_KEY_ID, aws.SECRET_ACCESS_KEY)
+    running.stop()
+
+
+@pytest.fixture(autouse=True)
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_bus, "LONGEST_BACKOFF", 0)
+
+
+def client(machine: Machine, service: str) -> Any:
+    session = boto3.Session(machine.access_key_id, machine.secret_access_key, region_name=machine.region)
+    return session.client(service, endpoint_url=machine.endpoint)  # type: ignore[call-overload]  # any service
+
+
+def target(machine: Machine, url: str, *, retries: int = 3, source: str) -> EventTarget:
+    rule = f"rule-{uuid.uuid4().hex}"
+    dead_letters = client(machine, "sqs").create_queue(QueueName=f"dead-{rule}")["QueueUrl"]
+    return EventTarget(
+        rule=rule,
+        rule_arn=f"arn:{rule}",
+        pattern={"source": [source]},
+        arn="arn:destination",
+        method="POST",
+        url=url,
+        header="X-Key",
+        header_value="k",
+        maximum_retries=retries,
+        maximum_age=60,
+        dead_letter_queue_url=dead_letters,
+    )
+
+
+def put(machine: Machine, source: str) -> None:
+    entry = {"Source": source, "DetailType": "Job Failed", "Detail": json.dumps(DETAIL)}
+    assert client(machine, "events").put_events(Entries=[entry])["FailedEntryCount"] == 0
+
+
+def buried(machine: Machine, one: EventTarget) -> dict[str, Any]:
+    """The next message in the target's dead-letter queue."""
+    (message,) = client(machine, "sqs").receive_message(
+        QueueUrl=one.dead_letter_queue_url, WaitTimeSeconds=20, MessageAttributeNames=["All"]
+    )["Messages"]
+    return dict(message)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[Lines]:
+    made = Lines(tmp_path / "log")
+    yield made
+    made.close()
+
+
+def test_an_event_is_logged_and_delivered_again_until_it_is_taken(machine: Machine, log: Lines) -> None:
+    callback = Callback(500, 429, 204)
+    source = uuid.uuid4().hex
+    with (
+        callback.server,
+        EventBus([target(machine, f"{callback.server.url}/x?y=1", source=source)], machine, log),
+    ):
+        put(machine, "somebody else")
+        put(machine, source)
+        requests = [callback.requests.get(timeout=20) for _ in range(3)]
+        told = log.events(2)
+        assert callback.requests.empty()
+    assert len({request.body for request in requests}) == 1
+    request = requests[0]
+    assert (request.method, request.target, request.header("x-key")) == ("POST", "/x?y=1", "k")
+    assert request.header("content-type") == "application/json; charset=utf-8"
+    event = json.loads(request.body)
+    assert set(event) == set(event_bus.ENVELOPE)
+    assert (event["source"], event["detail-type"], event["detail"]) == (source, "Job Failed", DETAIL)
+    assert event["account"] == machine.account
+    assert event in told
+    assert {one["source"] for one in told} == {"somebody else", source}
+    assert callback.server.url not in log.path.read_text()
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 307])
+def test_an_event_that_is_refused_is_a_dead_letter_at_once(machine: Machine, log: Lines, status: int) -> None:
+    callback = Callback(status)
+    source = uuid.uuid4().hex
+    one = target(machine, callback.server.url, source=source)
+    with callback.server, EventBus([one], machine, log):
+        put(machine, source)
+        message = buried(machine, one)
+    assert callback.requests.qsize() == 1
+    assert json.loads(message["Body"])["detail"] == DETAIL
+    attributes = {name: value["StringValue"] for name, value in message["MessageAttributes"].items()}
+    assert attributes["RULE_ARN"] == one.rule_arn
+    assert str(status) in attributes["ERROR_MESSAGE"]
+
+
+def test_a_destination_that_cannot_be_reached_is_tried_as_often_as_the_rule_says(
+    machine: Machine, log: Lines
+) -> None:
+    source = uuid.uuid4().hex
+    one = target(machine, "http://127.0.0.1:9/", retries=2, source=source)
+    with EventBus([one], machine, log):
+        put(machine, source)
+        buried(machine, one)
+    written = map(json.loads, log.path.read_text().splitlines())
+    assert [line["tries"] for line in written if line["message"] == "not delivered"] == [1, 2, 3]

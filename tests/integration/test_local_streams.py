@@ -1,0 +1,194 @@
+"""From a table's stream to a function, as Lambda's event source mapping brings it."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import boto3
+import pytest
+
+from tests.localcloud import aws, streams
+from tests.localcloud.functions import Functions, Machine, Result
+from tests.localcloud.patterns import Pattern
+from tests.localcloud.stack import StreamSource
+from tests.localcloud.streams import Streams
+
+PATTERN: Pattern = {"dynamodb": {"NewImage": {"status": {"S": ["DONE"]}}}}
+OK = Result(b'{"batchItemFailures": []}')
+CRASHED = Result(b'{"errorType": "Runtime.ExitError"}', "Unhandled")
+
+
+@dataclass
+class Function:
+    """Stands in for the functions: keeps what it is invoked with; `answer` says what comes of it."""
+
+    answer: Callable[[list[str]], Result] = lambda _: OK
+    batches: list[list[str]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def invoke(self, name: str, payload: bytes) -> Result:
+        event = json.loads(payload)
+        ids = [record["dynamodb"]["Keys"]["id"]["S"] for record in event["Records"]]
+        with self.changed:
+            self.events.append(event)
+            self.batches.append(ids)
+            self.changed.notify_all()
+        return self.answer(ids)
+
+    def wait_for(self, count: int) -> list[list[str]]:
+        """The batches, once there are so many."""
+        with self.changed:
+            assert self.changed.wait_for(lambda: len(self.batches) >= count, 20), self.batches
+            return self.batches
+
+
+@dataclass
+class Table:
+    """A table with a stream, on a running moto."""
+
+    machine: Machine
+    name: str
+    stream: str
+    queue: str
+    dynamodb: Any
+    sqs: Any
+
+    def put(self, *ids: str, status: str = "DONE") -> None:
+        for one in ids:
+            item = {"id": {"S": one}, "status": {"S": status}, "photo": {"B": b"\x00"}}
+            self.dynamodb.put_item(TableName=self.name, Item=item)
+
+    def reading(
+        self, function: Function, *, size: int = 10, retries: int = 1, bisects: bool = True
+    ) -> Streams:
+        source = StreamSource(self.stream, "Toy", (PATTERN,), size, retries, bisects, True, self.queue)  # noqa: FBT003  # reports
+        return Streams([source], cast("Functions", function), self.machine)
+
+    def given_up(self) -> dict[str, Any]:
+        """The next message in the failure queue."""
+        (message,) = self.sqs.receive_message(QueueUrl=self.queue, WaitTimeSeconds=20)["Messages"]
+        return dict(json.loads(message["Body"]))
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    running = aws.start()
+    yield Machine(running.endpoint, "us-east-1", aws.ACCOUNT, aws.ACCESS_KEY_ID, aws.SECRET_ACCESS_KEY)
+    running.stop()
+
+
+@pytest.fixture
+def table(machine: Machine) -> Table:
+    session = boto3.Session(machine.access_key_id, machine.secret_access_key, region_name=machine.region)
+    dynamodb = session.client("dynamodb", endpoint_url=machine.endpoint)
+    sqs = session.client("sqs", endpoint_url=machine.endpoint)
+    name = f"table-{uuid.uuid4().hex}"
+    made = dynamodb.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+        StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+    )
+    stream = made["TableDescription"]["LatestStreamArn"]
+    queue = sqs.create_queue(QueueName=name)["QueueUrl"]
+    return Table(machine, name, stream, queue, dynamodb, sqs)
+
+
+@pytest.fixture(autouse=True)
+def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "LONGEST_BACKOFF", 0)
+
+
+def test_what_matches_is_brought_in_order_and_once(table: Table) -> None:
+    table.put("a")
+    table.put("b", status="BUSY")
+    function = Function()
+    with table.reading(function, size=2):
+        function.wait_for(1)
+        table.put("c", "d", "e")
+        while len([one for batch in function.batches for one in batch]) < 4:
+            function.wait_for(len(function.batches) + 1)
+    assert [one for batch in function.batches for one in batch] == ["a", "c", "d", "e"]
+    assert max(map(len, function.batches)) <= 2
+    record = function.events[0]["Records"][0]
+    assert record["eventSourceARN"] == table.stream
+    assert record["eventName"] == "INSERT"
+    assert isinstance(record["dynamodb"]["ApproximateCreationDateTime"], int)
+    assert record["dynamodb"]["NewImage"] == {
+        "id": {"S": "a"},
+        "status": {"S": "DONE"},
+        "photo": {"B": "AA=="},
+    }
+
+
+def test_a_failed_record_comes_again_with_those_behind_it(table: Table) -> None:
+    table.put("a", "b", "c")
+    function = Function()
+
+    def answer(ids: list[str]) -> Result:
+        records = function.events[-1]["Records"]
+        number = records[ids.index("b")]["dynamodb"]["SequenceNumber"]
+        failed = [{"itemIdentifier": number}] if len(function.batches) == 1 else []
+        return Result(json.dumps({"batchItemFailures": failed}).encode())
+
+    function.answer = answer
+    with table.reading(function):
+        assert function.wait_for(2) == [["a", "b", "c"], ["b", "c"]]
+
+
+def test_a_record_that_crashes_the_function_is_singled_out_and_given_up(table: Table) -> None:
+    table.put("a", "b", "poison", "d")
+    function = Function(lambda ids: CRASHED if "poison" in ids else OK)
+    with table.reading(function, retries=2):
+        told = table.given_up()
+        table.put("e")
+        batches = function.wait_for(8)
+    assert batches == [
+        ["a", "b", "poison", "d"],
+        ["a", "b"],
+        ["poison", "d"],
+        *[["poison"]] * 3,
+        ["d"],
+        ["e"],
+    ]
+    assert told["requestContext"]["condition"] == "RetryAttemptsExhausted"
+    assert told["requestContext"]["approximateInvokeCount"] == 3
+    number = function.events[3]["Records"][0]["dynamodb"]["SequenceNumber"]
+    info = told["DDBStreamBatchInfo"]
+    assert (info["startSequenceNumber"], info["batchSize"], info["streamArn"]) == (number, 1, table.stream)
+
+
+@pytest.mark.parametrize("answer", [CRASHED, Result(b'{"batchItemFailures": [{"itemIdentifier": "?"}]}')])
+def test_a_batch_that_is_not_split_is_tried_whole(table: Table, answer: Result) -> None:
+    table.put("a", "b")
+    answers = iter([answer, OK])
+    function = Function(lambda _: next(answers))
+    with table.reading(function, bisects=False):
+        assert function.wait_for(2) == [["a", "b"], ["a", "b"]]
+
+
+def test_what_was_read_is_let_go_and_reading_goes_on(table: Table) -> None:
+    table.put("a", "b", "c")
+    function = Function()
+    session = boto3.Session(aws.ACCESS_KEY_ID, aws.SECRET_ACCESS_KEY, region_name="us-east-1")
+    client = session.client("dynamodbstreams", endpoint_url=table.machine.endpoint)
+
+    def first() -> int:
+        shard = client.describe_stream(StreamArn=table.stream)["StreamDescription"]["Shards"][0]
+        return int(shard["SequenceNumberRange"]["StartingSequenceNumber"])
+
+    before = first()
+    with table.reading(function):
+        function.wait_for(1)
+        table.put("d")
+        function.wait_for(2)
+        table.put("e")
+        assert function.wait_for(3)[1:] == [["d"], ["e"]]
+    assert first() >= before + 4
