@@ -68,7 +68,7 @@ class Upload(BaseModel):
         left = int((generation.upload_deadline(job) - now).total_seconds())
         seconds = max(1, min(settings().upload_url_seconds, left))
         url, headers = pictures.presign_upload(job.photo, seconds)
-        return cls(url=url, headers=headers, expires_at=local_time(now + timedelta(seconds=seconds)))
+        return cls(url=url, headers=headers, expires_at=settings().local_time(now + timedelta(seconds=seconds)))
 
 
 class JobCreated(BaseModel):
@@ -134,8 +134,8 @@ class JobView(BaseModel):
         return cls(
             job_id=job.job_id,
             status=job.status,
-            created_at=local_time(job.created_at),
-            updated_at=local_time(job.updated_at),
+            created_at=settings().local_time(job.created_at),
+            updated_at=settings().local_time(job.updated_at),
             prompt=job.prompt,
             images=[ImageView.of(image) for image in job.images],
             error=ErrorView.of(job.failure),
@@ -157,8 +157,3 @@ class Refusal(BaseModel):
     """What API Gateway itself answers to a bad token."""
 
     message: str
-
-
-def local_time(time: datetime) -> str:
-    """ISO 8601 with offset, in the configured time zone."""
-    return time.astimezone(settings().timezone).isoformat(timespec="milliseconds")

@@ -90,6 +90,14 @@ def test_a_callback_that_fails_twice_gets_the_event_again(cloud: Driver, callbac
     ]
 
 
+def test_a_job_that_its_owner_cancels_ends_too(cloud: Driver, callback: Callback) -> None:
+    job_id = str(cloud.create()["job_id"])
+    assert cloud.request("POST", f"/api/v1/jobs/{job_id}/cancel").status_code == 200
+    callback.wait_for(job_id)
+    (event,) = [event for event in cloud.events() if event["detail"]["job_id"] == job_id]
+    assert (event["detail-type"], event["detail"]["status"]) == ("Job Canceled", "CANCELED")
+
+
 def test_announce_killed_all_the_time_loses_no_event(cloud: Driver, callback: Callback) -> None:
     stop = threading.Event()
 

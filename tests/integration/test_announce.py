@@ -115,7 +115,12 @@ def partial_job(world: World) -> str:
     )
     stored = OutputStored(0, 1, "p0", Output("outputs/partial/0.png", "image/png", 77))
     refused = ImageFailed(1, 1, "p1", Failure("content_rejected", "No."))
-    table.save(table.create(job), UploadArrived(job.photo.key, 9, world.clock.time), stored, refused)
+    table.save(
+        table.create(job, day=job.created_at.date(), daily_limit=0),
+        UploadArrived(job.photo.key, 9, world.clock.time),
+        stored,
+        refused,
+    )
     return job.job_id
 
 

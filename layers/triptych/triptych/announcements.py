@@ -13,7 +13,6 @@ from triptych.job import Failure, Image, ImageStatus, Job, JobStatus  # pydantic
 from triptych.settings import settings
 
 if TYPE_CHECKING:
-    from datetime import datetime
     from typing import Self
 
 SOURCE = "triptych"
@@ -71,8 +70,8 @@ class Detail(BaseModel):
             job_id=job.job_id,
             owner=job.owner,
             status=job.status,
-            created_at=_local_time(job.created_at),
-            updated_at=_local_time(job.updated_at),
+            created_at=settings().local_time(job.created_at),
+            updated_at=settings().local_time(job.updated_at),
             images=[_EndedImage.of(image) for image in job.images],
             error=_Error.of(job.failure),
         )
@@ -97,11 +96,6 @@ def announce(job: Job) -> None:
     answer = _events().put_events(Entries=[entry])
     if answer["FailedEntryCount"]:  # with a status of 200
         raise NotTaken(answer["Entries"][0].get("ErrorCode"))
-
-
-def _local_time(time: datetime) -> str:
-    """As the API tells it: ISO 8601 with offset, in the configured time zone."""
-    return time.astimezone(settings().timezone).isoformat(timespec="milliseconds")
 
 
 @cache

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
 from pydantic import AliasGenerator, BaseModel, BeforeValidator, ConfigDict, Field, Json
 
 from triptych.models import InputMapping, mapping_for
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 type Seconds = Annotated[int, Field(gt=0)]
 type Bytes = Annotated[int, Field(gt=0)]
@@ -68,6 +71,10 @@ class Settings(BaseModel):
             ValueError: the model is unknown and no mapping was given.
         """
         return self.replicate_input_mapping or mapping_for(self.replicate_model)
+
+    def local_time(self, time: datetime) -> str:
+        """ISO 8601 with offset, in the configured time zone."""
+        return time.astimezone(self.timezone).isoformat(timespec="milliseconds")
 
 
 @cache
