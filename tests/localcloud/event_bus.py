@@ -107,16 +107,17 @@ class _Calling:
         }
         final = False
         try:
-            response = self._http.request(
+            with self._http.stream(
                 target.method, target.url, content=json.dumps(event), headers=headers
-            )
+            ) as response:  # whose body nobody reads
+                status = response.status_code
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             told, code = type(error).__name__, "CONNECTION_FAILURE"
         else:
-            if response.is_success:
+            if httpx.codes.is_success(status):
                 return None
-            final = response.status_code not in RETRIED and not response.is_server_error
-            told, code = f"HTTP status code {response.status_code}", "SDK_CLIENT_ERROR"
+            final = status not in RETRIED and not httpx.codes.is_server_error(status)
+            told, code = f"HTTP status code {status}", "SDK_CLIENT_ERROR"
         _write(self._log, "WARNING", "not delivered", rule=target.rule, id=event["id"], tries=tries, why=told)
         if not final and tries <= target.maximum_retries and age < target.maximum_age:
             return min(1 << (tries - 1), LONGEST_BACKOFF)
@@ -167,7 +168,7 @@ class _Subscriber:
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join()
+                thread.join(2 * INVOKE_SECONDS)  # an answer that only trickles in holds up no other event
 
     def _take(self, message: MessageTypeDef) -> None:
         told: Mapping[str, Any] = json.loads(message["Body"])

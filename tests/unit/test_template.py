@@ -286,7 +286,9 @@ def test_a_callback_is_https_or_on_this_machine(url: str) -> None:
     assert "CallbackRule" in load(overrides={"CallbackUrl": url}).resources
 
 
-@pytest.mark.parametrize("url", ["http://example.com/", "http://localhost.example.com/", "ftp://localhost/"])
+@pytest.mark.parametrize(
+    "url", ["http://example.com/", "http://localhost:x@example.com/", "ftp://localhost/"]
+)
 def test_a_callback_elsewhere_is_never_plain_http(url: str) -> None:
     with pytest.raises(TemplateError, match="parameter CallbackUrl"):
         load(overrides={"CallbackUrl": url})
