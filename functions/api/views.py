@@ -68,7 +68,9 @@ class Upload(BaseModel):
         left = int((generation.upload_deadline(job) - now).total_seconds())
         seconds = max(1, min(settings().upload_url_seconds, left))
         url, headers = pictures.presign_upload(job.photo, seconds)
-        return cls(url=url, headers=headers, expires_at=settings().local_time(now + timedelta(seconds=seconds)))
+        return cls(
+            url=url, headers=headers, expires_at=settings().local_time(now + timedelta(seconds=seconds))
+        )
 
 
 class JobCreated(BaseModel):
