@@ -133,8 +133,12 @@ def _serve(cloud: Cloud, *, as_json: bool) -> NoReturn:
 
 def _instructions(cloud: Cloud, photo: Path) -> str:
     token = cloud.tokens[0] if cloud.tokens else "…  # one of your issuer's"
+    page = ""
+    if cloud.stack.parameters["ServePage"] == "true":
+        # Behind the #: a browser keeps that to itself, so that the token gets into no log.
+        page = f"The page is at {cloud.api}/{f'#token={token}' if cloud.tokens else ''}\n"
     return f"""\
-The API is at {cloud.api}
+{page}The API is at {cloud.api}
 The functions' log is {cloud.log}
 Ctrl-C ends it. To make three pictures of a photo, paste:
 

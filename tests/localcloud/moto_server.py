@@ -37,6 +37,18 @@ _SERVICES: tuple[SERVICE_NAMES, ...] = (
     "events",
     "dynamodbstreams",
 )
+# Cognito lets browsers of any origin in.
+_COGNITO_TARGET = "AWSCognitoIdentityProviderService."
+_COGNITO_CORS = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Expose-Headers": "x-amzn-RequestId,x-amzn-ErrorType,x-amzn-ErrorMessage,Date",
+}
+_COGNITO_PREFLIGHT = {
+    "Access-Control-Allow-Origin": "*",
+    "Access-Control-Allow-Methods": "POST",
+    "Access-Control-Allow-Headers": "Authorization,Content-Type,X-Amz-Date,X-Amz-Target,X-Amz-User-Agent,X-Api-Key",
+    "Access-Control-Max-Age": "172800",
+}
 _NOT_ALLOWED = (
     "CORSResponse: This CORS request is not allowed. This is usually because the evalution of Origin, request method "
     "/ Access-Control-Request-Method or Access-Control-Request-Headers are not whitelisted by the resource's CORS spec."
@@ -120,8 +132,18 @@ class _Door:
             self._moto.app_instances.setdefault(service, create_backend_app(service))
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        response = self._s3(environ) if self._is_s3(environ) else self._ask_moto(environ)
-        return response(environ, start_response)
+        return self._answer(environ)(environ, start_response)
+
+    def _answer(self, environ: WSGIEnvironment) -> Response:
+        asked = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "").lower()
+        if environ["REQUEST_METHOD"] == "OPTIONS" and "x-amz-target" in asked.split(","):
+            return Response(status=200, headers=_COGNITO_PREFLIGHT)  # S3 and SQS take no such header from browsers
+        if self._is_s3(environ):
+            return self._s3(environ)
+        response = self._ask_moto(environ)
+        if environ.get("HTTP_X_AMZ_TARGET", "").startswith(_COGNITO_TARGET):
+            response.headers.update(_COGNITO_CORS)
+        return response
 
     def _is_s3(self, environ: WSGIEnvironment) -> bool:
         """As moto's own dispatcher decides: whatever it does not place is S3."""

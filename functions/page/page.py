@@ -1,0 +1,94 @@
+"""A page to try Triptych on: static files, and what this stack's page has to know."""
+
+from __future__ import annotations
+
+import hashlib
+import html
+import json
+import os
+from http import HTTPStatus
+from pathlib import Path
+from string import Template
+from typing import NamedTuple
+
+FOLDER = Path(__file__).parent / "static"
+CONTENT_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+# The local cloud has all of AWS at one address, as boto3 is told by the same variable.
+ENDPOINT = os.environ.get("AWS_ENDPOINT_URL")
+BUCKET = ENDPOINT or os.environ["BUCKET_URL"]
+COGNITO = ENDPOINT or os.environ["COGNITO_URL"]
+SETTINGS = {
+    "cognito": COGNITO,
+    "clientId": os.environ["COGNITO_CLIENT_ID"],  # empty with an issuer of the deployer's own
+    "imageCount": int(os.environ["IMAGE_COUNT"]),
+    "maxUploadBytes": int(os.environ["MAX_UPLOAD_BYTES"]),
+    "defaultPrompt": os.environ["DEFAULT_PROMPT"],
+}
+POLICY = {
+    "default-src": "'none'",
+    "script-src": "'self'",
+    "style-src": "'self'",
+    "img-src": f"'self' blob: {BUCKET}",
+    "connect-src": f"'self' {BUCKET} {COGNITO}" if SETTINGS["clientId"] else f"'self' {BUCKET}",
+    "form-action": "'none'",
+    "base-uri": "'none'",
+    "frame-ancestors": "'none'",
+    "require-trusted-types-for": "'script'",
+    "trusted-types": "'none'",
+}
+HEADERS = {
+    "Cache-Control": "no-cache",  # kept, and asked for again by its ETag
+    "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in POLICY.items()),
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class File(NamedTuple):
+    headers: dict[str, str]
+    body: str
+
+    @classmethod
+    def of(cls, body: str, content_type: str) -> File:
+        etag = f'"{hashlib.sha256(body.encode()).hexdigest()[:16]}"'
+        return cls({**HEADERS, "Content-Type": content_type, "ETag": etag}, body)
+
+
+def handler(event: dict[str, object], context: object) -> dict[str, object]:  # noqa: ARG001  # Lambda's signature
+    path, headers = event["rawPath"], event["headers"]
+    file = FILES.get(str(path))
+    if file is None:
+        return _not_found()
+    if isinstance(headers, dict) and file.headers["ETag"] in headers.get("if-none-match", ""):
+        return {"statusCode": HTTPStatus.NOT_MODIFIED, "headers": file.headers}
+    return {"statusCode": HTTPStatus.OK, "headers": file.headers, "body": file.body}
+
+
+def _not_found() -> dict[str, object]:
+    error = {"code": "route_not_found", "message": "There is no such route."}
+    return {
+        "statusCode": HTTPStatus.NOT_FOUND,
+        "headers": {**HEADERS, "Cache-Control": "no-store", "Content-Type": "application/json"},
+        "body": json.dumps({"error": error}),
+    }
+
+
+def _index() -> str:
+    settings = html.escape(json.dumps(SETTINGS))
+    return Template((FOLDER / "index.html").read_text("utf-8")).substitute(settings=settings)
+
+
+# By path. They are read once, when the function starts.
+FILES = {
+    "/": File.of(_index(), "text/html; charset=utf-8"),
+    **{
+        f"/page/{path.name}": File.of(path.read_text("utf-8"), CONTENT_TYPES[path.suffix])
+        for path in FOLDER.iterdir()
+        if path.suffix in CONTENT_TYPES
+    },
+}

@@ -1,0 +1,727 @@
+// The page, whole: signing in, sending a photo, watching its pictures come, and what was made earlier.
+
+const settings = JSON.parse(document.querySelector("meta[name=triptych]").content);
+const $ = (id) => document.getElementById(id);
+
+const ENDED = new Set(["SUCCEEDED", "PARTIAL", "FAILED", "CANCELED", "EXPIRED"]);
+const NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
+const NUMERALS = ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X"];
+const POLL_SECONDS = 2; // where the API does not say when to come back
+const JOBS_A_PAGE = 6;
+const FULL_MEGABYTE = 1048576; // bytes
+
+// ── what went wrong, in words that say what to do ──
+
+const WORDS = {
+  photo_too_large: `This photo is too large. The most that is taken is ${megabytes(settings.maxUploadBytes)}: choose a smaller one.`,
+  photo_unsupported: "This is no photo that can be read here. Choose a JPEG, PNG or WebP.",
+  photo_type_mismatch: "This file is not what its name says. Save it again as a JPEG, and choose that.",
+  upload_expired: "The photo did not arrive in time. Choose it again.",
+  job_not_found: "These pictures are no longer there.",
+  idempotency_key_used: "This photo was sent before with another wish. Send it again.",
+  deadline_exceeded: "It was not finished in time. Try again.",
+  content_rejected: "The model would not draw this. Try another photo, or another wish.",
+  prediction_failed: "The model could not draw this one. Try again.",
+  prediction_canceled: "The drawing was stopped. Try again.",
+  prediction_aborted: "The model was too busy to begin. Try again in a while.",
+  prediction_lost: "The drawing got lost on its way. Try again.",
+  output_missing: "The model came back without a picture. Try again.",
+  output_too_large: "The picture is too large to be kept. Whoever runs this can raise the limit.",
+  output_not_a_picture: "What the model made is no picture. Whoever runs this should look at the model.",
+  output_host_not_allowed: "The picture lies where it may not be fetched from. Whoever runs this should look at it.",
+  all_images_failed: "None of the pictures could be made. Each frame says why.",
+  replicate_unauthorized: "The drawing service let nobody in. Whoever runs this has to renew its token.",
+  replicate_out_of_credit: "The drawing service wants to be paid. Whoever runs this has to add credit.",
+  replicate_model_not_found: "The model is not there. Whoever runs this has to choose another.",
+  replicate_input_rejected: "The model does not take this photo or this wish. Try another.",
+  replicate_refused: "The drawing service refused. Try again later.",
+  model_not_configured: "It is not known how to ask this model. Whoever runs this has to say it.",
+  // The page's own.
+  offline: "There is no connection. Check it, and try again.",
+  upload_failed: "The photo did not get through. Try again.",
+  unavailable: "That did not work just now. Try again in a moment.",
+  busy: "Too much is going on just now. Try again in a moment.",
+  route_not_found: "This cannot be done here.",
+  signed_out: "Your sign-in has ended. Sign in again.",
+  NotAuthorizedException: "The e-mail or the password is wrong.",
+  UserNotFoundException: "The e-mail or the password is wrong.",
+  PasswordResetRequiredException: "Your password must be reset first. Ask whoever runs this.",
+  TooManyRequestsException: "Too many tries. Wait a minute, and try again.",
+};
+
+class Problem extends Error {
+  constructor(code, message, retryAfter) {
+    super(WORDS[code] ?? message ?? WORDS.unavailable);
+    this.code = code;
+    if (retryAfter > 0) this.message += ` It works again ${inTime(retryAfter)}.`;
+  }
+
+  static async of(answer) {
+    const said = await answer.json().catch(() => ({}));
+    const code = said.error?.code ?? { 404: "route_not_found", 405: "route_not_found", 429: "busy" }[answer.status];
+    const retryAfter = answer.status === 429 ? Number(answer.headers.get("retry-after")) : 0;
+    return new Problem(code ?? "unavailable", said.error?.message, retryAfter);
+  }
+}
+
+function megabytes(bytes) {
+  const number = bytes / FULL_MEGABYTE;
+  return `${number >= 10 ? Math.round(number) : Number(number.toPrecision(2))} MB`;
+}
+
+function inTime(seconds) {
+  const unit = seconds < 90 ? "second" : seconds < 5400 ? "minute" : "hour";
+  const count = Math.ceil(seconds / { second: 1, minute: 60, hour: 3600 }[unit]);
+  return new Intl.RelativeTimeFormat("en").format(count, unit);
+}
+
+// ── signing in ──
+
+// Kept for this tab only. In localStorage it would outlive the visit on a computer that others use too; in memory
+// alone a reload would ask for the password again.
+let tokens = JSON.parse(sessionStorage.getItem("triptych"));
+
+function keep(found) {
+  tokens = found;
+  if (found) sessionStorage.setItem("triptych", JSON.stringify(found));
+  else sessionStorage.removeItem("triptych");
+}
+
+/** The claims of a token; its signature is the API's to check. */
+function claims(token) {
+  try {
+    const bytes = Uint8Array.from(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")), (c) => c.charCodeAt(0));
+    return JSON.parse(new TextDecoder().decode(bytes));
+  } catch {
+    return {};
+  }
+}
+
+async function send(url, options) {
+  try {
+    return await fetch(url, options);
+  } catch (error) {
+    throw error.name === "AbortError" ? error : new Problem("offline");
+  }
+}
+
+async function cognito(action, body) {
+  const answer = await send(settings.cognito, {
+    method: "POST",
+    headers: {
+      "content-type": "application/x-amz-json-1.1",
+      "x-amz-target": `AWSCognitoIdentityProviderService.${action}`,
+    },
+    body: JSON.stringify({ ClientId: settings.clientId, ...body }),
+  });
+  const said = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Problem(said.__type?.split("#").pop(), said.message);
+  return said;
+}
+
+function keepResult({ IdToken, RefreshToken }) {
+  keep({ id: IdToken, refresh: RefreshToken ?? tokens?.refresh });
+}
+
+let renewing = null;
+
+/** Another token for one that has run out; false where there is no way to get one. */
+function renew() {
+  if (!tokens?.refresh) return Promise.resolve(false);
+  const order = { AuthFlow: "REFRESH_TOKEN_AUTH", AuthParameters: { REFRESH_TOKEN: tokens.refresh } };
+  renewing ??= cognito("InitiateAuth", order)
+    .then((said) => (keepResult(said.AuthenticationResult), true))
+    .catch((problem) => {
+      if (problem.code === "offline") throw problem;
+      return false;
+    })
+    .finally(() => (renewing = null));
+  return renewing;
+}
+
+// The challenge that the new password answers.
+let challenge = null;
+
+onSubmit("sign-in", async () => {
+  const [email, password] = [$("email").value, $("password").value];
+  const order = { AuthFlow: "USER_PASSWORD_AUTH", AuthParameters: { USERNAME: email, PASSWORD: password } };
+  const said = await cognito("InitiateAuth", order);
+  if (said.ChallengeName === "NEW_PASSWORD_REQUIRED") {
+    challenge = { session: said.Session, user: said.ChallengeParameters?.USER_ID_FOR_SRP ?? email };
+    showDoor("new-password");
+  } else {
+    signedIn(said);
+  }
+});
+
+onSubmit("new-password", async () => {
+  const responses = { USERNAME: challenge.user, NEW_PASSWORD: $("password-new").value };
+  const order = { ChallengeName: "NEW_PASSWORD_REQUIRED", Session: challenge.session, ChallengeResponses: responses };
+  signedIn(await cognito("RespondToAuthChallenge", order));
+});
+
+onSubmit("paste-token", async () => {
+  keep({ id: $("token").value.trim().replace(/^Bearer\s+/i, "") });
+  await api("GET", "/jobs?limit=1").catch((problem) => {
+    throw problem.code === "signed_out" ? new Problem("", "This token is not taken here.") : problem;
+  });
+  enter();
+});
+
+function signedIn(said) {
+  if (!said.AuthenticationResult) throw new Problem("", "This account signs in with one more step, which this page does not know.");
+  keepResult(said.AuthenticationResult);
+  enter();
+}
+
+/** A form of the door: while it works its button waits, and what goes wrong is said below it. */
+function onSubmit(id, work) {
+  $(id).addEventListener("submit", async (event) => {
+    event.preventDefault();
+    const button = $(id).querySelector("button");
+    say("door-problem", "");
+    button.disabled = true;
+    try {
+      await work();
+    } catch (problem) {
+      say("door-problem", problem.message);
+    } finally {
+      button.disabled = false;
+    }
+  });
+}
+
+function showDoor(id, problem = "") {
+  document.body.classList.add("outside");
+  $("studio").hidden = $("account").hidden = true;
+  $("door").hidden = false;
+  for (const form of $("door").querySelectorAll("form")) form.hidden = form.id !== id;
+  say("door-problem", problem);
+  $(id).querySelector("input, textarea").focus();
+}
+
+function leave(problem) {
+  keep(null);
+  stopWatching();
+  $("sign-in").reset();
+  $("new-password").reset();
+  $("paste-token").reset();
+  showDoor(settings.clientId ? "sign-in" : "paste-token", problem);
+}
+
+$("sign-out").addEventListener("click", () => {
+  history.replaceState(null, "", "/");
+  clearStudio(); // the next one to sign in is somebody else
+  leave("");
+});
+
+// ── the API ──
+
+async function api(method, path, { body, headers, signal } = {}) {
+  const soon = Date.now() / 1000 + 30;
+  if (claims(tokens.id).exp < soon) await renew();
+  const ask = () =>
+    send(`/api/v1${path}`, {
+      method,
+      signal,
+      headers: { authorization: `Bearer ${tokens.id}`, ...(body && { "content-type": "application/json" }), ...headers },
+      body: body && JSON.stringify(body),
+    });
+  let answer = await ask();
+  if (answer.status === 401 && (await renew())) answer = await ask();
+  if (answer.status === 401) {
+    leave(WORDS.signed_out);
+    throw new Problem("signed_out");
+  }
+  if (!answer.ok && answer.status !== 304) throw await Problem.of(answer);
+  return answer;
+}
+
+const getJob = async (id) => (await api("GET", `/jobs/${id}`)).json();
+
+/** The upload: as XMLHttpRequest, since fetch does not tell how far it is. Resolves to S3's status. */
+function put({ method, url, headers }, photo, signal) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open(method, url);
+    for (const [name, value] of Object.entries(headers)) {
+      if (name.toLowerCase() !== "content-length") request.setRequestHeader(name, value); // that one is the browser's
+    }
+    request.upload.addEventListener("progress", ({ loaded, total }) => showUpload((100 * loaded) / total));
+    request.addEventListener("load", () => resolve(request.status));
+    request.addEventListener("error", () => reject(new Problem("offline")));
+    request.addEventListener("abort", () => reject(signal.reason));
+    signal.addEventListener("abort", () => request.abort());
+    request.send(photo);
+  });
+}
+
+// ── a photo is chosen, and sent ──
+
+let photo = null;
+let order = null; // what was sent last and has not got through: sent again, it is the same job
+let sending = null; // AbortController of an upload under way
+
+for (const input of [$("file"), $("camera")]) {
+  input.addEventListener("change", () => {
+    if (input.files.length) choose(input.files[0]);
+    input.value = ""; // so that the same file can be chosen again
+  });
+}
+
+for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
+  document.addEventListener(kind, (event) => {
+    event.preventDefault(); // beside the frame, the browser would open the photo in this page's place
+    const inside = $("drop").contains(event.target);
+    $("drop").classList.toggle("over", inside && (kind === "dragenter" || kind === "dragover"));
+    if (kind === "drop" && inside && event.dataTransfer.files.length) choose(event.dataTransfer.files[0]);
+  });
+}
+
+async function choose(file) {
+  say("problem", "");
+  try {
+    if (!$("file").accept.split(",").includes(file.type)) throw new Problem("photo_unsupported");
+    if (file.size > settings.maxUploadBytes) throw new Problem("photo_too_large");
+    await showPreview(file);
+    photo = file;
+  } catch (problem) {
+    say("problem", problem.message);
+  }
+  $("make").disabled = !photo || sending !== null;
+  if (photo) $("make").focus();
+}
+
+async function showPreview(file) {
+  const preview = $("preview");
+  const next = new Image();
+  next.src = URL.createObjectURL(file);
+  try {
+    await next.decode();
+  } catch {
+    URL.revokeObjectURL(next.src);
+    throw new Problem("photo_unsupported");
+  }
+  URL.revokeObjectURL(preview.src);
+  preview.src = next.src;
+  preview.hidden = $("other").hidden = false;
+  $("invitation").hidden = true;
+}
+
+$("composer").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  if (sending || !photo) return;
+  const prompt = $("prompt").value.trim();
+  if (order?.photo !== photo || order.prompt !== prompt) order = { photo, prompt, key: crypto.randomUUID() };
+  say("problem", "");
+  $("make").disabled = true;
+  sending = new AbortController();
+  try {
+    await make(order, sending.signal);
+    order = null;
+  } catch (problem) {
+    if (problem.name !== "AbortError") say("problem", problem.message);
+    if (shown?.status === "AWAITING_UPLOAD") showEmpty();
+  } finally {
+    sending = null;
+    showUpload(null);
+    $("make").disabled = !photo;
+  }
+});
+
+async function make({ photo, prompt, key }, signal) {
+  const body = { content_type: photo.type, content_length: photo.size, ...(prompt && { prompt }) };
+  const answer = await api("POST", "/jobs", { body, headers: { "idempotency-key": key }, signal });
+  const { job_id, status, upload } = await answer.json();
+  stopWatching();
+  history.replaceState(null, "", `#job=${job_id}`);
+  setRatio($("preview"));
+  show({ job_id, status, prompt: prompt || null, images: emptyImages(), error: null });
+  goTo("work-title");
+  if (status === "AWAITING_UPLOAD") {
+    showUpload(0);
+    const said = await put(upload, photo, signal);
+    // 412: it is there already, from an earlier try whose answer got lost.
+    if (said !== 412 && (said < 200 || said > 299)) throw new Problem("upload_failed");
+  }
+  watch(job_id);
+}
+
+function showUpload(percent) {
+  const uploading = percent !== null;
+  $("upload").classList.toggle("going", uploading);
+  $("bar").value = percent ?? 0;
+  say("percent", uploading ? `${Math.floor(percent)} %` : "");
+}
+
+// ── the job on the wall ──
+
+let shown = null; // the job in the frames
+let watching = null; // AbortController
+
+function stopWatching() {
+  watching?.abort();
+  watching = null;
+}
+
+/** Look at a job until it ends, another one is shown, or nobody looks. */
+async function watch(id) {
+  stopWatching();
+  const { signal } = (watching = new AbortController());
+  let etag = null;
+  let misses = 0;
+  while (!signal.aborted) {
+    let wait = POLL_SECONDS;
+    try {
+      await untilVisible();
+      const answer = await api("GET", `/jobs/${id}`, { signal, headers: etag && { "if-none-match": etag } });
+      etag = answer.headers.get("etag");
+      wait = Number(answer.headers.get("retry-after")) || POLL_SECONDS;
+      misses = 0;
+      if (answer.status !== 304) {
+        const job = await answer.json();
+        if (signal.aborted) return;
+        show(job);
+        if (ENDED.has(job.status)) return void list();
+      }
+    } catch (problem) {
+      if (signal.aborted) return;
+      if (problem.code === "job_not_found") return showEmpty(problem.message);
+      say("status", problem.message);
+      wait = POLL_SECONDS * 2 ** Math.min(++misses, 4);
+    }
+    await new Promise((resolve) => setTimeout(resolve, wait * 1000));
+  }
+}
+
+function untilVisible() {
+  if (!document.hidden) return Promise.resolve();
+  return new Promise((resolve) => document.addEventListener("visibilitychange", resolve, { once: true }));
+}
+
+function show(job) {
+  shown = job;
+  const frames = $("frames");
+  while (frames.children.length > job.images.length) frames.lastChild.remove();
+  while (frames.children.length < job.images.length) frames.append(newFrame(frames.children.length));
+  job.images.forEach((image, index) => {
+    const frame = frames.children[index];
+    frame.dataset.status = job.status === "AWAITING_UPLOAD" ? "EMPTY" : image.status;
+    say(frame.querySelector(".caption"), caption(job, image));
+    frame.querySelector(".download").hidden = !image.url;
+    hang(frame.querySelector("img"), job, image, `Picture ${index + 1} of ${job.images.length}${job.prompt ? `: ${job.prompt}` : ""}`);
+  });
+  say("status", sentence(job));
+  const ended = ENDED.has(job.status);
+  const failed = job.images.filter((image) => image.status === "FAILED").length;
+  const photoWillDo = !/^(photo|upload)_/.test(job.error?.code ?? "");
+  $("retry").hidden = !ended || !failed || !photoWillDo;
+  say("retry", failed === 1 ? "Try the failed one again" : `Try the failed ${NUMBERS[failed]} again`);
+  $("cancel").hidden = ended;
+  $("delete").hidden = !ended;
+}
+
+function showEmpty(why = `${upper(NUMBERS[settings.imageCount])} ${settings.imageCount === 1 ? "frame" : "frames"}, still empty.`) {
+  stopWatching();
+  if (location.hash) history.replaceState(null, "", "/");
+  show({ job_id: null, status: "AWAITING_UPLOAD", prompt: null, images: emptyImages(), error: null });
+  shown = null;
+  say("status", why);
+  $("cancel").hidden = true;
+}
+
+const emptyImages = () =>
+  Array.from({ length: settings.imageCount }, (_, index) => ({ index, status: "PENDING", url: null, error: null }));
+
+function sentence({ job_id, status, images, error }) {
+  const total = images.length;
+  const ready = images.filter((image) => image.status === "STORED").length;
+  const are = (count) => (count === 1 ? "picture is" : "pictures are");
+  switch (status) {
+    case "AWAITING_UPLOAD":
+      return job_id ? "The photo is on its way." : "";
+    case "GENERATING":
+      return ready
+        ? `${upper(NUMBERS[ready])} of ${NUMBERS[total]} ${are(ready)} ready.`
+        : `${upper(NUMBERS[total])} ${are(total)} being drawn.`;
+    case "SUCCEEDED":
+      return total === 1 ? "The picture is ready." : `All ${NUMBERS[total]} pictures are ready.`;
+    case "PARTIAL":
+      return `${upper(NUMBERS[ready])} of ${NUMBERS[total]} ${are(ready)} ready; the rest could not be made.`;
+    case "CANCELED":
+      return ready ? "Cancelled. What was ready is kept." : "Cancelled.";
+    default:
+      return error ? new Problem(error.code, error.message).message : WORDS.unavailable;
+  }
+}
+
+function caption(job, image) {
+  switch (image.status) {
+    case "STORED":
+      return `Picture ${NUMERALS[image.index]}`;
+    case "FAILED":
+      return image.error ? new Problem(image.error.code, image.error.message).message : WORDS.prediction_failed;
+    case "CANCELED":
+      return job.status === "EXPIRED" ? "Never begun" : "Cancelled";
+    case "GENERATING":
+      return "Being drawn";
+    default:
+      return job.status === "GENERATING" ? "Waiting its turn" : "\u00a0";
+  }
+}
+
+const pictures = (count) => `${NUMBERS[count]} ${count === 1 ? "picture" : "pictures"}`;
+const upper = (text) => text[0].toUpperCase() + text.slice(1);
+
+function newFrame(index) {
+  const frame = $("frame").content.firstElementChild.cloneNode(true);
+  say(frame.querySelector(".numeral"), NUMERALS[index]);
+  const img = frame.querySelector("img");
+  img.addEventListener("load", () => setRatio(img));
+  const link = frame.querySelector(".download");
+  link.addEventListener("click", (event) => {
+    event.preventDefault();
+    download(shown, index).catch((problem) => say("status", problem.message));
+  });
+  return frame;
+}
+
+/** The frames take the shape of what hangs in them. */
+function setRatio({ naturalWidth, naturalHeight }) {
+  if (naturalWidth && naturalHeight) {
+    $("frames").style.setProperty("--ratio", Math.min(Math.max(naturalWidth / naturalHeight, 0.6), 1.9));
+  }
+}
+
+/** Show a job's picture, without loading again what hangs there: its link is another one each time it is told. */
+function hang(img, job, image, alt) {
+  const key = image.url ? `${job.job_id} ${image.index} ${image.prediction_id}` : "";
+  if ((img.dataset.key ?? "") === key) return;
+  img.dataset.key = key;
+  img.classList.remove("there");
+  img.alt = key && alt;
+  if (!key) return img.removeAttribute("src");
+  let renewed = false;
+  img.onload = () => img.classList.add("there");
+  img.onerror = async () => {
+    // A link is good for some minutes only.
+    if (renewed || img.dataset.key !== key) return;
+    renewed = true;
+    const url = await freshUrl(job.job_id, image.index).catch(() => null);
+    if (url && img.dataset.key === key) img.src = url;
+  };
+  img.src = image.url;
+}
+
+const freshUrl = async (id, index) => (await getJob(id)).images[index].url;
+
+/** Save a picture: fetched first, since a browser opens a link to another origin instead of saving it. */
+async function download(job, index) {
+  let answer = await send(job.images[index].url);
+  if (!answer.ok) answer = await send(await freshUrl(job.job_id, index));
+  if (!answer.ok) throw new Problem("unavailable");
+  const blob = await answer.blob();
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = `triptych-${job.job_id.slice(0, 8)}-${index + 1}.${blob.type.split("/")[1]?.replace("jpeg", "jpg") ?? "png"}`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+for (const [id, act] of Object.entries({
+  retry: async (job) => {
+    await api("POST", `/jobs/${job.job_id}/retry`);
+    watch(job.job_id);
+  },
+  cancel: async (job) => {
+    sending?.abort();
+    stopWatching();
+    show(await (await api("POST", `/jobs/${job.job_id}/cancel`)).json());
+    list();
+  },
+  delete: remove,
+})) {
+  $(id).addEventListener("click", async () => {
+    const job = shown;
+    $(id).disabled = true;
+    try {
+      await act(job);
+      if ($(id).hidden) $("work-title").focus();
+    } catch (problem) {
+      say("status", problem.message);
+      if (shown?.job_id === job.job_id && !watching && !ENDED.has(job.status)) watch(job.job_id);
+    } finally {
+      $(id).disabled = false;
+    }
+  });
+}
+
+async function remove(job) {
+  if (!(await sure())) return;
+  try {
+    await api("DELETE", `/jobs/${job.job_id}`);
+  } catch (problem) {
+    if (problem.code !== "job_not_found") throw problem; // gone is gone
+  }
+  if (shown?.job_id === job.job_id) showEmpty("Deleted.");
+  await list();
+  $(cards.size ? "earlier-title" : "work-title").focus();
+}
+
+function sure() {
+  const dialog = $("sure");
+  dialog.returnValue = "";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "yes"), { once: true });
+  });
+}
+
+$("sure-yes").addEventListener("click", () => $("sure").close("yes"));
+$("sure-no").addEventListener("click", () => $("sure").close(""));
+
+// ── earlier jobs ──
+
+const cards = new Map(); // by job id
+let cursor = null; // of the page after what is listed
+
+const STATES = {
+  AWAITING_UPLOAD: "Waiting for its photo",
+  GENERATING: "Being drawn",
+  SUCCEEDED: "",
+  PARTIAL: "Not all could be made",
+  FAILED: "Could not be made",
+  CANCELED: "Cancelled",
+  EXPIRED: "The photo never came",
+};
+
+async function list(from = null) {
+  try {
+    const query = new URLSearchParams({ limit: JOBS_A_PAGE, ...(from && { cursor: from }) });
+    const page = await (await api("GET", `/jobs?${query}`)).json();
+    if (!from) {
+      const ids = new Set(page.jobs.map((job) => job.job_id));
+      for (const [id, card] of cards) if (!ids.has(id)) (card.remove(), cards.delete(id));
+    }
+    page.jobs.forEach((job, index) => {
+      const card = cards.get(job.job_id) ?? newCard(job.job_id);
+      fillCard(card, job);
+      if (from) $("jobs").append(card);
+      else if ($("jobs").children[index] !== card) $("jobs").insertBefore(card, $("jobs").children[index] ?? null);
+    });
+    cursor = page.cursor;
+    $("more").hidden = !cursor;
+    $("earlier").hidden = !cards.size;
+  } catch (problem) {
+    if (problem.code !== "signed_out") say("status", problem.message);
+  }
+}
+
+$("more").addEventListener("click", async () => {
+  const last = $("jobs").lastElementChild;
+  await list(cursor);
+  last?.nextElementSibling?.querySelector("button").focus();
+});
+
+function newCard(id) {
+  const card = $("card").content.firstElementChild.cloneNode(true);
+  cards.set(id, card);
+  card.querySelector(".open").addEventListener("click", () => {
+    setRatio(card.querySelector("img.there") ?? {});
+    open(id);
+    goTo("work-title");
+  });
+  card.querySelector(".remove").addEventListener("click", () =>
+    remove({ job_id: id }).catch((problem) => say("status", problem.message)),
+  );
+  return card;
+}
+
+function fillCard(card, job) {
+  const when = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "short" }).format(new Date(job.created_at));
+  const strip = card.querySelector(".strip");
+  while (strip.children.length > job.images.length) strip.lastChild.remove();
+  while (strip.children.length < job.images.length) {
+    const img = new Image();
+    img.crossOrigin = "anonymous";
+    img.loading = "lazy";
+    strip.append(document.createElement("span"));
+    strip.lastChild.append(img);
+  }
+  job.images.forEach((image, index) => hang(strip.children[index].firstChild, job, image, ""));
+  say(card.querySelector(".when"), when);
+  say(card.querySelector(".state"), STATES[job.status] ?? job.status);
+  card.querySelector(".open").setAttribute("aria-label", `Show the pictures of ${when}`);
+  card.querySelector(".remove").setAttribute("aria-label", `Delete the pictures of ${when}`);
+  card.querySelector(".remove").hidden = !ENDED.has(job.status);
+}
+
+function open(id) {
+  sending?.abort();
+  history.replaceState(null, "", `#job=${id}`);
+  watch(id);
+}
+
+// ── small things, and the start ──
+
+/** Put a text where it is read out when it changes, and only then. */
+function say(where, text) {
+  const element = typeof where === "string" ? $(where) : where;
+  if (element.textContent !== text) element.textContent = text;
+}
+
+function goTo(id) {
+  $(id).focus({ preventScroll: true });
+  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  $(id).closest("section").scrollIntoView({ block: "nearest", behavior: calm ? "auto" : "smooth" });
+}
+
+function clearStudio() {
+  sending?.abort();
+  photo = order = null;
+  $("composer").reset();
+  URL.revokeObjectURL($("preview").src);
+  $("preview").removeAttribute("src");
+  $("preview").hidden = $("other").hidden = true;
+  $("invitation").hidden = false;
+  for (const card of cards.values()) card.remove();
+  cards.clear();
+  $("earlier").hidden = true;
+  say("problem", "");
+  showEmpty();
+}
+
+function enter() {
+  const { email, name, sub } = claims(tokens.id);
+  say("who", email ?? name ?? sub ?? "");
+  document.body.classList.remove("outside");
+  $("door").hidden = true;
+  $("studio").hidden = $("account").hidden = false;
+  list();
+  const job = new URLSearchParams(location.hash.slice(1)).get("job");
+  if (job) open(job);
+  else showEmpty();
+}
+
+/** A link may bring a token, behind the # where no server and no log sees it. It goes from the address bar at once. */
+function takeToken() {
+  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (!token) return false;
+  history.replaceState(null, "", "/");
+  keep({ id: token });
+  return true;
+}
+
+addEventListener("hashchange", () => {
+  if (takeToken()) {
+    clearStudio();
+    enter();
+  }
+});
+
+for (const element of document.querySelectorAll(".count")) say(element, pictures(settings.imageCount));
+say("limit", `, up to ${megabytes(settings.maxUploadBytes)}`);
+$("prompt").placeholder = settings.defaultPrompt;
+takeToken();
+if (tokens) enter();
+else leave("");

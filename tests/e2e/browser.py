@@ -1,0 +1,134 @@
+"""A real browser: Debian's chromium without a window, each time with a profile of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from selenium.webdriver import Chrome, ChromeOptions, ChromeService
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.wait import WebDriverWait
+
+from tests.environment import CACHE
+
+CHROMIUM = shutil.which("chromium")
+CHROMEDRIVER = shutil.which("chromedriver")
+FLAGS = (
+    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --hide-scrollbars"
+).split()
+SCREENSHOTS = CACHE / "screenshots"
+
+
+@dataclass
+class Browser:
+    """A browser with one page open, and what a person does with it; whatever is waited for comes within `patience`."""
+
+    driver: Chrome
+    patience: float = 30  # seconds
+
+    def open(self, url: str) -> None:
+        self.driver.get("about:blank")  # another fragment alone would not load the page anew
+        self.driver.get(url)
+
+    def find(self, css: str) -> WebElement:
+        """The element, once it is there and can be seen."""
+        return WebDriverWait(self.driver, self.patience, 0.05).until(
+            lambda driver: next(
+                (one for one in driver.find_elements(By.CSS_SELECTOR, css) if one.is_displayed()), None
+            ),
+            css,
+        )
+
+    def gone(self, css: str) -> bool:
+        """Wait until no such element can be seen."""
+        return WebDriverWait(self.driver, self.patience, 0.05).until(
+            lambda driver: not any(one.is_displayed() for one in driver.find_elements(By.CSS_SELECTOR, css)), css
+        )
+
+    def click(self, css: str) -> None:
+        WebDriverWait(self.driver, self.patience, 0.05).until(lambda _: self.find(css).is_enabled(), css)
+        self.find(css).click()
+
+    def says(self, css: str, words: str) -> str:
+        """Wait until the element's text holds `words`, and return all of it."""
+        seen = [""]
+
+        def said(driver: Chrome) -> bool:
+            seen[0] = driver.execute_script(
+                "return document.querySelector(arguments[0])?.textContent.trim() ?? ''", css
+            )
+            return words in seen[0]
+
+        wait = WebDriverWait(self.driver, self.patience, 0.05)
+        wait.until(said, f"{css} says {seen[0]!r}, not {words!r}")
+        return seen[0]
+
+    def choose(self, photo: Path) -> None:
+        """Choose a file, as by the file dialog."""
+        self.driver.find_element(By.ID, "file").send_keys(str(photo))
+
+    def pictures(self) -> list[str]:
+        """The addresses of the pictures in the frames that are really displayed."""
+        script = """
+            return [...document.querySelectorAll("#frames img")]
+              .filter((img) => img.complete && img.naturalWidth > 0 && img.checkVisibility())
+              .map((img) => img.src)
+        """
+        return [str(src) for src in self.driver.execute_script(script)]
+
+    def screenshot(self, name: str) -> Path:
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        self.driver.save_screenshot(SCREENSHOTS / f"{name}.png")
+        return SCREENSHOTS / f"{name}.png"
+
+    def look(self, width: int, scheme: Literal["light", "dark"], height: int = 900) -> None:
+        """Be a screen `width` pixels wide, of a person who likes it light or dark and calm."""
+        features = [
+            {"name": "prefers-color-scheme", "value": scheme},
+            {"name": "prefers-reduced-motion", "value": "reduce"},
+        ]
+        self.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+        metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+        self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+    def complaints(self) -> list[str]:
+        """What the console has held against the page since the last time."""
+        return [
+            str(entry["message"])
+            for entry in self.driver.get_log("browser")
+            if entry["level"] in {"SEVERE", "WARNING"}
+        ]
+
+    def origins(self) -> set[str]:
+        """The origins that were asked for anything since the last time."""
+        asked = set()
+        for entry in self.driver.get_log("performance"):
+            message = json.loads(entry["message"])["message"]
+            if message["method"] == "Network.requestWillBeSent":
+                url = urlsplit(message["params"]["request"]["url"])
+                if url.scheme in {"http", "https"}:  # not the browser's own pages, nor what it holds already
+                    asked.add(f"{url.scheme}://{url.netloc}")
+        return asked
+
+
+@contextmanager
+def browsing(profile: Path) -> Iterator[Browser]:
+    """A browser whose profile is the empty folder `profile`."""
+    options = ChromeOptions()
+    options.binary_location = str(CHROMIUM)
+    for flag in (*FLAGS, f"--user-data-dir={profile}", "--window-size=1280,900"):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = Chrome(options=options, service=ChromeService(str(CHROMEDRIVER)))
+    try:
+        yield Browser(driver)
+    finally:
+        driver.quit()
