@@ -65,16 +65,16 @@ def handler(event: dict[str, object], context: object) -> dict[str, object]:  # 
     if file is None:
         return _not_found()
     if isinstance(headers, dict) and file.headers["ETag"] in headers.get("if-none-match", ""):
-        return {"statusCode": HTTPStatus.NOT_MODIFIED, "headers": file.headers}
-    return {"statusCode": HTTPStatus.OK, "headers": file.headers, "body": file.body}
+        return {"headers": file.headers, "statusCode": HTTPStatus.NOT_MODIFIED}
+    return {"headers": file.headers, "body": file.body, "statusCode": HTTPStatus.OK}
 
 
 def _not_found() -> dict[str, object]:
     error = {"code": "route_not_found", "message": "There is no such route."}
     return {
-        "statusCode": HTTPStatus.NOT_FOUND,
         "headers": {**HEADERS, "Cache-Control": "no-store", "Content-Type": "application/json"},
         "body": json.dumps({"error": error}),
+        "statusCode": HTTPStatus.NOT_FOUND,
     }
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -21,9 +22,17 @@ from tests.environment import CACHE
 CHROMIUM = shutil.which("chromium")
 CHROMEDRIVER = shutil.which("chromedriver")
 FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --hide-scrollbars"
-).split()
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+    "--window-size=1280,900",
+)
 SCREENSHOTS = CACHE / "screenshots"
 
 
@@ -38,38 +47,34 @@ class Browser:
         self.driver.get("about:blank")  # another fragment alone would not load the page anew
         self.driver.get(url)
 
-    def find(self, css: str) -> WebElement:
-        """The element, once it is there and can be seen."""
-        return WebDriverWait(self.driver, self.patience, 0.05).until(
-            lambda driver: next(
-                (one for one in driver.find_elements(By.CSS_SELECTOR, css) if one.is_displayed()), None
-            ),
-            css,
-        )
+    def until[Found](self, found: Callable[[], Found], what: str) -> Found:
+        """Wait for what is true, and return it."""
+        return WebDriverWait(self.driver, self.patience, 0.05).until(lambda _: found(), what)
 
-    def gone(self, css: str) -> bool:
-        """Wait until no such element can be seen."""
-        return WebDriverWait(self.driver, self.patience, 0.05).until(
-            lambda driver: not any(one.is_displayed() for one in driver.find_elements(By.CSS_SELECTOR, css)), css
-        )
+    def all(self, css: str) -> list[WebElement]:
+        """The elements that can be seen now."""
+        return [one for one in self.driver.find_elements(By.CSS_SELECTOR, css) if one.is_displayed()]
+
+    def find(self, css: str) -> WebElement:
+        """The first such element, once it can be seen."""
+        return self.until(lambda: self.all(css), css)[0]
 
     def click(self, css: str) -> None:
-        WebDriverWait(self.driver, self.patience, 0.05).until(lambda _: self.find(css).is_enabled(), css)
+        self.until(lambda: self.find(css).is_enabled(), f"{css} to be enabled")
         self.find(css).click()
 
-    def says(self, css: str, words: str) -> str:
-        """Wait until the element's text holds `words`, and return all of it."""
-        seen = [""]
+    def count(self, css: str, number: int) -> None:
+        """Wait until so many can be seen."""
+        self.until(lambda: len(self.all(css)) == number, f"{number} of {css}")
 
-        def said(driver: Chrome) -> bool:
-            seen[0] = driver.execute_script(
-                "return document.querySelector(arguments[0])?.textContent.trim() ?? ''", css
-            )
-            return words in seen[0]
-
-        wait = WebDriverWait(self.driver, self.patience, 0.05)
-        wait.until(said, f"{css} says {seen[0]!r}, not {words!r}")
-        return seen[0]
+    def says(self, css: str, words: str) -> None:
+        """Wait until the element's text holds `words`."""
+        script = "return document.querySelector(arguments[0])?.textContent ?? ''"
+        try:
+            self.until(lambda: words in self.driver.execute_script(script, css), words)
+        except TimeoutException:
+            said = self.driver.execute_script(script, css)
+            raise AssertionError(f"{css} says {said!r}, not {words!r}") from None
 
     def choose(self, photo: Path) -> None:
         """Choose a file, as by the file dialog."""
@@ -102,15 +107,13 @@ class Browser:
     def complaints(self) -> list[str]:
         """What the console has held against the page since the last time."""
         return [
-            str(entry["message"])
-            for entry in self.driver.get_log("browser")
-            if entry["level"] in {"SEVERE", "WARNING"}
+            str(entry["message"]) for entry in self._log("browser") if entry["level"] in {"SEVERE", "WARNING"}
         ]
 
     def origins(self) -> set[str]:
         """The origins that were asked for anything since the last time."""
         asked = set()
-        for entry in self.driver.get_log("performance"):
+        for entry in self._log("performance"):
             message = json.loads(entry["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":
                 url = urlsplit(message["params"]["request"]["url"])
@@ -118,13 +121,16 @@ class Browser:
                     asked.add(f"{url.scheme}://{url.netloc}")
         return asked
 
+    def _log(self, kind: Literal["browser", "performance"]) -> list[dict[str, Any]]:
+        return list(self.driver.get_log(kind))  # type: ignore[no-untyped-call]  # selenium leaves it untyped
+
 
 @contextmanager
 def browsing(profile: Path) -> Iterator[Browser]:
     """A browser whose profile is the empty folder `profile`."""
     options = ChromeOptions()
     options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"--user-data-dir={profile}", "--window-size=1280,900"):
+    for flag in (*FLAGS, f"--user-data-dir={profile}"):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = Chrome(options=options, service=ChromeService(str(CHROMEDRIVER)))

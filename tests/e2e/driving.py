@@ -60,10 +60,10 @@ class Driver:
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    def end_of(self, job_id: str, *, within: float = 90) -> dict[str, Any]:
+    def end_of(self, job_id: str, *, user: int = 0, within: float = 90) -> dict[str, Any]:
         """The job once it has ended."""
         give_up_at = time.monotonic() + within
-        while (job := self.job(job_id))["status"] not in TERMINAL:
+        while (job := self.job(job_id, user=user))["status"] not in TERMINAL:
             assert time.monotonic() < give_up_at, f"{job}\n{self.log()[-3000:]}"
             time.sleep(0.2)  # a client polls; there is no event to wait for
         return job

@@ -137,7 +137,9 @@ class _Door:
     def _answer(self, environ: WSGIEnvironment) -> Response:
         asked = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "").lower()
         if environ["REQUEST_METHOD"] == "OPTIONS" and "x-amz-target" in asked.split(","):
-            return Response(status=200, headers=_COGNITO_PREFLIGHT)  # S3 and SQS take no such header from browsers
+            return Response(
+                status=200, headers=_COGNITO_PREFLIGHT
+            )  # S3 and SQS take no such header from browsers
         if self._is_s3(environ):
             return self._s3(environ)
         response = self._ask_moto(environ)

@@ -18,6 +18,7 @@ const WORDS = {
   photo_type_mismatch: "This file is not what its name says. Save it again as a JPEG, and choose that.",
   upload_expired: "The photo did not arrive in time. Choose it again.",
   job_not_found: "These pictures are no longer there.",
+  daily_limit_reached: "You have made all the pictures that one may make in a day.",
   idempotency_key_used: "This photo was sent before with another wish. Send it again.",
   deadline_exceeded: "It was not finished in time. Try again.",
   content_rejected: "The model would not draw this. Try another photo, or another wish.",
@@ -42,6 +43,7 @@ const WORDS = {
   unavailable: "That did not work just now. Try again in a moment.",
   busy: "Too much is going on just now. Try again in a moment.",
   route_not_found: "This cannot be done here.",
+  method_not_allowed: "This cannot be done here.",
   signed_out: "Your sign-in has ended. Sign in again.",
   NotAuthorizedException: "The e-mail or the password is wrong.",
   UserNotFoundException: "The e-mail or the password is wrong.",
@@ -50,17 +52,18 @@ const WORDS = {
 };
 
 class Problem extends Error {
-  constructor(code, message, retryAfter) {
+  constructor(code, message, { status = 0, retryAfter = 0 } = {}) {
     super(WORDS[code] ?? message ?? WORDS.unavailable);
     this.code = code;
+    this.isFinal = status >= 400 && status < 500 && status !== 429; // asking again would bring the same
     if (retryAfter > 0) this.message += ` It works again ${inTime(retryAfter)}.`;
   }
 
   static async of(answer) {
     const said = await answer.json().catch(() => ({}));
-    const code = said.error?.code ?? { 404: "route_not_found", 405: "route_not_found", 429: "busy" }[answer.status];
+    const code = said.error?.code ?? { 404: "route_not_found", 429: "busy" }[answer.status];
     const retryAfter = answer.status === 429 ? Number(answer.headers.get("retry-after")) : 0;
-    return new Problem(code ?? "unavailable", said.error?.message, retryAfter);
+    return new Problem(code ?? "unavailable", said.error?.message, { status: answer.status, retryAfter });
   }
 }
 
@@ -192,7 +195,6 @@ function onSubmit(id, work) {
 }
 
 function showDoor(id, problem = "") {
-  document.body.classList.add("outside");
   $("studio").hidden = $("account").hidden = true;
   $("door").hidden = false;
   for (const form of $("door").querySelectorAll("form")) form.hidden = form.id !== id;
@@ -211,13 +213,14 @@ function leave(problem) {
 
 $("sign-out").addEventListener("click", () => {
   history.replaceState(null, "", "/");
-  clearStudio(); // the next one to sign in is somebody else
+  clearStudio();
   leave("");
 });
 
 // ── the API ──
 
 async function api(method, path, { body, headers, signal } = {}) {
+  if (!tokens) throw new Problem("signed_out");
   const soon = Date.now() / 1000 + 30;
   if (claims(tokens.id).exp < soon) await renew();
   const ask = () =>
@@ -260,7 +263,7 @@ function put({ method, url, headers }, photo, signal) {
 
 let photo = null;
 let order = null; // what was sent last and has not got through: sent again, it is the same job
-let sending = null; // AbortController of an upload under way
+let sending = null; // AbortController of the upload under way
 
 for (const input of [$("file"), $("camera")]) {
   input.addEventListener("change", () => {
@@ -317,22 +320,29 @@ $("composer").addEventListener("submit", async (event) => {
   $("make").disabled = true;
   sending = new AbortController();
   try {
-    await make(order, sending.signal);
+    await make(order, sending);
     order = null;
   } catch (problem) {
-    if (problem.name !== "AbortError") say("problem", problem.message);
-    if (shown?.status === "AWAITING_UPLOAD") showEmpty();
+    if (shown && shown.job_id === sending.jobId) showEmpty();
+    if (problem.name === "AbortError") {
+      order = null; // sent again, it would be the job that was cancelled
+    } else {
+      say("problem", problem.message);
+    }
   } finally {
     sending = null;
     showUpload(null);
     $("make").disabled = !photo;
+    if ($("problem").textContent) $("make").focus();
   }
 });
 
-async function make({ photo, prompt, key }, signal) {
+async function make({ photo, prompt, key }, sending) {
+  const { signal } = sending;
   const body = { content_type: photo.type, content_length: photo.size, ...(prompt && { prompt }) };
   const answer = await api("POST", "/jobs", { body, headers: { "idempotency-key": key }, signal });
   const { job_id, status, upload } = await answer.json();
+  sending.jobId = job_id;
   stopWatching();
   history.replaceState(null, "", `#job=${job_id}`);
   setRatio($("preview"));
@@ -344,7 +354,8 @@ async function make({ photo, prompt, key }, signal) {
     // 412: it is there already, from an earlier try whose answer got lost.
     if (said !== 412 && (said < 200 || said > 299)) throw new Problem("upload_failed");
   }
-  watch(job_id);
+  if (shown?.job_id === job_id) watch(job_id);
+  else list(); // another one has been opened meanwhile
 }
 
 function showUpload(percent) {
@@ -386,7 +397,7 @@ async function watch(id) {
       }
     } catch (problem) {
       if (signal.aborted) return;
-      if (problem.code === "job_not_found") return showEmpty(problem.message);
+      if (problem.isFinal) return showEmpty(problem.message);
       say("status", problem.message);
       wait = POLL_SECONDS * 2 ** Math.min(++misses, 4);
     }
@@ -414,8 +425,8 @@ function show(job) {
   say("status", sentence(job));
   const ended = ENDED.has(job.status);
   const failed = job.images.filter((image) => image.status === "FAILED").length;
-  const photoWillDo = !/^(photo|upload)_/.test(job.error?.code ?? "");
-  $("retry").hidden = !ended || !failed || !photoWillDo;
+  const photoWillDo = !job.error?.code.startsWith("photo_");
+  $("retry").hidden = !["FAILED", "PARTIAL"].includes(job.status) || !photoWillDo;
   say("retry", failed === 1 ? "Try the failed one again" : `Try the failed ${NUMBERS[failed]} again`);
   $("cancel").hidden = ended;
   $("delete").hidden = !ended;
@@ -502,8 +513,12 @@ function hang(img, job, image, alt) {
   img.alt = key && alt;
   if (!key) return img.removeAttribute("src");
   let renewed = false;
-  img.onload = () => img.classList.add("there");
+  img.onload = () => {
+    img.classList.add("there");
+    renewed = false;
+  };
   img.onerror = async () => {
+    img.classList.remove("there");
     // A link is good for some minutes only.
     if (renewed || img.dataset.key !== key) return;
     renewed = true;
@@ -517,8 +532,8 @@ const freshUrl = async (id, index) => (await getJob(id)).images[index].url;
 
 /** Save a picture: fetched first, since a browser opens a link to another origin instead of saving it. */
 async function download(job, index) {
-  let answer = await send(job.images[index].url);
-  if (!answer.ok) answer = await send(await freshUrl(job.job_id, index));
+  let answer = await send(job.images[index].url).catch(() => null);
+  if (!answer?.ok) answer = await send(await freshUrl(job.job_id, index));
   if (!answer.ok) throw new Problem("unavailable");
   const blob = await answer.blob();
   const link = document.createElement("a");
@@ -534,7 +549,7 @@ for (const [id, act] of Object.entries({
     watch(job.job_id);
   },
   cancel: async (job) => {
-    sending?.abort();
+    if (sending?.jobId === job.job_id) sending.abort();
     stopWatching();
     show(await (await api("POST", `/jobs/${job.job_id}/cancel`)).json());
     list();
@@ -563,6 +578,7 @@ async function remove(job) {
   } catch (problem) {
     if (problem.code !== "job_not_found") throw problem; // gone is gone
   }
+  removed.add(job.job_id);
   if (shown?.job_id === job.job_id) showEmpty("Deleted.");
   await list();
   $(cards.size ? "earlier-title" : "work-title").focus();
@@ -583,6 +599,7 @@ $("sure-no").addEventListener("click", () => $("sure").close(""));
 // ── earlier jobs ──
 
 const cards = new Map(); // by job id
+const removed = new Set(); // job ids: a list may still hold what was deleted a moment ago
 let cursor = null; // of the page after what is listed
 
 const STATES = {
@@ -599,11 +616,12 @@ async function list(from = null) {
   try {
     const query = new URLSearchParams({ limit: JOBS_A_PAGE, ...(from && { cursor: from }) });
     const page = await (await api("GET", `/jobs?${query}`)).json();
+    const jobs = page.jobs.filter((job) => !removed.has(job.job_id));
     if (!from) {
-      const ids = new Set(page.jobs.map((job) => job.job_id));
+      const ids = new Set(jobs.map((job) => job.job_id));
       for (const [id, card] of cards) if (!ids.has(id)) (card.remove(), cards.delete(id));
     }
-    page.jobs.forEach((job, index) => {
+    jobs.forEach((job, index) => {
       const card = cards.get(job.job_id) ?? newCard(job.job_id);
       fillCard(card, job);
       if (from) $("jobs").append(card);
@@ -657,7 +675,6 @@ function fillCard(card, job) {
 }
 
 function open(id) {
-  sending?.abort();
   history.replaceState(null, "", `#job=${id}`);
   watch(id);
 }
@@ -676,6 +693,8 @@ function goTo(id) {
   $(id).closest("section").scrollIntoView({ block: "nearest", behavior: calm ? "auto" : "smooth" });
 }
 
+let owner = null; // whose jobs stand in the studio
+
 function clearStudio() {
   sending?.abort();
   photo = order = null;
@@ -693,30 +712,29 @@ function clearStudio() {
 
 function enter() {
   const { email, name, sub } = claims(tokens.id);
+  const job = new URLSearchParams(location.hash.slice(1)).get("job");
+  if (sub !== owner) clearStudio(); // what stands there is somebody else's
+  owner = sub;
   say("who", email ?? name ?? sub ?? "");
-  document.body.classList.remove("outside");
   $("door").hidden = true;
   $("studio").hidden = $("account").hidden = false;
   list();
-  const job = new URLSearchParams(location.hash.slice(1)).get("job");
   if (job) open(job);
-  else showEmpty();
 }
 
 /** A link may bring a token, behind the # where no server and no log sees it. It goes from the address bar at once. */
 function takeToken() {
-  const token = new URLSearchParams(location.hash.slice(1)).get("token");
+  const behind = new URLSearchParams(location.hash.slice(1));
+  const token = behind.get("token");
   if (!token) return false;
-  history.replaceState(null, "", "/");
+  behind.delete("token");
+  history.replaceState(null, "", behind.size ? `#${behind}` : "/");
   keep({ id: token });
   return true;
 }
 
 addEventListener("hashchange", () => {
-  if (takeToken()) {
-    clearStudio();
-    enter();
-  }
+  if (takeToken()) enter();
 });
 
 for (const element of document.querySelectorAll(".count")) say(element, pictures(settings.imageCount));

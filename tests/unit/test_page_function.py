@@ -1,0 +1,145 @@
+"""The function that serves the page, and what the template makes of `ServePage`."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import re
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from tests.environment import ROOT
+from tests.localcloud import s3_cors
+from tests.localcloud.resources import CorsConfiguration
+from tests.localcloud.template import load
+
+ENVIRONMENT = {
+    "BUCKET_URL": "https://photos.s3.eu-west-1.amazonaws.com",
+    "COGNITO_URL": "https://cognito-idp.eu-west-1.amazonaws.com",
+    "COGNITO_CLIENT_ID": "client",
+    "IMAGE_COUNT": "3",
+    "MAX_UPLOAD_BYTES": "1000",
+    "DEFAULT_PROMPT": """Say "cheese" & <smile>, it's $5.""",
+}
+EVENT = json.loads((ROOT / "functions/page/event.json").read_text())
+
+
+def page_with(monkeypatch: pytest.MonkeyPatch, **environment: str) -> ModuleType:
+    """The module, started anew with this environment."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    for name, value in (ENVIRONMENT | environment).items():
+        monkeypatch.setenv(name, value)
+    import page  # noqa: PLC0415  # it reads the environment when it is imported
+
+    return importlib.reload(page)
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    return page_with(monkeypatch)
+
+
+def get(page: ModuleType, path: str, **headers: str) -> dict[str, Any]:
+    return dict(page.handler({**EVENT, "rawPath": path, "headers": headers}, None))
+
+
+def policy(page: ModuleType) -> dict[str, str]:
+    header = get(page, "/")["headers"]["Content-Security-Policy"]
+    return dict(directive.split(" ", 1) for directive in header.split("; "))
+
+
+def test_its_event_is_answered_with_the_page(page: ModuleType) -> None:
+    answer = page.handler(EVENT, None)
+    assert answer["statusCode"] == 200
+    assert answer["headers"]["Content-Type"] == "text/html; charset=utf-8"
+    assert "Say &quot;cheese&quot;" in answer["body"].replace("\\&quot;", "&quot;")
+    assert "<smile>" not in answer["body"]
+
+
+def test_every_file_that_the_page_names_is_served(page: ModuleType) -> None:
+    named = set(re.findall(r'(?:src|href)="(/[^"]+)"', get(page, "/")["body"]))
+    assert named == {"/page/icon.svg", "/page/page.css", "/page/page.js"}
+    assert {get(page, path)["statusCode"] for path in named} == {200}
+
+
+def test_what_is_known_by_its_etag_is_not_sent_again(page: ModuleType) -> None:
+    answer = get(page, "/page/page.css")
+    again = get(page, "/page/page.css", **{"if-none-match": f"W/{answer['headers']['ETag']}"})
+    assert (again["statusCode"], again.get("body")) == (304, None)
+
+
+def test_the_etag_changes_with_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    etags = {get(page_with(monkeypatch, IMAGE_COUNT=count), "/")["headers"]["ETag"] for count in "123"}
+    assert len(etags) == 3
+
+
+@pytest.mark.parametrize(
+    "path", ["/page/", "/page/page.py", "/page/index.html", "/page/../page.py", "/other"]
+)
+def test_nothing_else_is_served(page: ModuleType, path: str) -> None:
+    answer = get(page, path)
+    assert answer["statusCode"] == 404
+    assert json.loads(answer["body"])["error"]["code"] == "route_not_found"
+
+
+def test_nothing_may_be_reached_but_the_api_the_bucket_and_cognito(page: ModuleType) -> None:
+    allowed = policy(page)
+    assert allowed["default-src"] == "'none'"
+    assert allowed["connect-src"] == (
+        "'self' https://photos.s3.eu-west-1.amazonaws.com https://cognito-idp.eu-west-1.amazonaws.com"
+    )
+    assert not re.search(r"unsafe|\*|http:|data:", " ".join(allowed.values()))
+
+
+def test_with_an_issuer_of_its_own_there_is_no_cognito(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = page_with(monkeypatch, COGNITO_CLIENT_ID="")
+    assert "cognito" not in policy(page)["connect-src"]
+
+
+def test_on_the_local_cloud_all_of_aws_is_at_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = page_with(monkeypatch, AWS_ENDPOINT_URL="http://127.0.0.1:5000")
+    assert policy(page)["img-src"] == "'self' blob: http://127.0.0.1:5000"
+
+
+def test_no_script_or_style_stands_in_the_html() -> None:
+    html = (ROOT / "functions/page/static/index.html").read_text()
+    assert re.findall(r"<script[^>]*>", html) == ['<script type="module" src="/page/page.js">']
+    assert not re.search(r"<style|\sstyle=|\son\w+=", html)
+
+
+def test_every_code_that_the_page_words_is_told_in_the_readme() -> None:
+    script = (ROOT / "functions/page/static/page.js").read_text()
+    table, own = script.split("const WORDS = {\n", 1)[1].split("\n};", 1)[0].split("  // The page's own.\n")
+    readme = (ROOT / "README.md").read_text()
+    worded = re.findall(r"^  (\w+): ", table, re.MULTILINE)
+    assert len(worded) > 15
+    assert own
+    assert [code for code in worded if f"| `{code}` |" not in readme] == []
+
+
+def test_without_the_page_nothing_of_it_is_deployed() -> None:
+    of_it = {name for name in load().resources if name.startswith("Page")}
+    assert {"PageFunction", "PageFunctionRole", "PageFunctionPagePermission"} <= of_it
+    without = load(overrides={"ServePage": "false"})
+    assert not [name for name in without.resources if name.startswith("Page")]
+    api = json.dumps(without.resources["HttpApi"].properties)
+    for path in ("/", "/page/{file}"):
+        assert f'"{path}": {{"Fn::If": ["WithPage", ' in api
+
+
+@pytest.mark.parametrize(("serve_page", "allowed"), [("true", True), ("false", False)])
+def test_the_page_may_use_the_bucket_whatever_other_origins_may(serve_page: str, *, allowed: bool) -> None:
+    template = load(overrides={"AllowedOrigins": "https://app.example", "ServePage": serve_page})
+    cors = CorsConfiguration.model_validate(
+        template.scope.resolve(template.resources["PhotosBucket"].properties["CorsConfiguration"])
+    )
+    rules = [
+        s3_cors.Rule(rule.allowed_origins, rule.allowed_methods, rule.allowed_headers, (), None)
+        for rule in cors.cors_rules
+    ]
+    origin = "https://abc123.execute-api.us-east-1.amazonaws.com"
+    answer = s3_cors.answer(rules, origin, "PUT", "content-type,if-none-match")
+    assert (answer is not None) is allowed
+    assert s3_cors.answer(rules, "https://other.example", "PUT") is None
