@@ -144,6 +144,22 @@ def test_cancelled_pictures(
     assert browser.find("#delete").is_displayed()
 
 
+def test_an_upload_that_is_cancelled_can_be_sent_again(browser: Browser, cloud: Driver, photo: Path) -> None:
+    browser.open(link(cloud))
+    browser.choose(photo)
+    browser.find("#preview")
+    browser.driver.set_network_conditions(latency=5, download_throughput=-1, upload_throughput=20_000)
+    browser.click("#make")
+    browser.until(
+        lambda: browser.driver.execute_script("return document.querySelector('#bar').value > 0"), "bytes"
+    )
+    browser.click("#cancel")
+    browser.says("#status", "Cancelled.")
+    browser.driver.delete_network_conditions()
+    browser.click("#make")
+    browser.says("#status", "All three pictures are ready")
+
+
 def test_what_will_not_do_is_said_before_it_is_sent(browser: Browser, cloud: Driver, tmp_path: Path) -> None:
     browser.open(link(cloud))
     too_large = tmp_path / "large.jpg"
