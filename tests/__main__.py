@@ -7,4 +7,6 @@ from tests import environment
 
 environment.ensure("tests")
 os.chdir(environment.ROOT)
-os.execv(sys.executable, [sys.executable, "-m", "pytest", *sys.argv[1:]])  # our own interpreter
+# All of it is shared out to the cores, a file at a time; what is asked for by name runs in one process.
+options = sys.argv[1:] or ["-n", "auto", "--dist", "loadfile"]
+os.execv(sys.executable, [sys.executable, "-m", "pytest", *options])  # our own interpreter

@@ -78,7 +78,7 @@ def run(crashes: Crashes, rates: dict[str, float], *, moto: bool) -> list[str]:
             for image in job.images
             if image.output and image.prediction_id
         }
-        if cloud.stored(f"outputs/{job.job_id}/") != told:
+        if cloud.aws.stored(f"outputs/{job.job_id}/") != told:
             raise Violation("in S3 lies other than what is told")
     return cloud.requests
 

@@ -95,8 +95,8 @@ def provision(  # noqa: PLR0913  # what a deployment is told
             raise TemplateError(f"{name}: resource type {resource.type} is not understood")
     for name, resource in loaded.resources.items():
         try:
-            make = _MAKERS.get(resource.type, _nothing)
-            make(making, name, loaded.scope.resolve(resource.properties))
+            properties = loaded.scope.resolve(resource.properties)
+            _MAKERS.get(resource.type, _nothing)(making, name, properties)
         except ValidationError as error:
             raise TemplateError(f"{name} ({resource.type}): {explain(error)}") from error
         except (TemplateError, ClientError) as error:
@@ -172,6 +172,7 @@ class _Making:
 
 
 def _nothing(making: _Making, name: str, properties: Json) -> None:
+    cfn.NO_EFFECT[making.template.resources[name].type].model_validate(properties)
     physical = making.physical(name)
     service = making.template.resources[name].type.split("::")[1].lower()
     making.made(name, physical, Arn=making.arn(service, physical))

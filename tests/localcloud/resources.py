@@ -18,14 +18,6 @@ from tests.localcloud.template import Json, Strict, text
 type Text = Annotated[str, BeforeValidator(text)]
 type Tags = Annotated[Json, "nobody asks for them"]
 
-# Resource types that are known, and that nothing is created for.
-NO_EFFECT = {
-    "AWS::CloudWatch::Alarm": "there are no metrics to watch",
-    "AWS::Lambda::Permission": "the local HTTP API and queues invoke whatever the template connects them to",
-    "AWS::Logs::LogGroup": "log lines go to a file",
-    "AWS::S3::BucketPolicy": "moto applies a Deny whatever its Condition says: TLS only would refuse everything",
-}
-
 
 class Camel(BaseModel):
     """As `Strict`, for the parts that AWS spells in camel case."""
@@ -248,7 +240,9 @@ class InlinePolicy(Strict):
 
 class Role(Strict):
     assume_role_policy_document: Annotated[Json, "a function's process has no role to take on"]
-    managed_policy_arns: Annotated[Json, "they let a function write its log, which here is its stderr"] = None
+    managed_policy_arns: Annotated[
+        Json, "what AWS's own policies say is not known here; template.yaml names none"
+    ] = None
     policies: tuple[InlinePolicy, ...] = ()
     tags: Tags = None
 
@@ -471,3 +465,52 @@ class Stage(Strict):
     auto_deploy: Literal[True]
     default_route_settings: Annotated[Json, "one machine's clients do not reach the throttle"] = None
     tags: Tags = None
+
+
+# What nothing is created for: its properties are known, so that a misspelt one is an error here too.
+
+
+class Alarm(Strict):
+    """There are no metrics to watch."""
+
+    alarm_description: str
+    namespace: str
+    metric_name: str
+    dimensions: list[dict[str, Text]]
+    statistic: str
+    period: int
+    evaluation_periods: int
+    threshold: float
+    comparison_operator: str
+    treat_missing_data: Literal["notBreaching", "breaching", "ignore", "missing"]
+    alarm_actions: tuple[Text, ...] = ()
+
+
+class Permission(Strict):
+    """The local HTTP API and queues invoke whatever the template connects them to."""
+
+    action: Literal["lambda:InvokeFunction"]
+    function_name: Text
+    principal: str
+    source_arn: Text
+
+
+class LogGroup(Strict):
+    """Log lines go to a file."""
+
+    retention_in_days: int
+
+
+class BucketPolicy(Strict):
+    """Not applied: moto takes a Deny at its word whatever its Condition says, and TLS only would refuse everything."""
+
+    bucket: Text
+    policy_document: Json
+
+
+NO_EFFECT: dict[str, type[Strict]] = {
+    "AWS::CloudWatch::Alarm": Alarm,
+    "AWS::Lambda::Permission": Permission,
+    "AWS::Logs::LogGroup": LogGroup,
+    "AWS::S3::BucketPolicy": BucketPolicy,
+}

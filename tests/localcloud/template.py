@@ -82,8 +82,8 @@ class Resource(Strict):
     condition: str | None = None
     depends_on: Annotated[list[str], BeforeValidator(_list)] = []
     # Without effect here: nothing of a local stack outlives it.
-    deletion_policy: str | None = None
-    update_replace_policy: str | None = None
+    deletion_policy: Literal["Delete", "Retain", "RetainExceptOnCreate", "Snapshot"] | None = None
+    update_replace_policy: Literal["Delete", "Retain", "Snapshot"] | None = None
     metadata: Json = None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -221,6 +221,14 @@ Resources:
             "A .*TracingConfig is not understood",
         ),
         ("A: {Type: AWS::Serverless::Function, Properties: {Nonsense: 1}}", "Nonsense"),
+        (
+            "A: {Type: AWS::Logs::LogGroup, Properties: {RetentionInDays: 1, Foo: bar}}",
+            "Foo is not understood",
+        ),
+        (
+            "A: {Type: AWS::CloudWatch::Alarm, Properties: {AlarmActionz: []}}",
+            "AlarmActionz is not understood",
+        ),
     ],
 )
 def test_what_is_not_understood_is_named(tmp_path: Path, resources: str, culprit: str) -> None:
@@ -315,3 +323,13 @@ def test_the_projects_template_translates_to_plain_cloudformation() -> None:
 def test_a_list_parameter_stays_a_list_within_the_transform() -> None:
     translated = json.dumps(translate(overrides={"AllowedOrigins": "https://a,https://b"}))
     assert '"allowOrigins": ["https://a", "https://b"]' in translated
+
+
+def test_no_role_has_more_than_the_template_gives_it() -> None:
+    """SAM's own roles may read every queue and write every log of the account: there is none of them."""
+    resources: Any = translate()["Resources"]
+    roles = [
+        resource["Properties"] for resource in resources.values() if resource["Type"] == "AWS::IAM::Role"
+    ]
+    assert len(roles) == 7
+    assert not any("ManagedPolicyArns" in role for role in roles)
