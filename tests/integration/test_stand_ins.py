@@ -1,0 +1,258 @@
+"""The simulation's stand-ins answer as moto does, call by call: each test here runs against both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from moto import mock_aws
+
+from tests.integration.world import Clock
+from tests.simulation.aws import Answer, Bucket, Jobs, Queue, Request
+from triptych import table
+from triptych.job import Job, Photo, UploadArrived, apply, new_job
+
+VISIBILITY = 240
+MOST_RECEIVES = 3
+START = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+type Call = Callable[[str, Request], Answer]
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock(START)
+
+
+@pytest.fixture(params=["moto", "stand-in"])
+def bucket(request: pytest.FixtureRequest, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Call]:
+    if request.param == "stand-in":
+        yield Bucket(clock.now).handle
+        return
+    monkeypatch.setattr("moto.s3.models.utcnow", lambda: clock.time.replace(tzinfo=None))
+    with mock_aws():
+        s3 = boto3.client("s3", region_name="us-east-1")
+        s3.create_bucket(Bucket="photos")
+        yield lambda operation, given: s3._make_api_call(operation, {"Bucket": "photos", **given})  # type: ignore[attr-defined]  # by its name
+
+
+def code(call: Call, operation: str, request: Request) -> str:
+    """The error that a call ends with."""
+    with pytest.raises(ClientError) as caught:
+        call(operation, request)
+    return caught.value.response["Error"]["Code"]
+
+
+def test_an_object_is_as_it_was_put(bucket: Call, clock: Clock) -> None:
+    bucket("PutObject", {"Key": "uploads/j/photo.jpg", "Body": b"a photo", "ContentType": "image/jpeg"})
+    clock.advance(10)
+    got = bucket("GetObject", {"Key": "uploads/j/photo.jpg"})
+    assert got["Body"].read() == b"a photo"
+    assert got["ContentType"] == "image/jpeg"
+    assert got["LastModified"] == START
+    head = bucket("HeadObject", {"Key": "uploads/j/photo.jpg"})
+    assert (head["ContentLength"], head["LastModified"]) == (7, START)
+
+
+@pytest.mark.parametrize(
+    ("span", "content", "described"), [("0-3", b"a ph", "0-3/7"), ("0-31", b"a photo", "0-6/7")]
+)
+def test_a_part_of_an_object(bucket: Call, span: str, content: bytes, described: str) -> None:
+    bucket("PutObject", {"Key": "k", "Body": b"a photo"})
+    got = bucket("GetObject", {"Key": "k", "Range": f"bytes={span}"})
+    assert got["Body"].read() == content
+    assert got["ContentRange"] == f"bytes {described}"
+
+
+def test_an_empty_object_has_no_first_byte(bucket: Call) -> None:
+    bucket("PutObject", {"Key": "k", "Body": b""})
+    assert code(bucket, "GetObject", {"Key": "k", "Range": "bytes=0-31"}) == "InvalidRange"
+    assert bucket("HeadObject", {"Key": "k"})["ContentLength"] == 0
+
+
+def test_what_is_not_there(bucket: Call) -> None:
+    assert code(bucket, "GetObject", {"Key": "k"}) == "NoSuchKey"
+    assert code(bucket, "HeadObject", {"Key": "k"}) == "404"
+    bucket("DeleteObject", {"Key": "k"})
+
+
+def test_a_write_once_object(bucket: Call) -> None:
+    bucket("PutObject", {"Key": "k", "Body": b"first", "IfNoneMatch": "*"})
+    assert (
+        code(bucket, "PutObject", {"Key": "k", "Body": b"second", "IfNoneMatch": "*"}) == "PreconditionFailed"
+    )
+    assert bucket("GetObject", {"Key": "k"})["Body"].read() == b"first"
+    bucket("PutObject", {"Key": "k", "Body": b"third"})
+    assert bucket("GetObject", {"Key": "k"})["Body"].read() == b"third"
+
+
+def test_objects_are_listed_by_prefix(bucket: Call) -> None:
+    for key in ("outputs/a/1.png", "outputs/a/0.png", "outputs/b/0.png"):
+        bucket("PutObject", {"Key": key, "Body": b"x"})
+    bucket("DeleteObject", {"Key": "outputs/a/0.png"})
+    listed = bucket("ListObjectsV2", {"Prefix": "outputs/a/"})
+    assert [one["Key"] for one in listed.get("Contents", [])] == ["outputs/a/1.png"]
+    assert listed["IsTruncated"] is False
+    assert bucket("ListObjectsV2", {"Prefix": "none/"}).get("Contents", []) == []
+
+
+@dataclass
+class Queues:
+    """A queue and its dead letters."""
+
+    call: Call
+    dead: Call
+
+    def received(self, call: Call | None = None) -> list[tuple[str, int]]:
+        """The bodies and receive counts of what is visible now."""
+        found: list[tuple[str, int]] = []
+        while messages := self.messages(call):
+            found += [(one["Body"], int(one["Attributes"]["ApproximateReceiveCount"])) for one in messages]
+        return sorted(found)
+
+    def messages(self, call: Call | None = None) -> list[dict[str, Any]]:
+        wanted = {"AttributeNames": ["ApproximateReceiveCount"], "MaxNumberOfMessages": 1}
+        return list((call or self.call)("ReceiveMessage", wanted).get("Messages", []))
+
+    def send(self, body: str, delay: int = 0) -> None:
+        self.call("SendMessage", {"MessageBody": body, "DelaySeconds": delay})
+
+
+@pytest.fixture(params=["moto", "stand-in"])
+def queues(request: pytest.FixtureRequest, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Queues]:
+    if request.param == "stand-in":
+        dead = Queue(clock.now, 30)
+        yield Queues(Queue(clock.now, VISIBILITY, dead, MOST_RECEIVES).handle, dead.handle)
+        return
+    monkeypatch.setattr("moto.sqs.models.unix_time_millis", lambda *_: clock.time.timestamp() * 1000)
+    monkeypatch.setattr("moto.sqs.models.unix_time", lambda *_: clock.time.timestamp())
+    with mock_aws():
+        sqs = boto3.client("sqs", region_name="us-east-1")
+        letters = sqs.create_queue(QueueName="dead")["QueueUrl"]
+        policy = f'{{"deadLetterTargetArn": "arn:aws:sqs:us-east-1:123456789012:dead", "maxReceiveCount": {MOST_RECEIVES}}}'
+        url = sqs.create_queue(
+            QueueName="queue", Attributes={"VisibilityTimeout": str(VISIBILITY), "RedrivePolicy": policy}
+        )["QueueUrl"]
+
+        def of(queue: str) -> Call:
+            return lambda operation, given: sqs._make_api_call(operation, {"QueueUrl": queue, **given})  # type: ignore[attr-defined]  # by its name
+
+        yield Queues(of(url), of(letters))
+
+
+def test_a_message_is_invisible_once_it_is_received(queues: Queues, clock: Clock) -> None:
+    queues.send("a")
+    queues.send("b")
+    assert queues.received() == [("a", 1), ("b", 1)]
+    clock.advance(VISIBILITY - 1)
+    assert queues.received() == []
+    clock.advance(2)
+    assert queues.received() == [("a", 2), ("b", 2)]
+
+
+def test_a_delayed_message(queues: Queues, clock: Clock) -> None:
+    queues.send("a", delay=300)
+    clock.advance(299)
+    assert queues.received() == []
+    clock.advance(2)
+    assert queues.received() == [("a", 1)]
+
+
+def test_a_deleted_message_does_not_come_back(queues: Queues, clock: Clock) -> None:
+    queues.send("a")
+    (message,) = queues.messages()
+    queues.call("DeleteMessage", {"ReceiptHandle": message["ReceiptHandle"]})
+    clock.advance(VISIBILITY + 1)
+    assert queues.received() == []
+
+
+@pytest.mark.parametrize("seconds", [7, 600])
+def test_a_message_that_is_put_back_comes_when_it_was_said(
+    queues: Queues, clock: Clock, seconds: int
+) -> None:
+    queues.send("a")
+    (message,) = queues.messages()
+    clock.advance(5)
+    given = {"ReceiptHandle": message["ReceiptHandle"], "VisibilityTimeout": seconds}
+    queues.call("ChangeMessageVisibility", given)
+    clock.advance(seconds - 1)
+    assert queues.received() == []
+    clock.advance(2)
+    assert queues.received() == [("a", 2)]
+
+
+def test_what_is_received_too_often_goes_to_the_dead_letters(queues: Queues, clock: Clock) -> None:
+    queues.send("a")
+    for receives in range(1, MOST_RECEIVES + 1):
+        assert queues.received() == [("a", receives)]
+        assert queues.received(queues.dead) == []
+        clock.advance(VISIBILITY + 1)
+    assert queues.received() == []
+    assert [body for body, _ in queues.received(queues.dead)] == ["a"]
+
+
+@dataclass
+class Table:
+    """Reading and writing jobs, as `triptych.table` does it."""
+
+    get: Callable[[str], Job | None]
+    put: Callable[[Job], Job]
+    delete: Callable[[str], None]
+
+
+@pytest.fixture(params=["moto", "stand-in"])
+def jobs(request: pytest.FixtureRequest) -> Table:
+    if request.param == "stand-in":
+        stand_in = Jobs()
+        return Table(stand_in.get, stand_in.put, stand_in.delete)
+    request.getfixturevalue("world")
+    return Table(table.get, table._save, table.delete)
+
+
+def a_job() -> Job:
+    photo = Photo("uploads/j/photo.jpg", "image/jpeg", 10)
+    return new_job(job_id="j", owner="ann", photo=photo, prompt=None, image_count=3, now=START)
+
+
+def moved_on(job: Job) -> Job:
+    return apply(job, UploadArrived("uploads/j/photo.jpg", 10, START), START + timedelta(seconds=1))
+
+
+def test_a_job_is_read_as_it_was_written(jobs: Table) -> None:
+    assert jobs.get("j") is None
+    stored = jobs.put(a_job())
+    assert stored == a_job()
+    assert jobs.get("j") == stored
+    again = jobs.put(moved_on(stored))
+    assert jobs.get("j") == again == moved_on(a_job())
+    assert stored.version is not None
+    assert again.version == stored.version + 1
+
+
+def test_only_one_creates_a_job(jobs: Table) -> None:
+    jobs.put(a_job())
+    with pytest.raises(table.Conflict):
+        jobs.put(a_job())
+
+
+def test_only_who_has_seen_the_last_version_writes(jobs: Table) -> None:
+    first = jobs.put(a_job())
+    second = jobs.put(moved_on(first))
+    with pytest.raises(table.Conflict):
+        jobs.put(moved_on(first))
+    assert jobs.get("j") == second
+
+
+def test_a_deleted_job_is_not_written_again_by_who_has_read_it(jobs: Table) -> None:
+    stored = jobs.put(a_job())
+    jobs.delete("j")
+    jobs.delete("j")
+    assert jobs.get("j") is None
+    with pytest.raises(table.Conflict):
+        jobs.put(moved_on(stored))
+    assert jobs.put(a_job()).version == stored.version

@@ -1,0 +1,195 @@
+"""The jobs table, S3 and SQS in memory, as far as Triptych uses them. Of S3 and SQS, requests and answers are boto3's.
+
+What is not understood is an error: no request is answered with a guess. `tests/integration/test_stand_ins.py`
+holds it against moto.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from triptych import table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from triptych.job import Job
+
+type Request = dict[str, Any]
+type Answer = dict[str, Any]
+
+OK: Answer = {"ResponseMetadata": {"HTTPStatusCode": 200}}
+
+
+def refusal(operation: str, code: str, status: int = 400) -> ClientError:
+    return ClientError(
+        {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]  # the rest of it nobody reads
+        operation,
+    )
+
+
+class Jobs:
+    """The jobs table, at the level of `triptych.table`: one version of each job, and a put that is conditional on it."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
+
+    def get(self, job_id: str) -> Job | None:
+        return self._jobs.get(job_id)
+
+    def put(self, job: Job) -> Job:
+        """Store `job` if its version is the one that is stored (None: if there is none).
+
+        Raises:
+            table.Conflict: it is not.
+        """
+        stored = self._jobs.get(job.job_id)
+        if (stored and stored.version) != job.version:
+            raise table.Conflict(job.job_id)
+        self._jobs[job.job_id] = replace(job, version=(job.version or 0) + 1)
+        return self._jobs[job.job_id]
+
+    def delete(self, job_id: str) -> None:
+        self._jobs.pop(job_id, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object in the bucket."""
+
+    content: bytes
+    content_type: str
+    modified: datetime
+
+
+class Bucket:
+    """One S3 bucket."""
+
+    def __init__(self, now: Callable[[], datetime]) -> None:
+        self.objects: dict[str, Stored] = {}
+        self._now = now
+
+    def handle(self, operation: str, request: Request) -> Answer:
+        key = request.get("Key", "")
+        match operation:
+            case "PutObject":
+                if request.get("IfNoneMatch") == "*" and key in self.objects:
+                    raise refusal(operation, "PreconditionFailed", 412)
+                body = request["Body"]
+                content = body if isinstance(body, bytes) else body.read()
+                kind = request.get("ContentType", "binary/octet-stream")
+                self.objects[key] = Stored(content, kind, self._now().replace(microsecond=0))
+                return OK
+            case "GetObject":
+                return self._get(operation, key, request.get("Range"))
+            case "HeadObject":
+                found = self._find(operation, key, "404")
+                return {**OK, "ContentLength": len(found.content), "LastModified": found.modified}
+            case "DeleteObject":
+                self.objects.pop(key, None)
+                return OK
+            case "ListObjectsV2":
+                keys = sorted(one for one in self.objects if one.startswith(request["Prefix"]))
+                return {**OK, "IsTruncated": False, "Contents": [{"Key": one} for one in keys]}
+        raise NotImplementedError(operation)
+
+    def _get(self, operation: str, key: str, wanted: str | None) -> Answer:
+        found = self._find(operation, key, "NoSuchKey")
+        content, size = found.content, len(found.content)
+        answer = {**OK, "LastModified": found.modified, "ContentType": found.content_type}
+        if wanted is not None:
+            span = re.fullmatch(r"bytes=(\d+)-(\d+)", wanted)
+            if span is None:
+                raise NotImplementedError(wanted)
+            first, last = int(span[1]), min(int(span[2]), size - 1)
+            if first >= size:
+                raise refusal(operation, "InvalidRange", 416)
+            content = content[first : last + 1]
+            answer["ContentRange"] = f"bytes {first}-{last}/{size}"
+        return {**answer, "Body": io.BytesIO(content), "ContentLength": len(content)}
+
+    def _find(self, operation: str, key: str, code: str) -> Stored:
+        if key not in self.objects:
+            raise refusal(operation, code, 404)
+        return self.objects[key]
+
+
+@dataclass(eq=False, slots=True)
+class Message:
+    """A message in a queue."""
+
+    number: int
+    body: str
+    visible_at: datetime
+    receives: int = 0
+
+    @property
+    def receipt(self) -> str:
+        """The handle of its latest receipt."""
+        return f"{self.number}/{self.receives}"
+
+
+@dataclass(eq=False)
+class Queue:
+    """One SQS queue: at least once, in no order that anybody should trust."""
+
+    now: Callable[[], datetime]
+    visibility: int  # seconds
+    dead_letters: Queue | None = None
+    max_receives: int = 0
+    messages: dict[int, Message] = field(default_factory=dict)
+    sent: int = 0
+
+    def handle(self, operation: str, request: Request) -> Answer:
+        match operation:
+            case "SendMessage":
+                message = self.send(request["MessageBody"], request.get("DelaySeconds", 0))
+                return {**OK, "MessageId": str(message.number)}
+            case "ReceiveMessage":
+                received = self.receive()
+                return {**OK, "Messages": [self._described(received)]} if received else OK
+            case "DeleteMessage":
+                number, _, _ = request["ReceiptHandle"].partition("/")
+                self.messages.pop(int(number), None)
+                return OK
+            case "ChangeMessageVisibility":
+                number, _, _ = request["ReceiptHandle"].partition("/")
+                found = self.messages.get(int(number))
+                if found is None:
+                    raise refusal(operation, "InvalidParameterValue")
+                found.visible_at = self.now() + timedelta(seconds=request["VisibilityTimeout"])
+                return OK
+        raise NotImplementedError(operation)
+
+    def send(self, body: str, delay: float) -> Message:
+        self.sent += 1
+        message = Message(self.sent, body, self.now() + timedelta(seconds=delay))
+        self.messages[message.number] = message
+        return message
+
+    def receive(self) -> Message | None:
+        """The first visible message, now invisible; one that was received too often goes to the dead letters."""
+        now = self.now()
+        for message in [one for one in self.messages.values() if one.visible_at <= now]:
+            if self.dead_letters and message.receives >= self.max_receives:
+                del self.messages[message.number]
+                self.dead_letters.send(message.body, 0)
+                continue
+            message.receives += 1
+            message.visible_at = now + timedelta(seconds=self.visibility)
+            return message
+        return None
+
+    def _described(self, message: Message) -> dict[str, Any]:
+        return {
+            "MessageId": str(message.number),
+            "ReceiptHandle": message.receipt,
+            "Body": message.body,
+            "Attributes": {"ApproximateReceiveCount": str(message.receives)},
+        }

@@ -1,0 +1,267 @@
+"""What must hold, whatever fails: checked at every write and every prediction, and once more at the end."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Self
+
+from tests.simulation.replicate import picture
+
+if TYPE_CHECKING:
+    from tests.simulation.cloud import Cloud
+    from tests.simulation.replicate import Prediction
+    from triptych.job import Job
+
+DEADLINE_SECONDS = 1800
+UPLOAD_SECONDS = 900 + 300  # the link's life, and a slow upload
+LOOK_SECONDS = 300
+VISIBILITY_SECONDS = 240
+PATIENCE = (
+    LOOK_SECONDS + VISIBILITY_SECONDS + 120
+)  # from the time when something is to be seen until it is seen
+OPEN = {"AWAITING_UPLOAD", "GENERATING"}
+MOVES = {
+    "PENDING": {"REQUESTING", "FAILED", "CANCELED"},
+    "REQUESTING": {"PENDING", "GENERATING", "STORED", "FAILED", "CANCELED"},
+    "GENERATING": {"STORED", "FAILED", "CANCELED"},
+}
+
+
+class Violation(Exception):  # noqa: N818  # a verdict
+    """A promise was broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    status: str
+    attempt: int
+    prediction_id: str | None
+    output_key: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A job as the table holds it."""
+
+    job_id: str
+    status: str
+    version: int
+    created_at: datetime
+    started_at: datetime | None  # the upload, or the last retry
+    images: tuple[Image, ...]
+
+    @classmethod
+    def of_job(cls, job: Job) -> Self:
+        images = tuple(
+            Image(
+                str(image.status),
+                image.attempt,
+                image.prediction_id,
+                image.output.key if image.output else None,
+                image.error.code if image.error else None,
+            )
+            for image in job.images
+        )
+        return cls(job.job_id, str(job.status), job.version or 0, job.created_at, job.started_at, images)
+
+    @classmethod
+    def of_item(cls, item: dict[str, Any]) -> Self:
+        """As DynamoDB is sent it."""
+
+        def plain(value: dict[str, Any]) -> Any:
+            ((kind, inner),) = value.items()
+            match kind:
+                case "L":
+                    return [plain(one) for one in inner]
+                case "M":
+                    return {name: plain(one) for name, one in inner.items()}
+                case "N":
+                    return int(inner)
+            return str(inner)
+
+        job = {name: plain(value) for name, value in item.items()}
+        images = tuple(
+            Image(
+                one["status"],
+                one["attempt"],
+                one.get("prediction_id"),
+                one.get("output_key"),
+                one.get("error_code"),
+            )
+            for one in job["images"]
+        )
+        started = job.get("retried_at") or job.get("uploaded_at")
+        return cls(
+            job["job_id"],
+            job["status"],
+            job["version"],
+            datetime.fromisoformat(job["created_at"]),
+            started and datetime.fromisoformat(started),
+            images,
+        )
+
+
+class Checks:
+    """The promises, held against what happens in `cloud`."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self.records: dict[str, Record] = {}
+        self.forgotten: set[str] = set()  # ids of jobs that were deleted
+        self.uploads: set[str] = set()  # ids of jobs whose photo has lain in S3
+        self.outputs: dict[str, bytes] = {}  # what lies in S3 under outputs/
+        self.billed: defaultdict[tuple[str, int], list[Prediction]] = defaultdict(list)
+        self.given_up: dict[
+            tuple[str, int], int
+        ] = {}  # the attempt that had failed when its owner wanted another
+        self.ended_at: dict[str, float] = {}
+        self._cloud = cloud
+
+    def on_record(self, new: Record) -> None:
+        old = self.records.get(new.job_id)
+        self.records[new.job_id] = new
+        self.forgotten.discard(new.job_id)
+        if new.status in OPEN:
+            self.ended_at.pop(new.job_id, None)
+        else:
+            self.ended_at.setdefault(new.job_id, self._cloud.engine.now)
+        if old is None:
+            return
+        where = f"job {new.job_id}"
+        self._expect(new.version == old.version + 1, f"{where}: version {old.version} → {new.version}")
+        retried = new.started_at != old.started_at and old.status in {"FAILED", "PARTIAL"}
+        self._expect(
+            old.status in OPEN or retried, f"{where} was written after its end: {old.status} → {new.status}"
+        )
+        for index, (before, after) in enumerate(zip(old.images, new.images, strict=True)):
+            if retried and before.status == "FAILED":
+                self._expect(after.status == "PENDING", f"{where}, image {index} was retried: {after}")
+                self.given_up[new.job_id, index] = before.attempt
+            else:
+                self._on_image((new.job_id, index), before, after)
+
+    def _on_image(self, slot: tuple[str, int], before: Image, after: Image) -> None:
+        where = f"job {slot[0]}, image {slot[1]}"
+        step = f"{where}: {before.status} → {after.status}"
+        if before.status != after.status:
+            self._expect(after.status in MOVES.get(before.status, ()), step)
+        if after.status == "STORED":
+            content = self.outputs.get(after.output_key or "")
+            right = after.prediction_id and content == picture(after.prediction_id)
+            self._expect(bool(right), f"{where} is STORED, and S3 has not its picture")
+        if after.status == "FAILED":
+            self._expect(bool(after.error), f"{where} is FAILED, and nobody says why")
+        if after.attempt != before.attempt:
+            self._expect(
+                after.attempt == before.attempt + 1 and after.status == "REQUESTING",
+                f"{step}, attempt {before.attempt} → {after.attempt}",
+            )
+            exists = self._wanted(slot)
+            self._expect(not exists, f"{where} is asked for again, and it exists: {exists}")
+
+    def on_forgotten(self, job_id: str) -> None:
+        if self.records.pop(job_id, None):
+            self.forgotten.add(job_id)
+
+    def on_object(self, key: str, content: bytes) -> None:
+        if key.startswith("uploads/"):
+            self.uploads.add(key.split("/")[1])
+        else:
+            if self._is_told(key):
+                self._expect(self.outputs.get(key) == content, f"a stored picture was overwritten: {key}")
+            self.outputs[key] = content
+
+    def on_removed(self, key: str) -> None:
+        self._expect(not self._is_told(key), f"a picture that is told of was removed: {key}")
+        self.outputs.pop(key, None)
+
+    def _is_told(self, key: str) -> bool:
+        record = self.records.get(key.split("/")[1])
+        return record is not None and any(image.output_key == key for image in record.images)
+
+    def on_created(self, prediction: Prediction) -> None:
+        """When a prediction has been made, and is billed."""
+        job_id, index, attempt = prediction.slot
+        where = f"job {job_id}, image {index}"
+        wanted = self._wanted((job_id, index))
+        self._expect(not wanted, f"{where} is paid for twice: attempt {attempt}, and {wanted}")
+        self.billed[job_id, index].append(prediction)
+        record = self.records.get(job_id)
+        if record is None:
+            self._expect(job_id in self.forgotten, f"{where} was asked for, and there is no such job")
+        else:
+            image = record.images[index]
+            self._expect(image.attempt == attempt, f"{where} was asked for without its intention stored")
+
+    def _wanted(self, slot: tuple[str, int]) -> list[str]:
+        """The predictions for this picture that nobody has given up."""
+        given_up = self.given_up.get(slot, 0)
+        return [
+            f"{one.id}, attempt {one.slot.attempt}"
+            for one in self.billed[slot]
+            if one.slot.attempt > given_up
+        ]
+
+    def at_the_end(self, *, over: bool) -> None:
+        """When nothing is left to happen, or too much time has passed (not `over`)."""
+        for name, source in self._cloud.sources.items():
+            self._expect(not source.queue.messages, f"messages are left in the {name} queue")
+            dead = source.queue.dead_letters
+            self._expect(not (dead and dead.messages), f"the {name} queue has dead letters")
+        for record in self.records.values():
+            self._expect(record.status not in OPEN, f"it has not ended: {record}")
+            came = record.job_id in self.uploads
+            self._expect(record.status != "EXPIRED" or not came, f"its photo came: {record}")
+            self._in_time(record)
+            self._nothing_lost(record)
+        self._expect(over, "something goes on for ever")
+        for job_id in self.forgotten:
+            left = self._cloud.aws.stored(f"uploads/{job_id}/") | self._cloud.aws.stored(f"outputs/{job_id}/")
+            self._expect(not left, f"of the deleted job {job_id} are left: {', '.join(left)}")
+        injected = self._cloud.faults.injected
+        if not any(kind.startswith(("crash", "aws")) or "outage" in kind for kind in +injected):
+            self._expect(not self.orphans(), f"pictures that nobody is told of: {self.orphans()}")
+            self._expect(not self._cloud.errors, f"handlers raised: {self._cloud.errors}")
+
+    def orphans(self) -> list[str]:
+        """Pictures in S3 that no job tells of."""
+        return [key for key in self.outputs if not self._is_told(key)]
+
+    def _in_time(self, record: Record) -> None:
+        if record.started_at is None:
+            due = self._cloud.seconds(record.created_at) + UPLOAD_SECONDS
+        else:
+            due = self._cloud.seconds(record.started_at) + DEADLINE_SECONDS
+        late = self.ended_at[record.job_id] - (max(due, self._cloud.faults.until) + PATIENCE)
+        self._expect(late <= 0, f"job {record.job_id} ended {late:.0f} s too late")
+
+    def _nothing_lost(self, record: Record) -> None:
+        """What succeeded while there was time to copy it is there."""
+        if record.started_at is None or record.status == "CANCELED":
+            return
+        deadline = self._cloud.seconds(record.started_at) + DEADLINE_SECONDS
+        for index, image in enumerate(record.images):
+            for made in self.billed.get((record.job_id, index), ()):
+                usable = (
+                    made.status == "succeeded"
+                    and made.body["output"]
+                    and image.error != "output_not_a_picture"
+                )
+                if image.status == "STORED" or made.slot.attempt != image.attempt or not usable:
+                    continue
+                seen = max(made.finished_at or 0, self._cloud.faults.until) + PATIENCE
+                self._expect(
+                    seen > deadline,
+                    f"job {record.job_id}, image {index}: {made.id} succeeded and is {image.status} ({image.error})",
+                )
+
+    def summary(self) -> Counter[str]:
+        states = Counter(record.status for record in self.records.values())
+        states["(deleted)"] = len(self.forgotten)
+        return +states
+
+    def _expect(self, holds: bool, promise: str) -> None:  # noqa: FBT001
+        if not holds:
+            raise Violation(f"{promise} (at {self._cloud.engine.now:.1f} s)")

@@ -1,0 +1,122 @@
+"""Clients: they order, upload, and look until their pictures are there; some change their mind."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from tests.integration.world import JPEG, api_event
+from tests.simulation.checks import Violation
+from tests.simulation.cloud import Cloud
+
+RETRY_SECONDS = 20.0
+POLLS = (20.0, 90.0, 600.0)  # seconds between looks; the last again and again
+OPEN = {"AWAITING_UPLOAD", "GENERATING"}
+
+
+@dataclass
+class Client:
+    """One who wants one job done. `view` is what it last saw of it."""
+
+    cloud: Cloud
+    number: int
+    job_id: str = ""
+    view: dict[str, Any] | None = None
+    polls: int = 0
+    deleted: bool = False
+
+    @property
+    def owner(self) -> str:
+        return f"owner {self.number % 7}"
+
+    def start(self) -> None:
+        key = None if self._happens("client_without_key") else f"order {self.number}"
+        self._order(key)
+        if key and self._happens("client_orders_twice_at_once"):
+            self._order(key)
+
+    def _order(self, key: str | None) -> None:
+        order = {"content_type": "image/jpeg", "content_length": len(JPEG)}
+        headers = {"idempotency_key": key} if key else {}
+        event = api_event("POST", "/api/v1/jobs", order, owner=self.owner, **headers)
+        self.cloud.api(event, partial(self._ordered, key))
+
+    def _ordered(self, key: str | None, status: int, body: dict[str, Any]) -> None:
+        if status != 201:
+            self._expect(status == 0 or status >= 500, f"{status} to a good order: {body}")
+            if not self.job_id:
+                self.cloud.engine.after(RETRY_SECONDS, partial(self._order, key))
+        elif self.job_id:
+            self._expect(body["job_id"] == self.job_id, f"one key, two jobs: {body}")
+        else:
+            self.job_id = body["job_id"]
+            self._will_upload()
+            for kind, method, path in (
+                ("client_cancels", "POST", f"/api/v1/jobs/{self.job_id}/cancel"),
+                ("client_deletes", "DELETE", f"/api/v1/jobs/{self.job_id}"),
+            ):
+                if self._happens(kind):
+                    self.cloud.engine.after(
+                        self.cloud.random.uniform(0.1, 200), partial(self._ask, method, path)
+                    )
+
+    def _will_upload(self) -> None:
+        rng = self.cloud.random
+        if self._happens("client_never_uploads"):
+            self.cloud.engine.after(60, self._look)
+            return
+        content = b"no picture" if self._happens("client_uploads_rubbish") else JPEG
+        late = rng.uniform(60, 899) if self._happens("client_uploads_late") else rng.uniform(0.1, 5)
+        self.cloud.engine.after(late, partial(self._upload, content))
+
+    def _upload(self, content: bytes) -> None:
+        if not self.deleted:
+            self.cloud.upload(f"uploads/{self.job_id}/photo.jpg", content)
+            self._look()
+
+    def _ask(self, method: str, path: str) -> None:
+        """Cancel, delete or retry, until it is answered."""
+        self.deleted |= method == "DELETE"
+        self.cloud.api(api_event(method, path, owner=self.owner), partial(self._asked, method, path))
+
+    def _asked(self, method: str, path: str, status: int, body: dict[str, Any]) -> None:
+        if status == 0 or status >= 500:
+            self.cloud.engine.after(RETRY_SECONDS, partial(self._ask, method, path))
+            return
+        self._expect(status < 300 or (status == 404 and self.deleted), f"{status} to {method} {path}: {body}")
+        if path.endswith("/retry"):
+            self._look()
+
+    def _look(self) -> None:
+        if not self.deleted:
+            event = api_event("GET", f"/api/v1/jobs/{self.job_id}", owner=self.owner)
+            self.cloud.api(event, self._seen)
+
+    def _seen(self, status: int, body: dict[str, Any]) -> None:
+        if self.deleted:
+            return
+        if status == 200:
+            if self.view:
+                self._same_or_further(self.view, body)
+            self.view = body
+            if body["status"] not in OPEN:
+                if body["status"] in {"PARTIAL", "FAILED"} and self._happens("client_retries"):
+                    self._ask("POST", f"/api/v1/jobs/{self.job_id}/retry")
+                return
+        else:
+            self._expect(status == 0 or status >= 500, f"{status} to a look: {body}")
+        self.polls += 1
+        self.cloud.engine.after(POLLS[min(self.polls, len(POLLS)) - 1], self._look)
+
+    def _same_or_further(self, before: dict[str, Any], after: dict[str, Any]) -> None:
+        for old, new in zip(before["images"], after["images"], strict=True):
+            if old["status"] == "STORED":
+                self._expect(new["status"] == "STORED" and bool(new["url"]), f"a picture went away: {after}")
+
+    def _happens(self, kind: str) -> bool:
+        return self.cloud.faults.happens(kind, self.cloud.engine.now)
+
+    def _expect(self, holds: bool, promise: str) -> None:  # noqa: FBT001
+        if not holds:
+            raise Violation(f"client {self.number}: {promise}")

@@ -1,0 +1,291 @@
+"""The functions on virtual time: what invokes them, and the one place that each of their requests passes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Self
+
+from aws_lambda_powertools.event_handler.api_gateway import BaseRouter
+from aws_lambda_powertools.utilities import parameters
+from botocore.exceptions import ClientError
+
+from tests.integration.world import ENVIRONMENT, s3_notification, signed, sqs_event, webhook_event
+from tests.integration.world import Clock as WallClock
+from tests.simulation.aws import Answer, Queue, Request
+from tests.simulation.checks import Checks, Violation
+from tests.simulation.engine import Engine, Killed, Process
+from tests.simulation.faults import Faults
+from tests.simulation.functions import CONTEXT, FUNCTIONS, environments, loaded, resources
+from tests.simulation.patches import in_the_place_of_io
+from tests.simulation.replicate import Replicate
+from tests.simulation.services import Services
+from triptych import pictures, predictions
+
+START = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+@dataclass(eq=False)
+class Source:
+    """A queue that invokes a function."""
+
+    queue: Queue
+    function: str
+    concurrency: int
+    running: int = 0
+    looks_at: float = -1.0  # when it will next look
+
+
+class Cloud:
+    """One run's world. Use it as a context: it puts itself in the place of everything that does I/O."""
+
+    def __init__(self, faults: Faults, *, moto: bool = False) -> None:
+        """`moto`: DynamoDB, S3 and SSM are moto's (whose mock is active already), not the stand-ins."""
+        self.engine = Engine()
+        self.faults = faults
+        self.random = faults.random
+        self.requests: list[str] = []  # every request of a handler, by name
+        self.trace = hashlib.sha256()
+        self.errors: list[str] = []  # exceptions that a handler let out
+        self.checks = Checks(self)
+        self.replicate = Replicate(self.engine, faults, START, self._webhook, self.checks.on_created)
+        self.aws = Services(self, moto=moto)
+        template = resources()
+        self.sources: dict[str, Source] = {}
+        for name, function in (("generation", "generate"), ("watchdog", "watchdog")):
+            queue = template[f"{name.title()}Queue"]["Properties"]
+            (event,) = template[f"{function.title()}Function"]["Properties"]["Events"].values()
+            dead_letters = Queue(self.now, visibility=30)
+            receives = queue["RedrivePolicy"]["maxReceiveCount"]
+            self.sources[name] = Source(
+                Queue(self.now, queue["VisibilityTimeout"], dead_letters, receives),
+                function,
+                event["Properties"]["ScalingConfig"]["MaximumConcurrency"],
+            )
+        self._timeouts = {
+            name: template[f"{name.title()}Function"]["Properties"]["Timeout"] for name in FUNCTIONS
+        }
+        self._ends: dict[Process, Callable[[dict[str, Any] | None], None]] = {}
+        self._patches = ExitStack()
+
+    def __enter__(self) -> Self:
+        self._patches.enter_context(in_the_place_of_io(self))
+        self._forget()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.engine.close()
+        self._patches.close()
+
+    def now(self) -> datetime:
+        return START + timedelta(seconds=self.engine.now)
+
+    def seconds(self, moment: datetime) -> float:
+        """A time in seconds from the start."""
+        return (moment - START).total_seconds()
+
+    def api(self, event: dict[str, Any], done: Callable[[int, dict[str, Any]], None]) -> None:
+        """A client's request; what it gets back is a status (0: no answer) and the JSON body."""
+
+        def answered(result: dict[str, Any] | None) -> None:
+            status = int(result["statusCode"]) if result else 0
+            if status < 500 and self.faults.happens("answer_to_client_lost", self.engine.now):
+                status = 0
+            done(status, json.loads(result["body"] or "{}") if result and status else {})
+
+        self.invoke("api", event, answered)
+
+    def upload(self, key: str, content: bytes) -> bool:
+        """The client's PUT, and S3's event for it. False: the object was there already."""
+        try:
+            request = {"Bucket": ENVIRONMENT["BUCKET"], "Key": key, "Body": content, "IfNoneMatch": "*"}
+            self.aws.effect(pictures._s3(), "S3", "PutObject", request)
+        except ClientError:
+            return False
+        now, faults = self.engine.now, self.faults
+        copies = 1 + faults.happens("s3_event_duplicated", now)
+        if faults.happens("s3_event_lost", now):
+            copies = 0
+        body = json.dumps(s3_notification(key.split("/")[1], key))
+        for _ in range(copies):
+            self.send("generation", body, self.random.uniform(0.1, 2))
+        return True
+
+    def send(self, queue: str, body: str, delay: float) -> None:
+        """A message for a function."""
+        now = self.engine.now
+        if self.faults.happens("message_late", now):
+            delay += self.random.uniform(10, 600)
+        self.sources[queue].queue.send(body, delay)
+        self._pump(self.sources[queue])
+
+    def _webhook(self, body: bytes, query: str, answered: Callable[[bool], None]) -> None:
+        headers = signed(body, WallClock(self.now()))
+
+        def done(result: dict[str, Any] | None) -> None:
+            answered(result is not None and 200 <= result["statusCode"] < 300)
+
+        self.invoke("webhook", webhook_event(body, headers, query), done)
+
+    def _pump(self, source: Source) -> None:
+        """Hand visible messages to the function, and look again when the next becomes visible."""
+        while source.running < source.concurrency and (message := source.queue.receive()):
+            self._deliver(source, message.number, message.body, message.receives, message.receipt)
+            if self.faults.happens("message_duplicated", self.engine.now):
+                again = partial(
+                    self._deliver, source, message.number, message.body, message.receives, message.receipt
+                )
+                self.engine.after(self.random.uniform(0, 30), again)
+        waiting = source.queue.messages.values()
+        if source.running < source.concurrency and waiting:
+            soonest = (min(one.visible_at for one in waiting) - START).total_seconds()
+            if not self.engine.now < source.looks_at <= soonest:
+                source.looks_at = soonest
+                self.engine.after(soonest - self.engine.now, partial(self._pump, source))
+
+    def _deliver(self, source: Source, number: int, body: str, receives: int, receipt: str) -> None:
+        source.running += 1
+
+        def done(result: dict[str, Any] | None) -> None:
+            source.running -= 1
+            if result is not None and not result["batchItemFailures"]:
+                source.queue.messages.pop(number, None)
+            self._pump(source)
+
+        self.invoke(source.function, sqs_event(body, receives=receives, receipt=receipt), done)
+
+    def invoke(
+        self, function: str, event: dict[str, Any], done: Callable[[dict[str, Any] | None], None]
+    ) -> None:
+        """Run a handler. `done` gets its result, or None where it raised, died or ran out of time."""
+        process = Process(function)
+        idle = environments()[function]
+        module = idle.pop() if idle else loaded(function)
+        over = False
+
+        def end(result: dict[str, Any] | None) -> None:
+            nonlocal over
+            if over:
+                return
+            over = True
+            self.engine.kill(process)  # what it left behind does not move any more
+            del self._ends[process]
+            done(result)
+
+        def body() -> None:
+            result = None
+            try:
+                result = dict(module.handler(event, CONTEXT))
+            except Exception as error:  # noqa: BLE001  # as Lambda does
+                self.errors.append(f"{function}: {error!r}")
+                self._note("error", type(error).__name__)
+            finally:
+                idle.append(module)
+                if not process.dead:
+                    self.engine.after(0, lambda: end(result))
+
+        self._ends[process] = end
+        self.engine.start(process, body)
+        self.engine.after(self._timeouts[function], lambda: end(None))
+
+    def _crash(self, process: Process) -> None:
+        self._forget()
+        if process in self._ends:
+            self._ends[process](None)
+
+    def _forget(self) -> None:
+        """What a new process does not know."""
+        # Not clear_caches(): it drops the boto3 client too, which takes long to make.
+        for provider in parameters.base.DEFAULT_PROVIDERS.values():  # type: ignore[attr-defined]  # it is its own
+            provider.clear_cache()
+        predictions._kept.secret = None
+        predictions._kept.asked_at = predictions._NEVER
+
+    def exchange[T](
+        self,
+        name: str,
+        effect: Callable[[], T],
+        *,
+        there: float,
+        back: float | None,
+        timeout: float | None = None,
+    ) -> T:
+        """A request of the running handler: its effect after `there` seconds, the answer `back` seconds later.
+
+        Once it has left, it takes effect, whether or not the process that sent it still lives.
+
+        Raises:
+            Killed: the process died, before or meanwhile.
+            TimeoutError: no answer came within `timeout` seconds (`back` None: it never comes).
+        """
+        engine = self.engine
+        process, crash = self._leaves(name)
+        wake = engine.waker()
+        result: list[T | Exception] = []
+        answered = False
+
+        def arrive() -> None:
+            result.append(_outcome(effect))
+            if crash == "after":
+                self._crash(process)
+            elif back is not None:
+                engine.after(back, come_back)
+
+        def come_back() -> None:
+            nonlocal answered
+            answered = True
+            wake()
+
+        engine.after(there, arrive)
+        if timeout is not None:
+            wake(timeout)
+        saved = BaseRouter.__dict__.get("current_event")  # powertools keeps it on the class
+        engine.wait()
+        BaseRouter.current_event = saved  # type: ignore[assignment]  # as above
+        if not answered:
+            raise TimeoutError
+        (outcome,) = result
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def _leaves(self, name: str) -> tuple[Process, str | None]:
+        """Number a request, and see whether the process dies at it: here, or (the answer is "after") later."""
+        engine = self.engine
+        assert engine.current
+        process = engine.current.process
+        if process.dead:
+            raise Killed
+        self.requests.append(f"{process.name}: {name}")
+        crash = self.faults.crash(len(self.requests), engine.now)
+        self._note(process.name, name, crash or "")
+        if crash == "before":
+            engine.after(0, partial(self._crash, process))
+            engine.wait()
+        return process, crash
+
+    def _note(self, *what: str) -> None:
+        self.trace.update(f"{self.engine.now:.6f} {' '.join(what)}\n".encode())
+
+    def queue_request(self, operation: str, request: Request) -> Answer:
+        name = request["QueueUrl"].rpartition("/")[2]
+        if operation == "SendMessage":
+            self.send(name, request["MessageBody"], request.get("DelaySeconds", 0))
+            return {"MessageId": "sent"}
+        answer = self.sources[name].queue.handle(operation, request)
+        self._pump(self.sources[name])
+        return answer
+
+
+def _outcome[T](effect: Callable[[], T]) -> T | Exception:
+    try:
+        return effect()
+    except Violation:
+        raise
+    except Exception as error:  # noqa: BLE001  # it is the handler's
+        return error

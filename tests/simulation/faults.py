@@ -1,0 +1,133 @@
+"""What goes wrong in a run: which kinds, how often, and until when. The seed decides it all."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from random import Random
+
+# kind of fault → the highest rate, among the requests, messages, … that it can happen to
+HIGHEST = {
+    # The process dies before, or after, a request takes effect.
+    "crash_before": 0.01,
+    "crash_after": 0.01,
+    # Each try of a request to AWS; boto3 tries three times.
+    "aws_error_before": 0.1,
+    "aws_error_after": 0.1,
+    # Messages.
+    "s3_event_lost": 0.3,
+    "s3_event_duplicated": 0.3,
+    "message_late": 0.3,
+    "message_duplicated": 0.2,
+    # Asking for predictions.
+    "create_refused_connection": 0.2,
+    "create_throttled": 0.3,
+    "create_cut_before": 0.2,
+    "create_cut_after": 0.3,
+    "create_hangs_after": 0.2,
+    "create_late": 0.1,  # the answer is given up, and only then is the prediction made
+    "create_5xx_before": 0.2,
+    "create_5xx_after": 0.3,
+    "create_unreadable": 0.2,
+    "create_odd": 0.3,  # what the client library cannot parse
+    # Reading from Replicate.
+    "read_failed": 0.3,
+    "download_failed": 0.3,
+    "download_cut": 0.2,
+    "output_no_picture": 0.1,
+    # How predictions end.
+    "finished_at_once": 0.5,  # its webhook comes before the answer to the POST
+    "finished_late": 0.2,
+    "prediction_failed": 0.2,
+    "prediction_canceled": 0.05,
+    "prediction_aborted": 0.05,
+    "output_missing": 0.05,
+    # Webhooks.
+    "webhook_dropped": 0.5,
+    "webhook_duplicated": 0.5,
+    "webhook_late": 0.3,
+    "webhook_out_of_order": 0.3,  # `processing` after the end
+    # Clients.
+    "answer_to_client_lost": 0.1,
+    "client_never_uploads": 0.2,
+    "client_uploads_late": 0.3,
+    "client_uploads_rubbish": 0.1,
+    "client_orders_twice_at_once": 0.2,
+    "client_without_key": 0.1,
+    "client_cancels": 0.1,
+    "client_deletes": 0.1,
+    "client_retries": 0.5,  # a job that brought less than was hoped for
+}
+OUTAGES = ("replicate", "dynamodb", "s3", "sqs")
+
+
+@dataclass
+class Faults:
+    """The faults of one run. `happens` is asked at every place where one could strike."""
+
+    random: Random
+    rates: dict[str, float] = field(default_factory=dict)
+    outages: dict[str, list[tuple[float, float]]] = field(default_factory=dict)  # seconds from the start
+    per_minute: float = 600  # predictions that may be made
+    burst: int = 600
+    until: float = 0.0  # from then on nothing goes wrong
+    crashes: dict[int, str] = field(default_factory=dict)  # number of a request → "before" or "after" it
+    injected: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    def drawn(cls, seed: int, span: float) -> Faults:
+        """The faults of run `seed`, of which new jobs come for `span` seconds.
+
+        About one kind in three exists in a run, so that each is also seen without the noise of all the others;
+        one run in ten has none.
+        """
+        random = Random(f"faults {seed}")
+        faults = cls(Random(f"strikes {seed}"), until=span + 600)
+        if random.random() < 0.1:
+            return faults
+        share = random.choice([0.15, 0.3, 0.6])
+        for kind, highest in HIGHEST.items():
+            if random.random() < share:
+                faults.rates[kind] = round(highest * random.uniform(0.1, 1), 3)
+        for service in OUTAGES:
+            if random.random() < share / 2:
+                begin, length = random.uniform(0, span), random.uniform(30, 480)
+                faults.outages[service] = [(begin, begin + length)]
+        if random.random() < 0.2:
+            faults.per_minute, faults.burst = 6, 1  # low credit
+        return faults
+
+    def happens(self, kind: str, now: float) -> bool:
+        rate = self.rates.get(kind)
+        if rate is None or now >= self.until or self.random.random() >= rate:
+            return False
+        self.injected[kind] += 1
+        return True
+
+    def one_of(self, kinds: tuple[str, ...], now: float) -> str | None:
+        """The first of `kinds` that happens."""
+        return next((kind for kind in kinds if self.happens(kind, now)), None)
+
+    def is_down(self, service: str, now: float) -> bool:
+        down = any(begin <= now < end for begin, end in self.outages.get(service, ()))
+        self.injected[f"{service}_outage"] += down
+        return down
+
+    def crash(self, number: int, now: float) -> str | None:
+        """Whether the process dies at this request: "before" or "after" it takes effect, or None."""
+        if number in self.crashes:
+            return self.crashes[number]
+        kind = self.one_of(("crash_before", "crash_after"), now)
+        return kind and kind.removeprefix("crash_")
+
+    def described(self) -> str:
+        """One line for people."""
+        said = [f"{kind} {rate:.1%}" for kind, rate in self.rates.items()]
+        said += [
+            f"{service} down {begin:.0f}-{end:.0f} s"
+            for service, windows in self.outages.items()
+            for begin, end in windows
+        ]
+        if self.per_minute < 600:
+            said.append(f"{self.per_minute:.0f} predictions a minute, burst {self.burst}")
+        return ", ".join(said) or "none"

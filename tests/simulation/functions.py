@@ -1,0 +1,56 @@
+"""The functions' code, and what the template says of them."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import sys
+from collections import defaultdict
+from functools import cache
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import yaml
+
+from tests.simulation import ROOT
+
+FUNCTIONS = ("api", "generate", "webhook", "watchdog")
+CONTEXT = SimpleNamespace(
+    function_name="test",
+    memory_limit_in_mb=128,
+    invoked_function_arn="arn:aws:lambda:ap-northeast-2:123456789012:function:test",
+    aws_request_id="request",
+    get_remaining_time_in_millis=lambda: 30_000,
+)
+_numbers = itertools.count()
+
+
+@cache
+def environments() -> dict[str, list[ModuleType]]:
+    """Loaded functions that are not running, by name: as in Lambda, one runs one invocation at a time."""
+    return defaultdict(list)
+
+
+def loaded(function: str) -> ModuleType:
+    """A further copy of a function's module."""
+    path = ROOT / "functions" / function / f"{function}.py"
+    spec = importlib.util.spec_from_file_location(f"simulated_{function}_{next(_numbers)}", path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # where pydantic looks for what annotations name
+    spec.loader.exec_module(module)
+    return module
+
+
+@cache
+def resources() -> dict[str, Any]:
+    """The template's resources; what its intrinsic functions stand for is not needed here."""
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.add_multi_constructor("!", lambda *_: None)
+    document = yaml.load((ROOT / "template.yaml").read_text(), Loader)
+    found: dict[str, Any] = document["Resources"]
+    return found

@@ -1,0 +1,207 @@
+"""Replicate on virtual time: it makes predictions, bills them, lists them, and calls back, or fails to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+
+from tests.integration.world import SECRET
+from tests.simulation.engine import Engine
+from tests.simulation.faults import Faults
+
+RETENTION_SECONDS = 3600
+WEBHOOK_TRIES = (0, 5, 15, 35, 60)  # seconds after the end; the last about a minute after it
+PAGE = 100
+MODEL_SECONDS = (3.0, 40.0)
+ENDS = {"prediction_failed": "failed", "prediction_canceled": "canceled", "prediction_aborted": "aborted"}
+
+
+class Slot(NamedTuple):
+    """Which picture a prediction is for."""
+
+    job_id: str
+    image: int
+    attempt: int
+
+
+def picture(prediction_id: str) -> bytes:
+    """What the model makes: different bytes for each prediction."""
+    return b"\x89PNG\r\n\x1a\n" + prediction_id.encode() * 3 + b"IEND\xaeB`\x82"
+
+
+@dataclass(eq=False)
+class Prediction:
+    """A prediction that was made, and billed."""
+
+    id: str
+    slot: Slot
+    body: dict[str, Any]
+    created_at: float
+    finished_at: float | None = None
+
+    @property
+    def status(self) -> str:
+        return str(self.body["status"])
+
+
+@dataclass
+class Replicate:
+    """The service. `call` delivers a webhook: body and query, and then whether it was answered with 2xx."""
+
+    engine: Engine
+    faults: Faults
+    start: datetime
+    call: Callable[[bytes, str, Callable[[bool], None]], None]
+    on_created: Callable[[Prediction], None] = lambda _: None
+    predictions: dict[str, Prediction] = field(default_factory=dict)
+    _credit: float = 0
+    _credit_at: float = 0
+
+    def __post_init__(self) -> None:
+        self._credit = self.faults.burst
+
+    def answer(self, request: httpx.Request) -> httpx.Response:  # noqa: PLR0911  # one for each route
+        """What the API, or the delivery host, says."""
+        path = request.url.path
+        if request.url.host == "replicate.delivery":
+            return self._download(path.split("/")[1])
+        match request.method, path.removeprefix("/v1/").split("/"):
+            case "POST", ["predictions"]:
+                return self._create(request)
+            case "GET", ["predictions"]:
+                return self._list(request.url.params)
+            case "GET", ["predictions", name]:
+                found = self.predictions.get(name)
+                if found is None:
+                    return httpx.Response(404, json={"detail": "Not found."})
+                return httpx.Response(200, json=self._visible(found))
+            case "POST", ["predictions", name, "cancel"]:
+                self._end(self.predictions[name], "canceled")
+                return httpx.Response(200, json=self._visible(self.predictions[name]))
+            case "GET", ["webhooks", "default", "secret"]:
+                return httpx.Response(200, json={"key": SECRET})
+        raise NotImplementedError(f"{request.method} {path}")
+
+    def _create(self, request: httpx.Request) -> httpx.Response:
+        now = self.engine.now
+        self._credit += (now - self._credit_at) * self.faults.per_minute / 60
+        self._credit, self._credit_at = min(self._credit, self.faults.burst), now
+        if self._credit < 1 or self.faults.happens("create_throttled", now):
+            self.faults.injected["throttled"] += 1
+            return httpx.Response(429, json={"detail": "Throttled.", "status": 429, "retry_after": 7})
+        self._credit -= 1
+        asked = json.loads(request.content)
+        query = parse_qs(urlsplit(asked["webhook"]).query)
+        slot = Slot(query["job_id"][0], int(query["image"][0]), int(query["attempt"][0]))
+        name = f"p{len(self.predictions)}"
+        body = {
+            "id": name,
+            "model": "black-forest-labs/flux-kontext-pro",
+            "version": "hidden",
+            "status": "starting",
+            "input": asked["input"],
+            "output": None,
+            "error": None,
+            "logs": "",
+            "webhook": asked["webhook"],
+            "created_at": self._time(now),
+        }
+        made = Prediction(name, slot, body, now)
+        self.predictions[name] = made
+        self._plan(made, int(request.headers["cancel-after"].removesuffix("s")))
+        answer = dict(body)
+        if self.faults.happens("create_odd", now):
+            answer |= {"version": None, "model": None}
+        self.on_created(made)
+        return httpx.Response(201, json=answer)
+
+    def _list(self, params: httpx.QueryParams) -> httpx.Response:
+        after = (datetime.fromisoformat(params["created_after"]) - self.start).total_seconds()
+        skip = int(params.get("cursor", 0))
+        rows = [one for one in reversed(self.predictions.values()) if one.created_at > after]
+        following = None
+        if len(rows) > skip + PAGE:
+            asked = params.set("cursor", str(skip + PAGE))
+            following = f"https://api.replicate.com/v1/predictions?{asked}"
+        page = [self._visible(one) for one in rows[skip : skip + PAGE]]
+        return httpx.Response(200, json={"previous": None, "next": following, "results": page})
+
+    def _download(self, name: str) -> httpx.Response:
+        found = self.predictions[name]
+        now = self.engine.now
+        if found.finished_at is None or now > found.finished_at + RETENTION_SECONDS:
+            return httpx.Response(404)
+        content = picture(name)
+        length = {"content-length": str(len(content))}
+        if self.faults.happens("output_no_picture", now):
+            content, length = b"<html>", {"content-length": "6"}
+        elif self.faults.happens("download_cut", now):
+            content, length = content[:-9], {}
+        return httpx.Response(200, stream=httpx.ByteStream(content), headers=length)
+
+    def _visible(self, prediction: Prediction) -> dict[str, Any]:
+        ended = prediction.finished_at
+        if ended is not None and self.engine.now > ended + RETENTION_SECONDS:
+            return {**prediction.body, "input": {}, "output": None, "logs": None}
+        return prediction.body
+
+    def _time(self, at: float) -> str:
+        return (
+            (self.start + timedelta(seconds=at)).isoformat(timespec="microseconds").replace("+00:00", "123Z")
+        )
+
+    def _plan(self, prediction: Prediction, cancel_after: int) -> None:
+        now, faults = self.engine.now, self.faults
+        seconds = faults.random.uniform(*MODEL_SECONDS)
+        if faults.happens("finished_at_once", now):
+            seconds = 0.01
+        elif faults.happens("finished_late", now):
+            seconds = faults.random.uniform(60, 1500)
+        end = faults.one_of(tuple(ENDS), now)
+        status = ENDS[end] if end else "succeeded"
+        if seconds > cancel_after:
+            seconds, status = cancel_after, "canceled"
+        self.engine.after(seconds, lambda: self._end(prediction, status))
+
+    def _end(self, prediction: Prediction, status: str) -> None:
+        if prediction.finished_at is not None:
+            return
+        now = self.engine.now
+        prediction.finished_at = now
+        prediction.body |= {"status": status, "completed_at": self._time(now)}
+        if status == "failed":
+            prediction.body["error"] = "The model has failed."
+        if status == "succeeded" and not self.faults.happens("output_missing", now):
+            url = f"https://replicate.delivery/{prediction.id}/out.png"
+            prediction.body["output"] = [url] if len(prediction.id) % 2 else url
+        self._tell(prediction)
+
+    def _tell(self, prediction: Prediction) -> None:
+        faults, now = self.faults, self.engine.now
+        if faults.is_down("replicate", now) or faults.happens("webhook_dropped", now):
+            return
+        query = urlsplit(prediction.body["webhook"]).query
+        body = json.dumps(prediction.body).encode()
+        late = faults.random.uniform(60, 900) if faults.happens("webhook_late", now) else 0
+        copies = faults.random.randint(2, 5) if faults.happens("webhook_duplicated", now) else 1
+        for _ in range(copies):
+            delay = late + faults.random.uniform(0.05, 0.5)
+            self.engine.after(delay, lambda: self._deliver(body, query, list(WEBHOOK_TRIES)))
+        if faults.happens("webhook_out_of_order", now):
+            old = json.dumps({**prediction.body, "status": "processing", "output": None}).encode()
+            self.engine.after(late + 1, lambda: self._deliver(old, query, [0]))
+
+    def _deliver(self, body: bytes, query: str, tries: list[int]) -> None:
+        tried = tries.pop(0)
+
+        def answered(well: bool) -> None:  # noqa: FBT001
+            if not well and tries:
+                self.engine.after(tries[0] - tried, lambda: self._deliver(body, query, tries))
+
+        self.call(body, query, answered)

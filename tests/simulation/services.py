@@ -1,0 +1,128 @@
+"""AWS as the handlers meet it: with tries and faults, in front of the stand-ins or of moto."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from botocore.client import BaseClient
+from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
+from pynamodb.exceptions import PynamoDBConnectionError
+
+from tests.integration.world import ENVIRONMENT, TOKEN
+from tests.simulation.aws import Answer, Bucket, Jobs, Request, refusal
+from tests.simulation.checks import Record
+from triptych import pictures
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.simulation.cloud import Cloud
+    from triptych.job import Job
+
+TRIES = 3  # of boto3
+SECONDS = (0.001, 0.02)  # of each way
+_REAL_CALL = BaseClient._make_api_call  # type: ignore[attr-defined]  # the one place that every request passes
+
+
+class Services:
+    """What stands for DynamoDB, S3, SQS and SSM. With `moto`, it is moto, but for SQS: that needs virtual time."""
+
+    def __init__(self, cloud: Cloud, *, moto: bool) -> None:
+        self.moto = moto
+        self._cloud = cloud
+        self._bucket = Bucket(cloud.now)
+        self._jobs = Jobs()
+
+    def stored(self, prefix: str) -> dict[str, bytes]:
+        """The objects whose keys begin so."""
+        if not self.moto:
+            return {key: one.content for key, one in self._bucket.objects.items() if key.startswith(prefix)}
+        s3, bucket = pictures._s3(), ENVIRONMENT["BUCKET"]
+        keys = [one["Key"] for one in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])]
+        return {key: s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
+
+    def api_call(self) -> Callable[[BaseClient, str, Request], Answer]:
+        def call(client: BaseClient, operation: str, request: Request) -> Answer:
+            service = client.meta.service_model.service_id
+            if operation == "PutObject":
+                # What has left does not need the file any more.
+                body = request["Body"]
+                request = {**request, "Body": body if isinstance(body, bytes) else body.read()}
+            return self._tried(service, operation, lambda: self.effect(client, service, operation, request))
+
+        return call
+
+    def _tried[T](self, service: str, operation: str, effect: Callable[[], T]) -> T:
+        """A request of a handler, tried as often as boto3 does; or one of the test's own, at once."""
+        if self._cloud.engine.current is None:
+            return effect()
+        faults = self._cloud.faults
+        for tried in range(1, TRIES + 1):
+            now = self._cloud.engine.now
+            fault = faults.one_of(("aws_error_before", "aws_error_after"), now)
+            if faults.is_down(service.lower(), now):
+                fault = "aws_error_before" if self._cloud.random.random() < 0.9 else "aws_error_after"
+
+            def strike(fault: str | None = fault) -> T:
+                if fault == "aws_error_before":
+                    raise refusal(operation, "InternalError", 500)
+                answer = effect()
+                if fault:
+                    raise ReadTimeoutError(endpoint_url=f"https://{service}")
+                return answer
+
+            there, back = self._cloud.random.uniform(*SECONDS), self._cloud.random.uniform(*SECONDS)
+            try:
+                return self._cloud.exchange(f"{service} {operation}", strike, there=there, back=back)
+            except Exception:
+                if fault is None or tried == TRIES:
+                    raise
+        raise AssertionError
+
+    def effect(self, client: BaseClient, service: str, operation: str, request: Request) -> Answer:
+        match service:
+            case "SQS":
+                return self._cloud.queue_request(operation, request)
+            case _ if self.moto:
+                given = {**request}  # botocore changes it
+                answer: Answer = _REAL_CALL(client, operation, given)
+            case "S3":
+                answer = self._bucket.handle(operation, request)
+            case "SSM":
+                answer = {"Parameter": {"Value": TOKEN}}
+            case _:
+                raise NotImplementedError(f"{service} {operation}")
+        match service, operation:
+            case "DynamoDB", "PutItem":
+                self._cloud.checks.on_record(Record.of_item(request["Item"]))
+            case "DynamoDB", "DeleteItem":
+                self._cloud.checks.on_forgotten(request["Key"]["job_id"]["S"])
+            case "S3", "PutObject":
+                self._cloud.checks.on_object(request["Key"], request["Body"])
+            case "S3", "DeleteObject":
+                self._cloud.checks.on_removed(request["Key"])
+        return answer
+
+    def get(self, job_id: str) -> Job | None:
+        return self._of_the_table("GetItem", lambda: self._jobs.get(job_id))
+
+    def save(self, job: Job) -> Job:
+        def put() -> Job:
+            stored = self._jobs.put(job)
+            self._cloud.checks.on_record(Record.of_job(stored))
+            return stored
+
+        return self._of_the_table("PutItem", put)
+
+    def delete(self, job_id: str) -> None:
+        def remove() -> None:
+            self._jobs.delete(job_id)
+            self._cloud.checks.on_forgotten(job_id)
+
+        self._of_the_table("DeleteItem", remove)
+
+    def _of_the_table[T](self, operation: str, effect: Callable[[], T]) -> T:
+        try:
+            return self._tried("DynamoDB", operation, effect)
+        except (BotoCoreError, ClientError) as error:
+            raise PynamoDBConnectionError(cause=error) from error

@@ -1,0 +1,94 @@
+"""The way to Replicate and to its delivery host, and what happens to requests on it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+
+if TYPE_CHECKING:
+    from tests.simulation.cloud import Cloud
+
+CREATE_FAULTS = (
+    "create_refused_connection",
+    "create_cut_before",
+    "create_cut_after",
+    "create_hangs_after",
+    "create_late",
+    "create_5xx_before",
+    "create_5xx_after",
+    "create_unreadable",
+)
+LATEST_SECONDS = (
+    40.0  # after the client has given up, a request may still arrive; the layer allows for 90 in all
+)
+
+
+class Wire(httpx.BaseTransport):
+    """In the place of the layer's transports."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        random = self._cloud.random
+        kind = _kind(request)
+        if trace := request.extensions.get("trace"):
+            trace("http11.send_request_headers.started", {})
+        timeout = float(request.extensions["timeout"]["read"])
+        fault = self._fault(kind)
+        there = random.uniform(0.02, 0.3)
+        back: float | None = random.uniform(0.02, 1)
+        if fault == "create_late":
+            there = timeout + random.uniform(0, LATEST_SECONDS)
+        if fault in {"create_late", "create_hangs_after"}:
+            back = None
+
+        def effect() -> httpx.Response:
+            return self._answer(request, fault)
+
+        try:
+            return self._cloud.exchange(f"Replicate {kind}", effect, there=there, back=back, timeout=timeout)
+        except TimeoutError:
+            raise httpx.ReadTimeout("nothing came", request=request) from None
+
+    def _fault(self, kind: str) -> str | None:
+        faults, now = self._cloud.faults, self._cloud.engine.now
+        if faults.is_down("replicate", now):
+            return self._cloud.random.choice(["create_refused_connection", "create_5xx_before"])
+        match kind:
+            case "create":
+                return faults.one_of(CREATE_FAULTS, now)
+            case "download":
+                return faults.one_of(("download_failed",), now)
+        return faults.one_of(("read_failed",), now)
+
+    def _answer(self, request: httpx.Request, fault: str | None) -> httpx.Response:
+        """What comes back, once the request has arrived, or has not."""
+        match fault:
+            case "create_refused_connection":
+                raise httpx.ConnectError("refused", request=request)
+            case "create_cut_before":
+                raise httpx.ReadError("cut", request=request)
+            case "create_5xx_before" | "read_failed" | "download_failed":
+                return httpx.Response(503, html="<html>Service Unavailable</html>")
+        answer = self._cloud.replicate.answer(request)
+        match fault:
+            case "create_cut_after":
+                raise httpx.ReadError("cut", request=request)
+            case "create_5xx_after":
+                return httpx.Response(502, html="<html>Bad Gateway</html>")
+            case "create_unreadable" if answer.is_success:
+                return httpx.Response(201, text="created!")
+        return answer
+
+
+def _kind(request: httpx.Request) -> str:
+    if request.url.host == "replicate.delivery":
+        return "download"
+    path = request.url.path.removeprefix("/v1/").split("/")
+    if path[-1] in {"cancel", "secret"}:
+        return path[-1]
+    if request.method == "POST":
+        return "create"
+    return "list" if path == ["predictions"] else "get"
