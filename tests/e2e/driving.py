@@ -99,10 +99,16 @@ class Driver:
         with open(self.told["log"], encoding="utf-8") as file:  # noqa: PTH123  # one line is enough
             return file.read()
 
-    def events(self) -> list[dict[str, Any]]:
-        """What the log tells of EventBridge's events."""
-        lines = [line for line in self.log().splitlines() if '"service": "events"' in line]
-        return [told["event"] for told in map(json.loads, lines) if told["message"] == "event"]
+    def ends_of(self, job_id: str, *, within: float = 30) -> list[dict[str, Any]]:
+        """The events of a job's end that the log tells, once there is one."""
+        give_up_at = time.monotonic() + within
+        while True:
+            lines = [line for line in self.log().splitlines() if '"service": "events"' in line]
+            events = [told["event"] for told in map(json.loads, lines) if told["message"] == "event"]
+            if ends := [event for event in events if event["detail"]["job_id"] == job_id]:
+                return ends
+            assert time.monotonic() < give_up_at, f"no event of {job_id}"
+            time.sleep(0.1)  # a file tells nobody that it has grown
 
 
 @contextmanager

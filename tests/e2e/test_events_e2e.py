@@ -64,7 +64,7 @@ def test_the_end_of_a_job_is_told_in_the_log_and_at_the_callback(cloud: Driver, 
     callback.wait_for(job_id)
     request = callback.requests.get(timeout=10)
     event = json.loads(request.body)
-    assert event in cloud.events()
+    assert event in cloud.ends_of(job_id)
     assert (request.method, request.target) == ("POST", "/ends")
     key = cloud.aws("secretsmanager").get_secret_value(SecretId="triptych-CallbackKey")["SecretString"]
     assert request.header("x-triptych-key") == key
@@ -85,16 +85,14 @@ def test_a_callback_that_fails_twice_gets_the_event_again(cloud: Driver, callbac
     assert cloud.end_of(job_id)["status"] == "EXPIRED"
     callback.wait_for(job_id)
     assert callback.failures == 0
-    assert [event["detail-type"] for event in cloud.events() if event["detail"]["job_id"] == job_id] == [
-        "Job Expired"
-    ]
+    assert [event["detail-type"] for event in cloud.ends_of(job_id)] == ["Job Expired"]
 
 
 def test_a_job_that_its_owner_cancels_ends_too(cloud: Driver, callback: Callback) -> None:
     job_id = str(cloud.create()["job_id"])
     assert cloud.request("POST", f"/api/v1/jobs/{job_id}/cancel").status_code == 200
     callback.wait_for(job_id)
-    (event,) = [event for event in cloud.events() if event["detail"]["job_id"] == job_id]
+    (event,) = cloud.ends_of(job_id)
     assert (event["detail-type"], event["detail"]["status"]) == ("Job Canceled", "CANCELED")
 
 
