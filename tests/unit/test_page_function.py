@@ -121,7 +121,7 @@ def test_every_code_that_the_page_words_is_told_in_the_readme() -> None:
 
 def test_without_the_page_nothing_of_it_is_deployed() -> None:
     of_it = {name for name in load().resources if name.startswith("Page")}
-    assert {"PageFunction", "PageFunctionRole", "PageFunctionPagePermission"} <= of_it
+    assert {"PageFunction", "PageRole", "PageFunctionPagePermission"} <= of_it
     without = load(overrides={"ServePage": "false"})
     assert not [name for name in without.resources if name.startswith("Page")]
     api = json.dumps(without.resources["HttpApi"].properties)
