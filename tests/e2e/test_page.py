@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 import boto3
+import pillow_heif
 import pytest
 from PIL import Image
 from selenium.webdriver.common.by import By
@@ -184,8 +185,21 @@ def test_a_photo_that_is_of_another_type_than_its_name_says(
     Image.new("RGB", (64, 48), "red").save(gif, "GIF")
     browser.open(link(cloud))
     make(browser, gif)
-    browser.says("#status", "This is no photo that can be read here. Choose a JPEG, PNG or WebP.")
+    browser.says("#status", "This is no photo that can be read here. Choose a JPEG, PNG, WebP or HEIC.")
     assert not browser.driver.find_element(By.ID, "retry").is_displayed()
+
+
+def test_a_photo_that_the_browser_cannot_show_becomes_pictures_too(
+    browser: Browser, cloud: Driver, tmp_path: Path
+) -> None:
+    pillow_heif.register_heif_opener()
+    photo = tmp_path / "IMG_1.HEIC"
+    Image.open(io.BytesIO(cloud.photo)).save(photo, "HEIF")
+    browser.open(link(cloud))
+    browser.choose(photo)
+    browser.says("#chosen", "IMG_1.HEIC")
+    browser.click("#make")
+    assert len(set(wait_for_pictures(browser, 3))) == 3
 
 
 def test_earlier_pictures_are_listed_shown_and_deleted(browser: Browser, cloud: Driver) -> None:

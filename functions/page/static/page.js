@@ -14,7 +14,7 @@ const FULL_MEGABYTE = 1048576; // bytes
 
 const WORDS = {
   photo_too_large: `This photo is too large. The most that is taken is ${megabytes(settings.maxUploadBytes)}: choose a smaller one.`,
-  photo_unsupported: "This is no photo that can be read here. Choose a JPEG, PNG or WebP.",
+  photo_unsupported: "This is no photo that can be read here. Choose a JPEG, PNG, WebP or HEIC.",
   photo_type_mismatch: "This file is not what its name says. Save it again as a JPEG, and choose that.",
   upload_expired: "The photo did not arrive in time. Choose it again.",
   job_not_found: "These pictures are no longer there.",
@@ -284,7 +284,7 @@ for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
 async function choose(file) {
   say("problem", "");
   try {
-    if (!$("file").accept.split(",").includes(file.type)) throw new Problem("photo_unsupported");
+    if (!$("file").accept.split(",").includes(kindOf(file))) throw new Problem("photo_unsupported");
     if (file.size > settings.maxUploadBytes) throw new Problem("photo_too_large");
     await showPreview(file);
     photo = file;
@@ -295,6 +295,12 @@ async function choose(file) {
   if (photo) $("make").focus();
 }
 
+// Not every system knows what .heic is.
+function kindOf(file) {
+  const [, extension] = /\.(heic|heif)$/i.exec(file.name) ?? [];
+  return file.type || (extension ? `image/${extension.toLowerCase()}` : "");
+}
+
 async function showPreview(file) {
   const preview = $("preview");
   const next = new Image();
@@ -303,8 +309,13 @@ async function showPreview(file) {
     await next.decode();
   } catch {
     URL.revokeObjectURL(next.src);
-    throw new Problem("photo_unsupported");
+    if (!kindOf(file).startsWith("image/hei")) throw new Problem("photo_unsupported");
+    // What every iPhone takes, few browsers can show: its name stands for it.
+    removePreview();
+    $("chosen").textContent = file.name;
+    return;
   }
+  $("chosen").textContent = "";
   URL.revokeObjectURL(preview.src);
   preview.src = next.src;
   preview.hidden = $("other").hidden = false;
@@ -339,7 +350,7 @@ $("composer").addEventListener("submit", async (event) => {
 
 async function make({ photo, prompt, key }, sending) {
   const { signal } = sending;
-  const body = { content_type: photo.type, content_length: photo.size, ...(prompt && { prompt }) };
+  const body = { content_type: kindOf(photo), content_length: photo.size, ...(prompt && { prompt }) };
   const answer = await api("POST", "/jobs", { body, headers: { "idempotency-key": key }, signal });
   const { job_id, status, upload } = await answer.json();
   sending.jobId = job_id;
@@ -695,14 +706,19 @@ function goTo(id) {
 
 let owner = null; // whose jobs stand in the studio
 
-function clearStudio() {
-  sending?.abort();
-  photo = order = null;
-  $("composer").reset();
+function removePreview() {
   URL.revokeObjectURL($("preview").src);
   $("preview").removeAttribute("src");
   $("preview").hidden = $("other").hidden = true;
   $("invitation").hidden = false;
+  $("chosen").textContent = "";
+}
+
+function clearStudio() {
+  sending?.abort();
+  photo = order = null;
+  $("composer").reset();
+  removePreview();
   for (const card of cards.values()) card.remove();
   cards.clear();
   $("earlier").hidden = true;
