@@ -13,8 +13,9 @@ from __future__ import annotations
 import io
 import mmap
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import pillow_heif
 from PIL import Image, ImageCms
@@ -22,6 +23,9 @@ from PIL import Image, ImageCms
 from triptych import formats
 from triptych.job import Failure
 from triptych.observability import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 EMPTY = Failure("photo_empty", "The photo has no bytes.")
 UNSUPPORTED = Failure("photo_unsupported", "The photo is not a JPEG, PNG, WebP, HEIC or HEIF file.")
@@ -115,11 +119,21 @@ def inspect(file: IO[bytes], announced: str, *, max_pixels: int, max_edge: int) 
         return Rejected(UNREADABLE)
 
 
+@contextmanager
+def _refusing_above(max_pixels: int) -> Iterator[None]:
+    """Let Pillow itself refuse larger pictures, for some formats before it allocates; it refuses twice its setting."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
 def _decode(file: IO[bytes], decoder: str, max_pixels: int, longest: int, *, bare: bool) -> Finding:
     file.seek(0)
-    # Pillow itself refuses twice this, for some formats before it allocates; what it warns of is checked below.
-    Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
-    with warnings.catch_warnings(action="ignore"), Image.open(file, formats=(decoder,)) as image:
+    with _refusing_above(max_pixels), Image.open(file, formats=(decoder,)) as image:
         if image.width * image.height > max_pixels:
             return Rejected(TOO_MANY_PIXELS)
         # A JPEG or a HEIC with further pictures in it (a depth map, say) does not move.
