@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from triptych.job import Job
 
-JOB_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 LONGEST_OWNER = 1024  # bytes; DynamoDB's limit for a key of an index is twice that
 POLL_SECONDS = 2  # what a client that waits is asked to let pass between two looks
 
@@ -115,6 +114,11 @@ def create_job(
         raise Problem(
             HTTPStatus.TOO_MANY_REQUESTS, "daily_limit_reached", message, {"Retry-After": wait}
         ) from None
+    except table.Contended:
+        message = "Too many jobs are being created at once."
+        raise Problem(
+            HTTPStatus.TOO_MANY_REQUESTS, "too_many_at_once", message, {"Retry-After": "1"}
+        ) from None
     return _answer(HTTPStatus.CREATED, JobCreated.of(job, clock.now()))
 
 
@@ -146,15 +150,24 @@ def list_jobs(
     responses=answers(
         {HTTPStatus.OK: ("The job.", JobView), HTTPStatus.NOT_MODIFIED: ("It is as it was.", None)},
         HTTPStatus.NOT_FOUND,
+        headers={
+            "ETag": "For If-None-Match.",
+            "Retry-After": "While it has not ended: seconds until a next look.",
+        },
     ),
 )
-def get_job(job_id: JobId) -> Response[str]:
+def get_job(
+    job_id: JobId,
+    if_none_match: Annotated[
+        str | None, Header(alias="If-None-Match", description="The ETag of the answer that is known.")
+    ] = None,
+) -> Response[str]:
     job = _own_job(job_id)
     etag = _etag(job)
     headers = {"ETag": etag}
     if not job.status.is_terminal:
         headers["Retry-After"] = str(POLL_SECONDS)
-    known = app.current_event.headers.get("if-none-match", "")
+    known = if_none_match or ""
     if etag in known or known.strip() == "*":
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers, body="")
     return _answer(HTTPStatus.OK, JobView.of(job), headers)
@@ -244,7 +257,8 @@ def _wrong_with(call: APIGatewayProxyEventV2) -> Problem | None:
     owner = str((authorizer.jwt_claim or {}).get("sub") or "") if authorizer else "anybody"
     if not 0 < len(owner.encode()) <= LONGEST_OWNER:
         return Problem(HTTPStatus.FORBIDDEN, "no_owner", "The token does not say whose it is, in its sub.")
-    if not call.body:
+    if (call.http_method, call.path) != ("POST", "/api/v1/jobs"):
+        call.raw_event["body"] = None  # no other route takes one
         return None
     kind = call.headers.get("content-type", JSON).partition(";")[0].strip().lower()
     if kind != JSON:
@@ -280,7 +294,7 @@ def _owner() -> str:
 
 def _own_job(job_id: str) -> Job:
     """The caller's job. One that does not exist and one of somebody else look the same."""
-    job = table.get(job_id) if JOB_ID.fullmatch(job_id) else None
+    job = table.get(job_id) if re.fullmatch(table.JOB_ID, job_id) else None
     if job is None or job.owner != _owner():
         raise _no_such_job()
     about(job_id)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aws_lambda_powertools.event_handler import APIGatewayHttpResolver
-    from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse
+    from aws_lambda_powertools.event_handler.openapi.types import OpenAPIResponse, OpenAPIResponseHeader
     from pydantic import JsonValue
 
 TITLE = "Triptych"
@@ -28,34 +28,53 @@ ABOUT = (
 )
 MEANINGS = {
     HTTPStatus.BAD_REQUEST: "Something in the request is missing or wrong; the message names it.",
+    HTTPStatus.FORBIDDEN: "The token does not say whose it is.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "A bug, or trouble at AWS.",
     HTTPStatus.NOT_FOUND: "There is no such job, or it is somebody else's.",
     HTTPStatus.CONFLICT: "The Idempotency-Key was used for another order.",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The photo is larger than is allowed.",
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The photo is of a type that is not taken.",
-    HTTPStatus.TOO_MANY_REQUESTS: "Too many; `Retry-After` says for how long to wait, if it is the daily limit.",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many today, or at once; the latter API Gateway may say in its own words.",
 }
 _PATHS: TypeAdapter[dict[str, dict[str, object]]] = TypeAdapter(dict[str, dict[str, object]])
 
 
 def answers(
-    good: Mapping[HTTPStatus, tuple[str, type[BaseModel] | None]], *problems: HTTPStatus
+    good: Mapping[HTTPStatus, tuple[str, type[BaseModel] | None]],
+    *problems: HTTPStatus,
+    headers: Mapping[str, str] | None = None,
 ) -> dict[int, OpenAPIResponse]:
-    """What a route may answer: what it is for, `problems`, and what API Gateway answers in its place."""
+    """What a route may answer: what it is for (with `headers`), `problems`, and what API Gateway answers in its place."""
     told: dict[int, OpenAPIResponse] = {}
     for status, (meaning, model) in good.items():
         told[int(status)] = {"description": meaning, "content": {}}
         if model:
             told[int(status)]["content"]["application/json"] = {"model": model}
-    for status in (*problems, HTTPStatus.TOO_MANY_REQUESTS):
+        if headers:
+            told[int(status)]["headers"] = {name: _header(about) for name, about in headers.items()}
+    for status in (*problems, HTTPStatus.FORBIDDEN, HTTPStatus.INTERNAL_SERVER_ERROR):
         told[int(status)] = {
             "description": MEANINGS[status],
             "content": {"application/json": {"model": Error}},
         }
+    told[int(HTTPStatus.TOO_MANY_REQUESTS)] = {
+        "description": MEANINGS[HTTPStatus.TOO_MANY_REQUESTS],
+        "content": {"application/json": {"schema": {"anyOf": [_ref(Error), _ref(Refusal)]}}},
+        "headers": {"Retry-After": _header("Seconds, where it is not API Gateway that says so.")},
+    }
     told[int(HTTPStatus.UNAUTHORIZED)] = {
         "description": "No token, or not a good one. It is API Gateway that says so, in its own words.",
         "content": {"application/json": {"model": Refusal}},
     }
     return told
+
+
+def _header(about: str) -> OpenAPIResponseHeader:
+    return {"description": about, "schema": {"type": "string"}}
+
+
+def _ref(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
 
 
 def describe(app: APIGatewayHttpResolver) -> dict[str, JsonValue]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -39,8 +39,8 @@ class CreateJob(BaseModel):
     ]
     content_length: Annotated[
         int,
-        BeforeValidator(_whole),
         Field(gt=0, strict=True, description="The photo's size in bytes.", examples=[48211]),
+        BeforeValidator(_whole),
     ]
     checksum_sha256: Annotated[
         str | None,
@@ -57,7 +57,7 @@ class CreateJob(BaseModel):
 class Upload(BaseModel):
     """How to upload the photo: once, to S3, with exactly these headers."""
 
-    method: str = "PUT"
+    method: Literal["PUT"]
     url: str
     headers: dict[str, str]
     expires_at: str
@@ -69,7 +69,10 @@ class Upload(BaseModel):
         seconds = max(1, min(settings().upload_url_seconds, left))
         url, headers = pictures.presign_upload(job.photo, seconds)
         return cls(
-            url=url, headers=headers, expires_at=settings().local_time(now + timedelta(seconds=seconds))
+            method="PUT",
+            url=url,
+            headers=headers,
+            expires_at=settings().local_time(now + timedelta(seconds=seconds)),
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,13 @@ from triptych.observability import count, logger, metrics
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+
+# One for every reason: they tell a forger nothing.
+ANSWERS = {
+    HTTPStatus.UNAUTHORIZED: ("webhook_rejected", "This is no webhook of ours."),
+    HTTPStatus.SERVICE_UNAVAILABLE: ("webhook_put_off", "Call again."),
+}
 
 
 class Call(BaseModel):
@@ -37,7 +45,13 @@ class Call(BaseModel):
 @metrics.log_metrics
 def handler(event: dict[str, object], context: LambdaContext) -> dict[str, object]:  # noqa: ARG001  # Lambda's signature
     status = _status(Call.model_validate(event))
-    return {"statusCode": status, "headers": {"content-type": "application/json"}, "body": "{}"}
+    code, message = ANSWERS.get(status, (None, None))
+    body = {"error": {"code": code, "message": message}} if code else {}
+    return {
+        "statusCode": status,
+        "headers": {"content-type": "application/json"},
+        "body": json.dumps(body),
+    }
 
 
 def _status(call: Call) -> HTTPStatus:

@@ -219,6 +219,12 @@ def test_a_cursor_reads_the_callers_own_list_only(world: World, call: Any) -> No
         "cursor=" + base64.urlsafe_b64encode(b"{}").decode(),
         "cursor=" + base64.urlsafe_b64encode(b'{"created_at": "now", "job_id": "x"}').decode(),
         "cursor=%FF%FE",
+        "cursor="
+        + base64.urlsafe_b64encode(b'{"created_at":"2026-11-24T00:00:00.000000+0000","job_id":""}').decode(),
+        "cursor="
+        + base64.urlsafe_b64encode(
+            b'{"created_at":"2026-1-1T0:0:0.0+0000","job_id":"0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52"}'
+        ).decode(),
         "cursor=",
     ],
 )
@@ -277,3 +283,40 @@ def test_the_same_key_at_the_same_time_makes_one_job(
 @pytest.mark.parametrize("key", ["", "x" * 300])
 def test_a_bad_key_is_refused(call: Any, key: str) -> None:
     assert error_of(call("POST", "/api/v1/jobs", ORDER, idempotency_key=key), 400) == "invalid_request"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("PUT", "/api/v1/jobs", "GET, POST"),
+        ("PATCH", "/api/v1/jobs/x", "DELETE, GET"),
+        ("GET", "/api/v1/jobs/x/retry", "POST"),
+    ],
+)
+def test_a_wrong_method_is_told_the_right_ones(call: Any, method: str, path: str, allowed: str) -> None:
+    answer = call(method, path)
+    assert error_of(answer, 405) == "method_not_allowed"
+    assert ", ".join(sorted(answer[2]["allow"].split(", "))) == allowed
+
+
+def test_the_description_names_every_route_and_only_our_errors(call: Any) -> None:
+    status, described, _ = call("GET", "/api/v1/openapi.json")
+    assert status == 200
+    assert described["openapi"].startswith("3.1")
+    operations = {
+        operation["operationId"]: operation["responses"]
+        for item in described["paths"].values()
+        for operation in item.values()
+    }
+    assert set(operations) == {"createJob", "listJobs", "getJob", "retryJob", "cancelJob", "deleteJob"}
+    for responses in operations.values():
+        assert "422" not in responses
+        assert {"401", "403", "429", "500"} <= set(responses)
+    size = described["components"]["schemas"]["CreateJob"]["properties"]["content_length"]
+    assert size["exclusiveMinimum"] == 0
+    assert "gt" not in size
+
+
+def test_a_body_where_none_is_wanted_is_let_be(world: World, call: Any) -> None:
+    job_id = call("POST", "/api/v1/jobs", ORDER)[1]["job_id"]
+    assert call("POST", f"/api/v1/jobs/{job_id}/cancel", "{", content_type="text/plain")[0] == 200

@@ -297,7 +297,7 @@ def test_a_deletion_that_was_cut_off_is_finished(
 ) -> None:
     looks.clear()
 
-    def killed(_: str) -> None:
+    def killed(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -309,17 +309,36 @@ def test_a_deletion_that_was_cut_off_is_finished(
     assert world.object_keys() == []
 
 
-def test_a_job_made_anew_under_its_key_is_not_cleaned_up(
+def test_the_key_of_a_deleted_job_brings_nothing_forth_for_a_while(
     world: World, context: SimpleNamespace, call: Any, looks: Any
 ) -> None:
     job_id = call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")[1]["job_id"]
-    looks.clear()
+    assert call("DELETE", f"/api/v1/jobs/{job_id}")[0] == 204
+    assert call("GET", f"/api/v1/jobs/{job_id}")[0] == 404
+    assert call("DELETE", f"/api/v1/jobs/{job_id}")[0] == 404
+    assert call("GET", "/api/v1/jobs")[1]["jobs"] == []
+    status, answer = call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")
+    assert (status, answer["error"]["code"]) == (409, "idempotency_key_used")
+    kept = world.item(job_id)
+    assert set(kept) == {"job_id", "expires_at"}
+
+
+def test_a_job_without_a_key_leaves_no_trace(world: World, call: Any, looks: Any) -> None:
+    job_id = call("POST", "/api/v1/jobs", ORDER)[1]["job_id"]
     call("DELETE", f"/api/v1/jobs/{job_id}")
-    world.clock.advance(1)
-    assert call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")[1]["job_id"] == job_id
-    world.upload(job_id)
-    look(looks[0][0], context)
-    assert world.object_keys() == [f"uploads/{job_id}/photo.jpg"]
+    assert world.item(job_id) == {}
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_day_that_cannot_be_counted_is_no_5xx(
+    world: World, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def contended(*_: Any, **__: Any) -> Any:
+        raise table.Contended
+
+    monkeypatch.setattr(table, "create", contended)
+    status, answer = call("POST", "/api/v1/jobs", ORDER)
+    assert (status, answer["error"]["code"]) == (429, "too_many_at_once")
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/retry"), ("POST", "/cancel"), ("DELETE", "")])

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
+import boto3
 import httpx
 import pillow_heif
 from PIL import Image
@@ -193,6 +194,11 @@ class World:
         found = table.get(job_id)
         assert found
         return found
+
+    def item(self, job_id: str) -> dict[str, Any]:
+        """What lies in the table under that id, as it lies there."""
+        found = boto3.client("dynamodb").get_item(TableName="jobs", Key={"job_id": {"S": job_id}})
+        return dict(found.get("Item", {}))
 
     def new_job(self, *, owner: str = "ann", photo: bytes | None = JPEG) -> str:
         """A job that waits for its photo, or whose photo is there."""

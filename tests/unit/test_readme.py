@@ -42,7 +42,7 @@ def test_every_code_is_told() -> None:
     for source in SOURCES:
         text = source.read_text()
         codes |= set(re.findall(r'Failure\(\s*"([a-z_]+)"', text))
-        codes |= set(re.findall(r'HTTPStatus\.[A-Z_]+,\s*"([a-z_]+)"', text))
+        codes |= set(re.findall(r'HTTPStatus\.[A-Z_]+[,:]\s*\(?"([a-z_]+)"', text))
     assert codes == set(rows("When something is wrong"))
 
 

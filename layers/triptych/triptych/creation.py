@@ -12,6 +12,8 @@ from triptych.job import Job, Photo, new_job
 from triptych.observability import about, count, logger
 from triptych.settings import settings
 
+KEYED = 8  # the version of the ids that come of a key, as RFC 9562 has it for ids of one's own making
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -34,6 +36,7 @@ def create_job(order: Order, idempotency_key: str | None) -> Job:
     Raises:
         KeyUsed: the key was used for something else.
         table.LimitReached: the owner's day is full.
+        table.Contended: too many at once.
     """
     job_id = _job_id(order.owner, idempotency_key)
     about(job_id)
@@ -64,7 +67,7 @@ def create_job(order: Order, idempotency_key: str | None) -> Job:
     except table.Conflict:  # the same key, at the same time
         winner = table.get(job_id)
         if winner is None:
-            raise
+            raise KeyUsed from None  # for a job that has been deleted
         return _same(winner, order)
     logger.info("job created")
     count("JobsCreated")
@@ -83,7 +86,12 @@ def _job_id(owner: str, idempotency_key: str | None) -> str:
     if idempotency_key is None:
         return str(uuid.uuid4())
     digest = hashlib.sha256(f"{len(owner)}:{owner}{idempotency_key}".encode()).digest()
-    return str(uuid.UUID(bytes=digest[:16]))
+    return str(uuid.UUID(int=int.from_bytes(digest[:16]) & ~(0xF << 76) | KEYED << 76))
+
+
+def is_keyed(job_id: str) -> bool:
+    """Whether an idempotency key would bring forth this id again."""
+    return uuid.UUID(job_id).int >> 76 & 0xF == KEYED
 
 
 def _same(job: Job, order: Order) -> Job:

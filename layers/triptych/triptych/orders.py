@@ -44,6 +44,6 @@ def delete(job: Job) -> None:
     left = watchdog.left_running(job)
     message = queues.WatchdogMessage(job_id=job.job_id, born_at=clock.now(), left=left)
     queues.send_to_watchdog(message, delay=0)
-    table.delete(job.job_id)
+    watchdog.delete_record(job.job_id)
     pictures.remove_all(job.job_id)
     count("JobsDeleted")

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING
 
 import pillow_heif
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, PngImagePlugin
 
 from triptych import formats
 from triptych.job import Failure
@@ -27,6 +27,7 @@ from triptych.observability import logger
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+LONGEST_TEXT = 16 * 2**20  # bytes, of one text chunk of a PNG
 EMPTY = Failure("photo_empty", "The photo has no bytes.")
 UNSUPPORTED = Failure("photo_unsupported", "The photo is not a JPEG, PNG, WebP, HEIC or HEIF file.")
 MISMATCH = Failure("photo_type_mismatch", "The photo is of another type than was announced.")
@@ -122,6 +123,8 @@ def inspect(file: IO[bytes], announced: str, *, max_pixels: int, max_edge: int) 
 @contextmanager
 def _refusing_above(max_pixels: int) -> Iterator[None]:
     """Let Pillow itself refuse larger pictures, for some formats before it allocates; it refuses twice its setting."""
+    # What a file says beside the picture may be long, and is not kept: 1 MiB, Pillow's own limit, is no fault of it.
+    PngImagePlugin.MAX_TEXT_CHUNK = LONGEST_TEXT
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
     try:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import os
+import random
+import time
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from functools import cache
-from typing import ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from pynamodb.attributes import (
     ListAttribute,
     MapAttribute,
@@ -20,7 +22,6 @@ from pynamodb.attributes import (
     VersionAttribute,
 )
 from pynamodb.connection import Connection
-from pynamodb.constants import DATETIME_FORMAT
 from pynamodb.exceptions import PutError, TransactWriteError
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 from pynamodb.models import Model
@@ -30,8 +31,15 @@ from triptych import clock
 from triptych.job import Event, Failure, Image, ImageStatus, Job, JobStatus, Output, Photo, apply_all
 from triptych.settings import settings
 
-CONTENDED_TRIES = 20  # of one owner's transactions, which all touch his day's count
+if TYPE_CHECKING:
+    from pynamodb.expressions.condition import Condition
+
+CONTENDED_TRIES = 20  # of one owner's transactions, which all touch his day's count: some four seconds
+CONTENTION = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
 COUNT_DAYS = 2  # a day's count is kept for so long
+
+
+JOB_ID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 class Conflict(Exception):  # noqa: N818  # it is no error: somebody was faster
@@ -65,6 +73,16 @@ class _Count(Model):
 
     job_id = UnicodeAttribute(hash_key=True)
     jobs = NumberAttribute()
+    expires_at = TTLAttribute()
+
+
+class _Gone(Model):
+    """A deleted job's id, which its idempotency key would bring forth again: a late webhook must not find it."""
+
+    class Meta:
+        table_name = ""
+
+    job_id = UnicodeAttribute(hash_key=True)
     expires_at = TTLAttribute()
 
 
@@ -109,6 +127,10 @@ class _Job(Model):
     by_owner: ClassVar = _ByOwner()
 
 
+class Contended(Exception):  # noqa: N818  # an answer
+    """The owner creates so many jobs at once that his day's count cannot be had."""
+
+
 class LimitReached(Exception):  # noqa: N818  # an answer
     """The owner has created as many jobs today as are allowed."""
 
@@ -124,15 +146,17 @@ def create(job: Job, *, day: date, daily_limit: int) -> Job:
     Raises:
         Conflict: there is a job of that id already.
         LimitReached: the owner's day is full.
+        Contended: too many at once; later it may succeed.
     """
-    if not daily_limit:
-        return _save(job)
     record = _to_record(job)
+    if not daily_limit:
+        return _put(job, record, _Job.job_id.does_not_exist())
     count = _count(job.owner, day)
-    for _ in range(CONTENDED_TRIES):
+    for tries in range(CONTENDED_TRIES):
+        time.sleep(random.uniform(0, 0.02 * tries))  # noqa: S311  # no secret
         try:
             with TransactWrite(connection=_connection()) as transaction:
-                transaction.save(record)
+                transaction.save(record, condition=_Job.job_id.does_not_exist())
                 transaction.update(
                     count,
                     actions=[
@@ -149,16 +173,25 @@ def create(job: Job, *, day: date, daily_limit: int) -> Job:
                 raise Conflict(job.job_id) from None
             if count_reason == "ConditionalCheckFailed":
                 raise LimitReached(job.owner) from None
-            if "TransactionConflict" not in {job_reason, count_reason}:
+            if not CONTENTION & {job_reason, count_reason}:
                 raise
         else:
             return replace(job, version=1)
-    raise Conflict(job.job_id)
+    raise Contended(job.owner)
 
 
-def delete(job_id: str) -> None:
-    """Remove a job's record, whatever its version; it may be gone already."""
-    _table()(job_id).delete(add_version_condition=False)
+def delete(job_id: str, *, until: datetime | None) -> None:
+    """Remove a job's record, whatever its version; it may be gone already.
+
+    Args:
+        job_id: the job.
+        until: where given, its id is kept from being used again until then, by an item that holds nothing else.
+    """
+    if until is None:
+        _table()(job_id).delete(add_version_condition=False)
+        return
+    _Gone.Meta.table_name = settings().table
+    _Gone(job_id, expires_at=until).save()
 
 
 def get(job_id: str) -> Job | None:
@@ -167,7 +200,7 @@ def get(job_id: str) -> Job | None:
         record = _table().get(job_id, consistent_read=True)
     except _Job.DoesNotExist:
         return None
-    return _to_job(record)
+    return _to_job(record) if record.attribute_values.get("owner") else None  # else it is a _Gone
 
 
 def read_image(image: dict[str, dict[str, object]]) -> Job:
@@ -209,8 +242,8 @@ def record(job: Job, *events: Event) -> tuple[Job | None, bool]:
 class _Cursor(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
-    created_at: str
-    job_id: str
+    created_at: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+0000$")]
+    job_id: Annotated[str, Field(pattern=f"^{JOB_ID}$")]
 
 
 def list_jobs(owner: str, *, limit: int, cursor: str | None) -> tuple[list[Job], str | None]:
@@ -224,8 +257,7 @@ def list_jobs(owner: str, *, limit: int, cursor: str | None) -> tuple[list[Job],
     start = None
     if cursor is not None:
         try:
-            place = _Cursor.model_validate_json(base64.urlsafe_b64decode(cursor.encode()))
-            datetime.strptime(place.created_at, DATETIME_FORMAT)  # noqa: DTZ007  # the format has the offset in it
+            place = _Cursor.model_validate_json(base64.b64decode(cursor.encode(), b"-_", validate=True))
         except ValueError as error:  # binascii.Error, UnicodeError and ValidationError are ValueErrors
             raise BadCursor from error
         start = {
@@ -260,9 +292,12 @@ def _connection() -> Connection:
 
 
 def _save(job: Job) -> Job:
-    record = _to_record(job)
+    return _put(job, _to_record(job), None)
+
+
+def _put(job: Job, record: _Job, condition: Condition | None) -> Job:
     try:
-        record.save()
+        record.save(condition)
     except PutError as error:
         if error.cause_response_code == "ConditionalCheckFailedException":
             raise Conflict(job.job_id) from None

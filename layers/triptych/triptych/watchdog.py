@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from triptych import clock, completion, generation, pictures, predictions, queues, table
+from triptych import clock, completion, creation, generation, pictures, predictions, queues, table
 from triptych.downloads import OutputUnavailable
 from triptych.job import (
     UNOPENABLE,
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS = 34.0  # of the function's 40: what a copy may take when nothing else did
 BIRTH_SECONDS = 60  # the message is sent before the job is stored; no create takes longer than this
+GONE_DAYS = 2  # longer than anything at Replicate may still tell of a job
 IN_FLIGHT_SECONDS = (
     300  # what was under way when a job was deleted (a webhook's copy, an upload) has arrived by then
 )
@@ -156,6 +157,12 @@ def _ask_about(job: Job, image: Image, give_up_at: float, *, last: bool) -> Even
         return None
 
 
+def delete_record(job_id: str) -> None:
+    """Delete a job's record. Where a key would bring forth its id again, that is kept from it for a while."""
+    keep = creation.is_keyed(job_id)
+    table.delete(job_id, until=clock.now() + timedelta(days=GONE_DAYS) if keep else None)
+
+
 def left_running(job: Job) -> tuple[Left, ...]:
     """The predictions that run on, or may, when nobody waits for the job any more."""
     return tuple(
@@ -202,10 +209,8 @@ def _stop(job_id: str, since: datetime, left: Sequence[Left]) -> int | None:
 def _clean_up(message: WatchdogMessage, left: Sequence[Left], job: Job | None) -> int | None:
     """Stop what a deleted job has left running, and remove what arrives after it."""
     deleted_at = message.born_at
-    if job and job.created_at > deleted_at:
-        return None  # made anew, under the same idempotency key
-    if job:
-        table.delete(job.job_id)
+    if job:  # the deletion was cut off
+        delete_record(job.job_id)
     age = (clock.now() - deleted_at).total_seconds()
     logger.info("cleaned up", removed=pictures.remove_all(message.job_id), age=int(age))
     # When the job was asked for is known no more, but it cannot be longer ago than the deadline.
