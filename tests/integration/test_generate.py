@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from botocore.client import BaseClient
 from botocore.exceptions import EndpointConnectionError
 
 import generate
@@ -41,7 +42,8 @@ def test_three_are_asked_for_with_all_that_they_need(world: World, context: Simp
     assert len(bodies) == 3
     assert len({body["input"]["seed"] for body in bodies}) == 3
     assert {tuple(body["webhook_events_filter"]) for body in bodies} == {("completed",)}
-    assert {request.headers["cancel-after"] for request in world.replicate.creates} == {"1800s"}
+    (cancel_after,) = {request.headers["cancel-after"] for request in world.replicate.creates}
+    assert 1790 <= int(cancel_after.removesuffix("s")) <= 1801  # to the deadline; S3 tells whole seconds
     assert all(f"/uploads/{job_id}/photo.jpg?" in body["input"]["input_image"] for body in bodies)
     assert all(body["input"]["prompt"] == "Paint it." for body in bodies)
     assert set(bodies[0]) == {"version", "input", "webhook", "webhook_events_filter"}
@@ -311,6 +313,9 @@ def test_low_credit_is_waited_for_and_finishes_slowly(
         if answer == DONE:
             break
         assert 7 <= waits[-1] <= generation.LONGEST_WAIT
+        asked = len(world.replicate.creates)
+        assert deliver(world, job_id, context, receives) == KEPT  # too early: nothing is asked for
+        assert len(world.replicate.creates) == asked
         world.clock.advance(waits[-1])
     assert len(world.replicate.predictions) == 3
     assert all(image.status is ImageStatus.GENERATING for image in world.job(job_id).images)
@@ -403,6 +408,42 @@ def test_a_message_that_waited_very_often_is_left_to_the_watchdog(
 ) -> None:
     world.replicate.before_create = lambda _: httpx.Response(429, json={"retry_after": 5})
     assert deliver(world, world.new_job(), context, receives=generate.MOST_RECEIVES) == DONE
+
+
+def test_a_message_that_has_to_wait_is_told_so_to_sqs(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[tuple[str, object]] = []
+    call: Any = vars(BaseClient)["_make_api_call"]
+
+    def seen(client: Any, operation: str, parameters: Any) -> Any:
+        if operation == "ChangeMessageVisibility":
+            told.append((parameters["ReceiptHandle"], parameters["VisibilityTimeout"]))
+            return {}
+        return call(client, operation, parameters)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", seen)
+    world.replicate.before_create = lambda _: httpx.Response(429, json={"retry_after": 50})
+    assert deliver(world, world.new_job(), context) == KEPT
+    ((receipt, seconds),) = told
+    assert receipt == "receipt"
+    assert 50 <= int(str(seconds)) <= 52
+
+
+@pytest.mark.parametrize(("status", "patience"), [(502, 90), (504, 90), (408, 90), (503, 30), (500, 30)])
+def test_whoever_answers_for_another_is_trusted_less(
+    world: World, context: SimpleNamespace, waits: list[int], status: int, patience: int
+) -> None:
+    world.replicate.before_create = lambda _: httpx.Response(status)
+    job_id = world.new_job()
+    deliver(world, job_id, context)
+    world.replicate.before_create = lambda _: None
+    world.clock.advance(patience - 1)
+    deliver(world, job_id, context, 2)
+    assert world.replicate.predictions == {}
+    world.clock.advance(2)
+    deliver(world, job_id, context, 3)
+    assert len(world.replicate.predictions) == 3
 
 
 def test_an_error_of_ours_puts_the_message_back_soon(

@@ -198,20 +198,31 @@ def test_what_is_received_too_often_goes_to_the_dead_letters(queues: Queues, clo
 
 @dataclass
 class Table:
-    """Reading and writing jobs, as `triptych.table` does it."""
+    """Reading and writing jobs, as `triptych.table` does it. `delete` keeps the id from being used again, or not."""
 
     get: Callable[[str], Job | None]
-    put: Callable[[Job], Job]
-    delete: Callable[[str], None]
+    create: Callable[[Job], Job]
+    save: Callable[[Job], Job]
+    delete: Callable[[str, bool], None]
 
 
 @pytest.fixture(params=["moto", "stand-in"])
 def jobs(request: pytest.FixtureRequest) -> Table:
     if request.param == "stand-in":
         stand_in = Jobs()
-        return Table(stand_in.get, stand_in.put, stand_in.delete)
+        return Table(
+            stand_in.get,
+            stand_in.create,
+            stand_in.save,
+            lambda job_id, keep: stand_in.delete(job_id, keep_id=keep),
+        )
     request.getfixturevalue("world")
-    return Table(table.get, table._save, table.delete)
+    return Table(
+        table.get,
+        lambda job: table.create(job, day=START.date(), daily_limit=0),
+        table._save,
+        lambda job_id, keep: table.delete(job_id, until=START if keep else None),
+    )
 
 
 def a_job() -> Job:
@@ -225,34 +236,43 @@ def moved_on(job: Job) -> Job:
 
 def test_a_job_is_read_as_it_was_written(jobs: Table) -> None:
     assert jobs.get("j") is None
-    stored = jobs.put(a_job())
+    stored = jobs.create(a_job())
     assert stored == a_job()
     assert jobs.get("j") == stored
-    again = jobs.put(moved_on(stored))
+    again = jobs.save(moved_on(stored))
     assert jobs.get("j") == again == moved_on(a_job())
-    assert stored.version is not None
-    assert again.version == stored.version + 1
+    assert (stored.version, again.version) == (1, 2)
 
 
 def test_only_one_creates_a_job(jobs: Table) -> None:
-    jobs.put(a_job())
+    jobs.create(a_job())
     with pytest.raises(table.Conflict):
-        jobs.put(a_job())
+        jobs.create(a_job())
 
 
 def test_only_who_has_seen_the_last_version_writes(jobs: Table) -> None:
-    first = jobs.put(a_job())
-    second = jobs.put(moved_on(first))
+    first = jobs.create(a_job())
+    second = jobs.save(moved_on(first))
     with pytest.raises(table.Conflict):
-        jobs.put(moved_on(first))
+        jobs.save(moved_on(first))
     assert jobs.get("j") == second
 
 
-def test_a_deleted_job_is_not_written_again_by_who_has_read_it(jobs: Table) -> None:
-    stored = jobs.put(a_job())
-    jobs.delete("j")
-    jobs.delete("j")
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_deleted_job_is_not_written_again_by_who_has_read_it(jobs: Table, keep: bool) -> None:  # noqa: FBT001
+    stored = jobs.create(a_job())
+    jobs.delete("j", keep)
+    jobs.delete("j", keep)
     assert jobs.get("j") is None
     with pytest.raises(table.Conflict):
-        jobs.put(moved_on(stored))
-    assert jobs.put(a_job()).version == stored.version
+        jobs.save(moved_on(stored))
+    assert jobs.get("j") is None
+
+
+def test_an_id_that_is_kept_is_not_used_again(jobs: Table) -> None:
+    jobs.create(a_job())
+    jobs.delete("j", True)  # noqa: FBT003
+    with pytest.raises(table.Conflict):
+        jobs.create(a_job())
+    jobs.delete("j", False)  # noqa: FBT003
+    assert jobs.create(a_job()).version == 1

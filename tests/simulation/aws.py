@@ -35,28 +35,44 @@ def refusal(operation: str, code: str, status: int = 400) -> ClientError:
 
 
 class Jobs:
-    """The jobs table, at the level of `triptych.table`: one version of each job, and a put that is conditional on it."""
+    """The jobs table, at the level of `triptych.table`: one version of each job, and writes conditional on it."""
 
     def __init__(self) -> None:
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, Job | None] = {}  # None: deleted, and its id not to be used again
 
     def get(self, job_id: str) -> Job | None:
         return self._jobs.get(job_id)
 
-    def put(self, job: Job) -> Job:
-        """Store `job` if its version is the one that is stored (None: if there is none).
+    def create(self, job: Job) -> Job:
+        """Store a new job.
+
+        Raises:
+            table.Conflict: its id is, or was, another's.
+        """
+        if job.job_id in self._jobs:
+            raise table.Conflict(job.job_id)
+        return self._put(job)
+
+    def save(self, job: Job) -> Job:
+        """Store `job` if its version is the one that is stored.
 
         Raises:
             table.Conflict: it is not.
         """
         stored = self._jobs.get(job.job_id)
-        if (stored and stored.version) != job.version:
+        if stored is None or stored.version != job.version:
             raise table.Conflict(job.job_id)
-        self._jobs[job.job_id] = replace(job, version=(job.version or 0) + 1)
-        return self._jobs[job.job_id]
+        return self._put(job)
 
-    def delete(self, job_id: str) -> None:
+    def delete(self, job_id: str, *, keep_id: bool) -> None:
         self._jobs.pop(job_id, None)
+        if keep_id:
+            self._jobs[job_id] = None
+
+    def _put(self, job: Job) -> Job:
+        stored = replace(job, version=(job.version or 0) + 1)
+        self._jobs[job.job_id] = stored
+        return stored
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
+from tests.integration.world import JPEG
 from tests.simulation.replicate import picture
 
 if TYPE_CHECKING:
@@ -110,7 +111,7 @@ class Checks:
     def __init__(self, cloud: Cloud) -> None:
         self.records: dict[str, Record] = {}
         self.forgotten: set[str] = set()  # ids of jobs that were deleted
-        self.uploads: set[str] = set()  # ids of jobs whose photo has lain in S3
+        self.uploads: dict[str, bytes] = {}  # the photo that has lain in S3, by job
         self.outputs: dict[str, bytes] = {}  # what lies in S3 under outputs/
         self.billed: defaultdict[tuple[str, int], list[Prediction]] = defaultdict(list)
         self.given_up: dict[
@@ -167,7 +168,7 @@ class Checks:
 
     def on_object(self, key: str, content: bytes) -> None:
         if key.startswith("uploads/"):
-            self.uploads.add(key.split("/")[1])
+            self.uploads[key.split("/")[1]] = content
         else:
             if self._is_told(key):
                 self._expect(self.outputs.get(key) == content, f"a stored picture was overwritten: {key}")
@@ -242,6 +243,9 @@ class Checks:
         if record.started_at is None or record.status == "CANCELED":
             return
         deadline = self._cloud.seconds(record.started_at) + DEADLINE_SECONDS
+        if self.uploads.get(record.job_id) == JPEG and self._cloud.faults.until + PATIENCE <= deadline:
+            rejected = [image.error for image in record.images if (image.error or "").startswith("photo_")]
+            self._expect(not rejected, f"job {record.job_id} has a good photo: {rejected}")
         for index, image in enumerate(record.images):
             for made in self.billed.get((record.job_id, index), ()):
                 usable = (

@@ -66,7 +66,7 @@ class Client:
         if self._happens("client_never_uploads"):
             self.cloud.engine.after(60, self._look)
             return
-        content = b"no picture" if self._happens("client_uploads_rubbish") else JPEG
+        content = bytes(len(JPEG)) if self._happens("client_uploads_rubbish") else JPEG
         late = rng.uniform(60, 899) if self._happens("client_uploads_late") else rng.uniform(0.1, 5)
         self.cloud.engine.after(late, partial(self._upload, content))
 

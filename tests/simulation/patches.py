@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import os
 import random
 import secrets
+import sys
+import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import SimpleNamespace
@@ -35,7 +39,6 @@ QUEUES = {"GENERATION_QUEUE_URL": "https://sqs/generation", "WATCHDOG_QUEUE_URL"
 def in_the_place_of_io(cloud: Cloud) -> Iterator[None]:
     """While it lasts, every request goes to `cloud`, and time and chance come from it."""
     engine, chance = cloud.engine, cloud.random
-    time = SimpleNamespace(monotonic=lambda: engine.now)
     downloads = httpx.Client(transport=Wire(cloud), follow_redirects=False)
     with ExitStack() as stack:
         put = stack.enter_context
@@ -45,12 +48,16 @@ def in_the_place_of_io(cloud: Cloud) -> Iterator[None]:
         put(patch("triptych.predictions._transport", lambda: Wire(cloud)))
         put(patch("triptych.downloads._client", lambda: downloads))
         put(patch("socket.getaddrinfo", lambda *_, **__: [(2, 1, 6, "", ("104.16.1.1", 443))]))
-        put(patch("triptych.predictions.ThreadPoolExecutor", lambda max_workers: Pool(engine)))
-        put(patch("triptych.watchdog.ThreadPoolExecutor", lambda max_workers: Pool(engine)))
-        put(patch("triptych.predictions.wait", partial(wait, engine)))
         put(patch("triptych.clock.now", cloud.now))
-        put(patch("triptych.predictions.time", time))
-        put(patch("triptych.downloads.time", time))
+        virtual = {
+            id(time): SimpleNamespace(monotonic=lambda: engine.now),
+            id(ThreadPoolExecutor): lambda max_workers: Pool(engine),
+            id(concurrent.futures.wait): partial(wait, engine),
+        }
+        for module in [one for name, one in sys.modules.items() if name.startswith("triptych.")]:
+            for name, value in list(vars(module).items()):
+                if id(value) in virtual:
+                    put(patch.object(module, name, virtual[id(value)]))
         put(patch.object(parameters.base, "datetime", SimpleNamespace(now=cloud.now)))
         put(patch.object(uuid, "uuid4", lambda: uuid.UUID(int=chance.getrandbits(128), version=4)))
         put(patch.object(secrets, "randbelow", chance.randrange))
@@ -62,7 +69,7 @@ def in_the_place_of_io(cloud: Cloud) -> Iterator[None]:
         else:
             # Signing and PynamoDB take more than half of the time of a job.
             aws = cloud.aws
-            put(patch.multiple(table, get=aws.get, _save=aws.save, delete=aws.delete))
+            put(patch.multiple(table, get=aws.get, create=aws.create, _save=aws.save, delete=aws.delete))
             put(patch.object(pictures._s3(), "generate_presigned_url", _presigned))
         yield
     settings.settings.cache_clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from botocore.client import BaseClient
@@ -15,6 +16,7 @@ from triptych import pictures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import date, datetime
 
     from tests.simulation.cloud import Cloud
     from triptych.job import Job
@@ -93,8 +95,12 @@ class Services:
             case _:
                 raise NotImplementedError(f"{service} {operation}")
         match service, operation:
-            case "DynamoDB", "PutItem":
+            case "DynamoDB", "PutItem" if "owner" in request["Item"]:
                 self._cloud.checks.on_record(Record.of_item(request["Item"]))
+            case "DynamoDB", "PutItem":
+                self._cloud.checks.on_forgotten(
+                    request["Item"]["job_id"]["S"]
+                )  # what keeps a deleted job's id
             case "DynamoDB", "DeleteItem":
                 self._cloud.checks.on_forgotten(request["Key"]["job_id"]["S"])
             case "S3", "PutObject":
@@ -106,20 +112,27 @@ class Services:
     def get(self, job_id: str) -> Job | None:
         return self._of_the_table("GetItem", lambda: self._jobs.get(job_id))
 
+    def create(self, job: Job, *, day: date, daily_limit: int) -> Job:
+        assert not daily_limit, f"the limit of {day} is not counted here"
+        return self._write("PutItem", partial(self._jobs.create, job))
+
     def save(self, job: Job) -> Job:
-        def put() -> Job:
-            stored = self._jobs.put(job)
+        return self._write("PutItem", partial(self._jobs.save, job))
+
+    def delete(self, job_id: str, *, until: datetime | None) -> None:
+        def remove() -> None:
+            self._jobs.delete(job_id, keep_id=until is not None)
+            self._cloud.checks.on_forgotten(job_id)
+
+        self._of_the_table("PutItem" if until else "DeleteItem", remove)
+
+    def _write(self, operation: str, put: Callable[[], Job]) -> Job:
+        def effect() -> Job:
+            stored = put()
             self._cloud.checks.on_record(Record.of_job(stored))
             return stored
 
-        return self._of_the_table("PutItem", put)
-
-    def delete(self, job_id: str) -> None:
-        def remove() -> None:
-            self._jobs.delete(job_id)
-            self._cloud.checks.on_forgotten(job_id)
-
-        self._of_the_table("DeleteItem", remove)
+        return self._of_the_table(operation, effect)
 
     def _of_the_table[T](self, operation: str, effect: Callable[[], T]) -> T:
         try:

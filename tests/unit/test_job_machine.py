@@ -6,17 +6,14 @@ the table. Each rule is one step of somebody; hypothesis looks for the order of 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
-    Bundle,
     RuleBasedStateMachine,
     initialize,
     invariant,
-    multiple,
     precondition,
     rule,
 )
@@ -49,66 +46,56 @@ from triptych.job import (
 from triptych.table import Conflict
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
-IMAGES = 3
+MOST_IMAGES = 3
 WHY = Failure("why", "Because.")
+
+WRITERS = 3
 
 type Post = tuple[int, int]  # image and attempt
 
-writers = st.integers(0, 3)
+writers = st.integers(0, WRITERS - 1)
+fates = st.sampled_from(["made", "throttled", "made in vain", "late", "lost", "refused"])
+fates_of_all = st.lists(fates, min_size=MOST_IMAGES, max_size=MOST_IMAGES)
+picks = st.lists(st.integers(0, 99), min_size=1, max_size=6)
 
 
 class Racers(RuleBasedStateMachine):
-    """One job, four writers."""
+    """One job, some writers."""
 
-    letters = Bundle("letters")
-
-    @initialize()
-    def born(self) -> None:
+    @initialize(images=st.integers(1, MOST_IMAGES), ends=st.booleans(), first=fates_of_all | st.none())
+    def born(self, images: int, ends: bool, first: list[str] | None) -> None:  # noqa: FBT001  # drawn by hypothesis
         photo = Photo("uploads/j/photo.jpg", "image/jpeg", 10)
-        job = new_job(job_id="j", owner="ann", photo=photo, prompt=None, image_count=IMAGES, now=START)
+        job = new_job(job_id="j", owner="ann", photo=photo, prompt=None, image_count=images, now=START)
         self.now = START
         self.table = Jobs()
-        self.last = self.table.put(job)
-        self.seen = [self.last] * 4  # what each writer has read last
+        self.last = self.table.create(job)
+        self.seen = [self.last] * WRITERS  # what each has read last
         self.on_their_way: list[Post] = []  # POSTs that have left and not arrived
         self.made: dict[Post, str] = {}  # predictions, all of them billed
-        self.given_up = [0] * IMAGES  # the attempt that had failed when the owner wanted another
-
-    # ── steps ──
+        self.given_up = [0] * images  # the attempt that had failed when the owner wanted another
+        self.ends = ends  # whether it may end so that no retry opens it again
+        self.letters: list[Event] = []  # none is ever thrown away: it may come again, however late
+        if first:
+            self.post(0, first)
 
     @rule(writer=writers)
     def read(self, writer: int) -> None:
         self.seen[writer] = self.stored()
 
     @rule(writer=writers)
-    def upload(self, writer: int) -> None:
-        self.record(writer, UploadArrived("uploads/j/photo.jpg", 10, self.now))
+    def time_is_up(self, writer: int) -> None:
+        self.record(writer, DeadlinePassed())
 
-    @rule(
-        writer=writers,
-        event=st.sampled_from([JobRejected(WHY), UploadExpired(), Canceled(), DeadlinePassed()]),
-    )
+    @precondition(lambda self: self.ends)
+    @rule(writer=writers, event=st.sampled_from([JobRejected(WHY), UploadExpired(), Canceled()]))
     def end(self, writer: int, event: Event) -> None:
         self.record(writer, event)
 
-    @rule(writer=writers, images=st.sets(st.integers(0, IMAGES - 1), min_size=1))
-    def ask(self, writer: int, images: set[int]) -> None:
-        """As `generation.advance`: the intention first, and the POST only where that write was the writer's own."""
-        seen = self.seen[writer]
-        until = self.now + timedelta(seconds=90)
-        asked = [Asked(image, None, self.now, until) for image in sorted(images)]
-        after = apply_all(seen, asked, self.now)
-        if after is seen:
-            return
-        try:
-            self.seen[writer] = self.table.put(after)
-        except Conflict:
-            self.seen[writer] = self.stored()
-            return
-        for before, now in zip(seen.images, after.images, strict=True):
-            if now.attempt > before.attempt:
-                self.on_their_way.append((now.index, now.attempt))
+    @rule(writer=writers, fates=fates_of_all)
+    def ask(self, writer: int, fates: list[str]) -> None:
+        self.post(writer, fates)
 
+    @precondition(lambda self: self.stored().having(ImageStatus.FAILED))
     @rule(writer=writers)
     def retry(self, writer: int) -> None:
         before = self.stored()
@@ -118,29 +105,16 @@ class Racers(RuleBasedStateMachine):
                 self.given_up[image.index] = image.attempt
 
     @precondition(lambda self: self.on_their_way)
-    @rule(target=letters, data=st.data(), fate=st.sampled_from(["made", "throttled", "refused", "lost"]))
-    def arrive(self, data: st.DataObject, fate: str) -> object:
-        """A POST arrives, or never will; its answer is on its way back, or lost."""
-        image, attempt = post = data.draw(st.sampled_from(self.on_their_way))
-        self.on_their_way.remove(post)
-        match fate:
-            case "made":
-                self.made[post] = f"p{len(self.made)}"
-                created = PredictionCreated(image, attempt, self.made[post])
-                output = Output(f"outputs/j/{image}.{attempt}.png", "image/png", 100)
-                stored = OutputStored(image, attempt, self.made[post], output)
-                lost = AnswerLost(image, attempt, self.now)
-                return multiple(created, lost, data.draw(st.sampled_from([stored, self.failure(post)])))
-            case "throttled":
-                return PredictionNotCreated(image, attempt, self.now)
-            case "refused":
-                return GenerationRefused(image, attempt, WHY)
-        return AnswerLost(image, attempt, self.now)
+    @rule(pick=st.integers(0, 99), fate=fates)
+    def arrive_late(self, pick: int, fate: str) -> None:
+        self.arrive(self.on_their_way.pop(pick % len(self.on_their_way)), fate)
 
-    @rule(writer=writers, letter=letters)
-    def deliver(self, writer: int, letter: Event) -> None:
-        """A letter comes to a writer: perhaps again, perhaps late. Letters are not taken out of the bundle."""
-        self.record(writer, letter)
+    @precondition(lambda self: self.letters)
+    @rule(writer=writers, picks=picks)
+    def deliver(self, writer: int, picks: list[int]) -> None:
+        """Some letters come to a writer: in any order, perhaps again, perhaps late."""
+        for pick in picks:
+            self.record(writer, self.letters[pick % len(self.letters)])
 
     @rule(writer=writers)
     def settle_doubts(self, writer: int) -> None:
@@ -152,11 +126,9 @@ class Racers(RuleBasedStateMachine):
             elif post not in self.on_their_way:
                 self.record(writer, PredictionNotCreated(*post, self.now))
 
-    # ── what must hold ──
-
     @invariant()
     def no_picture_is_paid_for_twice(self) -> None:
-        for image in range(IMAGES):
+        for image in range(len(self.given_up)):
             wanted = [post for post in self.made if post[0] == image and post[1] > self.given_up[image]]
             assert len(wanted) <= 1, wanted
 
@@ -190,8 +162,6 @@ class Racers(RuleBasedStateMachine):
         end = DeadlinePassed() if job.uploaded_at else UploadExpired()
         assert apply(job, end, self.now).status.is_terminal
 
-    # ── the machine's own ──
-
     def stored(self) -> Job:
         job = self.table.get("j")
         assert job
@@ -206,15 +176,50 @@ class Racers(RuleBasedStateMachine):
             if after is seen:
                 return seen
             try:
-                self.seen[writer] = self.table.put(after)
+                self.seen[writer] = self.table.save(after)
             except Conflict:
                 self.seen[writer] = self.stored()
             else:
                 return self.seen[writer]
 
-    def failure(self, post: Post) -> ImageFailed:
-        return ImageFailed(*post, self.made[post], replace(WHY, code="prediction_failed"))
+    def post(self, writer: int, fates: list[str]) -> None:
+        """As `generation.advance`: the intention first, and the POST only where that write was the writer's own."""
+        seen = self.seen[writer]
+        until = self.now + timedelta(seconds=90)
+        asked = [Asked(image.index, None, self.now, until) for image in seen.images]
+        after = apply_all(seen, [UploadArrived("uploads/j/photo.jpg", 10, self.now), *asked], self.now)
+        try:
+            self.seen[writer] = after if after is seen else self.table.save(after)
+        except Conflict:
+            self.seen[writer] = self.stored()
+            return
+        for old, new in zip(seen.images, after.images, strict=True):
+            if new.attempt > old.attempt:
+                self.arrive((new.index, new.attempt), fates[new.index])
+
+    def arrive(self, post: Post, fate: str) -> None:
+        """A POST arrives, or never will, or not yet; letters about it are on their way."""
+        match fate:
+            case "made":
+                self.made[post] = prediction = f"p{len(self.made)}"
+                output = Output(f"outputs/j/{post[0]}.{post[1]}.png", "image/png", 100)
+                self.letters += [
+                    PredictionCreated(*post, prediction),
+                    OutputStored(*post, prediction, output),
+                ]
+            case "made in vain":
+                self.made[post] = prediction = f"p{len(self.made)}"
+                self.letters += [AnswerLost(*post, self.now), ImageFailed(*post, prediction, WHY)]
+            case "throttled":
+                self.letters.append(PredictionNotCreated(*post, self.now))
+            case "refused":
+                self.letters.append(GenerationRefused(*post, WHY))
+            case "late":
+                self.on_their_way.append(post)
+                self.letters.append(AnswerLost(*post, self.now))
+            case "lost":
+                self.letters.append(AnswerLost(*post, self.now))
 
 
 TestRacers = Racers.TestCase
-TestRacers.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestRacers.settings = settings(max_examples=800, stateful_step_count=40, deadline=None)

@@ -140,7 +140,8 @@ def settle(job: Job, events: Sequence[Event]) -> Job | None:
     """Record `events`; a picture that was stored for nothing, since the job had ended or gone, is removed."""
     after, ended = table.record(job, *events)
     for stored in (event for event in events if isinstance(event, OutputStored)):
-        if after is None or after.images[stored.index].output != stored.output:
+        kept = after.images[stored.index].output if after else None
+        if kept is None or kept.key != stored.output.key:
             pictures.remove(stored.output.key)
     if after and ended:
         logger.info("job ended", status=after.status)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from tempfile import TemporaryFile
@@ -13,13 +13,13 @@ from typing import IO, TYPE_CHECKING
 
 import httpx
 
+from triptych.bounded import within
 from triptych.formats import EXTENSIONS, HEAD_BYTES, TAIL_BYTES, content_type, is_whole
 from triptych.job import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-CHUNK_BYTES = 64 * 1024
 REDIRECTS = 3
 TIMEOUT = httpx.Timeout(5.0, connect=3.0)  # seconds, for each read
 
@@ -71,20 +71,29 @@ def fetch(url: str, *, max_bytes: int, allowed_hosts: Sequence[str], seconds: fl
         OutputUnavailable: no answer, an error, or a cut download.
     """
     give_up_at = time.monotonic() + seconds
+    (got,) = within(seconds + 0.5, [lambda: _fetch(url, max_bytes, allowed_hosts, give_up_at)])
+    if got is None:
+        raise OutputUnavailable("too slow")
+    with got.file:
+        yield got
+
+
+def _fetch(url: str, max_bytes: int, allowed_hosts: Sequence[str], give_up_at: float) -> Fetched:
     for _ in range(REDIRECTS + 1):
         _check_host(url, allowed_hosts)
         try:
-            with _client().stream("GET", url) as answer, TemporaryFile() as file:
+            with ExitStack() as until_whole, _client().stream("GET", url) as answer:
                 if answer.is_redirect:
                     url = str(answer.url.join(answer.headers.get("location", "")))
                     continue
                 if answer.status_code != httpx.codes.OK:
                     raise OutputUnavailable(f"HTTP {answer.status_code}")
+                file = until_whole.enter_context(TemporaryFile())
                 size = _copy(answer, file, max_bytes, give_up_at)
                 kind = _judge(answer, file, size)
                 file.seek(0)
-                yield Fetched(file, kind, size)
-                return
+                until_whole.pop_all()
+                return Fetched(file, kind, size)
         except httpx.InvalidURL:
             raise OutputRefused(NOT_ALLOWED) from None
         except httpx.HTTPError as error:  # its message may hold the URL: the type says enough
@@ -97,7 +106,7 @@ def _copy(answer: httpx.Response, file: IO[bytes], max_bytes: int, give_up_at: f
     if announced.isdigit() and int(announced) > max_bytes:
         raise OutputRefused(TOO_LARGE)
     size = 0
-    for chunk in answer.iter_raw(CHUNK_BYTES):
+    for chunk in answer.iter_raw():  # as they come: to wait for a full chunk would be to wait without a clock
         size += len(chunk)
         if size > max_bytes:
             raise OutputRefused(TOO_LARGE)

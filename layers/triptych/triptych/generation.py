@@ -41,9 +41,9 @@ if TYPE_CHECKING:
 RACES = 5  # lost in a row before the message is put back
 PHOTO_URL_SLACK_SECONDS = 60
 # How long a prediction may stay unseen after its POST. Without an answer, the request may still wait in some
-# server; with one (a 502, say) it has at least arrived.
+# server; with one (a 503, say) it has at least arrived.
 UNANSWERED_SECONDS = 90
-ANSWERED_SECONDS = 20
+ANSWERED_SECONDS = 30
 SLOW_UPLOAD_SECONDS = 300
 LONGEST_WAIT = 300  # seconds
 OPENING_SECONDS = 60  # longer than the function that opens photos may run

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 import time
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, partial
@@ -25,6 +24,7 @@ from pydantic import BaseModel, BeforeValidator, JsonValue, ValidationError
 from replicate.client import Client
 
 from triptych import clock
+from triptych.bounded import within
 from triptych.job import Failure
 from triptych.observability import count, logger
 from triptych.settings import settings
@@ -214,6 +214,8 @@ REFUSALS = {
     404: Failure("replicate_model_not_found", "The model that makes the pictures does not exist."),
     422: Failure("replicate_input_rejected", "The model does not take this photo or prompt."),
 }
+# Who says so is not who makes predictions: the request may have gone through, and be worked on yet.
+GATEWAY = {502, 504, 408}
 REFUSED = Failure("replicate_refused", "Replicate refused to make the pictures.")
 
 
@@ -235,13 +237,9 @@ def create(wanted: Sequence[Wanted], *, webhook_url: str, cancel_after: int) -> 
     def ask(one: Wanted) -> Answer:
         return _create(one, token, webhook_url, max(MIN_CANCEL_AFTER, cancel_after), give_up_at)
 
-    # Not joined at the end: a thread that hangs in a name look-up must not hold the rest, and cannot send any more
-    # (`_Wire` sees to that).
-    pool = ThreadPoolExecutor(max_workers=len(wanted))
-    futures = [pool.submit(ask, one) for one in wanted]
-    wait(futures, timeout=CREATE_SECONDS + 1)
-    pool.shutdown(wait=False, cancel_futures=True)
-    answers = [f.result() if f.done() else Unknown(answered=False, reason="no answer") for f in futures]
+    # One that hangs in a name look-up does not hold the rest, and cannot send any more (`_Wire` sees to that).
+    came = within(CREATE_SECONDS + 1, [partial(ask, one) for one in wanted])
+    answers = [answer or Unknown(answered=False, reason="no answer") for answer in came]
     if Refused(REFUSALS[401]) in answers and _token(fresh=True) != token:
         rotated = NotCreated(retry_after=None, reason="the token was rotated")
         return [rotated if answer == Refused(REFUSALS[401]) else answer for answer in answers]
@@ -277,8 +275,7 @@ def _judge(error: _HttpError) -> Answer:
     if error.status == httpx.codes.TOO_MANY_REQUESTS:
         return NotCreated(error.retry_after, reason)
     if error.status >= 500 or error.status == httpx.codes.REQUEST_TIMEOUT:  # noqa: PLR2004
-        # Whoever answered may not be who makes predictions: a proxy says 502 of a request that went through.
-        return Unknown(answered=True, reason=reason)
+        return Unknown(answered=error.status not in GATEWAY, reason=reason)
     return Refused(REFUSALS.get(error.status, REFUSED))
 
 
@@ -400,8 +397,14 @@ def _read[T: BaseModel](kind: type[T], request: Callable[[Client], object]) -> T
     """
     wire = _Wire(time.monotonic() + READ_SECONDS)
     client = _client(_token(), wire)
-    try:
+
+    def ask() -> bool:
         _ask(lambda: request(client))
+        return True
+
+    try:
+        if within(READ_SECONDS + 0.5, [ask]) == [None]:
+            raise ReplicateUnavailable("too slow")
         return kind.model_validate_json(wire.body)
     except _HttpError as error:
         if error.status == httpx.codes.UNAUTHORIZED:

@@ -148,9 +148,9 @@ def create(job: Job, *, day: date, daily_limit: int) -> Job:
         LimitReached: the owner's day is full.
         Contended: too many at once; later it may succeed.
     """
-    record = _to_record(job)
     if not daily_limit:
-        return _put(job, record, _Job.job_id.does_not_exist())
+        return _save(job, _Job.job_id.does_not_exist())
+    record = _to_record(job)
     count = _count(job.owner, day)
     for tries in range(CONTENDED_TRIES):
         time.sleep(random.uniform(0, 0.02 * tries))  # noqa: S311  # no secret
@@ -180,7 +180,7 @@ def create(job: Job, *, day: date, daily_limit: int) -> Job:
     raise Contended(job.owner)
 
 
-def delete(job_id: str, *, until: datetime | None) -> None:
+def delete(job_id: str, *, until: datetime | None = None) -> None:
     """Remove a job's record, whatever its version; it may be gone already.
 
     Args:
@@ -291,11 +291,8 @@ def _connection() -> Connection:
     return Connection(region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"))
 
 
-def _save(job: Job) -> Job:
-    return _put(job, _to_record(job), None)
-
-
-def _put(job: Job, record: _Job, condition: Condition | None) -> Job:
+def _save(job: Job, condition: Condition | None = None) -> Job:
+    record = _to_record(job)
     try:
         record.save(condition)
     except PutError as error:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from triptych import clock, completion, creation, generation, pictures, predictions, queues, table
+from triptych.bounded import within
 from triptych.downloads import OutputUnavailable
 from triptych.job import (
     UNOPENABLE,
@@ -34,13 +35,15 @@ from triptych.settings import settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-LOOK_SECONDS = 34.0  # of the function's 40: what a copy may take when nothing else did
+LOOK_SECONDS = 32.0  # of the function's 40: what a copy may take when nothing else did
 BIRTH_SECONDS = 60  # the message is sent before the job is stored; no create takes longer than this
 GONE_DAYS = 2  # longer than anything at Replicate may still tell of a job
 IN_FLIGHT_SECONDS = (
     300  # what was under way when a job was deleted (a webhook's copy, an upload) has arrived by then
 )
 HOPELESS_SECONDS = 600  # for as long S3 may fail to say whether the photo is there
+
+SEEN_BY = timedelta(seconds=generation.UNANSWERED_SECONDS)  # a prediction that was made is known by then
 
 LOST = Failure("prediction_lost", "Replicate no longer knows of this picture.")
 
@@ -132,15 +135,17 @@ def _learn(job: Job, *, last: bool) -> tuple[Job | None, list[Event]]:
     before = [image for image in running if image.asked_at is None or image.asked_at < started]
     if advanced is None or not before:
         return advanced, []
-    with ThreadPoolExecutor(max_workers=len(before)) as pool:
-        found = pool.map(lambda image: _ask_about(advanced, image, give_up_at, last=last), before)
-        return advanced, [event for event in found if event]
+    asks = [partial(_ask_about, advanced, image, give_up_at, last=last) for image in before]
+    found = within(max(1.0, give_up_at - time.monotonic()), asks)
+    return advanced, [event for event in found if event]
 
 
 def _ask_about(job: Job, image: Image, give_up_at: float, *, last: bool) -> Event | None:
     prediction_id = image.prediction_id or ""
     try:
         prediction = predictions.get(prediction_id)
+        if prediction is None and not last and image.asked_at and clock.now() < image.asked_at + SEEN_BY:
+            return None
         if prediction is None:
             return ImageFailed(image.index, image.attempt, prediction_id, LOST)
         tag = Tag(job.job_id, image.index, image.attempt)

@@ -1,0 +1,65 @@
+"""A server that sends a byte now and then bounds nothing: the clock does."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from tests.integration.world import ENVIRONMENT, World
+from triptych import downloads, predictions, settings
+
+
+@pytest.fixture(params=["in the headers", "in the body"])
+def trickling(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a server that never comes to an end."""
+    stop = threading.Event()
+    server = socket.create_server(("127.0.0.1", 0))
+    begun = b"HTTP/1.1 200 OK\r\n" + (
+        b"" if "headers" in request.param else b"content-length: 100000\r\n\r\n"
+    )
+
+    def trickle(connection: socket.socket) -> None:
+        with connection:
+            connection.sendall(begun)
+            while not stop.wait(0.05):
+                try:
+                    connection.sendall(b"x")
+                except OSError:
+                    return
+
+    def serve() -> None:
+        while not stop.is_set():
+            try:
+                connection, _ = server.accept()
+            except OSError:
+                return
+            threading.Thread(target=trickle, args=(connection,), daemon=True).start()
+
+    threading.Thread(target=serve, daemon=True).start()
+    yield f"http://127.0.0.1:{server.getsockname()[1]}"
+    stop.set()
+    server.close()
+
+
+def test_a_picture_that_trickles_is_given_up(trickling: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (
+        pytest.raises(downloads.OutputUnavailable),
+        downloads.fetch(f"{trickling}/x.png", max_bytes=10**6, allowed_hosts=["127.0.0.1"], seconds=0.5),
+    ):
+        pass
+
+
+def test_an_answer_that_trickles_is_given_up(
+    world: World, trickling: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()  # the real wire
+    monkeypatch.setattr(predictions, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(predictions, "_token", lambda **_: "a token")
+    environment = {**ENVIRONMENT, "REPLICATE_BASE_URL": trickling}
+    configured = settings.Settings.model_validate(environment)
+    monkeypatch.setattr(predictions, "settings", lambda: configured)
+    with pytest.raises(predictions.ReplicateUnavailable):
+        predictions.get("p0")
