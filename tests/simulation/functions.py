@@ -31,6 +31,13 @@ def environments() -> dict[str, list[ModuleType]]:
     return defaultdict(list)
 
 
+def load_all() -> None:
+    """Load each function once, where that has not been done."""
+    for function in FUNCTIONS:
+        if not environments()[function]:
+            environments()[function].append(loaded(function))
+
+
 def loaded(function: str) -> ModuleType:
     """A further copy of a function's module."""
     path = ROOT / "functions" / function / f"{function}.py"
