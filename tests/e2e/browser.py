@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from selenium.common.exceptions import TimeoutException
+from selenium.common.exceptions import StaleElementReferenceException, TimeoutException
 from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -49,7 +49,9 @@ class Browser:
 
     def until[Found](self, found: Callable[[], Found], what: str) -> Found:
         """Wait for what is true, and return it."""
-        return WebDriverWait(self.driver, self.patience, 0.05).until(lambda _: found(), what)
+        # The page may draw an element anew between two questions about it.
+        stale = [StaleElementReferenceException]
+        return WebDriverWait(self.driver, self.patience, 0.05, stale).until(lambda _: found(), what)
 
     def all(self, css: str) -> list[WebElement]:
         """The elements that can be seen now."""
@@ -60,8 +62,14 @@ class Browser:
         return self.until(lambda: self.all(css), css)[0]
 
     def click(self, css: str) -> None:
-        self.until(lambda: self.find(css).is_enabled(), f"{css} to be enabled")
-        self.find(css).click()
+        def clicked() -> bool:
+            element = self.find(css)
+            if element.is_enabled():
+                element.click()
+                return True
+            return False
+
+        self.until(clicked, f"{css} to be clicked")
 
     def count(self, css: str, number: int) -> None:
         """Wait until so many can be seen."""

@@ -121,7 +121,9 @@ def test_an_event_is_logged_and_delivered_again_until_it_is_taken(machine: Machi
         put(machine, "somebody else")
         put(machine, source)
         requests = [callback.requests.get(timeout=20) for _ in range(3)]
-        told = log.events(2)
+        told: list[dict[str, Any]] = []
+        while not {"somebody else", source} <= {one["source"] for one in told}:
+            told += log.events(1)  # what another test has left behind may be told too
         assert callback.requests.empty()
     assert len({request.body for request in requests}) == 1
     request = requests[0]
@@ -132,7 +134,6 @@ def test_an_event_is_logged_and_delivered_again_until_it_is_taken(machine: Machi
     assert (event["source"], event["detail-type"], event["detail"]) == (source, "Job Failed", DETAIL)
     assert event["account"] == machine.account
     assert event in told
-    assert {one["source"] for one in told} == {"somebody else", source}
     assert callback.server.url not in log.path.read_text()
 
 

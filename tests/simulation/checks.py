@@ -201,7 +201,7 @@ class Checks:
         given_up = self.given_up.get(slot, 0)
         return [
             f"{one.id}, attempt {one.slot.attempt}"
-            for one in self.billed[slot]
+            for one in self.billed.get(slot, ())
             if one.slot.attempt > given_up
         ]
 

@@ -47,9 +47,9 @@ from triptych.table import Conflict
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MOST_IMAGES = 3
+WRITERS = 3
 WHY = Failure("why", "Because.")
 
-WRITERS = 3
 
 type Post = tuple[int, int]  # image and attempt
 
