@@ -15,11 +15,15 @@ import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from tests.benchmarks._report import Figure
 from tests.environment import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Import what `generate` does, then open the photo. VmHWM is the most that was ever resident, in KiB.
 OPENER = """
@@ -132,13 +136,10 @@ def measured(data: bytes, photo: Photo) -> dict[str, Any]:
     return dict(json.loads(done.stdout.splitlines()[-1]))
 
 
-def main() -> None:
+def measure() -> Iterator[Figure]:
     from pillow_heif import register_heif_opener  # noqa: PLC0415  # only the command needs it
 
     register_heif_opener()
-    sys.stdout.write(
-        f"{'photo':40}{'file MiB':>9}{'found':>10}{'CPU s':>7}{'peak MiB':>9}{'bytes/pixel':>12}\n"
-    )
     drawn_before: tuple[Photo, bytes] | None = None
     for photo in PHOTOS:
         if drawn_before and replace(drawn_before[0], name=photo.name, edge=photo.edge) == photo:
@@ -147,9 +148,6 @@ def main() -> None:
             data = drawn(photo)
         drawn_before = photo, data
         got = measured(data, photo)
-        per_pixel = (got["peak"] - got["before"]) * 1024 / (photo.size[0] * photo.size[1])
-        sys.stdout.write(
-            f"{photo.name:40}{len(data) / 2**20:9.1f}{got['found']:>10}{got['seconds']:7.2f}"
-            f"{got['peak'] / 1024:9.0f}{per_pixel:12.1f}\n"
-        )
-        sys.stdout.flush()
+        name = f"{photo.name} ({len(data) / 2**20:.1f} MiB): {got['found']}"
+        yield Figure(f"{name}, peak", got["peak"] / 1024, "MiB", "before it", got["before"] / 1024)
+        yield Figure(f"{name}, CPU", got["seconds"], "s")

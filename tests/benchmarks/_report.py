@@ -1,0 +1,125 @@
+"""What a benchmark finds: figures, each with what it is measured against in the same run."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tests.environment import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure.
+
+    Args:
+        name: what was measured.
+        value: in `unit`.
+        unit: of `value` and `baseline` alike.
+        against: what the baseline is; empty where there is none.
+        baseline: measured in the same run, since these machines are shared and noisy.
+        at_most: the goal: the ratio of value and baseline (without one, the value) is at most this.
+        at_least: the goal: it is at least this.
+    """
+
+    name: str
+    value: float
+    unit: str
+    against: str = ""
+    baseline: float | None = None
+    at_most: float | None = None
+    at_least: float | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        return self.value / self.baseline if self.baseline else None
+
+    @property
+    def verdict(self) -> str:
+        """Whether the goal is met, and by how much it is missed; empty where there is none."""
+        found = self.value if self.ratio is None else self.ratio
+        if self.at_most is not None:
+            return _verdict(f"≤ {self.at_most:g}", found / self.at_most)
+        if self.at_least is not None:
+            return _verdict(f"≥ {self.at_least:g}", self.at_least / found if found else float("inf"))
+        return ""
+
+
+def _verdict(goal: str, part: float) -> str:
+    return f"{goal}: met" if part <= 1 else f"{goal}: missed by {part - 1:.0%}"
+
+
+def line(figure: Figure) -> str:
+    """The figure as the terminal shows it."""
+    against = f"{figure.against} {_number(figure.baseline)}" if figure.baseline is not None else ""
+    ratio = f"{figure.ratio:.2f} x" if figure.ratio is not None else ""
+    found = f"{_number(figure.value)} {figure.unit}"
+    return f"{figure.name:52} {found:>16}  {against:38} {ratio:>9}  {figure.verdict}".rstrip()
+
+
+def write(path: Path, found: Mapping[str, Iterable[Figure]]) -> None:
+    """Write the figures of a run, by the benchmark's name, with the machine and the commit, as JSON."""
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    run = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": head.stdout.strip() or None,
+        "machine": {
+            "kind": platform.machine(),
+            "cores": os.cpu_count(),
+            "system": platform.system(),
+            "python": platform.python_version(),
+        },
+        "figures": {name: [asdict(figure) for figure in figures] for name, figures in found.items()},
+    }
+    path.write_text(json.dumps(run, indent=1, ensure_ascii=False) + "\n")
+
+
+def compare(before: Path, after: Path) -> list[str]:
+    """Lines that set the figures of two runs beside each other: ratios where there are any, else values."""
+    old, new = _read(before), _read(after)
+    lines = [f"{'':64} {before.name:>14} {after.name:>14}"]
+    for key in sorted(old.keys() | new.keys()):
+        one, other = old.get(key), new.get(key)
+        lines.append(
+            f"{': '.join(key):64} {_shown(one):>14} {_shown(other):>14}  {_change(one, other)}".rstrip()
+        )
+    return lines
+
+
+def _read(path: Path) -> dict[tuple[str, str], Figure]:
+    run: dict[str, Any] = json.loads(path.read_text())
+    return {
+        (benchmark, figure["name"]): Figure(**figure)
+        for benchmark, figures in run["figures"].items()
+        for figure in figures
+    }
+
+
+def _shown(figure: Figure | None) -> str:
+    if figure is None:
+        return "-"
+    return f"{figure.ratio:.2f} x" if figure.ratio is not None else f"{_number(figure.value)} {figure.unit}"
+
+
+def _change(one: Figure | None, other: Figure | None) -> str:
+    if one is None or other is None:
+        return ""
+    was, now = (figure.value if figure.ratio is None else figure.ratio for figure in (one, other))
+    return f"{now / was - 1:+.0%}" if was else ""
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return ""
+    if value == int(value):
+        return f"{int(value):,}"
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"  # where digits end to matter

@@ -1,0 +1,43 @@
+"""Figures say whether their goal is met, and two runs can be set beside each other."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.benchmarks._report import Figure, compare, line, write
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("figure", "verdict"),
+    [
+        (Figure("a", 13.0, "s", "b", 10.0, at_most=1.3), "≤ 1.3: met"),
+        (Figure("a", 26.0, "s", "b", 10.0, at_most=1.3), "≤ 1.3: missed by 100%"),
+        (Figure("a", 20.0, "jobs", "b", 10.0, at_least=2), "≥ 2: met"),
+        (Figure("a", 10.0, "jobs", "b", 10.0, at_least=2), "≥ 2: missed by 100%"),
+        (Figure("a", 6, "requests", at_most=6), "≤ 6: met"),
+        (Figure("a", 7, "requests", at_most=6), "≤ 6: missed by 17%"),
+        (Figure("a", 0, "jobs", "b", 10, at_least=2), "≥ 2: missed by inf%"),
+        (Figure("a", 1, "s"), ""),
+    ],
+)
+def test_a_goal_is_met_or_missed_by_so_much(figure: Figure, verdict: str) -> None:
+    assert figure.verdict == verdict
+    assert line(figure).endswith(verdict)
+
+
+def test_two_runs_are_compared_by_their_ratios(tmp_path: Path) -> None:
+    before, after = tmp_path / "before.json", tmp_path / "after.json"
+    write(before, {"copy": [Figure("a job", 20, "ms", "a copy", 10), Figure("gone", 1, "s")]})
+    write(after, {"copy": [Figure("a job", 60, "ms", "a copy", 20), Figure("requests", 6, "")]})
+    assert json.loads(after.read_text())["machine"]["cores"]
+    head, job, gone, requests = (words.split() for words in compare(before, after))
+    assert head == ["before.json", "after.json"]
+    assert job == ["copy:", "a", "job", "2.00", "x", "3.00", "x", "+50%"]
+    assert gone == ["copy:", "gone", "1", "s", "-"]
+    assert requests == ["copy:", "requests", "-", "6"]
