@@ -72,9 +72,20 @@ def make(venv: Path = VENV, locks: tuple[Path, ...] = LOCKS) -> Path:
 
 def ensure(module: str) -> None:
     """Go on inside `.venv`: where this is another Python, or the locks have moved on, start `module` again in it."""
-    python = make()
+    python = made()
     if Path(sys.prefix).resolve() != VENV.resolve():
         os.execv(python, [str(python), "-m", module, *sys.argv[1:]])  # our own interpreter
+
+
+def made(venv: Path = VENV, locks: tuple[Path, ...] = LOCKS) -> Path:
+    """As `make`; where that fails, one sentence ends the command, below what the tool that failed has said."""
+    try:
+        return make(venv, locks)
+    except OSError as error:
+        why = str(error)
+    except subprocess.CalledProcessError as error:
+        why = f"{Path(error.cmd[0]).name} failed, and says above why (needed: Python 3.13, a package index)"
+    sys.exit(f"triptych: the environment could not be made: {why}")
 
 
 def _say(what: str) -> None:
@@ -82,4 +93,4 @@ def _say(what: str) -> None:
 
 
 if __name__ == "__main__":
-    make()
+    made()

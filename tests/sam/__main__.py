@@ -11,7 +11,7 @@ from tests import environment
 
 LOCK = environment.ROOT / "tests/sam/requirements.txt"
 
-python = environment.make(environment.CACHE / "sam", (LOCK,))
+python = environment.made(environment.CACHE / "sam", (LOCK,))
 # SAM builds with the python3.13 and the pip that it finds on PATH; an environment made by uv has no pip.
 base = Path(os.path.realpath(python)).parent
 path = os.pathsep.join([str(base), os.environ.get("PATH", "")])

@@ -1,0 +1,32 @@
+"""What a product changes first is configuration alone: how many pictures, and which model."""
+
+from __future__ import annotations
+
+import json
+
+from tests.e2e.driving import serving
+from tests.localcloud import replicate
+
+TOKEN = "r8_the_token_of_this_test"
+VERSION = "5c7d5dc6dd8bf75c1acaa8565735e7986bc5b66206b55cca93cb72c9bf15ccaa"
+MAPPING = {
+    "image": "input_images",
+    "image_is_list": True,
+    "prompt": "prompt",
+    "seed": None,
+    "extra": {"output_format": "webp"},
+}
+
+
+def test_a_fourth_picture_and_another_model_are_parameters() -> None:
+    overrides = ["ImageCount=4", f"ReplicateModel={VERSION}", f"ReplicateInputMapping={json.dumps(MAPPING)}"]
+    options = ["--parameter-overrides", *overrides]
+    with replicate.start(TOKEN, seconds=0.3) as stand_in:
+        options += ["--replicate-url", stand_in.url]
+        with serving(*options, environment={"REPLICATE_API_TOKEN": TOKEN}) as cloud:
+            job = cloud.end_of(cloud.start(prompt="A linocut."))
+            assert job["status"] == "SUCCEEDED"
+            assert [image["content_type"] for image in job["images"]] == ["image/webp"] * 4
+            assert len(set(cloud.pictures(job))) == 4
+        made = stand_in.ledger().predictions
+    assert [sorted(one.input) for one in made] == [["input_images", "output_format", "prompt"]] * 4
