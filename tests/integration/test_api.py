@@ -5,12 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import api
+from tests.environment import ROOT
 from tests.integration.world import JPEG, World, api_event
 from triptych import table
 from triptych.job import JobStatus, UploadExpired
@@ -304,11 +306,13 @@ def test_the_description_names_every_route_and_only_our_errors(call: Any) -> Non
     assert status == 200
     assert described["openapi"].startswith("3.1")
     operations = {
-        operation["operationId"]: operation["responses"]
-        for item in described["paths"].values()
-        for operation in item.values()
+        f"{method.upper()} {path}": operation["responses"]
+        for path, item in described["paths"].items()
+        for method, operation in item.items()
     }
-    assert set(operations) == {"createJob", "listJobs", "getJob", "retryJob", "cancelJob", "deleteJob"}
+    webhook = "POST /api/v1/webhooks/replicate"  # Replicate's own
+    told = re.findall(r"^\| `([A-Z]+ /api/v1/[^`?]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert sorted([*operations, webhook]) == sorted(told)
     for responses in operations.values():
         assert "422" not in responses
         assert {"401", "403", "429", "500"} <= set(responses)
