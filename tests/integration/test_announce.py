@@ -136,6 +136,7 @@ def test_an_end_is_one_event_that_tells_it(world: World, bus: Bus, context: Simp
     error = {"code": "content_rejected", "message": "No."}
     assert bus.details() == [
         {
+            "stack": "triptych",
             "job_id": "partial",
             "owner": "ann",
             "status": "PARTIAL",

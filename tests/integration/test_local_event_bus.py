@@ -116,7 +116,12 @@ def test_an_event_is_logged_and_delivered_again_until_it_is_taken(machine: Machi
     source = uuid.uuid4().hex
     with (
         callback.server,
-        EventBus([target(machine, f"{callback.server.url}/x?y=1", source=source)], machine, log),
+        EventBus(
+            [target(machine, f"{callback.server.url}/x?y=1", source=source)],
+            machine,
+            log,
+            stack_name="triptych",
+        ),
     ):
         put(machine, "somebody else")
         put(machine, source)
@@ -142,7 +147,7 @@ def test_an_event_that_is_refused_is_a_dead_letter_at_once(machine: Machine, log
     callback = Callback(status)
     source = uuid.uuid4().hex
     one = target(machine, callback.server.url, source=source)
-    with callback.server, EventBus([one], machine, log):
+    with callback.server, EventBus([one], machine, log, stack_name="triptych"):
         put(machine, source)
         message = buried(machine, one)
     assert callback.requests.qsize() == 1
@@ -157,7 +162,7 @@ def test_a_destination_that_cannot_be_reached_is_tried_as_often_as_the_rule_says
 ) -> None:
     source = uuid.uuid4().hex
     one = target(machine, "http://127.0.0.1:9/", retries=2, source=source)
-    with EventBus([one], machine, log):
+    with EventBus([one], machine, log, stack_name="triptych"):
         put(machine, source)
         buried(machine, one)
     written = map(json.loads, log.path.read_text().splitlines())

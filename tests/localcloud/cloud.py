@@ -111,6 +111,7 @@ def local_cloud(
     replicate_url: str | None = None,
     workers: int = WORKERS,
     port: int = 0,
+    stack_name: str = template.STACK_NAME,
     moto: Future[aws.Aws] | None = None,
 ) -> Iterator[Cloud]:
     """Start everything, and end everything.
@@ -120,6 +121,7 @@ def local_cloud(
         replicate_url: a server that speaks Replicate's API, instead of the stand-in.
         workers: processes for each function, at most.
         port: of the API; 0 takes a free one.
+        stack_name: as `sam deploy --stack-name` takes it.
         moto: an AWS server that is being started already, which becomes this cloud's own.
 
     Raises:
@@ -154,13 +156,13 @@ def local_cloud(
             given,
             endpoint=machine.endpoint,
             api_url=api.url,
-            stack_name=template.STACK_NAME,
+            stack_name=stack_name,
             region=machine.region,
             account=machine.account,
         )
         log = Path(tempfile.mkstemp(prefix="triptych-", suffix=".log")[1])
         functions = stack.enter_context(Functions(made.functions, machine, workers=workers, log=log))
-        stack.enter_context(EventBus(made.event_targets, machine, functions.log))
+        stack.enter_context(EventBus(made.event_targets, machine, functions.log, stack_name=stack_name))
         stack.enter_context(Streams(made.streams, functions, machine))
         stack.enter_context(EventSources(made.event_sources, functions, machine, workers=workers))
         api.start(Gateway(made.http_api, functions, cognito=machine.endpoint, account=machine.account))

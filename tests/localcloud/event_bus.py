@@ -48,7 +48,9 @@ _log = logging.getLogger(__name__)
 class EventBus:
     """Takes events from where it is made on, and delivers them as a context manager, which ends the delivery."""
 
-    def __init__(self, targets: Iterable[EventTarget], machine: Machine, log: Log) -> None:
+    def __init__(
+        self, targets: Iterable[EventTarget], machine: Machine, log: Log, *, stack_name: str
+    ) -> None:
         self._stopping = threading.Event()
         session = boto3.session.Session(
             machine.access_key_id, machine.secret_access_key, machine.session_token or None, machine.region
@@ -57,7 +59,7 @@ class EventBus:
         sqs = session.client("sqs", endpoint_url=machine.endpoint, config=config)
         events = session.client("events", endpoint_url=machine.endpoint, config=config)
         subscriptions: list[tuple[str, Mapping[str, object], Deliver]] = [
-            ("log", EVERYTHING, lambda event, *_: _write(log, "INFO", "event", event=event))
+            (f"{stack_name}-log", EVERYTHING, lambda event, *_: _write(log, "INFO", "event", event=event))
         ]
         subscriptions += [(one.rule, one.pattern, _Calling(one, sqs, log).call) for one in targets]
         self._threads = []

@@ -56,6 +56,7 @@ class _EndedImage(BaseModel):
 class Detail(BaseModel):
     """The event's `detail`. Whoever has a rule on the bus reads it: it holds no link, no key and no prompt."""
 
+    stack: str | None  # one bus serves all stacks of an account and region
     job_id: str
     owner: str
     status: JobStatus
@@ -67,6 +68,7 @@ class Detail(BaseModel):
     @classmethod
     def of(cls, job: Job) -> Self:
         return cls(
+            stack=settings().stack,
             job_id=job.job_id,
             owner=job.owner,
             status=job.status,
