@@ -2,10 +2,14 @@
 
 `python3 -m tests.sam.layers` prints their sizes, and fails where they are too large, hold what only a test needs,
 or lack what the functions import. The imaging layer, which one function carries, is counted apart.
+
+With another build's folder behind it, it also fails where that build came to something else. SAM puts a function's
+code or a layer under the digest that is compared here, and CloudFormation publishes neither anew while that stands.
 """
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from pathlib import Path
 
@@ -26,6 +30,32 @@ NEVER = ("conftest.py", "pytest", "moto", "hypothesis", "mypy")  # nothing that 
 def size(folder: Path) -> int:
     """Bytes of all files below `folder`."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+
+
+def digest(folder: Path) -> str:
+    """MD5 of the names and contents of all files below, as samcli.lib.utils.hash.dir_checksum makes it."""
+    whole = hashlib.md5(usedforsecurity=False)
+    for file in sorted(str(file) for file in folder.rglob("*") if file.is_file()):
+        whole.update(str(Path(file).relative_to(folder)).encode())
+        whole.update(hashlib.md5(Path(file).read_bytes(), usedforsecurity=False).hexdigest().encode())
+    return whole.hexdigest()
+
+
+def digests(build: Path) -> dict[str, str]:
+    """Of every function and layer in the folder of a build, by logical id."""
+    return {folder.name: digest(folder) for folder in sorted(build.iterdir()) if folder.is_dir()}
+
+
+def differences(one: Path, other: Path) -> list[str]:
+    """What the two builds did not make alike."""
+    made, again = digests(one), digests(other)
+    for name, found in made.items():
+        print(f"{name}: {found}")  # noqa: T201  # a command's output
+    return [
+        f"{name}: built again, it is another: {made.get(name)} and {again.get(name)}"
+        for name in sorted(made.keys() | again.keys())
+        if made.get(name) != again.get(name)
+    ]
 
 
 def problems() -> list[str]:
@@ -51,4 +81,7 @@ def problems() -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit("\n".join(problems()) or 0)
+    wrong = problems()
+    for folder in sys.argv[1:]:
+        wrong += differences(BUILT, Path(folder))
+    sys.exit("\n".join(wrong) or 0)
