@@ -1,4 +1,4 @@
-"""What one job costs in requests when nothing fails: no more than the flow needs."""
+"""What one job costs in requests when nothing fails: no more than the flow needs, as prices.toml says it."""
 
 from __future__ import annotations
 
@@ -7,49 +7,79 @@ from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
+import boto3
 import pytest
 from botocore.client import BaseClient
 
+import announce
 import api
 import generate
 import watchdog
 import webhook
-from tests.integration.world import JPEG, World, api_event, s3_notification, sqs_event, webhook_for
+from tests.benchmarks import _prices
+from tests.integration.world import JPEG, World, api_event, picture, s3_notification, sqs_event, webhook_for
 
-FLOOR = {
-    "DynamoDB PutItem": 6,  # created; all intentions in one; all prediction ids in one; three stored
-    "DynamoDB GetItem": 5,  # generate, three webhooks, watchdog
-    "S3 GetObject": 1,  # to look at the photo
-    "S3 PutObject": 3,
-    "SQS SendMessage": 1,  # the watchdog's; S3 sends the other
-    "SSM GetParameter": 1,  # once for each process and five minutes
-    "Replicate POST": 3,
-    "Replicate GET": 1,  # the signing secret, once for each process
-}
+NEW = "the process is new"
+PREPARED = "the photo had to be prepared"
 
 
+class Count:
+    """Every request that is made through boto3, by service and operation."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.made: Counter[str] = Counter()
+        self._call: Any = vars(BaseClient)["_make_api_call"]
+        count = self
+
+        def counted(client: Any, operation: str, parameters: Any) -> Any:
+            name = f"{client.meta.service_model.service_id} {operation}"
+            if parameters.get("Key", "") and str(parameters["Key"]).startswith("prepared/"):
+                name += " of a prepared photo"
+            count.made[name] += 1
+            return count._call(client, operation, parameters)
+
+        monkeypatch.setattr(BaseClient, "_make_api_call", counted)
+
+    def all(self, world: World) -> dict[str, int]:
+        for request in world.replicate.requests:
+            if request.url.host == "api.replicate.com":
+                self.made[f"Replicate {request.method}"] += 1
+        return dict(+self.made)
+
+
+@pytest.mark.parametrize(
+    ("photo", "where"),
+    [(JPEG, [NEW]), (picture(size=(1024, 768)), [NEW, PREPARED])],
+    ids=["passed on as it is", "prepared"],
+)
 def test_a_job_makes_no_more_requests_than_the_flow_needs(
-    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    world: World,
+    context: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+    photo: bytes,
+    where: list[str],
 ) -> None:
-    made: Counter[str] = Counter()
-    call: Any = vars(BaseClient)["_make_api_call"]
-
-    def counted(client: Any, operation: str, parameters: Any) -> Any:
-        made[f"{client.meta.service_model.service_id} {operation}"] += 1
-        return call(client, operation, parameters)
-
-    order = {"content_type": "image/jpeg", "content_length": len(JPEG)}
-    monkeypatch.setattr(BaseClient, "_make_api_call", counted)
+    order = {"content_type": "image/jpeg", "content_length": len(photo)}
+    count = Count(monkeypatch)
     job_id = json.loads(str(api.handler(api_event("POST", "/api/v1/jobs", order), context)["body"]))["job_id"]
-    made.subtract(["S3 PutObject"])  # the client's own
-    world.upload(job_id)
+    world.upload(job_id, photo)
+    count.made.subtract(["S3 PutObject"])  # the client's own
     generate.handler(sqs_event(s3_notification(job_id)), context)
     for prediction_id in ("p0", "p1", "p2"):
         webhook.handler(webhook_for(world.replicate.finish(prediction_id), world.clock), context)
     born_at = world.job(job_id).created_at.isoformat()
-    made.subtract(["DynamoDB GetItem"])  # the test's own
+    item = world.item(job_id)
+    count.made.subtract(["DynamoDB GetItem"] * 2)  # the test's own
     watchdog.handler(sqs_event({"job_id": job_id, "born_at": born_at}), context)
-    for request in world.replicate.requests:
-        if request.url.host == "api.replicate.com":
-            made[f"Replicate {request.method}"] += 1
-    assert dict(made) == FLOOR
+    record = {"eventSource": "aws:dynamodb", "dynamodb": {"NewImage": item, "SequenceNumber": "1"}}
+    announce.handler({"Records": [record]}, context)
+    assert _prices.overruns(count.all(world), _prices.budget(*where, by="functions")) == []
+
+
+def test_a_request_too_many_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    count = Count(monkeypatch)
+    boto3.client("dynamodb").scan(TableName="jobs")
+    assert _prices.overruns(count.all(world), {"S3 GetObject": 1}) == [
+        "DynamoDB Scan: 1, where prices.toml has 0: nothing asks for it",
+        "S3 GetObject: 0, where prices.toml has 1: The photo is opened before anybody is paid.",
+    ]

@@ -1,0 +1,108 @@
+"""How requests are counted and priced."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from tests.benchmarks import _prices, cost
+from tests.environment import ROOT
+
+BUCKET = "http://127.0.0.1:4000/triptych-photos"
+
+
+def recorded(method: str, url: str, target: str = "", **body: object) -> dict[str, object]:
+    headers = {"X-Amz-Target": target} if target else {}
+    return {"method": method, "url": url, "headers": headers, "body": json.dumps(body), "body_encoded": False}
+
+
+@pytest.mark.parametrize(
+    ("entry", "name"),
+    [
+        (recorded("POST", "http://x/", "DynamoDB_20120810.PutItem"), "DynamoDB PutItem"),
+        (recorded("POST", "http://x/", "DynamoDBStreams_20120810.GetRecords"), None),
+        (
+            recorded("POST", "http://x/", "AmazonSQS.SendMessage", QueueUrl="http://x/watchdog"),
+            "SQS SendMessage",
+        ),
+        (
+            recorded("POST", "http://x/", "AmazonSQS.DeleteMessageBatch", QueueUrl="http://x/watchdog"),
+            "SQS message",
+        ),
+        (recorded("POST", "http://x/", "AmazonSQS.ReceiveMessage", QueueUrl="http://x/watchdog"), None),
+        (
+            recorded("POST", "http://x/", "AmazonSQS.DeleteMessage", QueueUrl="http://x/local-event-bus-log"),
+            None,
+        ),
+        (recorded("POST", "http://x/", "AmazonSSM.GetParameter"), "SSM GetParameter"),
+        (recorded("POST", "http://x/", "AWSEvents.PutEvents"), "EventBridge PutEvents"),
+        (recorded("PUT", f"{BUCKET}/uploads/j/photo.jpg?X-Amz-Signature=0"), "S3 PutObject by the client"),
+        (recorded("GET", f"{BUCKET}/prepared/j/photo.jpg?X-Amz-Signature=0"), "S3 GetObject by Replicate"),
+        (recorded("GET", f"{BUCKET}/outputs/j/0.png?X-Amz-Signature=0"), "S3 GetObject by the client"),
+        (recorded("GET", f"{BUCKET}/uploads/j/photo.jpg"), "S3 GetObject"),
+        (recorded("PUT", f"{BUCKET}/prepared/j/photo.jpg"), "S3 PutObject of a prepared photo"),
+        (recorded("PUT", f"{BUCKET}/outputs/j/0.png"), "S3 PutObject"),
+        (recorded("HEAD", f"{BUCKET}/uploads/j/photo.jpg"), "S3 HeadObject"),
+        (recorded("DELETE", f"{BUCKET}/uploads/j/photo.jpg"), "S3 DELETE"),
+    ],
+)
+def test_a_request_is_counted_under_the_name_that_the_budget_has(
+    entry: dict[str, object], name: str | None
+) -> None:
+    assert cost.request_name(entry) == name
+
+
+def test_the_size_of_an_item_is_dynamodbs() -> None:
+    item = {
+        "job_id": {"S": "j1"},  # 6 + 2
+        "größe": {"N": "-12345"},  # 7 + 4
+        "open": {"BOOL": True},  # 4 + 1
+        "images": {
+            "L": [{"M": {"url": {"NULL": True}}}, {"S": "é"}]
+        },  # 6 + 3 + (1 + 3 + 1 + 3 + 1) + (1 + 2)
+    }
+    assert cost.item_size(item) == 8 + 11 + 5 + 21
+    assert [cost.read_units(size) for size in (1, 4096, 4097)] == [1, 1, 2]
+
+
+def test_reports_are_read_with_and_without_a_start() -> None:
+    line = "REPORT RequestId: 1\tDuration: 11.52 ms\tBilled Duration: 12 ms\tMemory Size: 1024 MB\tMax Memory Used: 83 MB"
+    log = f"{line}\tInit Duration: 640.00 ms\t\nEND RequestId: 2\n{line.replace('1024', '512')}\t\n"
+    found = [(one.seconds, one.memory, one.init) for one in cost._reports(log)]
+    assert found == [(0.012, 1, 0.64), (0.012, 0.5, 0)]
+
+
+USED = cost.Usage(
+    {"API Gateway request": 4, "Lambda invocation": 7, "SQS message": 2, "EventBridge PutEvents": 1},
+    12,
+    5,
+    1,
+    1000,
+    5000,
+    4e6,
+    3e6,
+)
+
+
+def test_a_million_jobs_cost_a_thousand_times_as_much_but_for_new_processes() -> None:
+    besides = cost.Besides(start_seconds=0, poll_seconds=0.01, metrics=7)
+    few, many = (cost.variable(USED, besides, jobs) for jobs in (1_000, 1_000_000))
+    assert many == pytest.approx({name: 1000 * dollars for name, dollars in few.items()})
+    new = cost.variable(USED, cost.Besides(10, 0.01, 7), 1_000)
+    assert new["Lambda"] - few["Lambda"] == pytest.approx(1_000 * 10 * 0.0000133334)
+    assert few["DynamoDB"] > 1_000 * (12 * 0.625e-6 + 15 * 0.125e-6)
+
+
+def test_what_has_no_price_is_an_error() -> None:
+    with pytest.raises(KeyError, match="magic"):
+        _prices.usd(magic=1)
+
+
+def test_the_readme_tells_the_prices_date_and_place() -> None:
+    section = (ROOT / "README.md").read_text().split("## What it costs\n")[1].split("\n## ")[0]
+    prices = _prices.file().prices
+    assert prices.date in section
+    assert prices.region in section
+    assert re.search(rf"\${3 * prices.usd['replicate_picture'].usd:.2f}", section)
