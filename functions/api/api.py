@@ -15,7 +15,7 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 from description import answers, describe, methods_at
 from triptych import clock, creation, formats, orders, table
 from triptych.observability import about, logger, metrics
-from triptych.settings import settings
+from triptych.settings import Misconfigured, settings
 from views import EXAMPLE_ID, CreateJob, Error, ErrorView, JobCreated, JobList, JobView
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ app = APIGatewayHttpResolver(enable_validation=True)
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, object], context: LambdaContext) -> dict[str, object]:
-    problem = _wrong_with(APIGatewayProxyEventV2(event))
+    problem = _wrong_with_the_stack() or _wrong_with(APIGatewayProxyEventV2(event))
     if problem:
         answer = on_problem(problem)
         return {"statusCode": answer.status_code, "headers": answer.headers, "body": answer.body}
@@ -249,6 +249,17 @@ def on_not_found(_: NotFoundError) -> Response[str]:
     return _answer_problem(
         Problem(HTTPStatus.METHOD_NOT_ALLOWED, "method_not_allowed", message, {"Allow": allowed})
     )
+
+
+def _wrong_with_the_stack() -> Problem | None:
+    """A parameter that would fail some call later is told at the first, and before anybody has uploaded anything."""
+    try:
+        settings()
+    except Misconfigured as error:
+        logger.error("misconfigured", problem=str(error))
+        message = f"The stack's parameters are wrong. {error}."
+        return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "misconfigured", message)
+    return None
 
 
 def _wrong_with(call: APIGatewayProxyEventV2) -> Problem | None:

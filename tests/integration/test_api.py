@@ -16,6 +16,7 @@ from tests.environment import ROOT
 from tests.integration.world import JPEG, World, api_event
 from triptych import table
 from triptych.job import JobStatus, UploadExpired
+from triptych.settings import settings
 
 ORDER = {"content_type": "image/jpeg", "content_length": len(JPEG)}
 SHA256 = base64.b64encode(hashlib.sha256(JPEG).digest()).decode()
@@ -139,6 +140,20 @@ def test_a_bug_is_said_in_the_same_shape(call: Any, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(table, "get", broken)
     assert error_of(call("GET", "/api/v1/jobs/0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52"), 500) == "internal_error"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("TIMEZONE", "Asia/Seol"), ("REPLICATE_INPUT_MAPPING", '{"photo": "x"}')]
+)
+@pytest.mark.parametrize("path", ["/api/v1/openapi.json", "/api/v1/jobs"])
+def test_a_wrong_parameter_is_told_at_the_first_call(
+    call: Any, monkeypatch: pytest.MonkeyPatch, name: str, value: str, path: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    settings.cache_clear()
+    answer = call("GET", path)
+    assert error_of(answer, 500) == "misconfigured"
+    assert name in answer[1]["error"]["message"]
 
 
 def test_a_replayed_order_gets_no_link_that_outlives_its_job(world: World, call: Any) -> None:

@@ -8,6 +8,7 @@ import threading
 from types import SimpleNamespace
 from typing import Any
 
+import boto3
 import httpx
 import pytest
 from botocore.client import BaseClient
@@ -342,6 +343,18 @@ def test_a_refused_connection_is_no_doubt(world: World, context: SimpleNamespace
     world.clock.advance(waits[-1])
     assert deliver(world, job_id, context, 2) == DONE
     assert len(world.replicate.predictions) == 3
+
+
+def test_a_token_that_nobody_has_put_there_fails_the_job_at_once(
+    world: World, context: SimpleNamespace
+) -> None:
+    boto3.client("ssm").delete_parameter(Name="/triptych/replicate-token")
+    job_id = world.new_job()
+    assert deliver(world, job_id, context) == DONE
+    failure = world.job(job_id).failure
+    assert failure
+    assert failure.code == "replicate_unauthorized"
+    assert world.replicate.requests == []
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ from pydantic import ValidationError
 
 from tests.integration.world import ENVIRONMENT
 from triptych.models import PRESETS, InputMapping, mapping_for
-from triptych.settings import Settings
+from triptych.settings import Misconfigured, Settings, settings
 
 
 def test_the_environment_becomes_settings() -> None:
-    settings = Settings.model_validate({**ENVIRONMENT, "ALLOWED_OUTPUT_HOSTS": "A.example, b.example,,"})
-    assert settings.allowed_output_hosts == ("a.example", "b.example")
-    assert str(settings.timezone) == "Asia/Seoul"
-    assert settings.input_mapping.image == "input_image"
+    made = Settings.model_validate({**ENVIRONMENT, "ALLOWED_OUTPUT_HOSTS": "A.example, b.example,,"})
+    assert made.allowed_output_hosts == ("a.example", "b.example")
+    assert str(made.timezone) == "Asia/Seoul"
+    assert made.input_mapping.image == "input_image"
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,16 @@ def test_what_is_wrong_is_named(name: str, value: str | None) -> None:
     environment = {key: text for key, text in {**ENVIRONMENT, name: value}.items() if text is not None}
     with pytest.raises(ValidationError, match=name):
         Settings.model_validate(environment)
+
+
+def test_what_is_wrong_is_told_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    for key, text in {**ENVIRONMENT, "REPLICATE_INPUT_MAPPING": '{"image": "x", "other": 1}'}.items():
+        monkeypatch.setenv(key, text)
+    settings.cache_clear()
+    with pytest.raises(Misconfigured, match=r"^REPLICATE_INPUT_MAPPING\.other: Extra inputs") as told:
+        settings()
+    assert "'x'" not in str(told.value)
+    settings.cache_clear()
 
 
 def test_a_mapping_that_is_given_counts_more_than_the_preset() -> None:

@@ -207,6 +207,10 @@ class ReplicateUnavailable(Exception):  # noqa: N818  # it is theirs, not ours
     """Replicate did not answer, or not with what was asked for. Later it may."""
 
 
+class _NoToken(ReplicateUnavailable):
+    """Nobody has put the token where it is looked for: waiting does not help."""
+
+
 REFUSALS = {
     401: Failure("replicate_unauthorized", "The service's access to Replicate was refused."),
     402: Failure("replicate_out_of_credit", "The service's credit at Replicate is used up."),
@@ -231,6 +235,8 @@ def create(wanted: Sequence[Wanted], *, webhook_url: str, cancel_after: int) -> 
     give_up_at = time.monotonic() + CREATE_SECONDS
     try:
         token = _token()
+    except _NoToken:
+        return [Refused(REFUSALS[401]) for _ in wanted]
     except ReplicateUnavailable as error:
         return [NotCreated(retry_after=None, reason=str(error)) for _ in wanted]
 
@@ -493,8 +499,10 @@ def _token(*, fresh: bool = False) -> str:
     try:
         token = str(_ssm().get(name, decrypt=True, max_age=TOKEN_SECONDS, force_fetch=fresh))
     except GetParameterError as error:
-        logger.error("no Replicate token", parameter=name, reason=type(error.__cause__ or error).__name__)
-        raise ReplicateUnavailable("no token") from None
+        # powertools raises it without a cause; botocore makes the class of what it was at run time.
+        reason = type(error.__context__ or error).__name__
+        logger.error("no Replicate token", parameter=name, reason=reason)
+        raise (_NoToken if reason == "ParameterNotFound" else ReplicateUnavailable)("no token") from None
     return token.strip()
 
 

@@ -7,12 +7,17 @@ from functools import cache
 from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
-from pydantic import AliasGenerator, BaseModel, BeforeValidator, ConfigDict, Field, Json
+from pydantic import AliasGenerator, BaseModel, BeforeValidator, ConfigDict, Field, Json, ValidationError
 
 from triptych.models import InputMapping, mapping_for
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+
+class Misconfigured(Exception):  # noqa: N818  # a verdict
+    """A parameter of the stack makes no sense. The message names it as the environment does, without its value."""
+
 
 type Seconds = Annotated[int, Field(gt=0)]
 type Bytes = Annotated[int, Field(gt=0)]
@@ -83,6 +88,11 @@ def settings() -> Settings:
     """This function's settings, read from its environment once.
 
     Raises:
-        pydantic.ValidationError: a variable is missing or wrong; it names which.
+        Misconfigured: a variable is missing or wrong.
     """
-    return Settings.model_validate(dict(os.environ))
+    try:
+        return Settings.model_validate(dict(os.environ))
+    except ValidationError as error:
+        wrong = error.errors(include_url=False, include_input=False, include_context=False)
+        told = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong)
+        raise Misconfigured("; ".join(told)) from None
