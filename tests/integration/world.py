@@ -54,7 +54,7 @@ ENVIRONMENT = {
     "REPLICATE_TOKEN_PARAMETER": "/triptych/replicate-token",
     "REPLICATE_BASE_URL": "https://api.replicate.com",
     "WEBHOOK_URL": WEBHOOK_URL,
-    "STACK": "triptych",
+    "STACK_NAME": "triptych",
     "POWERTOOLS_SERVICE_NAME": "test",
 }
 

@@ -68,7 +68,7 @@ class Detail(BaseModel):
     @classmethod
     def of(cls, job: Job) -> Self:
         return cls(
-            stack=settings().stack,
+            stack=settings().stack_name,
             job_id=job.job_id,
             owner=job.owner,
             status=job.status,

@@ -67,7 +67,7 @@ class Settings(BaseModel):
     webhook_url: str | None = None
     generation_queue_url: str | None = None
     watchdog_queue_url: str | None = None
-    stack: str | None = None
+    stack_name: str | None = None
 
     @property
     def input_mapping(self) -> InputMapping:
