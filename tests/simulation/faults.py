@@ -59,6 +59,13 @@ HIGHEST = {
     "client_retries": 0.5,  # a job that brought less than was hoped for
 }
 OUTAGES = ("replicate", "dynamodb", "s3", "sqs")
+# What an outage of Replicate may look like, from its first second to its last, and nothing else going wrong.
+REPLICATE_OUTAGES: dict[str, dict[str, float]] = {
+    "unreachable": {},  # in half of the cases; in the other, it is 503
+    "429": {"create_throttled": 1.0},
+    "5xx": {"create_5xx_before": 1.0, "read_failed": 1.0},
+    "slow": {"create_hangs_after": 1.0},  # it makes the prediction, and does not answer
+}
 
 
 @dataclass
@@ -95,6 +102,14 @@ class Faults:
                 faults.outages[service] = [(begin, begin + length)]
         if random.random() < 0.2:
             faults.per_minute, faults.burst = 6, 1  # low credit
+        return faults
+
+    @classmethod
+    def of_outage(cls, kind: str, seconds: float, seed: int) -> Faults:
+        """An outage of Replicate that begins at once: one of REPLICATE_OUTAGES."""
+        faults = cls(Random(f"{kind} {seed}"), dict(REPLICATE_OUTAGES[kind]), until=seconds)
+        if not faults.rates:
+            faults.outages["replicate"] = [(0.0, seconds)]
         return faults
 
     def happens(self, kind: str, now: float) -> bool:

@@ -31,6 +31,8 @@ class Outcome:
         0  # that those were for; more of them than that were wanted again, after a failure, by the owner
     )
     orphans: int = 0  # pictures in S3 that no job tells of
+    failures: Counter[str] = field(default_factory=Counter)  # images, by the code that says why
+    posts: int = 0  # requests for a prediction
     slowest: float = 0.0  # virtual seconds from the upload, or the retry, to the end
     trace: str = ""
 
@@ -56,6 +58,10 @@ def run(seed: int, jobs: int, faults: Faults | None = None) -> Outcome:
         outcome.states = checks.summary()
         outcome.billed = len(cloud.replicate.predictions)
         outcome.pictures = len(checks.billed)
+        outcome.failures = Counter(
+            image.error for record in checks.records.values() for image in record.images if image.error
+        )
+        outcome.posts = sum(request.endswith("Replicate create") for request in cloud.requests)
         outcome.orphans = len(checks.orphans())
         outcome.slowest = max(
             (

@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from tests.simulation.faults import Faults
+from tests.simulation.faults import REPLICATE_OUTAGES, Faults
 from tests.simulation.run import run
 
 JOBS = 40
@@ -31,3 +31,20 @@ def test_a_seed_gives_the_same_run_each_time() -> None:
     first, second = run(5, 15), run(5, 15)
     assert first == second
     assert first.trace != run(6, 15).trace
+
+
+@pytest.mark.parametrize("kind", REPLICATE_OUTAGES)
+def test_an_outage_of_replicate_for_twenty_minutes_costs_no_picture(kind: str) -> None:
+    outcome = run(1, JOBS, Faults.of_outage(kind, 20 * 60, 1))
+    assert outcome.violation is None
+    assert outcome.states == {"SUCCEEDED": JOBS}
+    assert outcome.billed == outcome.pictures == 3 * JOBS
+
+
+@pytest.mark.parametrize("kind", sorted(REPLICATE_OUTAGES.keys() - {"slow"}))
+def test_an_outage_that_outlasts_the_deadline_is_said_and_costs_nothing(kind: str) -> None:
+    outcome = run(1, JOBS, Faults.of_outage(kind, 40 * 60, 1))
+    assert outcome.violation is None
+    assert outcome.states == {"FAILED": JOBS}
+    assert outcome.failures == {"deadline_exceeded": 3 * JOBS}
+    assert outcome.billed == 0
