@@ -416,6 +416,41 @@ def test_a_rotated_token_costs_no_job(
     assert len(world.replicate.predictions) == 3
 
 
+@pytest.mark.parametrize("stored_in_time", [True, False])
+def test_a_token_that_is_stored_before_the_old_one_is_revoked_costs_no_job(
+    world: World,
+    context: SimpleNamespace,
+    waits: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    stored_in_time: bool,  # noqa: FBT001
+) -> None:
+    handle, good = world.replicate.handle, [TOKEN]
+
+    def checked(request: httpx.Request) -> httpx.Response:
+        if request.headers["authorization"] != f"Bearer {good[0]}":
+            return httpx.Response(401, json={"title": "Unauthenticated"})
+        request.headers["authorization"] = f"Bearer {TOKEN}"
+        return handle(request)
+
+    monkeypatch.setattr("triptych.predictions._transport", lambda: httpx.MockTransport(checked))
+    deliver(world, world.new_job(), context)  # from here on this process knows the token
+    good[0] = "r8_new"
+    if stored_in_time:
+        boto3.client("ssm").put_parameter(
+            Name="/triptych/replicate-token", Value="r8_new", Type="SecureString", Overwrite=True
+        )
+    job_id = world.new_job()
+    assert deliver(world, job_id, context) == (KEPT if stored_in_time else DONE)
+    if stored_in_time:
+        world.clock.advance(waits[-1])
+        assert deliver(world, job_id, context, 2) == DONE
+        assert world.job(job_id).status is JobStatus.GENERATING
+    else:
+        failure = world.job(job_id).failure
+        assert failure
+        assert failure.code == "replicate_unauthorized"
+
+
 def test_a_message_that_waited_very_often_is_left_to_the_watchdog(
     world: World, context: SimpleNamespace, waits: list[int]
 ) -> None:
