@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 
 from triptych import announcements, table
-from triptych.observability import about, count, logger, metrics
+from triptych.observability import about, about_nobody, logger, metrics, unexpected
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
@@ -28,14 +28,13 @@ def handler(event: dict[str, object], context: LambdaContext) -> PartialItemFail
 
 
 def _record(record: DynamoDBRecord) -> None:
+    about_nobody()  # yet: the record before this one was about another job
     try:
         job = table.read_image(record.raw_event["dynamodb"]["NewImage"])
         about(job.job_id)
         announcements.announce(job)
     except Exception:
         # Unreadable or not taken: tried again, and in the end left to the dead-letter queue, whose alarm tells.
-        logger.exception("not announced", event_id=record.event_id)
-        count("AnnouncementsFailed")
+        unexpected("not announced", event_id=record.event_id)
         raise
     logger.info("announced", status=job.status)
-    count("JobsAnnounced")

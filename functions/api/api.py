@@ -14,7 +14,7 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
 from description import answers, describe, methods_at
 from triptych import clock, creation, formats, orders, table
-from triptych.observability import about, logger, metrics
+from triptych.observability import about, logger, metrics, requested, unexpected
 from triptych.settings import Misconfigured, settings
 from views import EXAMPLE_ID, CreateJob, Error, ErrorView, JobCreated, JobList, JobView
 
@@ -36,6 +36,7 @@ app = APIGatewayHttpResolver(enable_validation=True)
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, object], context: LambdaContext) -> dict[str, object]:
+    requested(event)
     problem = _wrong_with_the_stack() or _wrong_with(APIGatewayProxyEventV2(event))
     if problem:
         answer = on_problem(problem)
@@ -231,7 +232,7 @@ def on_invalid(invalid: RequestValidationError) -> Response[str]:
 
 @app.exception_handler(Exception)  # type: ignore[untyped-decorator]  # as above
 def on_bug(_: Exception) -> Response[str]:
-    logger.exception("a bug")
+    unexpected("a bug")
     message = "Something went wrong here. Try again later."
     return _answer_problem(Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal_error", message))
 

@@ -13,7 +13,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from triptych import generation, queues
-from triptych.observability import count, logger, metrics
+from triptych.observability import count, logger, metrics, unexpected
 from triptych.queues import GenerationMessage
 
 if TYPE_CHECKING:
@@ -72,14 +72,14 @@ def _record(record: SQSRecord) -> None:
     except ValidationError as error:
         # It would be no better the next time.
         logger.error("unreadable message", message_id=record.message_id, problems=error.error_count())
-        count("UnreadableMessages")
+        count("UnexpectedErrors")
         return
     tries = int(record.attributes.approximate_receive_count)
     for task in _tasks(message):
         try:
             job = generation.photo_arrived(task.job_id, task.original_s3_key, again=task.again or tries > 1)
         except Exception:
-            logger.exception("put back", tries=tries)
+            unexpected("put back", tries=tries)
             # Not only when the visibility timeout ends.
             queues.put_back(record.receipt_handle, seconds=round(generation.backoff(tries)))
             raise

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 import triptych.watchdog
 from triptych import queues
-from triptych.observability import count, logger, metrics
+from triptych.observability import count, logger, metrics, unexpected
 from triptych.settings import settings
 
 if TYPE_CHECKING:
@@ -31,14 +31,13 @@ def _record(record: SQSRecord) -> None:
         message = queues.WatchdogMessage.model_validate_json(record.body)
     except ValidationError as error:
         logger.error("unreadable message", message_id=record.message_id, problems=error.error_count())
-        count("UnreadableMessages")
+        count("UnexpectedErrors")
         return
     try:
         delay = triptych.watchdog.look(message)
     except Exception:  # noqa: BLE001  # whatever it was, the job must be looked at again
         # A new message rather than this one again: its receives are counted, a job's looks must not be.
-        logger.exception("the look failed")
-        count("WatchdogLooksFailed")
+        unexpected("the look failed")
         delay = settings().watchdog_delay_seconds
     if delay is not None:
         queues.send_to_watchdog(message, delay=delay)

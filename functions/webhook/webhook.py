@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from triptych import clock, completion, predictions, signatures
 from triptych.downloads import OutputUnavailable
-from triptych.observability import count, logger, metrics
+from triptych.observability import count, logger, metrics, requested
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -44,6 +44,7 @@ class Call(BaseModel):
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, object], context: LambdaContext) -> dict[str, object]:  # noqa: ARG001  # Lambda's signature
+    requested(event)
     status = _status(Call.model_validate(event))
     code, message = ANSWERS.get(status, (None, None))
     body = {"error": {"code": code, "message": message}} if code else {}
@@ -68,7 +69,7 @@ def _status(call: Call) -> HTTPStatus:
         count("WebhooksPutOff")
         return HTTPStatus.SERVICE_UNAVAILABLE
     logger.info("webhook", prediction_id=prediction.id, status=prediction.status, verdict=verdict.name)
-    count(f"Webhooks{verdict.name.title()}")
+    count(verdict.value)
     return HTTPStatus.OK
 
 

@@ -24,7 +24,7 @@ from tests.integration.world import (
     webhook_event,
     webhook_for,
 )
-from triptych import completion, table
+from triptych import observability, table
 from triptych.job import DeadlinePassed, ImageStatus, JobStatus
 
 OTHER_SECRET = "whsec_" + base64.b64encode(b"another secret").decode()
@@ -225,6 +225,20 @@ def test_the_secret_may_be_rotated(world: World, context: SimpleNamespace, job_i
     assert rotated() == 200
 
 
+def test_after_a_rotation_the_old_secret_is_good_for_ten_minutes_at_most(
+    world: World, context: SimpleNamespace, job_id: str
+) -> None:
+    def old(prediction_id: str) -> int:
+        return status(webhook_for(world.replicate.finish(prediction_id), world.clock), context)
+
+    assert old("p0") == 200
+    world.replicate.secret = OTHER_SECRET
+    world.clock.advance(599)
+    assert old("p1") == 200
+    world.clock.advance(1)
+    assert old("p2") == 401
+
+
 def test_forgeries_do_not_make_us_ask_replicate_more_than_once_a_minute(
     world: World, context: SimpleNamespace, job_id: str
 ) -> None:
@@ -279,7 +293,7 @@ def test_a_job_ends_once(
     world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended: list[str] = []
-    monkeypatch.setattr(completion, "count", lambda name, _value=1: ended.append(name))
+    monkeypatch.setattr(observability, "count", lambda name, _value=1: ended.append(name))
     for prediction_id in ("p0", "p1"):
         status(webhook_for(world.replicate.finish(prediction_id), world.clock), context)
     save = table.save

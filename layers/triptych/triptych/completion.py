@@ -17,7 +17,7 @@ from triptych.job import (
     PredictionCreated,
     awaits,
 )
-from triptych.observability import about, count, logger
+from triptych.observability import about
 from triptych.settings import settings
 
 if TYPE_CHECKING:
@@ -43,10 +43,10 @@ UNSAFE_WORDS = ("nsfw", "sensitive", "flagged", "safety", "moderat", "content po
 
 
 class Verdict(enum.Enum):
-    """What became of a webhook."""
+    """What became of a webhook, and as what it is counted."""
 
-    APPLIED = enum.auto()
-    IGNORED = enum.auto()  # a duplicate, a late one, or for a job or an attempt that is no more
+    APPLIED = "WebhooksApplied"
+    IGNORED = "WebhooksIgnored"  # a duplicate, a late one, or for a job or an attempt that is no more
 
 
 class Unbound(Exception):  # noqa: N818  # a verdict
@@ -78,8 +78,8 @@ def take(prediction: Prediction, tag: Tag) -> Verdict:
         raise Unbound
     if job.status.is_terminal or not awaits(image, tag.attempt, prediction.id):
         return Verdict.IGNORED
-    settle(job, [outcome(job, tag, prediction, COPY_SECONDS)])
-    return Verdict.APPLIED
+    _, changed = _settle(job, [outcome(job, tag, prediction, COPY_SECONDS)])
+    return Verdict.APPLIED if changed else Verdict.IGNORED
 
 
 def outcome(job: Job, tag: Tag, prediction: Prediction, seconds: float) -> Event:  # noqa: PLR0911  # one for each status
@@ -126,9 +126,7 @@ def _copy(url: str, job: Job, index: int, seconds: float) -> Output:
         seconds=seconds,
     ) as got:
         key = pictures.output_key(job, index, got.content_type)
-        output = pictures.store_output(key, got.content_type, got.size, got.file)
-    count("BytesCopied", output.size)
-    return output
+        return pictures.store_output(key, got.content_type, got.size, got.file)
 
 
 def _why(error: JsonValue) -> Failure:
@@ -138,12 +136,13 @@ def _why(error: JsonValue) -> Failure:
 
 def settle(job: Job, events: Sequence[Event]) -> Job | None:
     """Record `events`; a picture that was stored for nothing, since the job had ended or gone, is removed."""
-    after, ended = table.record(job, *events)
+    return _settle(job, events)[0]
+
+
+def _settle(job: Job, events: Sequence[Event]) -> tuple[Job | None, bool]:
+    after, changed = table.record(job, *events)
     for stored in (event for event in events if isinstance(event, OutputStored)):
         kept = after.images[stored.index].output if after else None
         if kept is None or kept.key != stored.output.key:
             pictures.remove(stored.output.key)
-    if after and ended:
-        logger.info("job ended", status=after.status)
-        count(f"Jobs{after.status.title()}")
-    return after
+    return after, changed

@@ -31,7 +31,7 @@ from triptych.job import (
     UploadArrived,
     apply_all,
 )
-from triptych.observability import about, count, logger
+from triptych.observability import about, count, logger, unexpected
 from triptych.predictions import Answer, Created, NotCreated, Refused, Tag, Unknown, Wanted
 from triptych.settings import settings
 
@@ -113,7 +113,6 @@ def _open(file: IO[bytes], job: Job, arrived: UploadArrived) -> Job | None:
             return completion.settle(job, [arrived, JobRejected(failure)])
         case photos.Prepared(jpeg):
             logger.info("prepared", size=len(jpeg))
-            count("PhotosPrepared")
             prepared_key = pictures.store_prepared(job.job_id, jpeg)
             after = advance(job, replace(arrived, prepared_key=prepared_key))
             if after is None:  # the job was deleted meanwhile
@@ -132,11 +131,12 @@ def advance(job: Job, *arrived: Event) -> Job | None:
     try:
         mapping = settings().input_mapping
     except ValueError:
-        logger.exception("the model is not set up")
+        unexpected("the model is not set up")
         return completion.settle(job, [*arrived, JobRejected(NOT_CONFIGURED)])
     for _ in range(RACES):
         now = clock.now()
-        events = [*arrived, *_settled_doubts(apply_all(job, arrived, now), now)]
+        doubts = _settled_doubts(apply_all(job, arrived, now), now)
+        events = [*arrived, *doubts]
         after = apply_all(job, events, now)
         asked = [_asked(image, now, seeded=mapping.seed is not None) for image in _to_ask_for(after, now)]
         try:
@@ -147,6 +147,7 @@ def advance(job: Job, *arrived: Event) -> Job | None:
                 return None
             job = again
             continue
+        _tell_of(doubts)
         if not asked:
             return completion.settle(stored, [])
         answers = _create(stored, [stored.images[one.index] for one in asked])
@@ -208,13 +209,21 @@ def _settled_doubts(job: Job, now: datetime) -> list[Event]:
     for image in doubtful:
         found = listed.get(Tag(job.job_id, image.index, image.attempt))
         if found:
-            logger.info("adopted", image=image.index, prediction_id=found)
-            count("PredictionsAdopted")
             events.append(PredictionCreated(image.index, image.attempt, found))
         elif image.not_before is None or now >= image.not_before:
-            logger.warning("never made", image=image.index, attempt=image.attempt)
             events.append(PredictionNotCreated(image.index, image.attempt, now))
     return events
+
+
+def _tell_of(settled: Sequence[Event]) -> None:
+    for event in settled:
+        match event:
+            case PredictionCreated(index, _, prediction_id):
+                logger.info("adopted", image=index, prediction_id=prediction_id)
+                count("PredictionsAdopted")
+            case PredictionNotCreated(index, attempt, _):
+                logger.warning("never made", image=index, attempt=attempt)
+                count("PredictionsNeverMade")
 
 
 def _to_ask_for(job: Job, now: datetime) -> list[Image]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from triptych import clock, completion, pictures, queues, table, watchdog
 from triptych.job import Canceled, Job, Retried, apply
-from triptych.observability import count
+from triptych.observability import count, logger
 from triptych.settings import settings
 
 
@@ -20,7 +20,7 @@ def retry(job: Job) -> Job | None:
     after, _ = table.record(job, event)
     if after and after.retried_at == event.at:
         queues.send_to_generation(after.job_id, after.photo.key)
-        count("JobsRetried")
+        logger.info("job retried")
     return after
 
 
@@ -46,4 +46,5 @@ def delete(job: Job) -> None:
     queues.send_to_watchdog(message, delay=0)
     watchdog.delete_record(job.job_id)
     pictures.remove_all(job.job_id)
+    logger.info("job deleted")
     count("JobsDeleted")

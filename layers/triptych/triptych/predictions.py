@@ -26,7 +26,7 @@ from replicate.client import Client
 from triptych import clock
 from triptych.bounded import within
 from triptych.job import Failure
-from triptych.observability import count, logger
+from triptych.observability import logger
 from triptych.settings import settings
 
 if TYPE_CHECKING:
@@ -481,7 +481,6 @@ def _ask(request: Callable[[], object]) -> None:
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         # pydantic.v1.ValidationError and JSONDecodeError among them: it was answered, and `_Wire` has the answer.
         logger.info("the client cannot read an answer", reason=type(error).__name__)
-        count("AnswersTheClientCannotRead")
 
 
 def _client(token: str, wire: _Wire) -> Client:

@@ -29,6 +29,7 @@ from pynamodb.transactions import TransactWrite
 
 from triptych import clock
 from triptych.job import Event, Failure, Image, ImageStatus, Job, JobStatus, Output, Photo, apply_all
+from triptych.observability import changed
 from triptych.settings import settings
 
 if TYPE_CHECKING:
@@ -213,20 +214,24 @@ def read_image(image: dict[str, dict[str, object]]) -> Job:
 
 
 def save(job: Job, *events: Event) -> Job:
-    """Store `job` after `events`; nothing is written where none applies.
+    """Store `job` after `events`, and count what that changed; nothing is written where none applies.
 
     Raises:
         Conflict: somebody else wrote since `job` was read. Read it again: the events may no longer apply.
     """
-    changed = apply_all(job, events, clock.now())
-    return job if changed is job else _save(changed)
+    after = apply_all(job, events, clock.now())
+    if after is job:
+        return job
+    stored = _save(after)
+    changed(job, stored)
+    return stored
 
 
 def record(job: Job, *events: Event) -> tuple[Job | None, bool]:
     """Store what happened to `job`, whoever else writes: a lost race reads again and applies again.
 
     Returns:
-        the job as it is stored now (None where it has been deleted), and whether it was this write that ended it.
+        the job as it is stored now (None where it has been deleted), and whether it was this write that changed it.
     """
     current: Job | None = job
     while current:
@@ -235,7 +240,7 @@ def record(job: Job, *events: Event) -> tuple[Job | None, bool]:
         except Conflict:
             current = get(job.job_id)
         else:
-            return after, after.status.is_terminal and not current.status.is_terminal
+            return after, after is not current
     return None, False
 
 

@@ -27,7 +27,7 @@ from triptych.job import (
     UploadArrived,
     UploadExpired,
 )
-from triptych.observability import about, count, logger
+from triptych.observability import about, count, logger, unexpected
 from triptych.predictions import Tag
 from triptych.queues import Left, WatchdogMessage
 from triptych.settings import settings
@@ -68,7 +68,6 @@ def look(message: WatchdogMessage) -> int | None:
         return _stop(job.job_id, job.watched_since, left_running(job))
     if job.status.is_terminal:
         return None
-    count("WatchdogLooks")
     after = _finish(job) if job.uploaded_at else _upload(job)
     return None if after is None or after.status.is_terminal else _next_look(after)
 
@@ -79,7 +78,7 @@ def _upload(job: Job) -> Job | None:
     except (BotoCoreError, ClientError):
         if clock.now() < generation.upload_deadline(job) + timedelta(seconds=HOPELESS_SECONDS):
             raise
-        logger.exception("the upload cannot be looked for")
+        unexpected("the upload cannot be looked for")
         seen = None
     if seen:
         return _found(job, seen)
@@ -111,7 +110,7 @@ def _finish(job: Job) -> Job | None:
     try:
         advanced, events = _learn(job, last=True)
     except Exception:  # noqa: BLE001  # whatever it is, it must not stand in the way of the end
-        logger.exception("the last look failed")
+        unexpected("the last look failed")
         advanced, events = job, []
     if advanced is None:
         return None
@@ -158,7 +157,7 @@ def _ask_about(job: Job, image: Image, give_up_at: float, *, last: bool) -> Even
         logger.warning("nothing learnt", prediction_id=prediction_id, reason=str(error))
         return None
     except Exception:  # noqa: BLE001  # one image's trouble is not the others'
-        logger.exception("nothing learnt", prediction_id=prediction_id)
+        unexpected("nothing learnt", prediction_id=prediction_id)
         return None
 
 

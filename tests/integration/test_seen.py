@@ -1,0 +1,301 @@
+"""What the functions tell of their work: metrics that count each thing once, and log lines that belong together."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+import announce
+import api
+import generate
+import watchdog
+import webhook
+from tests.integration.emf import lines_in, metrics_in, totals
+from tests.integration.test_announce import image_of, stream_event
+from tests.integration.world import (
+    JPEG,
+    PNG,
+    World,
+    api_event,
+    picture,
+    s3_notification,
+    signed,
+    sqs_event,
+    webhook_event,
+    webhook_for,
+)
+from triptych import announcements, queues, table
+from triptych.job import JobStatus, UploadExpired
+from triptych.observability import logger, metrics
+
+ORDER = {"content_type": "image/jpeg", "content_length": len(JPEG)}
+
+
+@pytest.fixture(autouse=True)
+def lines(monkeypatch: pytest.MonkeyPatch, world: World) -> Iterator[io.StringIO]:
+    """The log. No metric of another test is left, and none is left to another."""
+    log = io.StringIO()
+    monkeypatch.setattr(logger.registered_handler, "stream", log)
+    monkeypatch.setattr(queues, "put_back", lambda *_, **__: None)
+    metrics.clear_metrics()
+    yield log
+    metrics.clear_metrics()
+
+
+@pytest.fixture
+def create(context: SimpleNamespace) -> Any:
+    def create(request_id: str = "request-of-the-create") -> str:
+        event = api_event("POST", "/api/v1/jobs", ORDER)
+        event["requestContext"]["requestId"] = request_id
+        return str(json.loads(str(api.handler(event, context)["body"]))["job_id"])
+
+    return create
+
+
+def deliver(job_id: str, context: SimpleNamespace, receives: int = 1) -> None:
+    generate.handler(sqs_event(s3_notification(job_id), receives=receives), context)
+
+
+def look(world: World, job_id: str, context: SimpleNamespace) -> None:
+    born_at = world.job(job_id).created_at.isoformat()
+    watchdog.handler(sqs_event({"job_id": job_id, "born_at": born_at}), context)
+
+
+def hook(world: World, prediction_id: str, context: SimpleNamespace, **changes: object) -> None:
+    webhook.handler(webhook_for(world.replicate.finish(prediction_id, **changes), world.clock), context)
+
+
+def test_a_job_that_goes_well_is_counted_once_however_often_it_is_told(
+    world: World, context: SimpleNamespace, create: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job_id = create()
+    world.upload(job_id)
+    for receives in (1, 2, 3):
+        deliver(job_id, context, receives)
+    for seconds, prediction_id in ((4, "p0"), (7, "p1"), (9, "p2")):
+        world.clock.time = (world.job(job_id).uploaded_at or world.clock.time).replace(microsecond=0)
+        world.clock.advance(seconds)
+        for _ in range(5):
+            hook(world, prediction_id, context)
+    look(world, job_id, context)
+    printed = capsys.readouterr().out
+    assert totals(printed) == {
+        "JobsCreated": 1,
+        "PhotosArrived": 1,
+        "PredictionsCreated": 3,
+        "ImagesStored": 3,
+        "BytesCopied": 3 * len(PNG),
+        "WebhooksApplied": 3,
+        "WebhooksIgnored": 12,
+        "JobsSucceeded": 1,
+    }
+    found = metrics_in(printed)
+    assert found["SecondsToFirstPicture"] == [4.0]
+    assert found["SecondsToLastPicture"] == [9.0]
+    units = {
+        metric["Name"]: metric["Unit"]
+        for line in map(json.loads, filter(None, printed.splitlines()))
+        for metric in line["_aws"]["CloudWatchMetrics"][0]["Metrics"]
+    }
+    assert units["BytesCopied"] == "Bytes"
+    assert units["SecondsToFirstPicture"] == "Seconds"
+    assert units["JobsSucceeded"] == "Count"
+
+
+def test_two_that_copy_the_same_picture_at_once_count_it_once(
+    world: World,
+    context: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    job_id = world.new_job()
+    deliver(job_id, context)
+    capsys.readouterr()
+    save = table.save
+    nested: list[bool] = []
+
+    def the_same_first(*args: Any) -> Any:
+        if not nested:
+            nested.append(True)
+            hook(world, "p0", context)
+        return save(*args)
+
+    monkeypatch.setattr(table, "save", the_same_first)
+    hook(world, "p0", context)
+    counted = totals(capsys.readouterr().out)
+    assert (counted["ImagesStored"], counted["BytesCopied"]) == (1, len(PNG))
+    assert (counted["WebhooksApplied"], counted["WebhooksIgnored"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("answer", "counted"),
+    [
+        (httpx.Response(429, json={"retry_after": 5}), {"PredictionsNotCreated": 3}),
+        (httpx.Response(503), {"PredictionsInDoubt": 3}),
+        (
+            httpx.Response(402),
+            {"PredictionsRefused": 3, "ImagesFailedByUs": 3, "JobsFailed": 1, "JobsFailedByUs": 1},
+        ),
+    ],
+)
+def test_each_request_for_a_picture_is_counted_by_its_answer(
+    world: World,
+    context: SimpleNamespace,
+    answer: httpx.Response,
+    counted: dict[str, int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    world.replicate.before_create = lambda _: answer
+    deliver(world.new_job(), context)
+    counted = {"JobsCreated": 1, "PhotosArrived": 1, **counted}
+    assert totals(capsys.readouterr().out) == counted
+
+
+def test_what_was_in_doubt_is_adopted_or_was_never_made(
+    world: World, context: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    posts: list[httpx.Request] = []
+
+    def first_is_lost(request: httpx.Request) -> None:
+        posts.append(request)
+        if len(posts) == 1:
+            raise httpx.ReadError("cut", request=request)
+
+    def answer_is_lost(request: httpx.Request) -> None:
+        raise httpx.ReadError("cut", request=request)
+
+    world.replicate.before_create, world.replicate.after_create = first_is_lost, answer_is_lost
+    job_id = world.new_job()
+    deliver(job_id, context)
+    assert totals(capsys.readouterr().out)["PredictionsInDoubt"] == 3
+    hook(world, "p0", context)  # it names a picture of which no answer told
+    assert totals(capsys.readouterr().out)["PredictionsAdopted"] == 1
+    world.clock.advance(95)
+    world.replicate.after_create = lambda _: None
+    deliver(job_id, context, 2)
+    found = totals(capsys.readouterr().out)
+    assert found["PredictionsAdopted"] == 1
+    assert found["PredictionsNeverMade"] == found["PredictionsCreated"] == 1
+
+
+def test_photos_are_counted_by_what_became_of_them(
+    world: World, context: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deliver(world.new_job(photo=picture(size=(600, 10))), context)  # longer than MaxPhotoEdge
+    found = totals(capsys.readouterr().out)
+    assert (found["PhotosArrived"], found["PhotosPrepared"]) == (1, 1)
+    deliver(world.new_job(photo=b"%PDF"), context)
+    assert totals(capsys.readouterr().out) == {
+        "JobsCreated": 1,
+        "PhotosArrived": 1,
+        "PhotosRejected": 1,
+        "ImagesFailedByPhoto": 3,
+        "JobsFailed": 1,
+    }
+
+
+def test_an_upload_whose_event_was_lost_is_found_by_the_watchdog(
+    world: World, context: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    look(world, world.new_job(), context)
+    assert totals(capsys.readouterr().out) == {"JobsCreated": 1, "UploadsFound": 1}
+
+
+def test_what_nobody_has_foreseen_is_counted_where_it_is_caught(
+    world: World,
+    context: SimpleNamespace,
+    create: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    lines: io.StringIO,
+) -> None:
+    """Lambda counts none of these as errors: the handlers answer."""
+    job_id = world.new_job()
+    event = image_of(job_id)
+    metrics.clear_metrics()
+
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(table, "get", broken)
+    deliver(job_id, context)
+    watchdog.handler(
+        sqs_event({"job_id": job_id, "born_at": world.clock.time.isoformat()}),
+        context,
+    )
+    api.handler(api_event("GET", f"/api/v1/jobs/{job_id}"), context)
+    announce.handler(stream_event(event), context)  # it has not ended
+    generate.handler(sqs_event("{"), context)
+    assert totals(capsys.readouterr().out) == {"UnexpectedErrors": 5}
+    told = [line for line in lines_in(lines.getvalue()) if line["level"] == "ERROR"]
+    assert [line["message"] for line in told] == [
+        "put back",
+        "the look failed",
+        "a bug",
+        "not announced",
+        "unreadable message",
+    ]
+    assert not any("observability" in line["location"] for line in told)
+
+
+# ── what belongs together ──
+
+
+def test_one_id_leads_through_every_function(
+    world: World,
+    context: SimpleNamespace,
+    create: Any,
+    lines: io.StringIO,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(announcements, "announce", lambda _: None)
+    job_id = create()
+    world.upload(job_id)
+    world.replicate.after_create = lambda _: httpx.Response(503)
+    deliver(job_id, context)
+    world.clock.advance(31)
+    look(world, job_id, context)
+    for prediction_id in ("p0", "p1", "p2"):
+        hook(world, prediction_id, context)
+    assert world.job(job_id).status is JobStatus.SUCCEEDED
+    announce.handler(stream_event(image_of(job_id)), context)
+    found = lines_in(lines.getvalue())
+    assert {line["correlation_id"] for line in found} == {line["job_id"] for line in found} == {job_id}
+    told = [line["message"] for line in found]
+    assert told[0] == "job created"
+    assert {"in doubt", "adopted", "webhook", "job ended", "announced"} <= set(told)
+    assert found[0]["request_id"] == "request-of-the-create"
+
+
+def test_a_webhook_that_is_refused_is_about_no_job_and_has_its_request(
+    world: World, context: SimpleNamespace, lines: io.StringIO
+) -> None:
+    job_id = world.new_job()
+    deliver(job_id, context)
+    lines.truncate(0)
+    event = webhook_event(b"{}", signed(b"[]", world.clock), f"job_id={job_id}&image=0&attempt=1")
+    webhook.handler({**event, "requestContext": {"requestId": "request-of-the-forger"}}, context)
+    (line,) = lines_in(lines.getvalue().lstrip("\0"))
+    assert line["message"] == "webhook rejected"
+    assert line["correlation_id"] == line["request_id"] == "request-of-the-forger"
+    assert "job_id" not in line
+
+
+def test_a_record_that_cannot_be_read_is_not_told_as_the_one_before_it(
+    world: World, context: SimpleNamespace, lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(announcements, "announce", lambda _: None)
+    job_id = world.new_job(photo=None)
+    table.save(world.job(job_id), UploadExpired())
+    lines.truncate(0)
+    announce.handler(stream_event(image_of(job_id), {"job_id": {"N": "1"}}), context)
+    well, ill = lines_in(lines.getvalue().lstrip("\0"))
+    assert (well["message"], well["job_id"]) == ("announced", job_id)
+    assert ill["message"] == "not announced"
+    assert not {"job_id", "correlation_id"} & ill.keys()

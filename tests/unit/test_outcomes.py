@@ -1,0 +1,171 @@
+"""What a change is counted as, and whose fault a failure is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import get_args
+
+import pytest
+
+from tests.unit.test_readme import SOURCES, rows
+from triptych.job import (
+    Asked,
+    Canceled,
+    DeadlinePassed,
+    Event,
+    Failure,
+    GenerationRefused,
+    ImageFailed,
+    Job,
+    JobRejected,
+    Output,
+    OutputStored,
+    Photo,
+    PredictionCreated,
+    Retried,
+    UploadArrived,
+    UploadExpired,
+    apply,
+    new_job,
+)
+from triptych.outcomes import FAULTS, UNITS, Fault, Metric, figures
+
+START = datetime(2026, 11, 24, 12, tzinfo=UTC)
+ARRIVED = UploadArrived("uploads/j/photo.jpg", 9, START)
+
+
+def job() -> Job:
+    photo = Photo("uploads/j/photo.jpg", "image/jpeg", 9)
+    return new_job(job_id="j", owner="ann", photo=photo, prompt=None, image_count=3, now=START)
+
+
+def asked(index: int) -> Asked:
+    return Asked(index, 1, START, START + timedelta(seconds=90))
+
+
+def stored(index: int, attempt: int = 1) -> OutputStored:
+    return OutputStored(index, attempt, f"p{index}", Output(f"outputs/j/{index}.png", "image/png", 100))
+
+
+def failed(index: int, code: str) -> ImageFailed:
+    return ImageFailed(index, 1, f"p{index}", Failure(code, "."))
+
+
+RUNNING: list[Event] = [
+    ARRIVED,
+    *(event for index in range(3) for event in (asked(index), PredictionCreated(index, 1, f"p{index}"))),
+]
+
+
+def counted(*events: Event, before: Job | None = None) -> list[tuple[str, float]]:
+    """What the last of `events` is counted as; each comes ten seconds after the one before it."""
+    current = before or job()
+    figures_of_last: list[tuple[str, float]] = []
+    for number, event in enumerate(events):
+        after = apply(current, event, START + timedelta(seconds=10 * (number + 1)))
+        figures_of_last = [*figures(current, after)]
+        current = after
+    return figures_of_last
+
+
+def test_each_picture_is_counted_and_the_first_and_the_last_are_timed() -> None:
+    one = [("ImagesStored", 1), ("BytesCopied", 100)]
+    assert counted(*RUNNING, stored(0)) == [*one, ("SecondsToFirstPicture", 80)]
+    assert counted(*RUNNING, stored(0), stored(1)) == one
+    assert counted(*RUNNING, stored(0), stored(1), stored(2)) == [
+        *one,
+        ("JobsSucceeded", 1),
+        ("SecondsToLastPicture", 100),
+    ]
+
+
+def test_what_changes_nothing_is_counted_as_nothing() -> None:
+    for again in (stored(0), failed(0, "prediction_failed"), stored(0, attempt=2), ARRIVED):
+        assert counted(*RUNNING, stored(0), again) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "image", "ours"),
+    [
+        ("prediction_failed", "ImagesFailedByModel", False),
+        ("content_rejected", "ImagesFailedByPhoto", False),
+        ("output_host_not_allowed", "ImagesFailedByUs", True),
+        ("a_code_that_nobody_has_judged", "ImagesFailedByUs", True),
+    ],
+)
+def test_whose_fault_it_is_decides_what_is_counted(code: str, image: str, ours: bool) -> None:  # noqa: FBT001
+    end = counted(*RUNNING, stored(0), stored(1), failed(2, code))
+    assert end == [(image, 1), ("JobsPartial", 1), *([("JobsFailedByUs", 1)] if ours else [])]
+
+
+def test_one_of_our_faults_among_others_is_ours() -> None:
+    end = counted(*RUNNING, failed(0, "output_too_large"), failed(1, "prediction_failed"), stored(2))
+    assert ("JobsFailedByUs", 1) in end
+
+
+def test_a_photo_is_counted_by_what_was_done_with_it() -> None:
+    assert counted(ARRIVED) == [("PhotosArrived", 1)]
+    prepared = replace(ARRIVED, prepared_key="prepared/j/photo.jpg")
+    assert counted(prepared) == [("PhotosArrived", 1), ("PhotosPrepared", 1)]
+    rejected = apply(job(), ARRIVED, START)
+    rejected = apply(rejected, JobRejected(Failure("photo_empty", ".")), START)
+    assert figures(job(), rejected) == [  # arrival and rejection are one write
+        *[("ImagesFailedByPhoto", 1)] * 3,
+        ("PhotosArrived", 1),
+        ("PhotosRejected", 1),
+        ("JobsFailed", 1),
+    ]
+
+
+def test_the_other_ends() -> None:
+    canceled = [("ImagesCanceled", 1)] * 3
+    assert counted(UploadExpired()) == [*canceled, ("JobsExpired", 1)]
+    assert counted(*RUNNING, Canceled()) == [*canceled, ("JobsCanceled", 1)]
+    ours = [("ImagesFailedByUs", 1)] * 3
+    assert counted(*RUNNING, DeadlinePassed()) == [*ours, ("JobsFailed", 1), ("JobsFailedByUs", 1)]
+    refused = GenerationRefused(0, 1, Failure("replicate_unauthorized", "."))
+    assert counted(ARRIVED, asked(0), refused) == [*ours, ("JobsFailed", 1), ("JobsFailedByUs", 1)]
+
+
+def test_a_prediction_that_its_webhook_names_first_is_adopted() -> None:
+    assert ("PredictionsAdopted", 1) in counted(ARRIVED, asked(0), stored(0))
+    assert ("PredictionsAdopted", 1) in counted(ARRIVED, asked(0), failed(0, "prediction_failed"))
+    assert ("PredictionsAdopted", 1) not in counted(ARRIVED, asked(0), DeadlinePassed())
+    assert counted(ARRIVED, asked(0), PredictionCreated(0, 1, "p0")) == []
+
+
+def test_after_a_retry_the_seconds_count_from_it() -> None:
+    ended = job()
+    for event in (*RUNNING, *(failed(index, "prediction_failed") for index in range(3))):
+        ended = apply(ended, event, START)
+    at = START + timedelta(hours=2)
+    retried = apply(ended, Retried(at), at)
+    assert figures(ended, retried) == [("JobsRetried", 1)]
+    again = apply(retried, asked(0), at)
+    assert ("SecondsToFirstPicture", 7.0) in figures(
+        again, apply(again, stored(0, attempt=2), at + timedelta(seconds=7))
+    )
+
+
+# ── the names, and what the README says of them ──
+
+
+def test_every_code_of_a_job_is_somebodys_fault() -> None:
+    told = {code for code, row in rows("When something is wrong").items() if "job" in row.split(" | ")[0]}
+    assert FAULTS.keys() == told - {"all_images_failed"}
+
+
+def test_what_the_operator_is_to_mend_is_our_fault() -> None:
+    told = rows("When something is wrong")
+    operators = {code for code in FAULTS if "operator:" in told[code]}
+    assert operators <= {code for code, fault in FAULTS.items() if fault is Fault.OURS}
+
+
+def test_every_metric_is_told_in_the_readme_and_counted_somewhere() -> None:
+    names = set(get_args(Metric.__value__))
+    assert names == set(rows("What you will see"))
+    assert names >= UNITS.keys()
+    code = "".join(source.read_text() for source in SOURCES)
+    declared = 1  # in the list of them all
+    assert {name for name in names if code.count(f'"{name}"') - (name in UNITS) <= declared} == set()
