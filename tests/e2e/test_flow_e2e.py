@@ -218,6 +218,27 @@ def test_the_log_holds_no_secret(cloud: Driver) -> None:
         assert secret not in log
 
 
+def test_one_id_leads_from_the_api_to_the_end(cloud: Driver) -> None:
+    answer = cloud.request(
+        "POST",
+        "/api/v1/jobs",
+        json={"content_type": "image/jpeg", "content_length": len(cloud.photo)},
+        headers={"origin": "https://page.example"},
+    )
+    assert "apigw-requestid" in answer.headers["access-control-expose-headers"]
+    cloud.upload(answer.json())
+    job_id = cloud.end_of(answer.json()["job_id"])["job_id"]
+    cloud.ends_of(job_id)
+    objects = [json.loads(line) for line in cloud.log().splitlines() if line.startswith("{")]
+    lines = [line for line in objects if line.get("job_id") == job_id]
+    assert {line["correlation_id"] for line in lines} == {job_id}
+    assert {line["service"] for line in lines} >= {"api", "generate", "webhook"}
+    (created,) = [line for line in lines if line["message"] == "job created"]
+    assert created["request_id"] == answer.headers["apigw-requestid"]
+    counted = [line for line in objects if "_aws" in line and "JobsSucceeded" in line]
+    assert {line["Stack"] for line in counted} == {"triptych"}
+
+
 def test_nothing_lies_in_a_dead_letter_queue(cloud: Driver) -> None:
     assert cloud.messages("generation_dlq") == cloud.messages("watchdog_dlq") == 0
 

@@ -175,7 +175,9 @@ def _nothing(making: _Making, name: str, properties: Json) -> None:
     cfn.NO_EFFECT[making.template.resources[name].type].model_validate(properties)
     physical = making.physical(name)
     service = making.template.resources[name].type.split("::")[1].lower()
-    making.made(name, physical, Arn=making.arn(service, physical))
+    arn = making.arn(service, physical)
+    ref = arn if making.template.resources[name].type == "AWS::SNS::Topic" else physical
+    making.made(name, ref, Arn=arn)
 
 
 def _bucket(making: _Making, name: str, properties: Json) -> None:

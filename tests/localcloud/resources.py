@@ -6,9 +6,9 @@ machine, for the reason that stands beside it.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic import Json as JsonText
 from pydantic.alias_generators import to_camel
 
@@ -459,31 +459,95 @@ class Api(Strict):
     body: OpenApi
 
 
+class AccessLog(Strict):
+    destination_arn: Text
+    format: JsonText[dict[str, str]]
+
+
 class Stage(Strict):
     api_id: str
     stage_name: Literal["$default"]
     auto_deploy: Literal[True]
     default_route_settings: Annotated[Json, "one machine's clients do not reach the throttle"] = None
+    access_log_settings: Annotated[AccessLog | None, "the log here is the functions' own"] = None
     tags: Tags = None
 
 
 # What nothing is created for: its properties are known, so that a misspelt one is an error here too.
 
 
-class Alarm(Strict):
-    """There are no metrics to watch."""
+class Dimension(Strict):
+    name: str
+    value: Text
 
-    alarm_description: str
+
+class Metric(Strict):
     namespace: str
     metric_name: str
-    dimensions: list[dict[str, Text]]
-    statistic: str
-    period: int
+    dimensions: tuple[Dimension, ...]
+
+
+class MetricStat(Strict):
+    metric: Metric
+    period: Annotated[int, Field(ge=60)]  # seconds
+    stat: str
+
+
+class MetricQuery(Strict):
+    """A metric, or an expression over the others."""
+
+    id: Annotated[str, Field(pattern=r"[a-z]\w*")]
+    expression: str | None = None
+    label: str | None = None
+    metric_stat: MetricStat | None = None
+    return_data: bool = True
+
+    @model_validator(mode="after")
+    def _is_one_of_them(self) -> Self:
+        if (self.expression is None) == (self.metric_stat is None):
+            raise ValueError("it is an Expression or a MetricStat")
+        return self
+
+
+class Alarm(Strict):
+    """There are no metrics to watch: they are lines in the log."""
+
+    alarm_description: str
+    namespace: str | None = None
+    metric_name: str | None = None
+    dimensions: tuple[Dimension, ...] = ()
+    statistic: str | None = None
+    period: int | None = None  # seconds
+    metrics: tuple[MetricQuery, ...] = ()
     evaluation_periods: int
     threshold: float
     comparison_operator: str
     treat_missing_data: Literal["notBreaching", "breaching", "ignore", "missing"]
     alarm_actions: tuple[Text, ...] = ()
+    ok_actions: Annotated[tuple[Text, ...], Field(alias="OKActions")] = ()
+
+    @model_validator(mode="after")
+    def _watches_one_thing(self) -> Self:
+        single = (self.namespace, self.metric_name, self.statistic, self.period)
+        returned = [query.id for query in self.metrics if query.return_data]
+        if None in single if not self.metrics else any(single) or len(returned) != 1:
+            raise ValueError("it watches one metric, or what one query of Metrics returns")
+        return self
+
+
+class Dashboard(Strict):
+    """There is nobody to look at it."""
+
+    dashboard_name: Text | None = None
+    dashboard_body: JsonText[dict[str, list[dict[str, Json]]]]
+
+
+class QueryDefinition(Strict):
+    """Log lines go to a file, which nobody queries."""
+
+    name: Text
+    log_group_names: tuple[Text, ...]
+    query_string: str
 
 
 class Permission(Strict):
@@ -498,7 +562,29 @@ class Permission(Strict):
 class LogGroup(Strict):
     """Log lines go to a file."""
 
+    log_group_name: Text | None = None
     retention_in_days: int
+
+
+class Topic(Strict):
+    """No alarm ever goes off. A topic is named by its ARN, as AWS does."""
+
+    topic_name: str | None = None
+
+
+class TopicPolicy(Strict):
+    """As `Topic`."""
+
+    topics: tuple[Text, ...]
+    policy_document: Json
+
+
+class Subscription(Strict):
+    """As `Topic`."""
+
+    topic_arn: Text
+    protocol: Literal["email"]
+    endpoint: Text
 
 
 class BucketPolicy(Strict):
@@ -510,7 +596,12 @@ class BucketPolicy(Strict):
 
 NO_EFFECT: dict[str, type[Strict]] = {
     "AWS::CloudWatch::Alarm": Alarm,
+    "AWS::CloudWatch::Dashboard": Dashboard,
     "AWS::Lambda::Permission": Permission,
     "AWS::Logs::LogGroup": LogGroup,
+    "AWS::Logs::QueryDefinition": QueryDefinition,
     "AWS::S3::BucketPolicy": BucketPolicy,
+    "AWS::SNS::Subscription": Subscription,
+    "AWS::SNS::Topic": Topic,
+    "AWS::SNS::TopicPolicy": TopicPolicy,
 }

@@ -185,7 +185,7 @@ Resources:
 @pytest.mark.parametrize(
     ("resources", "culprit"),
     [
-        ("A: {Type: AWS::SNS::Topic}", "A: resource type AWS::SNS::Topic"),
+        ("A: {Type: AWS::MSK::Cluster}", "A: resource type AWS::MSK::Cluster"),
         ("A: {Type: AWS::SQS::Queue, CreationPolicy: {}}", r"Resources\.A\.CreationPolicy"),
         ("A: {Type: AWS::SQS::Queue, DependsOn: B}", "A depends on B"),
         (
@@ -228,6 +228,11 @@ Resources:
         (
             "A: {Type: AWS::CloudWatch::Alarm, Properties: {AlarmActionz: []}}",
             "AlarmActionz is not understood",
+        ),
+        ("A: {Type: AWS::SNS::Topic, Properties: {Colour: red}}", "Colour is not understood"),
+        (
+            "A: {Type: AWS::CloudWatch::Dashboard, Properties: {DashboardBody: '{'}}",
+            r"DashboardBody: Invalid JSON",
         ),
     ],
 )

@@ -1,0 +1,161 @@
+"""The alarms and the dashboard of template.yaml: they watch what exists, and the README has a row for each."""
+
+from __future__ import annotations
+
+import json
+import re
+import zoneinfo
+from collections.abc import Iterator
+from typing import Any, get_args
+
+import pytest
+
+from tests.localcloud.template import TemplateError, load, translate
+from tests.unit.test_readme import rows
+from triptych.outcomes import Metric
+
+RESOURCES: Any = translate()["Resources"]
+ALARMS = {
+    name: resource["Properties"]
+    for name, resource in RESOURCES.items()
+    if resource["Type"] == "AWS::CloudWatch::Alarm"
+}
+# AWS's own metrics, by the dimension that names whose they are.
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html
+# https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
+# https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
+AWS_METRICS = {
+    ("AWS/ApiGateway", "ApiId"): {"4xx", "5xx", "Count", "Latency", "IntegrationLatency"},
+    ("AWS/Lambda", "FunctionName"): {"Errors", "Throttles", "Duration", "Invocations"},
+    ("AWS/SQS", "QueueName"): {"ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"},
+    ("Triptych", "Stack"): set(get_args(Metric.__value__)),
+}
+
+
+def metrics_of(alarm: dict[str, Any]) -> list[dict[str, Any]]:
+    if "Metrics" not in alarm:
+        return [alarm]
+    queries = [query["Fn::If"][1] if "Fn::If" in query else query for query in alarm["Metrics"]]
+    return [query["MetricStat"]["Metric"] for query in queries if "MetricStat" in query]
+
+
+def owners(alarm: dict[str, Any], metric: str) -> set[str]:
+    """The logical ids of whose metric of that name the alarm watches."""
+    found = [one["Dimensions"][0]["Value"] for one in metrics_of(alarm) if one["MetricName"] == metric]
+    return {value.get("Ref") or value["Fn::GetAtt"][0] for value in found}
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_an_alarm_watches_what_exists_and_tells_of_its_beginning_and_end(name: str) -> None:
+    alarm = ALARMS[name]
+    for metric in metrics_of(alarm):
+        (dimension,) = metric["Dimensions"]
+        assert metric["MetricName"] in AWS_METRICS[metric["Namespace"], dimension["Name"]]
+    assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "Alarms"}]
+    assert alarm["TreatMissingData"] == "notBreaching"
+
+
+def test_each_alarm_has_its_row_in_the_runbook() -> None:
+    assert set(rows("Runbook")) == set(ALARMS)
+
+
+def test_no_function_and_no_queue_is_forgotten() -> None:
+    functions = {name for name, one in RESOURCES.items() if one["Type"] == "AWS::Lambda::Function"}
+    assert owners(ALARMS["FunctionErrors"], "Errors") == functions
+    assert owners(ALARMS["FunctionThrottles"], "Throttles") == functions
+    queues = {name: one["Properties"] for name, one in RESOURCES.items() if one["Type"] == "AWS::SQS::Queue"}
+    main = {name for name, queue in queues.items() if "RedrivePolicy" in queue}
+    watched = [owners(alarm, "ApproximateAgeOfOldestMessage") for alarm in ALARMS.values()]
+    assert set().union(*watched) == main
+    watched = [owners(alarm, "ApproximateNumberOfMessagesVisible") for alarm in ALARMS.values()]
+    assert set().union(*watched) == queues.keys() - main
+
+
+def test_only_this_accounts_alarms_are_published_and_only_the_stacks_own() -> None:
+    statements = RESOURCES["AlarmsOnly"]["Properties"]["PolicyDocument"]["Statement"]
+    (allowed,) = [statement for statement in statements if statement["Effect"] == "Allow"]
+    assert allowed["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert allowed["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+    (source,) = allowed["Condition"]["ArnLike"].values()
+    assert source["Fn::Sub"].endswith(":${AWS::AccountId}:alarm:${AWS::StackName}-*")
+
+
+def test_without_an_address_nobody_is_subscribed() -> None:
+    assert "AlarmsToEmail" not in load().resources
+    assert "AlarmsToEmail" in load(overrides={"AlarmEmail": "ops@example.com"}).resources
+    with pytest.raises(TemplateError, match="parameter AlarmEmail"):
+        load(overrides={"AlarmEmail": "nobody"})
+
+
+# ── the dashboard ──
+
+
+def dashboard(**overrides: str) -> dict[str, Any]:
+    """The dashboard's body, its names put in."""
+    loaded = load(overrides=overrides)
+    for name, resource in loaded.resources.items():
+        loaded.scope.refs[name] = name
+        loaded.scope.attributes[name] = {"Arn": f"arn:{name}", "QueueName": name}
+        assert resource
+    body = loaded.scope.resolve(loaded.resources["Dashboard"].properties["DashboardBody"])
+    return dict(json.loads(str(body)))
+
+
+def graphed(body: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
+    for widget in body["widgets"]:
+        for metric in widget["properties"].get("metrics", ()):
+            namespace, name, dimension, value = metric[:4]
+            yield namespace, name, dimension, value
+
+
+def test_each_graph_is_of_something_that_exists() -> None:
+    found = list(graphed(dashboard()))
+    assert found
+    for namespace, name, dimension, value in found:
+        assert name in AWS_METRICS[namespace, dimension]
+        assert value == "triptych" if dimension == "Stack" else value in RESOURCES
+
+
+def test_every_metric_of_ours_is_in_a_graph_but_what_clients_ask_for() -> None:
+    shown = {name for namespace, name, *_ in graphed(dashboard()) if namespace == "Triptych"}
+    assert set(get_args(Metric.__value__)) - shown == {"JobsRetried", "JobsDeleted"}
+
+
+@pytest.mark.parametrize("callback", ["", "https://example.com/ends"])
+def test_the_dashboard_shows_every_alarm_that_there_is(callback: str) -> None:
+    (widget,) = [one for one in dashboard(CallbackUrl=callback)["widgets"] if one["type"] == "alarm"]
+    there = {f"arn:{name}" for name in ALARMS if callback or name != "CallbackDeadLetters"}
+    assert set(widget["properties"]["alarms"]) == there
+
+
+def test_widgets_lie_side_by_side() -> None:
+    taken: set[tuple[int, int]] = set()
+    for widget in dashboard()["widgets"]:
+        x, y, width, height = (widget[name] for name in ("x", "y", "width", "height"))
+        assert x + width <= 24
+        cells = {(column, row) for column in range(x, x + width) for row in range(y, y + height)}
+        assert not taken & cells
+        taken |= cells
+
+
+def test_two_stacks_share_no_name() -> None:
+    """What has a name of its own has the stack's in it; all else is named by CloudFormation."""
+    for name, resource in RESOURCES.items():
+        for key, value in resource.get("Properties", {}).items():
+            if key in {"DashboardName", "LogGroupName", "BucketName", "Name", "AlarmName", "TopicName"}:
+                assert "${AWS::StackName}" in json.dumps(value), (name, key)
+
+
+# ── a time zone that there is not ──
+
+
+def test_every_time_zone_passes() -> None:
+    parameters: Any = translate()["Parameters"]
+    pattern = parameters["TimeZone"]["AllowedPattern"]
+    assert not [zone for zone in zoneinfo.available_timezones() if not re.fullmatch(pattern, zone)]
+
+
+@pytest.mark.parametrize("zone", ["", "+09:00", "Asia Seoul", "Asia/", "/Asia/Seoul", "../etc/passwd"])
+def test_what_is_not_even_the_name_of_a_time_zone_is_refused_by_the_deployment(zone: str) -> None:
+    with pytest.raises(TemplateError, match="parameter TimeZone"):
+        load(overrides={"TimeZone": zone})
