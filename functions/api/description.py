@@ -7,7 +7,6 @@ import re
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer
 from pydantic import BaseModel, TypeAdapter
 
 from views import Error, Refusal
@@ -79,6 +78,8 @@ def _ref(model: type[BaseModel]) -> dict[str, str]:
 
 def describe(app: APIGatewayHttpResolver) -> dict[str, JsonValue]:
     """The description of all routes, as JSON values."""
+    from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer  # noqa: PLC0415  # a fifth of a cold start
+
     made = app.get_openapi_json_schema(
         title=TITLE,
         version=VERSION,

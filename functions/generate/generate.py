@@ -9,6 +9,7 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
+import replicate.client  # noqa: F401  # with init, when Lambda gives more CPU: it will be needed
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from pydantic import BaseModel, TypeAdapter, ValidationError
 

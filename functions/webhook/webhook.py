@@ -7,6 +7,7 @@ import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
+import replicate.client  # noqa: F401  # with init, when Lambda gives more CPU: it will be needed
 from pydantic import BaseModel, Field, ValidationError
 
 from triptych import clock, completion, predictions, signatures

@@ -25,7 +25,10 @@ def import_path(folder: Path) -> list[Path]:
     lock = folder / "requirements.txt"
     if not lock.exists():
         return [folder]
-    return [folder, _installed(lock, CACHE / "layers" / f"{folder.name}-{fingerprint(lock)}")]
+    trim = folder / "trim.py"
+    made_of = (lock, trim) if trim.exists() else (lock,)
+    target = CACHE / "layers" / f"{folder.name}-{fingerprint(*made_of)}"
+    return [folder, _installed(lock, target, made_of[1:])]
 
 
 def runtime() -> Path:
@@ -49,7 +52,7 @@ def runtime() -> Path:
         return _installed(lock, CACHE / f"runtime-{fingerprint(lock)}")
 
 
-def _installed(lock: Path, target: Path) -> Path:
+def _installed(lock: Path, target: Path, then: tuple[Path, ...] = ()) -> Path:
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -66,6 +69,8 @@ def _installed(lock: Path, target: Path) -> Path:
         ]
         environment = {**os.environ, "PYC_INVALIDATION_MODE": "UNCHECKED_HASH"}
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+        for script in then:  # as the layer's Makefile does
+            subprocess.run([sys.executable, str(script), f"{scratch}/packages"], check=True)
         with suppress(OSError):  # another copy was faster, with the same
             Path(scratch, "packages").rename(target)
     return target

@@ -1,7 +1,7 @@
 """What `sam build` has put into the layers.
 
 `python3 -m tests.sam.layers` prints their sizes, and fails where they are too large, hold what only a test needs,
-or lack what the functions import. The imaging layer, which one function carries, is counted apart.
+or lack what the functions import or its bytecode. The imaging layer, which one function carries, is counted apart.
 
 With another build's folder behind it, it also fails where that build came to something else. SAM puts a function's
 code or a layer under the digest that is compared here, and CloudFormation publishes neither anew while that stands.
@@ -11,16 +11,21 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from importlib.util import cache_from_source
 from pathlib import Path
 
+from layers.dependencies.trim import SERVICES
 from tests.environment import ROOT
 
 BUILT = ROOT / ".aws-sam" / "build"
-LARGEST_MIB = 60  # unzipped, all layers that every function carries
+LARGEST_MIB = 35  # unzipped, all layers that every function carries
 LARGEST_IMAGING_MIB = 60  # beside them; Lambda's own limit is 250 MB for all
 IMAGING = "ImagingLayer"
 EXPECTED = {
-    "DependenciesLayer": ("boto3", "botocore", "pydantic", "pynamodb", "replicate", "aws_lambda_powertools"),
+    "DependenciesLayer": (
+        *("boto3", "botocore", "pydantic", "pynamodb", "replicate", "aws_lambda_powertools"),
+        *(f"botocore/data/{service}" for service in SERVICES),
+    ),
     "TriptychLayer": ("triptych/job.py",),
     IMAGING: ("PIL", "pillow_heif"),
 }
@@ -58,6 +63,11 @@ def differences(one: Path, other: Path) -> list[str]:
     ]
 
 
+def _is_unchecked(bytecode: Path) -> bool:
+    """Whether it is there, and good whatever the time of its source: flags of PEP 552, after the magic number."""
+    return bytecode.exists() and bytecode.read_bytes()[4:8] == b"\1\0\0\0"
+
+
 def problems() -> list[str]:
     """What is wrong with the layers as they were built."""
     found = []
@@ -69,6 +79,11 @@ def problems() -> list[str]:
         found += [f"{layer} holds {name}" for name in NEVER if (root / name).exists()]
         tests = [file for file in root.rglob("*") if file.name == "tests" or file.name.startswith("test_")]
         found += [f"{layer} holds {file.relative_to(root)}" for file in tests]
+        found += [
+            f"{layer} lacks the bytecode of {file.relative_to(root)}"
+            for file in root.rglob("*.py")
+            if not _is_unchecked(Path(cache_from_source(str(file))))
+        ]
     imaging = sizes.pop(IMAGING)
     for what, mib, largest in (
         ("the layers of every function", sum(sizes.values()), LARGEST_MIB),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.config import Config
 from pydantic import BaseModel
 
+from triptych import aws
 from triptych.job import Failure, Image, ImageStatus, Job, JobStatus  # pydantic reads them
 from triptych.settings import settings
 
@@ -103,4 +103,4 @@ def announce(job: Job) -> None:
 @cache
 def _events() -> Any:  # noqa: ANN401  # its stubs are not installed
     config = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
-    return boto3.client("events", config=config)
+    return aws.session().client("events", config=config)

@@ -9,10 +9,10 @@ from functools import cache
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from triptych import aws
 from triptych.formats import EXTENSIONS
 from triptych.job import Job, Output, Photo
 from triptych.settings import settings
@@ -186,4 +186,4 @@ def _s3() -> S3Client:
         read_timeout=10,
         retries={"mode": "standard", "max_attempts": 3},
     )
-    return boto3.client("s3", config=config)
+    return aws.session().client("s3", config=config)

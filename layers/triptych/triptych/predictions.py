@@ -21,9 +21,8 @@ from aws_lambda_powertools.utilities.parameters import SSMProvider
 from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.config import Config
 from pydantic import BaseModel, BeforeValidator, JsonValue, ValidationError
-from replicate.client import Client
 
-from triptych import clock
+from triptych import aws, clock
 from triptych.bounded import within
 from triptych.job import Failure
 from triptych.observability import logger
@@ -31,6 +30,8 @@ from triptych.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from replicate.client import Client
 
 CREATE_SECONDS = 12.0  # a create answers in one or two; all of it, from the connection to the last byte
 READ_SECONDS = 6.0
@@ -484,6 +485,8 @@ def _ask(request: Callable[[], object]) -> None:
 
 
 def _client(token: str, wire: _Wire) -> Client:
+    from replicate.client import Client  # noqa: PLC0415  # takes long, and `api` asks Replicate for nothing
+
     return Client(api_token=token, base_url=settings().replicate_base_url, transport=wire)
 
 
@@ -508,4 +511,4 @@ def _token(*, fresh: bool = False) -> str:
 @cache
 def _ssm() -> SSMProvider:
     config = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
-    return SSMProvider(boto_config=config)
+    return SSMProvider(boto_config=config, boto3_session=aws.session())

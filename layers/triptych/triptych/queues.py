@@ -6,10 +6,10 @@ from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, Annotated
 
-import boto3
 from botocore.config import Config
 from pydantic import BaseModel, ConfigDict, Field
 
+from triptych import aws
 from triptych.settings import settings
 
 if TYPE_CHECKING:
@@ -83,4 +83,4 @@ def _given(name: str, value: str | None) -> str:
 @cache
 def _sqs() -> SQSClient:
     config = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
-    return boto3.client("sqs", config=config)
+    return aws.session().client("sqs", config=config)

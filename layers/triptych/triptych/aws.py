@@ -1,0 +1,22 @@
+"""The one session that all clients of AWS are made of.
+
+A session loads the endpoints and the services' models for itself, which takes half as long as importing boto3.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import boto3
+import botocore.session
+
+
+@cache
+def session() -> boto3.Session:
+    return boto3.Session(botocore_session=botocore_session())
+
+
+@cache
+def botocore_session() -> botocore.session.Session:
+    """What is within it, for those who want no more."""
+    return botocore.session.get_session()

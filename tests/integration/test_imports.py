@@ -1,0 +1,76 @@
+"""What each function imports when it starts, in a process of its own: not what it has no use for."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.environment import ROOT
+from tests.integration.world import ENVIRONMENT
+from tests.localcloud import packages
+
+# What opens photos; Replicate's client; the models that powertools describes an API with. Each takes long.
+IMAGING, REPLICATE, DESCRIPTION = "PIL", "replicate", "aws_lambda_powertools.event_handler.openapi.models"
+ROUTING = "aws_lambda_powertools.event_handler"
+NEVER = {
+    "announce": {IMAGING, REPLICATE, ROUTING},
+    "api": {IMAGING, REPLICATE, DESCRIPTION},
+    "generate": {IMAGING, ROUTING},  # a photo is opened, or not, when there is one
+    "watchdog": {IMAGING, REPLICATE, ROUTING},
+    "webhook": {IMAGING, ROUTING},
+    "page": {"boto3", "botocore", "pydantic", "aws_lambda_powertools", "triptych"},
+}
+PAGE = {
+    "BUCKET_URL": "https://b",
+    "COGNITO_URL": "https://c",
+    "COGNITO_CLIENT_ID": "",
+    "MAX_UPLOAD_BYTES": "1",
+}
+MODULES = "import json, sys, {name}; print(json.dumps(sorted(sys.modules)))"
+SESSIONS = """
+import botocore.session
+made = []
+init = botocore.session.Session.__init__
+def counted(self, *args, **kwargs):
+    made.append(self)
+    init(self, *args, **kwargs)
+botocore.session.Session.__init__ = counted
+from triptych import announcements, pictures, predictions, queues, table
+for client in (announcements._events, pictures._s3, predictions._ssm, queues._sqs):
+    client()
+for model in (table._Job, table._Gone):
+    model.Meta.table_name = "jobs"
+    model._get_connection().connection.client
+table._connection().client
+print(len(made))
+"""
+
+
+def printed(name: str, code: str) -> object:
+    """The JSON that `code` prints where function `name` would run."""
+    layers = [
+        path
+        for layer in ("triptych", "dependencies", "imaging")
+        for path in packages.import_path(ROOT / "layers" / layer)
+    ]
+    path = [ROOT / "functions" / name, *layers]
+    environment = {**ENVIRONMENT, **PAGE, "PATH": os.defpath, "PYTHONPATH": os.pathsep.join(map(str, path))}
+    base: str = getattr(sys, "_base_executable", sys.executable)
+    done = subprocess.run([base, "-S", "-P", "-c", code], env=environment, check=True, capture_output=True)
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize("name", NEVER)
+def test_a_function_imports_nothing_that_it_has_no_use_for(name: str) -> None:
+    imported = printed(name, MODULES.format(name=name))
+    assert isinstance(imported, list)
+    assert name in imported
+    assert not NEVER[name] & set(imported)
+
+
+def test_all_clients_of_aws_are_of_one_session() -> None:
+    assert printed("announce", SESSIONS) == 1
