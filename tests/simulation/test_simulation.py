@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from random import Random
 
 import pytest
 
+from tests.simulation.clients import Client
+from tests.simulation.cloud import Cloud
 from tests.simulation.faults import REPLICATE_OUTAGES, Faults
-from tests.simulation.run import run
+from tests.simulation.run import END, run
 
 JOBS = 40
 
@@ -48,3 +51,28 @@ def test_an_outage_that_outlasts_the_deadline_is_said_and_costs_nothing(kind: st
     assert outcome.states == {"FAILED": JOBS}
     assert outcome.failures == {"deadline_exceeded": 3 * JOBS}
     assert outcome.billed == 0
+
+
+def test_a_job_costs_the_same_however_many_there_are() -> None:
+    """In requests, but for the clients' own looks and those (token, signing secret) that the clock decides."""
+
+    def of_each_job(jobs: int) -> dict[str, float]:
+        with Cloud(Faults(Random(1))) as cloud:
+            for number in range(jobs):
+                cloud.engine.after(10.0 * number, Client(cloud, number).start)
+            cloud.engine.run(10.0 * jobs + END)
+            made = Counter(cloud.requests)
+        ours = {"api: DynamoDB GetItem", "generate: SSM GetParameter", "webhook: SSM GetParameter"}
+        return {
+            request: times / jobs
+            for request, times in made.items()
+            if request not in ours and not request.endswith("secret")
+        }
+
+    few, many = of_each_job(5), of_each_job(50)
+    assert few["generate: Replicate create"] == 3
+    assert few.keys() == many.keys()
+    for request, times in many.items():
+        assert times <= 1.1 * few[request], (
+            request
+        )  # races that two webhooks at once have lost are among them

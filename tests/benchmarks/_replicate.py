@@ -1,0 +1,118 @@
+"""Replicate for measurements: it answers after a delay, notes when each request came, and makes nothing.
+
+The stand-in of the local cloud draws pictures; what it costs to draw them would be measured along.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import threading
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.request import urlopen
+
+from tests.localcloud.http_server import HttpServer, Request, Response
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from multiprocessing.connection import Connection
+
+PNG_HEAD, PNG_TAIL = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """A running one."""
+
+    url: str
+
+    def set_delay(self, seconds: float) -> None:
+        """How long an answer to a create takes from now on."""
+        self._get(f"/tests/delay/{seconds}")
+
+    def arrivals(self) -> list[float]:
+        """When the creates since the last call came, by time.monotonic, which all processes share (Linux)."""
+        return list(json.loads(self._get("/tests/arrivals")))
+
+    def output_url(self, size: int) -> str:
+        """Where a picture of `size` bytes lies."""
+        return f"{self.url}/output/{size}/out.png"
+
+    def _get(self, path: str) -> bytes:
+        with urlopen(self.url + path) as answer:  # our own server
+            return bytes(answer.read())
+
+
+@contextmanager
+def replicate(secret: str) -> Iterator[Replicate]:
+    """One in a process of its own, which shares no interpreter with what is measured.
+
+    Args:
+        secret: that webhooks are signed with.
+    """
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_serve, args=(there, secret), daemon=True)
+    process.start()
+    try:
+        yield Replicate(here.recv())
+    finally:
+        process.kill()
+        process.join()
+
+
+class _State:
+    def __init__(self, secret: str) -> None:
+        self.secret = secret
+        self.delay = 0.0
+        self.arrivals: list[float] = []
+        self.lock = threading.Lock()
+        self.made = 0
+        self.picture = b""
+
+    def answer(self, request: Request) -> Response:  # noqa: PLR0911  # one for each route
+        came = time.monotonic()
+        match request.method, request.target.partition("?")[0].strip("/").split("/"):
+            case "POST", ["v1", "predictions"]:
+                return self._create(came, request.body)
+            case "GET", ["v1", "predictions", name]:
+                return _json({"id": name, "status": "processing"})
+            case "GET", ["v1", "webhooks", "default", "secret"]:
+                return _json({"key": self.secret})
+            case "GET", ["output", size, _]:
+                if len(self.picture) != int(size):
+                    self.picture = PNG_HEAD + bytes(int(size) - len(PNG_HEAD + PNG_TAIL)) + PNG_TAIL
+                return Response(200, (("content-type", "image/png"),), self.picture)
+            case "GET", ["tests", "delay", seconds]:
+                self.delay = float(seconds)
+                return _json(None)
+            case "GET", ["tests", "arrivals"]:
+                with self.lock:
+                    found, self.arrivals = self.arrivals, []
+                return _json(found)
+        return Response(404)
+
+    def _create(self, came: float, body: bytes) -> Response:
+        with self.lock:
+            self.arrivals.append(came)
+            self.made += 1
+            name = f"p{self.made}"
+        time.sleep(self.delay)
+        asked = json.loads(body)
+        told = {"input": asked["input"], "webhook": asked["webhook"], "output": None, "error": None}
+        return _json(
+            {"id": name, "model": "a/model", "version": "hidden", "status": "starting", **told}, status=201
+        )
+
+
+def _json(value: Any, status: int = 200) -> Response:  # it is JSON
+    return Response(status, (("content-type", "application/json"),), json.dumps(value).encode())
+
+
+def _serve(parent: Connection, secret: str) -> None:
+    with HttpServer().start(_State(secret).answer) as server:
+        parent.send(server.url)
+        parent.poll(None)  # until the parent ends

@@ -1,0 +1,154 @@
+"""The stack of template.yaml on moto, and jobs in it, for measurements to work on."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+import uuid
+from contextlib import contextmanager
+from dataclasses import dataclass
+from logging import StreamHandler
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import boto3
+
+from tests.benchmarks._replicate import Replicate, replicate
+from tests.integration import world as events
+from tests.localcloud import aws, provision, template
+from tests.localcloud.functions import Machine
+from triptych import clock, completion, creation, generation, pictures
+from triptych.job import Job, OutputStored
+from triptych.observability import logger, metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tests.localcloud.stack import Function, Stack
+
+PHOTO = events.picture("JPEG", (1600, 1200), quality=90)  # a usual one, that is passed on as it is
+PICTURE = b"a picture"
+
+
+@dataclass(frozen=True)
+class World:
+    """What measurements work on. The layer in this process works on it, too."""
+
+    machine: Machine
+    stack: Stack
+    replicate: Replicate
+
+    def function(self, name: str) -> Function:
+        return next(one for one in self.stack.functions.values() if one.name == name)
+
+    @property
+    def bucket(self) -> str:
+        return self.stack.outputs["Bucket"]
+
+    def new_job(self, owner: str = "ann") -> Job:
+        """A job whose photo is there."""
+        order = creation.Order(owner, "image/jpeg", len(PHOTO), None, None)
+        job = creation.create_job(order, None)
+        pictures._s3().put_object(Bucket=self.bucket, Key=job.photo.key, Body=PHOTO)
+        return job
+
+    def asked_job(self) -> Job:
+        """A job whose three pictures Replicate works on."""
+        job = self.new_job()
+        return _there(generation.photo_arrived(job.job_id, job.photo.key))
+
+    def done_job(self) -> Job:
+        """A job that has its three pictures."""
+        job = self.asked_job()
+        stored = []
+        for image in job.images:
+            key = pictures.output_key(job, image.index, "image/png")
+            output = pictures.store_output(key, "image/png", len(PICTURE), io.BytesIO(PICTURE))
+            stored.append(OutputStored(image.index, image.attempt, image.prediction_id or "", output))
+        return _there(completion.settle(job, stored))
+
+    def webhook(self, job: Job, size: int) -> dict[str, Any]:
+        """The event of the webhook that tells of a picture of `size` bytes, the first of the job's."""
+        image = job.images[0]
+        query = f"job_id={job.job_id}&image=0&attempt={image.attempt}"
+        told = {
+            "id": image.prediction_id,
+            "status": "succeeded",
+            "output": self.replicate.output_url(size),
+            "webhook": f"{self.stack.outputs['WebhookUrl']}?{query}",
+        }
+        body = json.dumps(told).encode()
+        return events.webhook_event(body, events.signed(body, events.Clock(clock.now())), query)
+
+    def stream_record(self, job: Job) -> dict[str, Any]:
+        """The event that tells of the job's end."""
+        client = boto3.client("dynamodb")
+        found = client.get_item(TableName=self.stack.outputs["Table"], Key={"job_id": {"S": job.job_id}})
+        record = {"eventID": uuid.uuid4().hex, "dynamodb": {"NewImage": found["Item"]}}
+        return {"Records": [{**record, "eventName": "MODIFY", "eventSource": "aws:dynamodb"}]}
+
+
+@contextmanager
+def world(**parameters: str) -> Iterator[World]:
+    """A world with these template parameters. While it lasts, the environment is a function's."""
+    with replicate(events.SECRET) as stand_in:
+        server = aws.start()
+        try:
+            machine = Machine(
+                server.endpoint, template.REGION, aws.ACCOUNT, aws.ACCESS_KEY_ID, aws.SECRET_ACCESS_KEY
+            )
+            session = boto3.Session(aws.ACCESS_KEY_ID, aws.SECRET_ACCESS_KEY, region_name=template.REGION)
+            given = {"ReplicateBaseUrl": stand_in.url, "AllowedOutputHosts": "127.0.0.1", **parameters}
+            stack = provision.provision(
+                template.TEMPLATE,
+                given,
+                endpoint=server.endpoint,
+                api_url="http://127.0.0.1:1",
+                stack_name=template.STACK_NAME,
+                region=template.REGION,
+                account=aws.ACCOUNT,
+            )
+            session.client("ssm", endpoint_url=server.endpoint).put_parameter(
+                Name=stack.parameters["ReplicateTokenParameter"], Value=events.TOKEN, Type="SecureString"
+            )
+            with patch.dict(os.environ, _environment(machine, stack)), _quiet():
+                events.forget_caches()
+                yield World(machine, stack, stand_in)
+        finally:
+            server.stop()
+
+
+def _environment(machine: Machine, stack: Stack) -> dict[str, str]:
+    """What a function would be given, for the layer in this process."""
+    ours = {
+        "AWS_ENDPOINT_URL": machine.endpoint,
+        "AWS_DEFAULT_REGION": machine.region,
+        "AWS_ACCESS_KEY_ID": machine.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": machine.secret_access_key,
+    }
+    for function in stack.functions.values():
+        ours |= function.environment
+    return ours
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Log lines are made as ever, and go nowhere; nothing is counted, since that would be printed."""
+    handler = logger.registered_handler
+    if not isinstance(handler, StreamHandler):
+        raise TypeError(type(handler))
+    with Path(os.devnull).open("w") as nowhere, patch.object(metrics, "add_metric", lambda **_: None):
+        before = handler.setStream(nowhere)
+        try:
+            yield
+        finally:
+            handler.setStream(before or sys.stdout)
+
+
+def _there(job: Job | None) -> Job:
+    if job is None:
+        raise ValueError("the job is gone")
+    return job
