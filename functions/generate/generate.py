@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
-# A message that has waited so often is left to the job's watchdog, which goes on where this ends.
+# A message that has waited so often is exchanged for a new one, since SQS gives it up after 20. Not each time: of a
+# message that is delivered twice, each time, there would be ever more.
 MOST_RECEIVES = 15
 
 UPLOAD_KEY = re.compile(r"uploads/(?P<job_id>[^/]{1,64})/[^/]+")
@@ -85,10 +86,13 @@ def _record(record: SQSRecord) -> None:
             queues.put_back(record.receipt_handle, seconds=round(generation.backoff(tries)))
             raise
         wait = generation.seconds_to_wait(job, tries)
-        if wait is not None and tries < MOST_RECEIVES:
-            logger.info("put back", seconds=wait, tries=tries)
+        if wait is None:
+            continue
+        logger.info("put back", seconds=wait, tries=tries)
+        if tries < MOST_RECEIVES:
             queues.put_back(record.receipt_handle, seconds=wait)
             raise NotYet
+        queues.send_to_generation(task.job_id, task.original_s3_key, again=True, delay=wait)
 
 
 def _tasks(message: Message) -> list[GenerationMessage]:

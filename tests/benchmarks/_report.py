@@ -48,14 +48,16 @@ class Figure:
         """Whether the goal is met, and by how much it is missed; empty where there is none."""
         found = self.value if self.ratio is None else self.ratio
         if self.at_most is not None:
-            return _verdict(f"≤ {self.at_most:g}", found / self.at_most)
+            return _verdict(f"≤ {self.at_most:g}", found, self.at_most)
         if self.at_least is not None:
-            return _verdict(f"≥ {self.at_least:g}", self.at_least / found if found else float("inf"))
+            return _verdict(f"≥ {self.at_least:g}", self.at_least, found)
         return ""
 
 
-def _verdict(goal: str, part: float) -> str:
-    return f"{goal}: met" if part <= 1 else f"{goal}: missed by {part - 1:.0%}"
+def _verdict(goal: str, less: float, more: float) -> str:
+    if less <= more:
+        return f"{goal}: met"
+    return f"{goal}: missed by {less / more - 1:.0%}" if more else f"{goal}: missed"
 
 
 def line(figure: Figure) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import threading
 from types import SimpleNamespace
@@ -21,6 +22,7 @@ from triptych.job import ImageStatus, JobStatus
 from triptych.observability import logger
 
 DONE: dict[str, Any] = {"batchItemFailures": []}
+RETRY = {"retry_after": 5}
 KEPT = {"batchItemFailures": [{"itemIdentifier": "m1"}]}
 
 
@@ -322,6 +324,36 @@ def test_low_credit_is_waited_for_and_finishes_slowly(
     assert all(image.status is ImageStatus.GENERATING for image in world.job(job_id).images)
 
 
+def test_after_a_429_one_is_asked_for_at_a_time_until_the_next(
+    world: World, context: SimpleNamespace, waits: list[int]
+) -> None:
+    let_through = 0
+
+    def throttle(_: httpx.Request) -> httpx.Response | None:
+        return None if len(world.replicate.predictions) < let_through else httpx.Response(429, json=RETRY)
+
+    world.replicate.before_create = throttle
+    job_id = world.new_job()
+    asked = []
+    for receives, let_through in enumerate((0, 0, 1, 3), 1):  # which `throttle` reads
+        assert deliver(world, job_id, context, receives) == (DONE if let_through == 3 else KEPT)
+        asked.append(len(world.replicate.creates))
+        world.clock.advance(31)
+    assert asked == [3, 4, 6, 8]
+    assert len(world.replicate.predictions) == 3
+
+
+def test_a_job_that_was_told_to_come_later_comes_soon_however_often_it_was_told(
+    world: World, context: SimpleNamespace, waits: list[int]
+) -> None:
+    world.replicate.before_create = lambda _: httpx.Response(429, json=RETRY)
+    job_id = world.new_job()
+    for receives in range(1, generate.MOST_RECEIVES):
+        assert deliver(world, job_id, context, receives) == KEPT
+        world.clock.advance(waits[-1])
+    assert max(waits) <= generation.TURN_SECONDS * 1.25 + 1
+
+
 def test_a_retry_after_of_a_day_is_not_slept_out(
     world: World, context: SimpleNamespace, waits: list[int]
 ) -> None:
@@ -396,7 +428,7 @@ def test_what_was_made_before_a_refusal_is_kept(world: World, context: SimpleNam
 def test_a_rotated_token_costs_no_job(
     world: World, context: SimpleNamespace, waits: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tokens = iter(["r8_old", TOKEN, TOKEN, TOKEN])
+    tokens = itertools.chain(["r8_old"], itertools.repeat(TOKEN))
     monkeypatch.setattr("triptych.predictions._token", lambda *, fresh=False: next(tokens))
     world.replicate.handle, handle = (  # type: ignore[method-assign]  # the old token is refused
         lambda request: (
@@ -451,11 +483,39 @@ def test_a_token_that_is_stored_before_the_old_one_is_revoked_costs_no_job(
         assert failure.code == "replicate_unauthorized"
 
 
-def test_a_message_that_waited_very_often_is_left_to_the_watchdog(
+def test_a_message_that_waited_very_often_is_exchanged_for_a_new_one(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[dict[str, Any]] = []
+    call: Any = vars(BaseClient)["_make_api_call"]
+
+    def seen(client: Any, operation: str, parameters: Any) -> Any:
+        if operation == "SendMessage":
+            sent.append(parameters)
+        return call(client, operation, parameters)
+
+    job_id = world.new_job()
+    monkeypatch.setattr(BaseClient, "_make_api_call", seen)
+    world.replicate.before_create = lambda _: httpx.Response(429, json=RETRY)
+    assert deliver(world, job_id, context, receives=generate.MOST_RECEIVES) == DONE
+    (message,) = sent
+    assert message["QueueUrl"] == world.queues["generation"]
+    assert RETRY["retry_after"] <= message["DelaySeconds"] <= generation.TURN_SECONDS * 1.25 + 1
+    world.replicate.before_create = lambda _: None
+    world.clock.advance(message["DelaySeconds"])
+    assert generate.handler(sqs_event(message["MessageBody"]), context) == DONE
+    assert len(world.replicate.predictions) == 3
+
+
+def test_a_message_waits_no_longer_than_its_job_may(
     world: World, context: SimpleNamespace, waits: list[int]
 ) -> None:
-    world.replicate.before_create = lambda _: httpx.Response(429, json={"retry_after": 5})
-    assert deliver(world, world.new_job(), context, receives=generate.MOST_RECEIVES) == DONE
+    world.replicate.before_create = lambda _: httpx.Response(429, json=RETRY)
+    job_id = world.new_job()
+    assert deliver(world, job_id, context) == KEPT
+    world.clock.advance(1801)
+    assert deliver(world, job_id, context, receives=2) == DONE
+    assert len(world.replicate.creates) == 3
 
 
 def test_a_message_that_has_to_wait_is_told_so_to_sqs(

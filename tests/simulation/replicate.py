@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -94,7 +95,8 @@ class Replicate:
         self._credit, self._credit_at = min(self._credit, self.faults.burst), now
         if self._credit < 1 or self.faults.happens("create_throttled", now):
             self.faults.injected["throttled"] += 1
-            return httpx.Response(429, json={"detail": "Throttled.", "status": 429, "retry_after": 7})
+            soonest = math.ceil(max(0.0, 1 - self._credit) * 60 / self.faults.per_minute) or 7
+            return httpx.Response(429, json={"detail": "Throttled.", "status": 429, "retry_after": soonest})
         self._credit -= 1
         asked = json.loads(request.content)
         query = parse_qs(urlsplit(asked["webhook"]).query)

@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from tests.simulation.burst import drain
 from tests.simulation.clients import Client
 from tests.simulation.cloud import Cloud
 from tests.simulation.faults import REPLICATE_OUTAGES, Faults
@@ -76,3 +77,29 @@ def test_a_job_costs_the_same_however_many_there_are() -> None:
         assert times <= 1.1 * few[request], (
             request
         )  # races that two webhooks at once have lost are among them
+
+
+def test_a_burst_is_worked_off_as_fast_as_replicates_limit_allows() -> None:
+    """As `python -m tests.benchmarks burst` has it, with a third of the jobs and of the limit."""
+    found = drain(333, 60, per_minute=200, burst=200)
+    assert found.violation is None
+    assert found.states == {"SUCCEEDED": 333}
+    assert found.predictions == found.pictures == 999
+    assert found.last_created <= 1.1 * found.allowed
+
+
+def test_with_low_credit_one_picture_after_the_other_is_made_and_little_is_asked_in_vain() -> None:
+    """Six predictions a minute, one at once: what Replicate allows an account that has little money left."""
+    found = drain(5, 5, per_minute=6, burst=1)
+    assert found.violation is None
+    assert found.states == {"SUCCEEDED": 5}
+    assert found.predictions == found.pictures == 15
+    assert found.requests <= 5 * found.pictures
+
+
+def test_a_job_may_have_to_wait_for_longer_than_one_message_lives() -> None:
+    """Twenty receives, of half a minute at most, are less than what these jobs wait for."""
+    found = drain(30, 30, per_minute=6, burst=1)
+    assert found.violation is None
+    assert found.states == {"SUCCEEDED": 30}
+    assert found.last_created <= 1.2 * found.allowed

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 import secrets
+import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import IO, TYPE_CHECKING
@@ -46,6 +47,10 @@ UNANSWERED_SECONDS = 90
 ANSWERED_SECONDS = 30
 SLOW_UPLOAD_SECONDS = 300
 LONGEST_WAIT = 300  # seconds
+# Between tries of a job that Replicate has told to come later, about, where it says no longer. Many such jobs use up
+# what it lets through however long each waits; the last of them leave it unused for so long.
+TURN_SECONDS = 24
+ASKING_SECONDS = 10.0  # then no further round is begun: one more takes 13, and the function has 40
 OPENING_SECONDS = 60  # longer than the function that opens photos may run
 
 TOO_LARGE = Failure("photo_too_large", "The photo is larger than is allowed.")
@@ -125,20 +130,30 @@ def _open(file: IO[bytes], job: Job, arrived: UploadArrived) -> Job | None:
 def advance(job: Job, *arrived: Event) -> Job | None:
     """Settle what is in doubt, ask for what is pending, and record it all. `arrived` is recorded along.
 
+    All pictures are asked for at once; once Replicate has told one to come later, one after the other.
+
     Raises:
         table.Conflict: the race was lost too often; call again later.
     """
     try:
-        mapping = settings().input_mapping
+        seeded = settings().input_mapping.seed is not None
     except ValueError:
         unexpected("the model is not set up")
         return completion.settle(job, [*arrived, JobRejected(NOT_CONFIGURED)])
+    give_up_at = time.monotonic() + ASKING_SECONDS
+    after = _ask(job, arrived, seeded=seeded)
+    while after and _to_ask_for(after, clock.now()) and time.monotonic() < give_up_at:
+        after = _ask(after, (), seeded=seeded)
+    return after
+
+
+def _ask(job: Job, arrived: Sequence[Event], *, seeded: bool) -> Job | None:
     for _ in range(RACES):
         now = clock.now()
         doubts = _settled_doubts(apply_all(job, arrived, now), now)
         events = [*arrived, *doubts]
         after = apply_all(job, events, now)
-        asked = [_asked(image, now, seeded=mapping.seed is not None) for image in _to_ask_for(after, now)]
+        asked = [_asked(image, now, seeded=seeded) for image in _to_ask_for(after, now)]
         try:
             stored = table.save(job, *events, *asked)
         except table.Conflict:
@@ -176,12 +191,18 @@ def upload_deadline(job: Job) -> datetime:
 
 
 def seconds_to_wait(job: Job | None, tries: int) -> int | None:
-    """How long to wait before `advance` can do more for the job; None where it is for others to go on with it."""
+    """How long to wait before `advance` can do more for the job; None where it is for others to go on with it.
+
+    Args:
+        job: the job, or None where there is none any more.
+        tries: how often its message has been received.
+    """
     unasked = job.having(ImageStatus.PENDING, ImageStatus.REQUESTING) if job else []
-    if not unasked:
-        return None
     now = clock.now()
-    wait = backoff(tries)
+    if not job or not unasked or (job.started_at and now >= deadline(job)):
+        return None
+    told = any(image.status is ImageStatus.PENDING and image.not_before for image in unasked)
+    wait = backoff(tries, TURN_SECONDS if told else LONGEST_WAIT)
     for image in unasked:
         if image.not_before:
             until = (image.not_before - now).total_seconds()
@@ -190,9 +211,9 @@ def seconds_to_wait(job: Job | None, tries: int) -> int | None:
     return max(1, min(round(wait + 0.5), LONGEST_WAIT))
 
 
-def backoff(tries: int) -> float:
-    """Seconds to wait after so many tries: twice as long each time, with jitter, bounded."""
-    return min(LONGEST_WAIT, 2.0 ** min(tries, 10)) * random.uniform(0.75, 1.25)  # noqa: S311  # no secret
+def backoff(tries: int, longest: int = LONGEST_WAIT) -> float:
+    """Seconds to wait after so many tries: twice as long each time, up to about `longest`, with jitter."""
+    return min(longest, 2.0 ** min(tries, 10)) * random.uniform(0.75, 1.25)  # noqa: S311  # no secret
 
 
 def _settled_doubts(job: Job, now: datetime) -> list[Event]:
@@ -230,7 +251,11 @@ def _to_ask_for(job: Job, now: datetime) -> list[Image]:
     if job.status.is_terminal or (deadline(job) - now).total_seconds() < predictions.MIN_CANCEL_AFTER:
         return []
     pending = job.having(ImageStatus.PENDING)
-    return [image for image in pending if image.not_before is None or image.not_before <= now]
+    told = [image.not_before for image in pending if image.not_before]
+    if not told:
+        return pending
+    # "Not yet" is about the account, not about that one picture: more at once would only be refused with it.
+    return pending[:1] if max(told) <= now else []
 
 
 def _asked(image: Image, now: datetime, *, seeded: bool) -> Asked:

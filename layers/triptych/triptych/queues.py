@@ -47,12 +47,16 @@ class GenerationMessage(BaseModel):
     again: bool = False  # somebody may have died of this photo
 
 
-def send_to_generation(job_id: str, photo_key: str, *, again: bool = False) -> None:
-    """Have a job's pending pictures asked for, as if its photo had just arrived (or, with `again`, had once before)."""
+def send_to_generation(job_id: str, photo_key: str, *, again: bool = False, delay: int = 0) -> None:
+    """Have a job's pending pictures asked for in `delay` seconds, as if its photo had just arrived.
+
+    With `again`, as if it had once before.
+    """
     message = GenerationMessage(job_id=job_id, original_s3_key=photo_key, again=again)
     _sqs().send_message(
         QueueUrl=_given("GENERATION_QUEUE_URL", settings().generation_queue_url),
         MessageBody=message.model_dump_json(),
+        DelaySeconds=min(delay, LONGEST_DELAY),
     )
 
 
