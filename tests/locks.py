@@ -21,6 +21,7 @@ LOCKS: dict[Path, tuple[str, ...]] = {
         *("--group", "dev", "--constraints", str(RUN_TIME), "--constraints", str(IMAGING)),
     ),
     Path("tests/sam/requirements.txt"): ("--group", "sam"),
+    Path("tests/benchmarks/celery_baseline/requirements.txt"): ("--group", "celery"),
 }
 
 

@@ -47,9 +47,12 @@ def main() -> None:
         module = importlib.import_module(f"tests.benchmarks.{name}")
         say(f"{name}: {(module.__doc__ or '').strip().splitlines()[0]}")
         found[name] = []
-        for figure in module.measure():
-            found[name].append(figure)
-            say(f"  {_report.line(figure)}")
+        try:
+            for figure in module.measure():
+                found[name].append(figure)
+                say(f"  {_report.line(figure)}")
+        except _report.Unavailable as missing:
+            say(f"  left out: {missing}")
     if options.json:
         _report.write(options.json, found)
         say(f"written to {options.json}")

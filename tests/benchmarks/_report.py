@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
+class Unavailable(Exception):  # noqa: N818  # a state of this machine
+    """What a benchmark needs is not on this machine; the message says how to get it."""
+
+
 @dataclass(frozen=True)
 class Figure:
     """One figure.

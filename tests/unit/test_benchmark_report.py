@@ -22,7 +22,9 @@ if TYPE_CHECKING:
         (Figure("a", 10.0, "jobs", "b", 10.0, at_least=2), "≥ 2: missed by 100%"),
         (Figure("a", 6, "requests", at_most=6), "≤ 6: met"),
         (Figure("a", 7, "requests", at_most=6), "≤ 6: missed by 17%"),
-        (Figure("a", 0, "jobs", "b", 10, at_least=2), "≥ 2: missed by inf%"),
+        (Figure("a", 0, "jobs", "b", 10, at_least=2), "≥ 2: missed"),
+        (Figure("a", 0, "jobs", "b", 3, at_most=0), "≤ 0: met"),
+        (Figure("a", 1, "jobs", "b", 0, at_most=0), "≤ 0: missed"),
         (Figure("a", 1, "s"), ""),
     ],
 )
