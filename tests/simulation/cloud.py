@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, Self
 
 from aws_lambda_powertools.event_handler.api_gateway import BaseRouter
-from aws_lambda_powertools.utilities import parameters
 from botocore.exceptions import ClientError
 
 from tests.integration.world import ENVIRONMENT, s3_notification, signed, sqs_event, webhook_event
@@ -200,9 +199,7 @@ class Cloud:
 
     def _forget(self) -> None:
         """What a new process does not know."""
-        # Not clear_caches(): it drops the boto3 client too, which takes long to make.
-        for provider in parameters.base.DEFAULT_PROVIDERS.values():  # type: ignore[attr-defined]  # it is its own
-            provider.clear_cache()
+        predictions._ssm().clear_cache()
         predictions._kept.secret = None
         predictions._kept.asked_at = predictions._NEVER
 
