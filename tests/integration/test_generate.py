@@ -276,8 +276,11 @@ def test_nothing_follows_from_a_list_that_cannot_be_read(
     deliver(world, job_id, context)
     world.replicate.on_read = lambda _: httpx.Response(503)
     world.clock.advance(generation.UNANSWERED_SECONDS + 1)
-    assert deliver(world, job_id, context) == KEPT
+    for tries in range(1, 10):
+        assert deliver(world, job_id, context, tries) == KEPT
     assert len(world.replicate.creates) == 3
+    # And the list is not asked for all the time meanwhile.
+    assert all(wait >= 0.75 * 2**tries for tries, wait in zip(range(1, 9), waits[-9:-1], strict=True))
 
 
 def test_a_list_without_end_proves_nothing(

@@ -199,7 +199,7 @@ class Cloud:
 
     def _forget(self) -> None:
         """What a new process does not know."""
-        predictions._ssm().clear_cache()
+        predictions._ssm().clear_cache()  # type: ignore[no-untyped-call]  # powertools leaves it so
         predictions._kept.secret = None
         predictions._kept.asked_at = predictions._NEVER
 

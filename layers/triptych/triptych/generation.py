@@ -204,7 +204,7 @@ def seconds_to_wait(job: Job | None, tries: int) -> int | None:
     told = any(image.status is ImageStatus.PENDING and image.not_before for image in unasked)
     wait = backoff(tries, TURN_SECONDS if told else LONGEST_WAIT)
     for image in unasked:
-        if image.not_before:
+        if image.not_before and image.not_before > now:
             until = (image.not_before - now).total_seconds()
             # In doubt, a look at the list may tell earlier; pending, it was said how long to stay away.
             wait = min(wait, until) if image.status is ImageStatus.REQUESTING else max(wait, until)
