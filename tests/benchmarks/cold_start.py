@@ -104,7 +104,8 @@ def _cold(function: Function, event: dict[str, Any], found: World) -> tuple[floa
     """How long init, and how long all took until the answer, in ms."""
     with tempfile.NamedTemporaryFile(suffix=".log") as log:
         begin = time.monotonic()
-        with Functions({function.name: function}, found.machine, workers=1, log=Path(log.name)) as functions:
+        machines = {function.name: found.machine}
+        with Functions({function.name: function}, machines, workers=1, log=Path(log.name)) as functions:
             result = functions.invoke(function.name, json.dumps(event).encode())
             first = (time.monotonic() - begin) * 1000
         lines = Path(log.name).read_text()

@@ -47,7 +47,8 @@ def _peak(found: World, size: int) -> float:
     webhook = found.function("webhook")
     event = found.webhook(found.asked_job(), size)
     with tempfile.NamedTemporaryFile(suffix=".log") as log:
-        with Functions({"webhook": webhook}, found.machine, workers=1, log=Path(log.name)) as functions:
+        machines = {"webhook": found.machine}
+        with Functions({"webhook": webhook}, machines, workers=1, log=Path(log.name)) as functions:
             result = functions.invoke("webhook", json.dumps(event).encode())
             (pid,) = functions.pids()["webhook"]
             status = Path(f"/proc/{pid}/status").read_text()

@@ -145,7 +145,9 @@ def test_the_stack_says_what_its_consumers_need(stack: Stack, server: aws.Aws) -
     owner = stack.http_api.authorizers["Owner"]
     assert owner.issuer == f"https://cognito-idp.{REGION}.amazonaws.com/{stack.outputs['UserPoolId']}"
     assert owner.audience == (stack.outputs["UserPoolClientId"],)
-    assert "sqs:ChangeMessageVisibility" in "".join(stack.policies["GenerateFunction"])
+    (back_off,) = [one for one in stack.policies["GenerateFunction"] if one.sid == "BackOff"]
+    assert back_off.action == ("sqs:ChangeMessageVisibility",)
+    assert back_off.resource == (source.queue_arn,)
 
 
 def test_what_is_made_is_as_the_template_says(

@@ -88,6 +88,7 @@ def target(machine: Machine, url: str, *, retries: int = 3, source: str) -> Even
         maximum_retries=retries,
         maximum_age=60,
         dead_letter_queue_url=dead_letters,
+        role="CallbackRole",
     )
 
 

@@ -87,7 +87,7 @@ MACHINE = Machine("http://127.0.0.1:9", "ap-northeast-2", "123456789012", "key",
 
 
 def start(functions: dict[str, Function], log: Path, workers: int = 1) -> Functions:
-    return Functions(functions, MACHINE, workers=workers, log=log)
+    return Functions(functions, dict.fromkeys(functions, MACHINE), workers=workers, log=log)
 
 
 def invoke(functions: Functions, **event: object) -> Result:
@@ -294,9 +294,10 @@ class Bench:
         self.seen_path = folder / "seen"
         self.seen_path.touch()
         made = toy(code, SEEN=str(self.seen_path))
-        self.functions = Functions(made, machine, workers=2, log=folder / "log")
+        machines = dict.fromkeys(made, machine)
+        self.functions = Functions(made, machines, workers=2, log=folder / "log")
         source = EventSource(self.url, self.arn, "ToyFunction", batch_size, 0, None, reports)
-        self.sources = EventSources([source], self.functions, machine, workers=2)
+        self.sources = EventSources([source], self.functions, machines, workers=2)
 
     def __enter__(self) -> Self:
         self.sources.start()

@@ -79,7 +79,7 @@ def url(issuer: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         CORS,
     )
     with (
-        Functions({"Echo": function}, machine, workers=1, log=folder / "log") as functions,
+        Functions({"Echo": function}, {"Echo": machine}, workers=1, log=folder / "log") as functions,
         HttpServer() as server,
     ):
         server.start(Gateway(api, functions, cognito=issuer, account="123456789012"))

@@ -68,7 +68,7 @@ class Table:
         self, function: Function, *, size: int = 10, retries: int = 1, bisects: bool = True
     ) -> Streams:
         source = StreamSource(self.stream, "Toy", (PATTERN,), size, retries, bisects, True, self.queue)  # noqa: FBT003  # reports
-        return Streams([source], cast("Functions", function), self.machine)
+        return Streams([source], cast("Functions", function), {"Toy": self.machine})
 
     def given_up(self) -> dict[str, Any]:
         """The next message in the failure queue."""

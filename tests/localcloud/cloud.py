@@ -9,7 +9,7 @@ import tempfile
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
@@ -18,16 +18,17 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.config import Config
 
-from tests.localcloud import aws, provision, replicate, template
+from tests.localcloud import aws, provision, replicate, roles, template
 from tests.localcloud.event_bus import EventBus
 from tests.localcloud.event_sources import EventSources
 from tests.localcloud.functions import Functions, Machine
 from tests.localcloud.http_api import Gateway
 from tests.localcloud.http_server import HttpServer, Response
+from tests.localcloud.policies import Call
 from tests.localcloud.streams import Streams
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from tests.localcloud.stack import Stack
 
@@ -125,7 +126,8 @@ def local_cloud(
         moto: an AWS server that is being started already, which becomes this cloud's own.
 
     Raises:
-        template.TemplateError: the template or a parameter is wrong or not understood.
+        template.TemplateError: the template or a parameter is wrong or not understood, or a role permits less than it
+            takes to begin.
         OSError: the port is taken.
         RuntimeError: a part did not come up.
     """
@@ -161,10 +163,11 @@ def local_cloud(
             account=machine.account,
         )
         log = Path(tempfile.mkstemp(prefix="triptych-", suffix=".log")[1])
-        functions = stack.enter_context(Functions(made.functions, machine, workers=workers, log=log))
+        machines = _take_on_roles(machine, made)
+        functions = stack.enter_context(Functions(made.functions, machines, workers=workers, log=log))
         stack.enter_context(EventBus(made.event_targets, machine, functions.log, stack_name=stack_name))
-        stack.enter_context(Streams(made.streams, functions, machine))
-        stack.enter_context(EventSources(made.event_sources, functions, machine, workers=workers))
+        stack.enter_context(Streams(made.streams, functions, machines))
+        stack.enter_context(EventSources(made.event_sources, functions, machines, workers=workers))
         api.start(Gateway(made.http_api, functions, cognito=machine.endpoint, account=machine.account))
         stack.callback(api.stop)  # first of all, that nothing new comes in
         pids = stack.enter_context(HttpServer().start(lambda _: _json(functions.pids())))
@@ -192,6 +195,38 @@ def _stop(part: Future[aws.Aws] | Future[replicate.StandIn]) -> None:
 
 def _json(value: object) -> Response:
     return Response(200, (("content-type", "application/json"),), json.dumps(value).encode())
+
+
+def _take_on_roles(machine: Machine, stack: Stack) -> dict[str, Machine]:
+    """What each function finds around it, by its logical id: the machine, with credentials of its own role.
+
+    What AWS does in a role's name and no request shows here, is judged once: EventBridge's calls, and the logs.
+
+    Raises:
+        template.TemplateError: a role does not permit it.
+    """
+    sessions = roles.take_on(machine.endpoint, stack.policies)
+    for judged in roles.use(machine.endpoint, _in_a_roles_name(stack)):
+        if not judged.permissions:
+            raise template.TemplateError(f"{judged.role}: its role does not permit {judged.call}")
+    return {
+        name: replace(
+            machine,
+            access_key_id=sessions[name].access_key_id,
+            secret_access_key=sessions[name].secret_access_key,
+            session_token=sessions[name].session_token,
+        )
+        for name in stack.functions
+    }
+
+
+def _in_a_roles_name(stack: Stack) -> Iterable[tuple[str, Call]]:
+    for name, function in stack.functions.items():
+        group = f"arn:aws:logs:{stack.region}:{stack.account}:log-group:{function.log_group}"
+        for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
+            yield name, Call(action, f"{group}:log-stream:local")
+    for target in stack.event_targets:
+        yield target.role, Call("events:InvokeApiDestination", target.arn)
 
 
 def _session(machine: Machine) -> boto3.session.Session:

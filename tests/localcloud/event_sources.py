@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageTypeDef
@@ -31,28 +31,35 @@ _log = logging.getLogger(__name__)
 
 
 class EventSources:
-    """Polls each queue while the function has a worker free; a context manager that ends the polling.
+    """Polls each queue, as the function's role, while a worker is free; a context manager that ends the polling.
 
     A message is received only when an invocation can take it at once, so none ages in a buffer. There is one
     poller for each queue: moto gives a message to two receivers that ask at the same time.
     """
 
     def __init__(
-        self, sources: Iterable[EventSource], functions: Functions, machine: Machine, *, workers: int
+        self,
+        sources: Iterable[EventSource],
+        functions: Functions,
+        machines: Mapping[str, Machine],
+        *,
+        workers: int,
     ) -> None:
         self._stopping = threading.Event()
         self._pollers = [
-            threading.Thread(
-                target=_Poller(source, functions, machine, workers, self._stopping).run,
-                name=f"poll-{source.function}",
-                daemon=True,
-            )
+            _Poller(source, functions, machines[source.function], workers, self._stopping)
             for source in sources
         ]
 
     def start(self) -> Self:
+        """Begin to poll.
+
+        Raises:
+            ClientError: a function's role may not look at its queue: Lambda would not make the mapping.
+        """
         for poller in self._pollers:
-            poller.start()
+            poller.look()
+            threading.Thread(target=poller.run, name=f"poll-{poller.function}", daemon=True).start()
         return self
 
     def stop(self) -> None:
@@ -76,6 +83,7 @@ class _Poller:
         stopping: threading.Event,
     ) -> None:
         self._source = source
+        self.function = source.function
         self._functions = functions
         self._region = machine.region
         self._stopping = stopping
@@ -88,6 +96,9 @@ class _Poller:
             endpoint_url=machine.endpoint,
             config=Config(max_pool_connections=self._concurrency + 1, proxies={}),
         )
+
+    def look(self) -> None:
+        self._sqs.get_queue_attributes(QueueUrl=self._source.queue_url, AttributeNames=["VisibilityTimeout"])
 
     def run(self) -> None:
         while not self._stopping.is_set():

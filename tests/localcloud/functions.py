@@ -463,7 +463,7 @@ class Functions:
 
     Args:
         functions: by logical id.
-        machine: what they find around them.
+        machines: what each finds around it, by the same.
         workers: processes for each function, at most; one is started at once. Further invocations wait.
         log: file that their output is appended to.
 
@@ -473,12 +473,13 @@ class Functions:
     """
 
     def __init__(
-        self, functions: Mapping[str, Function], machine: Machine, *, workers: int, log: Path
+        self, functions: Mapping[str, Function], machines: Mapping[str, Machine], *, workers: int, log: Path
     ) -> None:
         self.log = Log(log)
         self._pools: dict[str, _Pool] = {}
         try:
             for logical_id, function in functions.items():
+                machine = machines[logical_id]
                 environment = _environment(function, machine)
                 arn = f"arn:aws:lambda:{machine.region}:{machine.account}:function:{function.name}"
                 pool = _Pool(function, environment, arn, workers, self.log)
@@ -542,7 +543,7 @@ def _environment(function: Function, machine: Machine) -> dict[str, str]:
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(function.memory),
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
         "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
-        "AWS_LAMBDA_LOG_GROUP_NAME": f"/aws/lambda/{function.name}",
+        "AWS_LAMBDA_LOG_GROUP_NAME": function.log_group or f"/aws/lambda/{function.name}",
         "AWS_LAMBDA_LOG_STREAM_NAME": f"{datetime.now(UTC):%Y/%m/%d}/[$LATEST]{uuid.uuid4().hex}",
         "AWS_REGION": machine.region,
         "AWS_DEFAULT_REGION": machine.region,

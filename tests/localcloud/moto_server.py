@@ -1,4 +1,6 @@
-"""moto's AWS behind one door: atomic under parallel clients, with S3 as private and as exact as S3 is.
+"""moto's AWS behind one door: atomic under parallel clients, S3 as private and as exact as S3 is, roles as strict.
+
+A request that is signed with a role's session is held against the role's policies. The account's own key may do all.
 
 Reads its environment when moto is imported: `aws.py` sets it first.
 """
@@ -6,21 +8,25 @@ Reads its environment when moto is imported: `aws.py` sets it first.
 from __future__ import annotations
 
 import io
+import json
+import re
 import threading
 import traceback
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from xml.sax.saxutils import escape
 
+from moto.dynamodb.models import dynamodb_backends
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from moto.s3.models import s3_backends
 from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.test import run_wsgi_app
 from werkzeug.wrappers import Request, Response
 
-from tests.localcloud import moto_patches, s3_cors
+from tests.localcloud import calls, moto_patches, s3_cors
 from tests.localcloud.moto_patches import changed
-from tests.localcloud.s3_signature import RefusedError, S3Request, authorize, check_body
+from tests.localcloud.roles import Roles, Session
+from tests.localcloud.s3_signature import RefusedError, S3Request, Signer, authorize, check_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -28,6 +34,9 @@ if TYPE_CHECKING:
 
     from moto.backends import SERVICE_NAMES
 
+    from tests.localcloud.policies import Call
+
+_SIGNED = re.compile(r"AWS4-HMAC-SHA256\s+Credential=(?P<key>[^/]+)/\d+/(?P<region>[^/]+)/")
 _SERVICES: tuple[SERVICE_NAMES, ...] = (
     "cognito-idp",
     "sqs",
@@ -124,6 +133,7 @@ class _Door:
         self._moto = DomainDispatcherApplication(create_backend_app)
         self._account = account
         self._secrets = secrets
+        self._roles = Roles()
         threading.Thread(target=self._warm_up, daemon=True).start()
 
     def _warm_up(self) -> None:
@@ -140,9 +150,12 @@ class _Door:
             return Response(
                 status=200, headers=_COGNITO_PREFLIGHT
             )  # S3 and SQS take no such header from browsers
+        told = self._roles.answer(environ["REQUEST_METHOD"], environ["PATH_INFO"], _body(environ))
+        if told is not None:
+            return Response(told, content_type="application/json")
         if self._is_s3(environ):
             return self._s3(environ)
-        response = self._ask_moto(environ)
+        response = self._refusal(environ) or self._ask_moto(environ)
         if environ.get("HTTP_X_AMZ_TARGET", "").startswith(_COGNITO_TARGET):
             response.headers.update(_COGNITO_CORS)
         return response
@@ -161,15 +174,76 @@ class _Door:
             changed.notify_all()
         return response
 
+    def _refusal(self, environ: WSGIEnvironment) -> Response | None:
+        """What a role is told that asks a service which speaks JSON for more than it may."""
+        signed = _SIGNED.match(environ.get("HTTP_AUTHORIZATION", ""))
+        session = self._roles.session(signed["key"]) if signed else None
+        if signed is None or session is None:
+            return None
+        target = environ.get("HTTP_X_AMZ_TARGET", "")
+        if environ.get("HTTP_X_AMZ_SECURITY_TOKEN") != session.session_token:
+            return _json_error(
+                target,
+                "UnrecognizedClientException",
+                "The security token included in the request is invalid.",
+            )
+
+        def hash_key(table: str) -> str:
+            return str(dynamodb_backends[self._account][signed["region"]].get_table(table).hash_key_attr)
+
+        body = json.loads(_body(environ)) if target else {}
+        asked = calls.of_target(target, body, f"{signed['region']}:{self._account}", hash_key)
+        denied = self._roles.denied(session, asked)
+        return _json_error(target, "AccessDeniedException", self._why(session, denied)) if denied else None
+
+    def _why(self, session: Session, denied: Call) -> str:
+        return (
+            f"User: arn:aws:sts::{self._account}:assumed-role/{session.role} is not authorized to perform: "
+            f"{denied.action} on resource: {denied.resource} because no identity-based policy allows the "
+            f"{denied.action} action"
+        )
+
+    def _s3_as_permitted(self, environ: WSGIEnvironment, request: S3Request, signer: Signer) -> Response:
+        """What moto answers, where the signer may have it: also to a client that was given a presigned URL."""
+        session = self._roles.session(signer.access_key_id)
+        if session is None:
+            return self._ask_moto(environ)
+        parameters = dict(request.parameters())
+        if session.session_token not in {
+            parameters.get("X-Amz-Security-Token"),
+            request.headers.get("x-amz-security-token"),
+        }:
+            raise RefusedError(400, "InvalidToken", "The provided token is malformed or otherwise invalid.")
+        bucket, key = _bucket_and_key(environ)
+        asked = calls.of_s3(request.method, bucket, key, parameters, request.headers, request.body)
+        if denied := self._roles.denied(session, asked):
+            raise RefusedError(403, "AccessDenied", self._why(session, denied))
+        response = self._ask_moto(environ)
+        if response.status_code == 404 and key and not self._may_know_of_none(session, bucket, signer):
+            raise RefusedError(403, "AccessDenied", self._why(session, calls.list_bucket(bucket)))
+        return response
+
+    def _may_know_of_none(self, session: Session, bucket: str, signer: Signer) -> bool:
+        """Whether S3 tells the signer that there is no such object: it tells those who may list the bucket.
+
+        A function that asks has to be told; a client whose link leads to nothing may as well be refused.
+
+        https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
+        """
+        listing = calls.list_bucket(bucket)
+        if signer.presigned:
+            return self._roles.may(session, listing)
+        return self._roles.denied(session, [listing]) is None
+
     def _s3(self, environ: WSGIEnvironment) -> Response:
         request = _s3_request(environ)
         origin = request.headers.get("origin")
         try:
             if request.method == "OPTIONS":
                 return self._preflight(environ, request)
-            authorize(request, self._secrets, datetime.now(UTC))
+            signer = authorize(request, {**self._secrets, **self._roles.secrets()}, datetime.now(UTC))
             check_body(request)
-            response = self._ask_moto(environ)
+            response = self._s3_as_permitted(environ, request, signer)
         except RefusedError as error:
             response = _error(error)
         for name in [name for name, _ in response.headers if name.lower().startswith("access-control-")]:
@@ -196,9 +270,7 @@ class _Door:
         return Response(status=200, headers=headers)
 
     def _rules(self, environ: WSGIEnvironment) -> list[s3_cors.Rule]:
-        host = environ.get("HTTP_HOST", "").partition(":")[0]
-        first = environ["PATH_INFO"].strip("/").partition("/")[0]
-        name = host.removesuffix(".localhost") if host.endswith(".localhost") else first
+        name, _ = _bucket_and_key(environ)
         with changed:
             bucket = s3_backends[self._account]["aws"].buckets.get(name)
             return [
@@ -213,12 +285,35 @@ class _Door:
             ]
 
 
+def _body(environ: WSGIEnvironment) -> bytes:
+    return bytes(environ["wsgi.input"].getvalue())  # _Handler has read it all
+
+
+def _bucket_and_key(environ: WSGIEnvironment) -> tuple[str, str]:
+    host = environ.get("HTTP_HOST", "").partition(":")[0]
+    path: str = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")  # as PEP 3333 has it
+    if host.endswith(".localhost"):
+        return host.removesuffix(".localhost"), path.removeprefix("/")
+    bucket, _, key = path.removeprefix("/").partition("/")
+    return bucket, key
+
+
 def _s3_request(environ: WSGIEnvironment) -> S3Request:
     path, _, query = environ["RAW_URI"].partition("?")
     headers = {
         name.lower(): value for name, value in Request(environ, populate_request=False).headers.items()
     }
-    return S3Request(environ["REQUEST_METHOD"], path, query, headers, environ["wsgi.input"].getvalue())
+    return S3Request(environ["REQUEST_METHOD"], path, query, headers, _body(environ))
+
+
+def _json_error(target: str, code: str, message: str) -> Response:
+    """As the service answers: SQS with a 403, and the code that it had before it spoke JSON."""
+    body = json.dumps({"__type": code, "message": message, "Message": message})
+    response = Response(body, status=400, content_type="application/x-amz-json-1.0")
+    if target.startswith("AmazonSQS."):
+        response.status_code = 403
+        response.headers["x-amzn-query-error"] = f"{code.removesuffix('Exception')};Sender"
+    return response
 
 
 def _error(error: RefusedError) -> Response:

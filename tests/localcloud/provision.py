@@ -6,6 +6,7 @@ understood is an error that names it: what runs here is what deploys.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import uuid
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import CORSRuleTypeDef, LifecycleRuleTypeDef, QueueConfigurationTypeDef
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.literals import QueueAttributeNameType
+
+    from tests.localcloud.policies import Statement
 
 _FUNCTION_URI = re.compile(
     r"arn:aws:apigateway:[\w-]+:lambda:path/2015-03-31/functions/(arn:[^/]+)/invocations"
@@ -132,10 +135,14 @@ class _Making:
     secrets_manager: Callable[[], Any]  # few stacks have a secret, and a client takes a while
     queues: dict[str, tuple[str, cfn.Queue]] = field(default_factory=dict)  # by ARN: URL and properties
     queue_policies: dict[str, set[str]] = field(default_factory=dict)  # logical ids, by queue's URL
-    roles: dict[str, tuple[str, ...]] = field(default_factory=dict)  # policy documents, by ARN
+    roles: dict[str, tuple[str, tuple[Statement, ...]]] = field(
+        default_factory=dict
+    )  # by ARN: logical id, policies
     layers: dict[str, Path] = field(default_factory=dict)  # by ARN
     functions: dict[str, Function] = field(default_factory=dict)  # by logical id
-    policies: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by function's logical id
+    policies: dict[str, tuple[Statement, ...]] = field(
+        default_factory=dict
+    )  # by function's or role's logical id
     event_sources: list[EventSource] = field(default_factory=list)
     table_streams: set[str] = field(default_factory=set)  # ARNs
     streams: list[StreamSource] = field(default_factory=list)
@@ -395,8 +402,20 @@ def _role(making: _Making, name: str, properties: Json) -> None:
     role = cfn.Role.model_validate(properties)
     physical = making.physical(name)
     arn = f"arn:aws:iam::{making.account}:role/{physical}"
-    making.roles[arn] = tuple(json.dumps(policy.policy_document) for policy in role.policies)
+    statements = [policy.policy_document.statement for policy in role.policies]
+    making.roles[arn] = name, tuple(itertools.chain(*statements))
     making.made(name, physical, Arn=arn)
+
+
+def _role_by_arn(making: _Making, arn: str) -> tuple[str, tuple[Statement, ...]]:
+    if arn not in making.roles:
+        raise TemplateError(f"there is no role {arn}")
+    return making.roles[arn]
+
+
+def _log_group(making: _Making, name: str, properties: Json) -> None:
+    physical = making.physical(name, cfn.LogGroup.model_validate(properties).log_group_name)
+    making.made(name, physical, Arn=making.arn("logs", f"log-group:{physical}:*"))
 
 
 def _layer(making: _Making, name: str, properties: Json) -> None:
@@ -419,8 +438,9 @@ def _function(making: _Making, name: str, properties: Json) -> None:
         memory=function.memory_size,
         environment=function.environment.variables,
         layers=tuple(making.layers[arn] for arn in function.layers),
+        log_group=function.logging_config.log_group or f"/aws/lambda/{physical}",
     )
-    making.policies[name] = making.roles.get(function.role, ())
+    _, making.policies[name] = _role_by_arn(making, function.role)
     making.made(name, physical, Arn=making.arn("lambda", f"function:{physical}"))
 
 
@@ -513,6 +533,7 @@ def _event_rule(making: _Making, name: str, properties: Json) -> None:
         if destination is None:
             raise TemplateError(f"there is no API destination {target.arn}")
         key = making.connections[destination.connection_arn]
+        role, making.policies[role] = _role_by_arn(making, target.role_arn)
         making.event_targets.append(
             EventTarget(
                 rule=physical,
@@ -526,6 +547,7 @@ def _event_rule(making: _Making, name: str, properties: Json) -> None:
                 maximum_retries=target.retry_policy.maximum_retry_attempts,
                 maximum_age=target.retry_policy.maximum_event_age_in_seconds,
                 dead_letter_queue_url=_queue_by_arn(making, target.dead_letter_config.arn)[0],
+                role=role,
             )
         )
     making.made(name, physical, Arn=arn)
@@ -602,6 +624,7 @@ _MAKERS: Mapping[str, Callable[[_Making, str, Json], None]] = {
     "AWS::Lambda::EventSourceMapping": _event_source,
     "AWS::Lambda::Function": _function,
     "AWS::Lambda::LayerVersion": _layer,
+    "AWS::Logs::LogGroup": _log_group,
     "AWS::S3::Bucket": _bucket,
     "AWS::SecretsManager::Secret": _secret,
     "AWS::SQS::Queue": _queue,

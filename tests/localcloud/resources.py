@@ -13,6 +13,7 @@ from pydantic import Json as JsonText
 from pydantic.alias_generators import to_camel
 
 from tests.localcloud.patterns import Pattern
+from tests.localcloud.policies import Policy
 from tests.localcloud.template import Json, Strict, text
 
 type Text = Annotated[str, BeforeValidator(text)]
@@ -235,11 +236,11 @@ class UserPoolClient(Strict):
 
 class InlinePolicy(Strict):
     policy_name: str
-    policy_document: dict[str, Json]
+    policy_document: Policy
 
 
 class Role(Strict):
-    assume_role_policy_document: Annotated[Json, "a function's process has no role to take on"]
+    assume_role_policy_document: Annotated[Json, "the local cloud takes on what the template tells it to"]
     managed_policy_arns: Annotated[
         Json, "what AWS's own policies say is not known here; template.yaml names none"
     ] = None
@@ -259,6 +260,11 @@ class Environment(Strict):
     variables: dict[str, Text]
 
 
+class LoggingConfig(Strict):
+    log_format: Annotated[Json, "the functions write their lines themselves"] = None
+    log_group: str | None = None
+
+
 class Function(Strict):
     function_name: str | None = None
     code: S3Code
@@ -271,7 +277,7 @@ class Function(Strict):
     layers: tuple[str, ...] = ()  # ARNs
     description: Annotated[Json, "for people"] = None
     architectures: Annotated[Json, "this machine has the one that it has"] = None
-    logging_config: Annotated[Json, "log lines go to a file"] = None
+    logging_config: LoggingConfig = LoggingConfig()
     tags: Tags = None
 
 
@@ -346,6 +352,16 @@ class Secret(Strict):
     tags: Tags = None
 
 
+# CloudWatch Logs
+
+
+class LogGroup(Strict):
+    """All lines go into one file; who may write them is judged."""
+
+    log_group_name: str | None = None
+    retention_in_days: Annotated[Json, "a local cloud does not last so long"]
+
+
 # EventBridge
 
 
@@ -386,7 +402,7 @@ class DeadLetterConfig(Strict):
 class RuleTarget(Strict):
     id: str
     arn: str  # an API destination's
-    role_arn: Annotated[Json, "no policy is enforced"]
+    role_arn: str
     retry_policy: RetryPolicy
     dead_letter_config: DeadLetterConfig
 
@@ -559,13 +575,6 @@ class Permission(Strict):
     source_arn: Text
 
 
-class LogGroup(Strict):
-    """Log lines go to a file."""
-
-    log_group_name: Text | None = None
-    retention_in_days: int
-
-
 class Topic(Strict):
     """No alarm ever goes off. A topic is named by its ARN, as AWS does."""
 
@@ -598,7 +607,6 @@ NO_EFFECT: dict[str, type[Strict]] = {
     "AWS::CloudWatch::Alarm": Alarm,
     "AWS::CloudWatch::Dashboard": Dashboard,
     "AWS::Lambda::Permission": Permission,
-    "AWS::Logs::LogGroup": LogGroup,
     "AWS::Logs::QueryDefinition": QueryDefinition,
     "AWS::S3::BucketPolicy": BucketPolicy,
     "AWS::SNS::Subscription": Subscription,

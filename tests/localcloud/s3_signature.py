@@ -92,7 +92,15 @@ class _Signer(S3SigV4QueryAuth):
         return HTTPHeaders.from_pairs([(name.lower(), value) for name, value in request.headers.items()])
 
 
-def authorize(request: S3Request, secrets: Mapping[str, str], now: datetime) -> None:
+@dataclass(frozen=True)
+class Signer:
+    """Whose signature a request bears."""
+
+    access_key_id: str
+    presigned: bool  # in the query: whoever has the URL may use it
+
+
+def authorize(request: S3Request, secrets: Mapping[str, str], now: datetime) -> Signer:
     """Let a request through that is signed with one of `secrets` (by access key id), unchanged and in time.
 
     Raises:
@@ -113,6 +121,7 @@ def authorize(request: S3Request, secrets: Mapping[str, str], now: datetime) -> 
         raise RefusedError(403, "AccessDenied", "Access Denied")
     _check_time(claim, now)
     _check_signature(request, claim, secrets)
+    return Signer(claim.credential.partition("/")[0], presigned=in_query)
 
 
 def check_body(request: S3Request) -> None:

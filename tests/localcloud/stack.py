@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path  # a dataclass's field type
 
 from tests.localcloud.patterns import Pattern
+from tests.localcloud.policies import Statement
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,7 @@ class Function:
     memory: int  # MiB
     environment: dict[str, str]
     layers: tuple[Path, ...]  # ContentUri of each, in the order in which the template names them
+    log_group: str | None = None  # None: one of its own
 
     @property
     def name(self) -> str:
@@ -68,6 +70,7 @@ class EventTarget:
     maximum_retries: int
     maximum_age: int  # seconds
     dead_letter_queue_url: str
+    role: str  # that EventBridge takes on to call it: its logical id
 
 
 @dataclass(frozen=True)
@@ -118,5 +121,5 @@ class Stack:
     streams: tuple[StreamSource, ...] = ()
     event_targets: tuple[EventTarget, ...] = ()
     outputs: dict[str, str] = field(default_factory=dict)
-    # What each function may do, by its logical id: its role's policy documents as JSON, references resolved.
-    policies: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    # What each function may do, by its logical id; and what a role permits that another service takes on, by its own.
+    policies: dict[str, tuple[Statement, ...]] = field(default_factory=dict)

@@ -23,7 +23,7 @@ from tests.localcloud.event_sources import failures
 from tests.localcloud.patterns import matches
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from mypy_boto3_sqs import SQSClient
 
@@ -38,25 +38,28 @@ _log = logging.getLogger(__name__)
 
 
 class Streams:
-    """Reads each stream from its beginning, in order; a context manager that ends the reading.
+    """Reads each stream from its beginning, in order, as the function's role; a context manager that ends the reading.
 
     moto's streams have one shard, which is read by one thread.
     """
 
-    def __init__(self, sources: Iterable[StreamSource], functions: Functions, machine: Machine) -> None:
+    def __init__(
+        self, sources: Iterable[StreamSource], functions: Functions, machines: Mapping[str, Machine]
+    ) -> None:
         self._stopping = threading.Event()
-        self._threads = [
-            threading.Thread(
-                target=_Reader(source, functions, machine, self._stopping).run,
-                name=f"stream-{source.function}",
-                daemon=True,
-            )
-            for source in sources
+        self._readers = [
+            _Reader(source, functions, machines[source.function], self._stopping) for source in sources
         ]
 
     def start(self) -> Self:
-        for thread in self._threads:
-            thread.start()
+        """Begin to read.
+
+        Raises:
+            ClientError: a function's role may not look for its stream: Lambda would not make the mapping.
+        """
+        for reader in self._readers:
+            reader.look()
+            threading.Thread(target=reader.run, name=f"stream-{reader.function}", daemon=True).start()
         return self
 
     def stop(self) -> None:
@@ -84,6 +87,7 @@ class _Reader:
         self, source: StreamSource, functions: Functions, machine: Machine, stopping: threading.Event
     ) -> None:
         self._source = source
+        self.function = source.function
         self._functions = functions
         self._machine = machine
         self._stopping = stopping
@@ -96,6 +100,9 @@ class _Reader:
         self._shard = ""
         self._iterator: str | None = None
         self._last: str | None = None  # sequence number of what was read last
+
+    def look(self) -> None:
+        self._stream.list_streams()
 
     def run(self) -> None:
         while not self._stopping.is_set():

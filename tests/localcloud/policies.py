@@ -1,0 +1,186 @@
+"""What a role's policies permit: the part of IAM's language that the template uses, held against what is asked for.
+
+That part is statements that allow, with actions, resources and conditions. Anything else (a Deny, a wildcard in an
+action, an operator, a condition key that an action does not bring) is refused by name when the template is read.
+
+https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator, Mapping  # pydantic reads them
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from tests.localcloud.template import Strict
+
+# Every action that the local cloud tells requests by, and the condition keys that it knows of such a request.
+ACTIONS: Mapping[str, frozenset[str]] = {
+    "dynamodb:ConditionCheckItem": frozenset({"dynamodb:LeadingKeys"}),
+    "dynamodb:DeleteItem": frozenset({"dynamodb:LeadingKeys"}),
+    "dynamodb:DescribeStream": frozenset(),
+    "dynamodb:GetItem": frozenset({"dynamodb:LeadingKeys"}),
+    "dynamodb:GetRecords": frozenset(),
+    "dynamodb:GetShardIterator": frozenset(),
+    "dynamodb:ListStreams": frozenset(),
+    "dynamodb:PutItem": frozenset({"dynamodb:LeadingKeys"}),
+    "dynamodb:Query": frozenset(),
+    "dynamodb:Scan": frozenset(),
+    "dynamodb:UpdateItem": frozenset({"dynamodb:LeadingKeys"}),
+    "events:InvokeApiDestination": frozenset(),
+    "events:PutEvents": frozenset({"events:source"}),
+    "logs:CreateLogStream": frozenset(),
+    "logs:PutLogEvents": frozenset(),
+    "s3:DeleteObject": frozenset(),
+    "s3:GetObject": frozenset(),
+    "s3:ListBucket": frozenset({"s3:prefix"}),
+    "s3:PutObject": frozenset(),
+    "sqs:ChangeMessageVisibility": frozenset(),
+    "sqs:DeleteMessage": frozenset(),
+    "sqs:GetQueueAttributes": frozenset(),
+    "sqs:ReceiveMessage": frozenset(),
+    "sqs:SendMessage": frozenset(),
+    "ssm:GetParameter": frozenset(),
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One thing that a request asks for."""
+
+    action: str
+    resource: str  # ARN, or * where the action has none
+    keys: Mapping[str, tuple[str, ...]] = field(
+        default_factory=dict
+    )  # condition keys, with the request's values
+
+    def __str__(self) -> str:
+        with_keys = [f"{key} {', '.join(values)}" for key, values in self.keys.items()]
+        return " with ".join((f"{self.action} on {self.resource}", *with_keys))
+
+
+@dataclass(frozen=True, order=True)
+class Permission:
+    """The least that can be taken from a policy: one action on one resource, under one value of a condition."""
+
+    statement: str  # its Sid
+    action: str
+    resource: str  # a pattern
+    condition: str = ""  # key and pattern
+
+    def __str__(self) -> str:
+        where = f" where {self.condition}" if self.condition else ""
+        return f"{self.action} on {self.resource}{where} ({self.statement})"
+
+
+def _list(value: object) -> object:
+    return (value,) if isinstance(value, str) else value
+
+
+type Texts = Annotated[tuple[str, ...], BeforeValidator(_list)]
+type Operator = Literal["StringEquals", "StringLike", "ForAllValues:StringLike"]
+
+
+class Statement(Strict):
+    sid: str
+    effect: Literal["Allow"]
+    action: Texts
+    resource: Texts
+    condition: Mapping[Operator, Mapping[str, Texts]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _is_understood(self) -> Self:
+        for action in self.action:
+            if action not in ACTIONS:
+                raise ValueError(f"the action {action} is not understood")
+            for key in itertools.chain(*self.condition.values()):
+                if key not in ACTIONS[action]:
+                    raise ValueError(f"the condition key {key} of {action} is not understood")
+        if variables := re.search(r"\$\{[^}]*\}", self.model_dump_json()):
+            raise ValueError(f"the variable {variables[0]} is not understood")
+        return self
+
+    def permissions(self) -> Iterator[Permission]:
+        """All that it is made of."""
+        conditions = [
+            f"{key} {value}"
+            for wanted in self.condition.values()
+            for key, values in wanted.items()
+            for value in values
+        ]
+        for action, resource, condition in itertools.product(self.action, self.resource, conditions or [""]):
+            yield Permission(self.sid, action, resource, condition)
+
+    def granting(self, call: Call) -> Iterator[Permission]:
+        """Its permissions that let the call through; none where it does not."""
+        conditions = self._met(call.keys)
+        if call.action in self.action and conditions is not None:
+            for resource, condition in itertools.product(self.resource, conditions or [""]):
+                if matches(resource, call.resource):
+                    yield Permission(self.sid, call.action, resource, condition)
+
+    def _met(self, keys: Mapping[str, tuple[str, ...]]) -> list[str] | None:
+        """The conditions' values that the call's keys match; None where a condition is not met."""
+        met: list[str] = []
+        for operator, wanted in self.condition.items():
+            for key, patterns in wanted.items():
+                values = keys.get(key, ())
+                matching = {
+                    pattern: {
+                        value
+                        for value in values
+                        if (pattern == value if operator == "StringEquals" else matches(pattern, value))
+                    }
+                    for pattern in patterns
+                }
+                # ForAllValues is true of no values too; the others want one.
+                if set().union(*matching.values()) != set(values) or not (
+                    values or operator.startswith("ForAllValues:")
+                ):
+                    return None
+                met += [f"{key} {pattern}" for pattern, found in matching.items() if found]
+        return met
+
+
+class Policy(Strict):
+    version: Literal["2012-10-17"]
+    statement: tuple[Statement, ...]
+
+
+def matches(pattern: str, value: str) -> bool:
+    """Whether a value is like a pattern: `*` is any text, `?` any sign, and all else is itself."""
+    parts = {"*": ".*", "?": "."}
+    return (
+        re.fullmatch("".join(parts.get(sign) or re.escape(sign) for sign in pattern), value, re.DOTALL)
+        is not None
+    )
+
+
+def permissions(statements: Iterable[Statement]) -> set[Permission]:
+    return {permission for statement in statements for permission in statement.permissions()}
+
+
+def granting(statements: Iterable[Statement], call: Call) -> set[Permission]:
+    """The permissions of a role that let a call through. None: it is denied."""
+    return {permission for statement in statements for permission in statement.granting(call)}
+
+
+def differences(policies: Mapping[str, Iterable[Statement]], asked: Iterable[tuple[str, Call]]) -> list[str]:
+    """Where roles and what was asked for in their names do not fit, in both directions: a sentence for each place.
+
+    Args:
+        policies: the statements of each role, by the name that `asked` knows it by.
+        asked: calls, each with its role. One that is permitted in two ways counts for both.
+    """
+    unused = {(role, one) for role, statements in policies.items() for one in permissions(statements)}
+    found = []
+    for role, call in asked:
+        granted = granting(policies[role], call)
+        unused -= {(role, one) for one in granted}
+        if not granted:
+            found.append(f"{role} is denied {call}")
+    return found + [f"{role} never uses {one}" for role, one in sorted(unused)]

@@ -1,0 +1,131 @@
+"""Roles, as the AWS server knows them: whose session a key is of, what it may do, and what it was used for."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import httpx
+from pydantic import TypeAdapter
+
+from tests.localcloud.policies import Call, Permission, Statement, granting
+
+# No bucket's name begins with an underscore.
+SESSIONS = "/_local_cloud/sessions"
+CALLS = "/_local_cloud/calls"
+
+
+def _key_id() -> str:
+    return f"ASIA{secrets.token_hex(8).upper()}"
+
+
+@dataclass(frozen=True)
+class Session:
+    """A role that was taken on: the credentials that a function is given, and what they are good for."""
+
+    role: str  # the logical id of the function, or of the role where another service takes it on
+    statements: tuple[Statement, ...]
+    access_key_id: str = field(default_factory=_key_id)
+    secret_access_key: str = field(default_factory=lambda: secrets.token_urlsafe(30), repr=False)
+    session_token: str = field(default_factory=lambda: secrets.token_urlsafe(90), repr=False)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A call that was made, and the permissions that let it through: none, and it was denied."""
+
+    role: str
+    call: Call
+    permissions: frozenset[Permission]
+
+
+_SESSIONS = TypeAdapter(tuple[Session, ...])
+_JUDGED = TypeAdapter(tuple[Judged, ...])
+_ASKED = TypeAdapter(tuple[tuple[str, Call], ...])
+
+
+class Roles:
+    """The server's side. It keeps one call for each way of being permitted, and one for each that was denied."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sessions: dict[str, Session] = {}  # by access key id
+        self._judged: dict[tuple[object, ...], Judged] = {}
+
+    def session(self, access_key_id: str) -> Session | None:
+        return self._sessions.get(access_key_id)
+
+    def secrets(self) -> dict[str, str]:
+        """By access key id."""
+        return {key: session.secret_access_key for key, session in self._sessions.items()}
+
+    def denied(self, session: Session, calls: Iterable[Call]) -> Call | None:
+        """Judge and record each call; the first that is not permitted."""
+        found = [self._judge(session, call) for call in calls]
+        return next((judged.call for judged in found if not judged.permissions), None)
+
+    def _judge(self, session: Session, call: Call) -> Judged:
+        judged = Judged(session.role, call, frozenset(granting(session.statements, call)))
+        what = judged.permissions or (call.action, call.resource)
+        with self._lock:
+            self._judged.setdefault((session.role, call.action, what), judged)
+        return judged
+
+    def may(self, session: Session, call: Call) -> bool:
+        """Whether a call would be permitted; where not, nothing is recorded."""
+        return bool(granting(session.statements, call)) and self.denied(session, [call]) is None
+
+    def answer(self, method: str, path: str, body: bytes) -> bytes | None:
+        """What the functions below ask of the server. None: it is not understood."""
+        if (method, path) == ("PUT", SESSIONS):
+            with self._lock:
+                self._sessions = {one.access_key_id: one for one in _SESSIONS.validate_json(body)}
+                self._judged.clear()
+            return b""
+        if (method, path) == ("POST", CALLS):
+            sessions = {one.role: one for one in self._sessions.values()}
+            judged = [self._judge(sessions[role], call) for role, call in _ASKED.validate_json(body)]
+            return _JUDGED.dump_json(tuple(judged))
+        if (method, path) == ("GET", CALLS):
+            with self._lock:
+                return _JUDGED.dump_json(tuple(self._judged.values()))
+        return None
+
+
+def take_on(endpoint: str, policies: Mapping[str, Sequence[Statement]]) -> dict[str, Session]:
+    """Make a session of each role, which the server at `endpoint` knows from now on.
+
+    Sessions of before are forgotten, with what they were used for.
+
+    Args:
+        endpoint: the AWS server's URL.
+        policies: the statements of each role, by its logical id or its function's.
+
+    Raises:
+        httpx.HTTPError: the server did not take them.
+    """
+    sessions = {role: Session(role, tuple(statements)) for role, statements in policies.items()}
+    body = _SESSIONS.dump_json(tuple(sessions.values()), by_alias=True)
+    httpx.put(endpoint + SESSIONS, content=body, trust_env=False).raise_for_status()
+    return sessions
+
+
+def use(endpoint: str, asked: Iterable[tuple[str, Call]]) -> tuple[Judged, ...]:
+    """Have what the local cloud itself does in a role's name judged and recorded.
+
+    Raises:
+        httpx.HTTPError: the server did not answer.
+    """
+    answer = httpx.post(endpoint + CALLS, content=_ASKED.dump_json(tuple(asked)), trust_env=False)
+    return _JUDGED.validate_json(answer.raise_for_status().content)
+
+
+def recorded(endpoint: str) -> tuple[Judged, ...]:
+    """What was asked for so far in the name of any role.
+
+    Raises:
+        httpx.HTTPError: the server did not answer.
+    """
+    return _JUDGED.validate_json(httpx.get(endpoint + CALLS, trust_env=False).raise_for_status().content)
