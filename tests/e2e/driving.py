@@ -26,9 +26,8 @@ START_SECONDS = 60
 
 @dataclass
 class Driver:
-    """A running `serve --json`, and what one does with it."""
+    """A running local cloud, and what one does with it."""
 
-    process: subprocess.Popen[str]
     told: dict[str, Any]
     http: httpx.Client
     photo: bytes
@@ -111,10 +110,17 @@ class Driver:
             time.sleep(0.1)  # a file tells nobody that it has grown
 
 
+@dataclass
+class Serving(Driver):
+    """A running `serve --json`."""
+
+    process: subprocess.Popen[str]
+
+
 @contextmanager
 def serving(
     *options: str, environment: Mapping[str, str] | None = None, stderr: IO[str] | None = None
-) -> Iterator[Driver]:
+) -> Iterator[Serving]:
     """`python -m tests.localcloud serve --json OPTIONS`, until the context ends: then by SIGTERM."""
     process = subprocess.Popen(
         [PYTHON, "-m", "tests.localcloud", "serve", "--json", *options],
@@ -130,7 +136,7 @@ def serving(
         line = process.stdout.readline()
         assert line, "it ended without a word on stdout"
         with httpx.Client(trust_env=False, timeout=30) as http:
-            yield Driver(process, json.loads(line), http, sample.photo())
+            yield Serving(json.loads(line), http, sample.photo(), process)
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=20)
