@@ -206,7 +206,8 @@ def _take_on_roles(machine: Machine, stack: Stack) -> dict[str, Machine]:
         template.TemplateError: a role does not permit it.
     """
     sessions = roles.take_on(machine.endpoint, stack.policies)
-    for judged in roles.use(machine.endpoint, _in_a_roles_name(stack)):
+    in_their_names = [(sessions[role].access_key_id, call) for role, call in _in_a_roles_name(stack)]
+    for judged in roles.use(machine.endpoint, in_their_names):
         if not judged.permissions:
             raise template.TemplateError(f"{judged.role}: its role does not permit {judged.call}")
     return {

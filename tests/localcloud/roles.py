@@ -37,6 +37,7 @@ class Judged:
     """A call that was made, and the permissions that let it through: none, and it was denied."""
 
     role: str
+    access_key_id: str
     call: Call
     permissions: frozenset[Permission]
 
@@ -67,10 +68,11 @@ class Roles:
         return next((judged.call for judged in found if not judged.permissions), None)
 
     def _judge(self, session: Session, call: Call) -> Judged:
-        judged = Judged(session.role, call, frozenset(granting(session.statements, call)))
+        key = session.access_key_id
+        judged = Judged(session.role, key, call, frozenset(granting(session.statements, call)))
         what = judged.permissions or (call.action, call.resource)
         with self._lock:
-            self._judged.setdefault((session.role, call.action, what), judged)
+            self._judged.setdefault((key, call.action, what), judged)
         return judged
 
     def may(self, session: Session, call: Call) -> bool:
@@ -79,14 +81,14 @@ class Roles:
 
     def answer(self, method: str, path: str, body: bytes) -> bytes | None:
         """What the functions below ask of the server. None: it is not understood."""
-        if (method, path) == ("PUT", SESSIONS):
+        if (method, path) == ("POST", SESSIONS):
+            new = {one.access_key_id: one for one in _SESSIONS.validate_json(body)}
             with self._lock:
-                self._sessions = {one.access_key_id: one for one in _SESSIONS.validate_json(body)}
-                self._judged.clear()
+                self._sessions = {**self._sessions, **new}
             return b""
         if (method, path) == ("POST", CALLS):
-            sessions = {one.role: one for one in self._sessions.values()}
-            judged = [self._judge(sessions[role], call) for role, call in _ASKED.validate_json(body)]
+            asked = _ASKED.validate_json(body)
+            judged = [self._judge(self._sessions[key], call) for key, call in asked]
             return _JUDGED.dump_json(tuple(judged))
         if (method, path) == ("GET", CALLS):
             with self._lock:
@@ -97,8 +99,6 @@ class Roles:
 def take_on(endpoint: str, policies: Mapping[str, Sequence[Statement]]) -> dict[str, Session]:
     """Make a session of each role, which the server at `endpoint` knows from now on.
 
-    Sessions of before are forgotten, with what they were used for.
-
     Args:
         endpoint: the AWS server's URL.
         policies: the statements of each role, by its logical id or its function's.
@@ -108,12 +108,16 @@ def take_on(endpoint: str, policies: Mapping[str, Sequence[Statement]]) -> dict[
     """
     sessions = {role: Session(role, tuple(statements)) for role, statements in policies.items()}
     body = _SESSIONS.dump_json(tuple(sessions.values()), by_alias=True)
-    httpx.put(endpoint + SESSIONS, content=body, trust_env=False).raise_for_status()
+    httpx.post(endpoint + SESSIONS, content=body, trust_env=False).raise_for_status()
     return sessions
 
 
 def use(endpoint: str, asked: Iterable[tuple[str, Call]]) -> tuple[Judged, ...]:
     """Have what the local cloud itself does in a role's name judged and recorded.
+
+    Args:
+        endpoint: the AWS server's URL.
+        asked: calls, each with the access key id of a session.
 
     Raises:
         httpx.HTTPError: the server did not answer.
