@@ -21,6 +21,7 @@ import httpx
 import pytest
 
 from tests.e2e.driving import Driver
+from tests.integration.world import sqs_event
 from tests.localcloud import roles, streams
 from tests.localcloud.cloud import Cloud, local_cloud
 from tests.localcloud.policies import Call, Statement, differences
@@ -160,6 +161,20 @@ def left_to_the_watchdog(world: World) -> None:
     assert "prepared" in world.objects(job_id)
 
 
+def put_back_very_often(world: World) -> None:
+    """A message that SQS would soon give up is exchanged for a new one, which brings the pictures."""
+    with world.no_events():
+        job_id = world.start()
+        key = world.record(job_id)["photo_key"]
+    world.replicate.set_faults(Fault(kind="refuse", on="create", status=429, seconds=1, times=3))
+    message = {"job_id": job_id, "original_s3_key": key}
+    event = json.dumps(sqs_event(message, receives=15)).encode()
+    assert json.loads(world.cloud.functions.invoke("GenerateFunction", event).payload) == {
+        "batchItemFailures": []
+    }
+    assert world.end_of(job_id)["status"] == "SUCCEEDED"
+
+
 def canceled_while_its_pictures_are_copied(world: World) -> None:
     world.replicate.set_faults(Fault(kind="hang", on="output", seconds=2))
     job_id = world.start()
@@ -214,6 +229,7 @@ EVENTS: Sequence[Callable[[World], None]] = (
     uploaded_after_it_was_deleted,
     deleted_while_its_photo_is_opened,
     left_to_the_watchdog,
+    put_back_very_often,
     canceled_while_its_pictures_are_copied,
     failed_and_tried_again,
     deleted_by_halves,
