@@ -135,16 +135,21 @@ def variable(used: Usage, besides: Besides, jobs: int) -> dict[str, float]:
 
 def fixed(besides: Besides) -> dict[str, float]:
     """Dollars a month for what is there without any job."""
-    made = Counter(resource.type for resource in template.load().resources.values())
+    resources = template.load().resources.values()
+    made = Counter(resource.type for resource in resources)
+    alarms = [resource.properties for resource in resources if resource.type == "AWS::CloudWatch::Alarm"]
+    watched = sum(
+        max(1, json.dumps(alarm).count('"MetricStat"')) for alarm in alarms
+    )  # by which an alarm is paid
     polled = sum(
         "StartingPosition" not in resource.properties  # which a stream's mapping has
-        for resource in template.load().resources.values()
+        for resource in resources
         if resource.type == "AWS::Lambda::EventSourceMapping"
     )
     return {
         f"{polled} queues, polled": usd(sqs_request=polled * _prices.file().assumptions.idle_receives),
         f"{besides.metrics} metrics of our own": usd(custom_metric=besides.metrics),
-        f"{made['AWS::CloudWatch::Alarm']} alarms": usd(alarm=made["AWS::CloudWatch::Alarm"]),
+        f"{watched} metrics that alarms watch": usd(alarm=watched),
         f"{made['AWS::CloudWatch::Dashboard']} dashboards": usd(dashboard=made["AWS::CloudWatch::Dashboard"]),
         CALLBACK: usd(secret=1),
     }
