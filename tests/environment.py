@@ -23,6 +23,8 @@ VENV = ROOT / ".venv"
 CACHE = ROOT / ".cache"
 LOCKS = (ROOT / "layers/dependencies/requirements.txt", ROOT / "tests/requirements.txt")
 UV_VERSION = "0.13.9"
+# As pip does: an office's proxy signs with a certificate of its own.
+os.environ.setdefault("UV_SYSTEM_CERTS", "1")
 
 
 def fingerprint(*files: Path) -> str:
