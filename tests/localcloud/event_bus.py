@@ -11,12 +11,14 @@ import logging
 import threading
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import httpx
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
+from tests.localcloud.background import Background
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -45,13 +47,13 @@ type Deliver = Callable[[Event, int, float], int | None]
 _log = logging.getLogger(__name__)
 
 
-class EventBus:
+class EventBus(Background):
     """Takes events from where it is made on, and delivers them as a context manager, which ends the delivery."""
 
     def __init__(
         self, targets: Iterable[EventTarget], machine: Machine, log: Log, *, stack_name: str
     ) -> None:
-        self._stopping = threading.Event()
+        super().__init__()
         session = boto3.session.Session(
             machine.access_key_id, machine.secret_access_key, machine.session_token or None, machine.region
         )
@@ -62,7 +64,6 @@ class EventBus:
             (f"{stack_name}-log", EVERYTHING, lambda event, *_: _write(log, "INFO", "event", event=event))
         ]
         subscriptions += [(one.rule, one.pattern, _Calling(one, sqs, log).call) for one in targets]
-        self._threads = []
         for name, pattern, deliver in subscriptions:
             queue = sqs.create_queue(
                 QueueName=f"local-event-bus-{name}", Attributes={"VisibilityTimeout": str(VISIBILITY_SECONDS)}
@@ -72,22 +73,7 @@ class EventBus:
             target = {"Id": "queue", "Arn": arn, "InputTransformer": {"InputTemplate": WHOLE}}
             events.put_targets(Rule=f"local-{name}", Targets=[target])
             subscriber = _Subscriber(queue, sqs, deliver, self._stopping)
-            self._threads.append(threading.Thread(target=subscriber.run, name=f"events-{name}", daemon=True))
-
-    def start(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
-
-    def stop(self) -> None:
-        """Deliver no more; a call under way is not waited for."""
-        self._stopping.set()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+            self._runs[f"events-{name}"] = subscriber.run
 
 
 class _Calling:

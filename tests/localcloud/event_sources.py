@@ -9,11 +9,13 @@ import json
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, override
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+
+from tests.localcloud.background import Background
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -30,7 +32,7 @@ RECEIVE_MAX = 10  # messages, which SQS gives out at once
 _log = logging.getLogger(__name__)
 
 
-class EventSources:
+class EventSources(Background):
     """Polls each queue, as the function's role, while a worker is free; a context manager that ends the polling.
 
     A message is received only when an invocation can take it at once, so none ages in a buffer. There is one
@@ -45,12 +47,14 @@ class EventSources:
         *,
         workers: int,
     ) -> None:
-        self._stopping = threading.Event()
+        super().__init__()
         self._pollers = [
             _Poller(source, functions, machines[source.function], workers, self._stopping)
             for source in sources
         ]
+        self._runs = {f"poll-{poller.function}": poller.run for poller in self._pollers}
 
+    @override
     def start(self) -> Self:
         """Begin to poll.
 
@@ -59,18 +63,7 @@ class EventSources:
         """
         for poller in self._pollers:
             poller.look()
-            threading.Thread(target=poller.run, name=f"poll-{poller.function}", daemon=True).start()
-        return self
-
-    def stop(self) -> None:
-        """Receive no more; neither an open long poll nor what is being invoked is waited for."""
-        self._stopping.set()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+        return super().start()
 
 
 class _Poller:

@@ -13,12 +13,13 @@ import threading
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, override
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from tests.localcloud.background import Background
 from tests.localcloud.event_sources import failures
 from tests.localcloud.patterns import matches
 
@@ -37,7 +38,7 @@ LONGEST_BACKOFF = 10.0  # seconds; Lambda does not tell its own
 _log = logging.getLogger(__name__)
 
 
-class Streams:
+class Streams(Background):
     """Reads each stream from its beginning, in order, as the function's role; a context manager that ends the reading.
 
     moto's streams have one shard, which is read by one thread.
@@ -46,11 +47,13 @@ class Streams:
     def __init__(
         self, sources: Iterable[StreamSource], functions: Functions, machines: Mapping[str, Machine]
     ) -> None:
-        self._stopping = threading.Event()
+        super().__init__()
         self._readers = [
             _Reader(source, functions, machines[source.function], self._stopping) for source in sources
         ]
+        self._runs = {f"stream-{reader.function}": reader.run for reader in self._readers}
 
+    @override
     def start(self) -> Self:
         """Begin to read.
 
@@ -59,18 +62,7 @@ class Streams:
         """
         for reader in self._readers:
             reader.look()
-            threading.Thread(target=reader.run, name=f"stream-{reader.function}", daemon=True).start()
-        return self
-
-    def stop(self) -> None:
-        """Read no more; what is being invoked is not waited for."""
-        self._stopping.set()
-
-    def __enter__(self) -> Self:
-        return self.start()
-
-    def __exit__(self, *_: object) -> None:
-        self.stop()
+        return super().start()
 
 
 type Record = dict[str, Any]  # as GetRecords gives it
