@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING
 import replicate.client  # noqa: F401  # with init, when Lambda gives more CPU: it will be needed
 from pydantic import BaseModel, Field, ValidationError
 
-from triptych import clock, completion, predictions, signatures
+from triptych import clock, completion, signatures
 from triptych.downloads import OutputUnavailable
 from triptych.observability import count, logger, metrics, requested
+from triptych.predictions import Prediction
+from triptych.signing_secret import signing_secret
+from triptych.tags import Tag
+from triptych.wire import ReplicateUnavailable
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -65,7 +69,7 @@ def _status(call: Call) -> HTTPStatus:
         logger.warning("webhook rejected", reason=str(why) or "not bound")
         count("WebhooksRejected")
         return HTTPStatus.UNAUTHORIZED  # whatever the reason: it tells a forger nothing
-    except (predictions.ReplicateUnavailable, OutputUnavailable) as error:
+    except (ReplicateUnavailable, OutputUnavailable) as error:
         logger.warning("webhook put off", reason=f"{type(error).__name__}: {error}")
         count("WebhooksPutOff")
         return HTTPStatus.SERVICE_UNAVAILABLE
@@ -78,7 +82,7 @@ class Rejected(Exception):  # noqa: N818  # a verdict
     """This is not a webhook that Replicate sent for one of our predictions."""
 
 
-def _verified(call: Call) -> tuple[predictions.Prediction, predictions.Tag]:
+def _verified(call: Call) -> tuple[Prediction, Tag]:
     """What a webhook says, and which picture its query names, once its signature has been found good."""
     try:
         body = call.raw_body()
@@ -86,19 +90,19 @@ def _verified(call: Call) -> tuple[predictions.Prediction, predictions.Tag]:
         raise Rejected("not base64") from None
     if not _is_signed(call.headers, body):
         raise Rejected("signature")
-    tag = predictions.Tag.of_query(call.raw_query)
+    tag = Tag.of_query(call.raw_query)
     if tag is None:
         raise Rejected("query")
     try:
-        return predictions.Prediction.model_validate_json(body), tag
+        return Prediction.model_validate_json(body), tag
     except ValidationError:
         raise Rejected("not a prediction") from None
 
 
 def _is_signed(headers: dict[str, str], body: bytes) -> bool:
     now = clock.now()
-    secret = predictions.signing_secret()
+    secret = signing_secret()
     if signatures.is_signed(headers, body, secret, now):
         return True
-    rotated = predictions.signing_secret(fresh=True)
+    rotated = signing_secret(fresh=True)
     return rotated != secret and signatures.is_signed(headers, body, rotated, now)

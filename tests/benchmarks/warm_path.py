@@ -20,7 +20,7 @@ from tests.benchmarks._report import Figure
 from tests.benchmarks._world import World, world
 from tests.integration.world import api_event, s3_notification, sqs_event
 from tests.simulation.functions import CONTEXT, loaded
-from triptych import predictions
+from triptych.signing_secret import signing_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,7 +80,7 @@ def _plain() -> httpx.Client:
 def _copy(found: World, size: int) -> Iterator[Figure]:
     """From a webhook received to the job stored, against a bare copy of the same bytes to the same S3."""
     webhook = loaded("webhook")
-    predictions.signing_secret()
+    signing_secret()
     s3 = boto3.client("s3", config=Config(request_checksum_calculation="when_required"))
     bucket, client = found.bucket, _plain()
 

@@ -432,7 +432,7 @@ def test_a_rotated_token_costs_no_job(
     world: World, context: SimpleNamespace, waits: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens = itertools.chain(["r8_old"], itertools.repeat(TOKEN))
-    monkeypatch.setattr("triptych.predictions._token", lambda *, fresh=False: next(tokens))
+    monkeypatch.setattr("triptych.wire.token", lambda *, fresh=False: next(tokens))
     world.replicate.handle, handle = (  # type: ignore[method-assign]  # the old token is refused
         lambda request: (
             httpx.Response(401, json={"title": "Unauthenticated"})
@@ -441,9 +441,7 @@ def test_a_rotated_token_costs_no_job(
         ),
         world.replicate.handle,
     )
-    monkeypatch.setattr(
-        "triptych.predictions._transport", lambda: httpx.MockTransport(world.replicate.handle)
-    )
+    monkeypatch.setattr("triptych.wire._transport", lambda: httpx.MockTransport(world.replicate.handle))
     job_id = world.new_job()
     assert deliver(world, job_id, context) == KEPT
     world.clock.advance(waits[-1])
@@ -467,7 +465,7 @@ def test_a_token_that_is_stored_before_the_old_one_is_revoked_costs_no_job(
         request.headers["authorization"] = f"Bearer {TOKEN}"
         return handle(request)
 
-    monkeypatch.setattr("triptych.predictions._transport", lambda: httpx.MockTransport(checked))
+    monkeypatch.setattr("triptych.wire._transport", lambda: httpx.MockTransport(checked))
     deliver(world, world.new_job(), context)  # from here on this process knows the token
     good[0] = "r8_new"
     if stored_in_time:

@@ -39,8 +39,8 @@ def counted(self, *args, **kwargs):
     made.append(self)
     init(self, *args, **kwargs)
 botocore.session.Session.__init__ = counted
-from triptych import announcements, pictures, predictions, queues, table
-for client in (announcements._events, pictures._s3, predictions._ssm, queues._sqs):
+from triptych import announcements, pictures, queues, table, wire
+for client in (announcements._events, pictures._s3, wire._ssm, queues._sqs):
     client()
 for model in (table._Job, table._Gone):
     model.Meta.table_name = "jobs"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.world import ENVIRONMENT, World
-from triptych import downloads, predictions, settings
+from triptych import downloads, predictions, settings, wire
 
 
 @pytest.fixture(params=["in the headers", "in the body"])
@@ -56,10 +56,10 @@ def test_an_answer_that_trickles_is_given_up(
     world: World, trickling: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()  # the real wire
-    monkeypatch.setattr(predictions, "READ_SECONDS", 0.5)
-    monkeypatch.setattr(predictions, "_token", lambda **_: "a token")
+    monkeypatch.setattr(wire, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(wire, "token", lambda **_: "a token")
     environment = {**ENVIRONMENT, "REPLICATE_BASE_URL": trickling}
     configured = settings.Settings.model_validate(environment)
-    monkeypatch.setattr(predictions, "settings", lambda: configured)
-    with pytest.raises(predictions.ReplicateUnavailable):
+    monkeypatch.setattr(wire, "settings", lambda: configured)
+    with pytest.raises(wire.ReplicateUnavailable):
         predictions.get("p0")

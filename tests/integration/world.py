@@ -18,7 +18,7 @@ import httpx
 import pillow_heif
 from PIL import Image
 
-from triptych import announcements, creation, pictures, predictions, queues, settings, table
+from triptych import announcements, creation, pictures, queues, settings, signing_secret, table, wire
 from triptych.job import Job
 
 pillow_heif.register_heif_opener()
@@ -73,10 +73,10 @@ def forget_caches() -> None:
     settings.settings.cache_clear()
     pictures._s3.cache_clear()
     queues._sqs.cache_clear()
-    predictions._ssm.cache_clear()
+    wire._ssm.cache_clear()
     announcements._events.cache_clear()
-    predictions._kept.secret = None
-    predictions._kept.asked_at = predictions._NEVER
+    signing_secret._kept.secret = None
+    signing_secret._kept.asked_at = signing_secret._NEVER
     table._Job._connection = None
     table._connection.cache_clear()
 

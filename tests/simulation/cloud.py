@@ -24,7 +24,7 @@ from tests.simulation.functions import CONTEXT, FUNCTIONS, environments, loaded,
 from tests.simulation.patches import in_the_place_of_io
 from tests.simulation.replicate import Replicate
 from tests.simulation.services import Services
-from triptych import pictures, predictions
+from triptych import pictures, signing_secret, wire
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -199,9 +199,9 @@ class Cloud:
 
     def _forget(self) -> None:
         """What a new process does not know."""
-        predictions._ssm().clear_cache()  # type: ignore[no-untyped-call]  # powertools leaves it so
-        predictions._kept.secret = None
-        predictions._kept.asked_at = predictions._NEVER
+        wire._ssm().clear_cache()  # type: ignore[no-untyped-call]  # powertools leaves it so
+        signing_secret._kept.secret = None
+        signing_secret._kept.asked_at = signing_secret._NEVER
 
     def exchange[T](
         self,

@@ -46,7 +46,7 @@ def in_the_place_of_io(cloud: Cloud) -> Iterator[None]:
         put(patch.dict(os.environ, {**ENVIRONMENT, **QUEUES}))
         settings.settings.cache_clear()
         put(patch.object(BaseClient, "_make_api_call", cloud.aws.api_call()))
-        put(patch("triptych.predictions._transport", lambda: Wire(cloud)))
+        put(patch("triptych.wire._transport", lambda: Wire(cloud)))
         put(patch("triptych.downloads._client", lambda: downloads))
         put(patch("socket.getaddrinfo", lambda *_, **__: [(2, 1, 6, "", ("104.16.1.1", 443))]))
         put(patch("triptych.clock.now", cloud.now))

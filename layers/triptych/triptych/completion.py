@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from triptych.predictions import Prediction, Tag
+    from triptych.predictions import Prediction
+    from triptych.tags import Tag
 
 COPY_SECONDS = 16.0  # download and upload of one picture, in a webhook: API Gateway waits for 30
 

@@ -33,8 +33,10 @@ from triptych.job import (
     apply_all,
 )
 from triptych.observability import about, count, logger, unexpected
-from triptych.predictions import Answer, Created, NotCreated, Refused, Tag, Unknown, Wanted
+from triptych.predictions import Answer, Created, NotCreated, Refused, Unknown, Wanted
 from triptych.settings import settings
+from triptych.tags import Tag
+from triptych.wire import ReplicateUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -223,7 +225,7 @@ def _settled_doubts(job: Job, now: datetime) -> list[Event]:
     since = min(image.asked_at or job.created_at for image in doubtful)
     try:
         listed = predictions.tagged_since(since)
-    except predictions.ReplicateUnavailable as error:
+    except ReplicateUnavailable as error:
         logger.warning("the list of predictions cannot be read", reason=str(error))
         return []
     events: list[Event] = []

@@ -28,9 +28,10 @@ from triptych.job import (
     UploadExpired,
 )
 from triptych.observability import about, count, logger, unexpected
-from triptych.predictions import Tag
 from triptych.queues import Left, WatchdogMessage
 from triptych.settings import settings
+from triptych.tags import Tag
+from triptych.wire import ReplicateUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -153,7 +154,7 @@ def _ask_about(job: Job, image: Image, give_up_at: float, *, last: bool) -> Even
         logger.warning("no output", prediction_id=prediction_id, reason=str(error))
         lost = ImageFailed(image.index, image.attempt, prediction_id, completion.UNAVAILABLE)
         return lost if last else None
-    except predictions.ReplicateUnavailable as error:
+    except ReplicateUnavailable as error:
         logger.warning("nothing learnt", prediction_id=prediction_id, reason=str(error))
         return None
     except Exception:  # noqa: BLE001  # one image's trouble is not the others'
@@ -200,7 +201,7 @@ def _stop(job_id: str, since: datetime, left: Sequence[Left]) -> int | None:
         return None
     try:
         listed = predictions.tagged_since(since)
-    except predictions.ReplicateUnavailable as error:
+    except ReplicateUnavailable as error:
         logger.warning("the list of predictions cannot be read", reason=str(error))
         listed = {}
     for tag in doubtful.keys() & listed.keys():
