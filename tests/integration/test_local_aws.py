@@ -146,7 +146,7 @@ def test_the_stack_says_what_its_consumers_need(stack: Stack, server: aws.Aws) -
     assert owner.issuer == f"https://cognito-idp.{REGION}.amazonaws.com/{stack.outputs['UserPoolId']}"
     assert owner.audience == (stack.outputs["UserPoolClientId"],)
     (back_off,) = [one for one in stack.policies["GenerateFunction"] if one.sid == "BackOff"]
-    assert back_off.action == ("sqs:ChangeMessageVisibility",)
+    assert back_off.action == ("sqs:ChangeMessageVisibility", "sqs:SendMessage")
     assert back_off.resource == (source.queue_arn,)
 
 
