@@ -76,6 +76,33 @@ def test_a_job_makes_no_more_requests_than_the_flow_needs(
     assert _prices.overruns(count.all(world), _prices.budget(*where, by="functions")) == []
 
 
+@pytest.mark.parametrize(
+    ("path", "wanted"),
+    [
+        ("/api/v1/jobs/{job_id}", {"DynamoDB GetItem": 1}),
+        ("/api/v1/jobs?limit=2", {"DynamoDB Query": 1}),
+    ],
+)
+def test_a_look_at_a_job_or_at_a_page_of_jobs_is_one_request(
+    world: World,
+    context: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    wanted: dict[str, int],
+) -> None:
+    """Links to pictures are signed here, and cost none."""
+    job_id = world.new_job()
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    for prediction_id in ("p0", "p1", "p2"):
+        webhook.handler(webhook_for(world.replicate.finish(prediction_id), world.clock), context)
+    world.new_job()
+    world.new_job()
+    count = Count(monkeypatch)
+    answer = api.handler(api_event("GET", path.format(job_id=job_id)), context)
+    assert answer["statusCode"] == 200, answer
+    assert dict(count.made) == wanted
+
+
 def test_a_request_too_many_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     count = Count(monkeypatch)
     boto3.client("dynamodb").scan(TableName="jobs")

@@ -46,6 +46,14 @@ def test_every_code_is_told() -> None:
     assert codes == set(rows("When something is wrong"))
 
 
+def test_what_was_measured_names_benchmarks_that_there_are() -> None:
+    section = README.split("## Measured\n", 1)[1].split("\n## ", 1)[0]
+    named = {re.findall(r"`(\w+)` \|$", line)[-1] for line in section.splitlines() if line.endswith("` |")}
+    there = {file.stem for file in (ROOT / "tests/benchmarks").glob("[a-z]*.py")}
+    assert named
+    assert named <= there
+
+
 def test_every_file_and_test_that_is_named_is_there() -> None:
     for link in re.findall(r"\]\(([^)#:]+)\)", README):
         assert (ROOT / link).exists(), link
