@@ -55,6 +55,45 @@ def test_an_alarm_watches_what_exists_and_tells_of_its_beginning_and_end(name: s
     assert alarm["TreatMissingData"] == "notBreaching"
 
 
+# Alarm → its statistic, seconds, and the last value that is quiet; the README's runbook says the same in words.
+SIMPLE = {
+    "JobsFailedByUs": ("Sum", 300, 0),
+    "WebhooksRejected": ("Sum", 300, 10),
+    "GenerationDelayed": ("Maximum", 300, 600),
+    "GenerationDeadLetters": ("Maximum", 300, 0),
+    "WatchdogDeadLetters": ("Maximum", 300, 0),
+    "AnnounceDeadLetters": ("Maximum", 300, 0),
+    "CallbackDeadLetters": ("Maximum", 300, 0),
+}
+
+
+@pytest.mark.parametrize("name", SIMPLE)
+def test_an_alarm_goes_off_at_what_the_runbook_says(name: str) -> None:
+    alarm, (statistic, seconds, quiet) = ALARMS[name], SIMPLE[name]
+    assert (alarm["Statistic"], alarm["Period"], alarm["Threshold"]) == (statistic, seconds, quiet)
+    assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
+    assert alarm["EvaluationPeriods"] * seconds <= 600
+
+
+@pytest.mark.parametrize(
+    ("name", "expression"),
+    [("FunctionErrors", "SUM(FILL(METRICS(), 0))"), ("FunctionThrottles", "SUM(FILL(METRICS(), 0))")],
+)
+def test_errors_and_throttles_are_added_up(name: str, expression: str) -> None:
+    alarm = ALARMS[name]
+    assert [one["Expression"] for one in alarm["Metrics"] if "Expression" in one] == [expression]
+    assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
+    assert alarm["Threshold"] <= 2
+
+
+def test_the_access_log_holds_nothing_that_a_caller_writes() -> None:
+    (stage,) = (one for one in RESOURCES.values() if one["Type"] == "AWS::ApiGatewayV2::Stage")
+    logged = re.findall(r"\$context\.([\w.]+)", stage["Properties"]["AccessLogSettings"]["Format"])
+    assert logged
+    assert not [name for name in logged if re.match(r"path|identity|authorizer\.(?!error$)|domain", name)]
+    assert not [name for name in logged if "query" in name.lower() or "header" in name.lower()]
+
+
 def test_each_alarm_has_its_row_in_the_runbook() -> None:
     assert set(rows("Runbook")) == set(ALARMS)
 

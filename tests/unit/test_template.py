@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -338,3 +339,48 @@ def test_no_role_has_more_than_the_template_gives_it() -> None:
     ]
     assert len(roles) == 7
     assert not any("ManagedPolicyArns" in role for role in roles)
+    trusted = [role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"] for role in roles]
+    assert sorted(principal["Service"] for principal in trusted) == [
+        "events.amazonaws.com",
+        *["lambda.amazonaws.com"] * 6,
+    ]
+
+
+def statements_of_roles() -> list[tuple[str, Any]]:
+    """Each role's logical id and one of its statements, as translated."""
+    resources: Any = translate()["Resources"]
+    return [
+        (name, statement)
+        for name, resource in resources.items()
+        if resource["Type"] == "AWS::IAM::Role"
+        for policy in resource["Properties"]["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+
+
+def test_every_permission_is_on_something_of_the_stacks_own() -> None:
+    """A wildcard stands below a folder of the bucket, or nowhere: `test_roles` cannot see one that is too wide."""
+    for role, statement in statements_of_roles():
+        if statement["Action"] == "dynamodb:ListStreams":
+            continue  # it has no narrower resource
+        named = statement["Resource"]
+        for resource in named if isinstance(named, list) else [named]:
+            assert resource != "*", (role, statement)
+            text = resource.get("Fn::Sub", "")
+            assert "*" not in text or re.fullmatch(
+                r"arn:\$\{AWS::Partition\}:s3:::\$\{PhotosBucket\}/(uploads|prepared|outputs)/\*", text
+            ), (role, text)
+
+
+def test_permissions_that_are_narrowed_by_a_condition_stay_so() -> None:
+    conditions = {
+        (role, statement.get("Sid")): statement["Condition"]
+        for role, statement in statements_of_roles()
+        if "Condition" in statement
+    }
+    folders = ["uploads/*", "prepared/*", "outputs/*"]
+    assert conditions == {
+        ("ApiRole", "DailyCounts"): {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": "jobs of *"}},
+        ("ApiRole", "FindPicturesToForget"): {"StringLike": {"s3:prefix": folders}},
+        ("AnnounceRole", "JobsEnds"): {"StringEquals": {"events:source": "triptych"}},
+    }
