@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from botocore.client import BaseClient
 
 import generate
 import webhook
@@ -56,6 +57,24 @@ def test_a_finished_prediction_is_stored(world: World, context: SimpleNamespace,
     image = world.job(job_id).images[image_of(world, job_id, "p0")]
     assert image.output
     assert world.s3.get_object(Bucket=BUCKET, Key=image.output.key)["Body"].read() == PNG
+
+
+def test_a_picture_goes_to_s3_from_the_disk_and_not_from_memory(
+    world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`python3 -m tests.benchmarks memory` measures what this is for."""
+    bodies: list[Any] = []
+    call: Any = vars(BaseClient)["_make_api_call"]
+
+    def seen(client: Any, operation: str, parameters: Any) -> Any:
+        if operation == "PutObject":
+            bodies.append(parameters["Body"])
+            assert bodies[-1].fileno() > 0
+        return call(client, operation, parameters)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", seen)
+    assert status(webhook_for(world.replicate.finish("p0"), world.clock), context) == 200
+    assert len(bodies) == 1
 
 
 def test_a_body_that_api_gateway_encoded_is_verified_on_its_bytes(
