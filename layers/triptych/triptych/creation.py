@@ -58,9 +58,7 @@ def create_job(order: Order, idempotency_key: str | None) -> Job:
         return _same(earlier, order)
     # The watchdog first: were the job stored first and this process killed, nobody would ever look at it.
     message = queues.WatchdogMessage(job_id=job_id, born_at=job.created_at)
-    # No later than the deadline may come, which counts from the upload.
-    delay = min(settings().watchdog_delay_seconds, settings().generation_deadline_seconds)
-    queues.send_to_watchdog(message, delay=delay)
+    queues.send_to_watchdog(message, delay=settings().first_look_seconds)
     try:
         day = job.created_at.astimezone(settings().timezone).date()
         created = table.create(job, day=day, daily_limit=settings().daily_job_limit)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from triptych import clock, completion, pictures, queues, table, watchdog
+from triptych import clock, completion, leftovers, pictures, queues, table
 from triptych.job import Canceled, Job, Retried, apply
 from triptych.observability import count, logger
 from triptych.settings import settings
@@ -15,8 +15,7 @@ def retry(job: Job) -> Job | None:
         return job
     # The watchdog first, as at birth; where another retry is faster, its message is the one that counts.
     message = queues.WatchdogMessage(job_id=job.job_id, born_at=event.at)
-    delay = min(settings().watchdog_delay_seconds, settings().generation_deadline_seconds)
-    queues.send_to_watchdog(message, delay=delay)
+    queues.send_to_watchdog(message, delay=settings().first_look_seconds)
     after, _ = table.record(job, event)
     if after and after.retried_at == event.at:
         queues.send_to_generation(after.job_id, after.photo.key)
@@ -41,10 +40,10 @@ def delete(job: Job) -> None:
     The watchdog cancels what still runs, and removes what still arrives. It is told first, and ends what a crash in
     between leaves undone.
     """
-    left = watchdog.left_running(job)
+    left = leftovers.left_running(job)
     message = queues.WatchdogMessage(job_id=job.job_id, born_at=clock.now(), left=left)
     queues.send_to_watchdog(message, delay=0)
-    watchdog.delete_record(job.job_id)
+    leftovers.delete_record(job.job_id)
     pictures.remove_all(job.job_id)
     logger.info("job deleted")
     count("JobsDeleted")

@@ -78,6 +78,11 @@ class Settings(BaseModel):
         """
         return self.replicate_input_mapping or mapping_for(self.replicate_model)
 
+    @property
+    def first_look_seconds(self) -> int:
+        """From birth, or a retry, to the watchdog's first look: no later than the deadline may come."""
+        return min(self.watchdog_delay_seconds, self.generation_deadline_seconds)
+
     def local_time(self, time: datetime) -> str:
         """ISO 8601 with offset, in the configured time zone."""
         return time.astimezone(self.timezone).isoformat(timespec="milliseconds")
