@@ -649,7 +649,9 @@ def _instant(query: dict[str, str], name: str, default: float) -> float:
     except ValueError:
         raise invalid((name, "must be a date and time by ISO 8601")) from None
     since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime.fromtimestamp(0, UTC)
-    return since // timedelta(microseconds=1) * 1000  # in whole numbers: a float is off by some hundred nanoseconds
+    return (
+        since // timedelta(microseconds=1) * 1000
+    )  # in whole numbers: a float is off by some hundred nanoseconds
 
 
 def _parse_version(version: str) -> tuple[str | None, str]:
