@@ -31,6 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python3 -m tests.benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(NAMES)}; none is all")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
+    parser.add_argument("--strict", action="store_true", help="fail where a goal is missed")
     parser.add_argument(
         "--compare", type=Path, nargs=2, metavar="FILE", help="measure nothing: compare two such files"
     )
@@ -56,6 +57,9 @@ def main() -> None:
     if options.json:
         _report.write(options.json, found)
         say(f"written to {options.json}")
+    missed = [figure.name for figures in found.values() for figure in figures if figure.is_missed]
+    if options.strict and missed:
+        sys.exit(f"missed: {'; '.join(missed)}")
 
 
 if __name__ == "__main__":

@@ -51,11 +51,17 @@ class Figure:
     def verdict(self) -> str:
         """Whether the goal is met, and by how much it is missed; empty where there is none."""
         found = self.value if self.ratio is None else self.ratio
+        told = []
         if self.at_most is not None:
-            return _verdict(f"≤ {self.at_most:g}", found, self.at_most)
+            told.append(_verdict(f"≤ {self.at_most:g}", found, self.at_most))
         if self.at_least is not None:
-            return _verdict(f"≥ {self.at_least:g}", self.at_least, found)
-        return ""
+            told.append(_verdict(f"≥ {self.at_least:g}", self.at_least, found))
+        return ", ".join(told)
+
+    @property
+    def is_missed(self) -> bool:
+        """Whether there is a goal, and it is not met."""
+        return "missed" in self.verdict
 
 
 def _verdict(goal: str, less: float, more: float) -> str:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 JOBS = 3  # that are counted, after one that finds every process new
 POLLS = 5  # whose mean is taken
-WATCHDOG_SECONDS = 15  # by then a job has ended here, so that its watchdog looks once, as it does on AWS
+WATCHDOG_SECONDS = 20  # by then a job has ended here, so that its watchdog looks once, as it does on AWS
 TOKEN = "r8_the_token_of_this_benchmark"  # the stand-in's
 SERVICES = {
     "DynamoDB_20120810": "DynamoDB",
@@ -73,7 +73,7 @@ class Besides:
 
 
 def measure() -> Iterator[Figure]:
-    used, besides = run()
+    used, besides = run(JOBS, 1, photo.drawn(photo.PHOTOS[0]))  # a phone's: 12 megapixels
     allowed = _prices.budget("the photo had to be prepared")
     for name, count in allowed.items():
         yield Figure(f"a job: {name}", used.requests.get(name, 0), "", at_most=count)
@@ -158,8 +158,14 @@ def fixed(besides: Besides) -> dict[str, float]:
 # ── counting ──
 
 
-def run() -> tuple[Usage, Besides]:
-    """Have some jobs done, one after the other, and count what they ask for."""
+def run(counted: int, before: int, uploaded: bytes | None = None) -> tuple[Usage, Besides]:
+    """Have some jobs done, one after the other, and count what they ask for.
+
+    Args:
+        counted: jobs of which the mean is taken.
+        before: jobs that come before those, and are not counted, so that no process is new.
+        uploaded: their photo; without one, the small one of the tests.
+    """
     with tempfile.TemporaryDirectory() as folder, replicate.start(TOKEN) as stand_in:
         recording = Path(folder, "recording")
         environment = {
@@ -169,10 +175,10 @@ def run() -> tuple[Usage, Besides]:
         }
         options = ["--replicate-url", stand_in.url, "--parameter-overrides"]
         with serving(*options, f"WatchdogDelaySeconds={WATCHDOG_SECONDS}", environment=environment) as cloud:
-            cloud.photo = photo.drawn(photo.PHOTOS[0])  # a phone's: 12 megapixels
-            _jobs(cloud, 1)
+            cloud.photo = uploaded or cloud.photo
+            _jobs(cloud, before)
             log, asked, made = len(cloud.log()), _lines(recording), len(stand_in.ledger().predictions)
-            jobs = _jobs(cloud, JOBS)
+            jobs = _jobs(cloud, counted)
             log_end, asked_end = len(cloud.log()), _lines(recording)
             records = [_record(cloud, job_id) for job_id in jobs]
             looks = len(cloud.log())
@@ -186,9 +192,9 @@ def run() -> tuple[Usage, Besides]:
                 item["Size"]
                 for prefix in ("uploads", "prepared")
                 for job_id in jobs
-                for item in cloud.aws("s3").list_objects_v2(
-                    Bucket=cloud.told["bucket"], Prefix=f"{prefix}/{job_id}/"
-                )["Contents"]
+                for item in cloud.aws("s3")
+                .list_objects_v2(Bucket=cloud.told["bucket"], Prefix=f"{prefix}/{job_id}/")
+                .get("Contents", ())
             )
     requests = Counter(filter(None, map(request_name, entries)))
     reports = _reports(text[log:log_end])
@@ -199,14 +205,14 @@ def run() -> tuple[Usage, Besides]:
         len(reports) - requests["SQS message"] - requests["EventBridge PutEvents"]
     )
     used = Usage(
-        requests={name: count / JOBS for name, count in requests.items()},
-        write_units=sum(map(_write_units, entries)) / JOBS,
-        read_units=requests["DynamoDB GetItem"] * read_units(max(map(item_size, records))) / JOBS,
-        seconds=sum(one.seconds * one.memory for one in reports) / JOBS,
+        requests={name: count / counted for name, count in requests.items()},
+        write_units=sum(map(_write_units, entries)) / counted,
+        read_units=requests["DynamoDB GetItem"] * read_units(max(map(item_size, records))) / counted,
+        seconds=sum(one.seconds * one.memory for one in reports) / counted,
         item_bytes=mean(map(item_size, records)),
-        log_bytes=_function_bytes(text[log:log_end]) / JOBS,
-        stored_bytes=stored / JOBS,
-        fetched_bytes=fetched / JOBS,
+        log_bytes=_function_bytes(text[log:log_end]) / counted,
+        stored_bytes=stored / counted,
+        fetched_bytes=fetched / counted,
     )
     starts: dict[float, list[float]] = {}
     for one in _reports(text[:looks]):

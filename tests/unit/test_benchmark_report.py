@@ -25,11 +25,13 @@ if TYPE_CHECKING:
         (Figure("a", 0, "jobs", "b", 10, at_least=2), "≥ 2: missed"),
         (Figure("a", 0, "jobs", "b", 3, at_most=0), "≤ 0: met"),
         (Figure("a", 1, "jobs", "b", 0, at_most=0), "≤ 0: missed"),
+        (Figure("a", 2, "paid for", "b", 3, at_most=1, at_least=1), "≤ 1: met, ≥ 1: missed by 50%"),
         (Figure("a", 1, "s"), ""),
     ],
 )
 def test_a_goal_is_met_or_missed_by_so_much(figure: Figure, verdict: str) -> None:
     assert figure.verdict == verdict
+    assert figure.is_missed == ("missed" in verdict)
     assert line(figure).endswith(verdict)
 
 
