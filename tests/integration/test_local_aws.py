@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
     from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_dynamodb.type_defs import AttributeValueTypeDef
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
@@ -470,6 +471,24 @@ def test_one_of_many_conditional_writes_wins(dynamodb: DynamoDBClient, stack: St
             assert sum(pool.map(write, [version] * 8)) == 1
 
 
+def test_values_of_every_type_are_what_they_were(dynamodb: DynamoDBClient, stack: Stack) -> None:
+    table = stack.outputs["Table"]
+    item: dict[str, AttributeValueTypeDef] = {
+        "job_id": {"S": "types"},
+        "text": {"S": ""},
+        "number": {"N": "1.5"},
+        "bytes": {"B": b"\0\xff"},
+        "flag": {"BOOL": False},
+        "nothing": {"NULL": True},
+        "texts": {"SS": ["a"]},
+        "numbers": {"NS": ["1"]},
+        "list": {"L": [{"M": {"S": {"S": "b"}, "none": {"L": []}}}, {"N": "2"}]},
+        "map": {"M": {}},
+    }
+    dynamodb.put_item(TableName=table, Item=item)
+    assert dynamodb.get_item(TableName=table, Key={"job_id": item["job_id"]})["Item"] == item
+
+
 def test_one_of_many_uploads_wins(stack: Stack, s3: S3Client) -> None:
     def upload(url: str) -> int:
         return httpx.put(url, content=BODY, headers=HEADERS).status_code
@@ -512,6 +531,19 @@ def test_a_long_poll_wakes_when_a_message_is_due(sqs: SQSClient) -> None:
     for _ in ("delayed", "in flight"):
         assert sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=20)["Messages"][0]["Body"] == "later"
     assert 1.9 < time.monotonic() - started < 10
+
+
+def test_a_long_poll_wakes_when_a_message_comes_back_early(sqs: SQSClient) -> None:
+    queue = _queue(sqs, "back", VisibilityTimeout="60")
+    sqs.send_message(QueueUrl=queue, MessageBody="again")
+    (first,) = sqs.receive_message(QueueUrl=queue)["Messages"]
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(sqs.receive_message, QueueUrl=queue, WaitTimeSeconds=20)
+        assert not wait([waiting], timeout=0.2).done
+        sqs.change_message_visibility(
+            QueueUrl=queue, ReceiptHandle=first["ReceiptHandle"], VisibilityTimeout=0
+        )
+        assert waiting.result(timeout=10)["Messages"][0]["Body"] == "again"
 
 
 def test_a_client_that_has_gone_takes_no_message(

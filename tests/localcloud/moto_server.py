@@ -170,9 +170,7 @@ class _Door:
 
     def _ask_moto(self, environ: WSGIEnvironment) -> Response:
         with changed:
-            response = Response.from_app(self._moto, environ, buffered=True)
-            changed.notify_all()
-        return response
+            return Response.from_app(self._moto, environ, buffered=True)
 
     def _refusal(self, environ: WSGIEnvironment) -> Response | None:
         """What a role is told that asks a service which speaks JSON for more than it may."""

@@ -110,7 +110,7 @@ class _Reader:
             ]
             for batch in itertools.batched(wanted, self._source.batch_size, strict=False):
                 self._deliver(_Batch(batch))
-            if not records:
+            if len(records) < PAGE:
                 self._stopping.wait(POLL_SECONDS)
 
     def _read(self) -> list[Record]:
