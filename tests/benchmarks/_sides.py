@@ -1,6 +1,6 @@
 """Triptych and the Celery task that it replaces, each with an AWS (moto) and a Replicate (the stand-in) of its own.
 
-Both are given the same: two workers, the same photo, the same stand-in with the same faults.
+Both are given the same: the same number of workers, the same photo, the same stand-in with the same faults.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ BASELINE = environment.ROOT / "tests/benchmarks/celery_baseline"
 BUCKET = "baseline"
 ENDED = {"SUCCEEDED", "PARTIAL", "FAILED", "CANCELED", "EXPIRED", "COMPLETED"}
 PACKAGE = "tests.benchmarks.celery_baseline"
+WORK, MOTO = "its own code", "moto"  # names of parts
 
 State = Literal["open", "done", "failed"]
 
@@ -66,44 +67,102 @@ class Side:
         [], set[str]
     ]  # jobs that are known to have ended, told without asking AWS: that would cost time
     workers: Callable[[], list[int]]  # the processes that ask for predictions
-    moto_pid: int
+    parts: Callable[
+        [], dict[str, list[int]]
+    ]  # the processes that it is made of; WORK are those of its own code
+    dead_letters: Callable[[], int]  # messages that were given up
 
     def wait(self, jobs: list[str], seconds: float) -> dict[str, Found]:
         """These jobs, once all have ended, or so much time has passed."""
-        give_up_at = time.monotonic() + seconds
-        while time.monotonic() < give_up_at and not self.glance().issuperset(jobs):
-            time.sleep(0.1)  # neither a file nor a database tells that it has changed
+        self.ends(jobs, seconds)
         found = self.look()
         return {job: found[job] for job in jobs}
+
+    def ends(self, jobs: list[str], seconds: float) -> list[float]:
+        """When each of these jobs was seen to have ended, by time.monotonic, in order; those that did within `seconds`."""
+        seen: list[float] = []
+        give_up_at = time.monotonic() + seconds
+        while len(seen) < len(jobs) and (now := time.monotonic()) < give_up_at:
+            seen += [now] * (len(self.glance().intersection(jobs)) - len(seen))
+            time.sleep(0.1)  # neither a file nor a database tells that it has changed
+        return seen
 
     def objects(self) -> set[str]:
         """The keys of all pictures that lie in S3."""
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix="outputs/")
         return {item["Key"] for page in pages for item in page.get("Contents", [])}
 
-    def moto_cpu(self) -> float:
-        """Seconds of CPU that moto has used until now."""
-        fields = Path(f"/proc/{self.moto_pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    def cpu(self) -> dict[str, float]:
+        """Seconds of CPU that each of its parts has used until now."""
+        return {part: sum(map(_cpu, pids)) for part, pids in self.parts().items()}
+
+    def asking(self, seconds: float, but: set[int]) -> tuple[int, int]:
+        """The worker whose create is held back by a `hang` of the stand-in, and the port that it asks from.
+
+        Args:
+            seconds: to wait for one at most.
+            but: ports of those that are known already.
+
+        Raises:
+            TimeoutError: nobody asks.
+        """
+        give_up_at = time.monotonic() + seconds
+        while time.monotonic() < give_up_at:
+            for port in set(self.stand_in.ledger().held) - but:
+                return _owner(port, self.workers()), port
+            time.sleep(0.05)  # the ledger does not tell that it has grown
+        raise TimeoutError("no worker asks")
+
+
+def _cpu(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _owner(port: int, pids: list[int]) -> int:
+    """Which of these processes holds the connection that has this port here. proc_net_tcp(5)."""
+    rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
+    sockets = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}")}
+    for pid in pids:
+        if any(link.readlink().name in sockets for link in Path(f"/proc/{pid}/fd").iterdir()):
+            return pid
+    raise ProcessLookupError(f"none of {pids} has port {port}")
 
 
 @contextmanager
-def triptych(parameters: dict[str, str] | None = None, **stand_in: Any) -> Iterator[Side]:
-    """The local cloud, with these of the template's parameters; the other arguments are the stand-in's."""
+def triptych(
+    parameters: dict[str, str] | None = None,
+    *,
+    workers: int = WORKERS,
+    photo: bytes | None = None,
+    **stand_in: Any,
+) -> Iterator[Side]:
+    """The local cloud.
+
+    Args:
+        parameters: the template's.
+        workers: processes for each function.
+        photo: that is uploaded; the sample where none is given.
+        stand_in: arguments of the stand-in for Replicate.
+    """
     token = secrets.token_hex(20)
     parameters = {"ServePage": "false", **(parameters or {})}
-    photo = sample.photo()
+    photo = photo or sample.photo()
     with ExitStack() as stack:
         server = stack.enter_context(replicate.start(token, **stand_in))
         before = os.environ.get("REPLICATE_API_TOKEN")
         os.environ["REPLICATE_API_TOKEN"] = token
         stack.callback(_put_back, "REPLICATE_API_TOKEN", before)
-        cloud = stack.enter_context(local_cloud(parameters, replicate_url=server.url, workers=WORKERS))
+        cloud = stack.enter_context(local_cloud(parameters, replicate_url=server.url, workers=workers))
         machine = cloud.aws
         session = boto3.Session(machine.access_key_id, machine.secret_access_key, region_name=machine.region)
         config = Config(proxies={})
         s3 = session.client("s3", endpoint_url=machine.endpoint, config=config)
         table = session.client("dynamodb", endpoint_url=machine.endpoint, config=config)
+        sqs = session.client("sqs", endpoint_url=machine.endpoint, config=config)
+        log = stack.enter_context(cloud.log.open("rb"))
+        ended: set[str] = set()
+        unread = b""
         http = stack.enter_context(httpx.Client(timeout=60, trust_env=False))
         crowd = stack.enter_context(ThreadPoolExecutor(CLIENTS))
 
@@ -126,8 +185,23 @@ def triptych(parameters: dict[str, str] | None = None, **stand_in: Any) -> Itera
             return {item["job_id"]["S"]: _of_item(item) for item in items}
 
         def glance() -> set[str]:
-            lines = [line for line in cloud.log.read_text().splitlines() if '"job ended"' in line]
-            return {json.loads(line)["job_id"] for line in lines}
+            nonlocal unread
+            *lines, unread = (unread + log.read()).split(b"\n")
+            ended.update(json.loads(line)["job_id"] for line in lines if b'"job ended"' in line)
+            return ended
+
+        def parts() -> dict[str, list[int]]:
+            functions = [pid for pids in cloud.pids().values() for pid in pids]
+            return {
+                WORK: functions,
+                MOTO: [next(iter(cloud.servers.values()))],
+                "the local cloud, and its clients": [os.getpid()],
+            }
+
+        def dead_letters() -> int:
+            queues = [url for name, url in cloud.stack.outputs.items() if name.endswith("DeadLetterQueueUrl")]
+            told = [sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"]) for url in queues]
+            return sum(int(one["Attributes"]["ApproximateNumberOfMessages"]) for one in told)
 
         yield Side(
             server,
@@ -138,7 +212,8 @@ def triptych(parameters: dict[str, str] | None = None, **stand_in: Any) -> Itera
             look=look,
             glance=glance,
             workers=lambda: cloud.pids()["generate"],
-            moto_pid=next(iter(cloud.servers.values())),
+            parts=parts,
+            dead_letters=dead_letters,
         )
 
 
@@ -162,8 +237,12 @@ def redis_server() -> str:
 
 
 @contextmanager
-def celery(**stand_in: Any) -> Iterator[Side]:
-    """`celery_baseline`: a Celery worker of two processes, uvicorn, Redis and SQLite; the arguments are the stand-in's.
+def celery(*, workers: int = WORKERS, **stand_in: Any) -> Iterator[Side]:
+    """`celery_baseline`: a Celery worker, uvicorn, Redis and SQLite.
+
+    Args:
+        workers: processes of the Celery worker.
+        stand_in: arguments of the stand-in for Replicate.
 
     Raises:
         Unavailable: there is no Redis.
@@ -206,12 +285,12 @@ def celery(**stand_in: Any) -> Iterator[Side]:
             stack.callback(_end, process)
             return process
 
-        run(redis, "--port", str(ports[1]), "--save", "", "--dir", str(folder))
+        broker = run(redis, "--port", str(ports[1]), "--save", "", "--dir", str(folder))
         schema = f"from {PACKAGE}.database import Base, engine; Base.metadata.create_all(engine)"
         subprocess.run([python, "-c", schema], cwd=environment.ROOT, env=settings, check=True)
         uvicorn = ["uvicorn", f"{PACKAGE}.api:app", "--port", str(ports[0]), "--no-access-log"]
-        run(str(python), "-m", *uvicorn)
-        worker = ["celery", "-A", f"{PACKAGE}.tasks", "worker", "--concurrency", str(WORKERS)]
+        web = run(str(python), "-m", *uvicorn)
+        worker = ["celery", "-A", f"{PACKAGE}.tasks", "worker", "--concurrency", str(workers)]
         process = run(str(python), "-m", *worker, "--loglevel", "INFO")
         http = stack.enter_context(httpx.Client(timeout=60, trust_env=False))
         crowd = stack.enter_context(ThreadPoolExecutor(CLIENTS))
@@ -240,12 +319,17 @@ def celery(**stand_in: Any) -> Iterator[Side]:
         def glance() -> set[str]:
             return {job for job, found in look().items() if found.state != "open"}
 
-        def workers() -> list[int]:
+        def asking() -> list[int]:
             children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
             return [int(pid) for pid in children.read_text().split()]
 
-        _await(lambda: http.get(f"{api}/docs").is_success and len(workers()) == WORKERS)
-        yield Side(server, s3, BUCKET, prepare, start, look, glance, workers, moto.process.pid)
+        def parts() -> dict[str, list[int]]:
+            own = [broker.pid, web.pid, process.pid, *asking()]
+            return {WORK: own, MOTO: [moto.process.pid], "its clients": [os.getpid()]}
+
+        _await(lambda: http.get(f"{api}/docs").is_success and len(asking()) == workers)
+        # It gives up no message: it has none any more once a worker has taken the task.
+        yield Side(server, s3, BUCKET, prepare, start, look, glance, asking, parts, dead_letters=lambda: 0)
 
 
 def _state(status: str) -> State:

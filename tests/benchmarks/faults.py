@@ -1,8 +1,8 @@
 """The same faults for Triptych and for the Celery task that it replaces: what is lost, paid for twice, or told wrongly.
 
-For each fault, 20 jobs (60 pictures) on either side, with two workers. A worker is killed (SIGKILL) while it asks for
-pictures; an answer is lost after the prediction was made; a forged webhook, which says `failed`, comes before each true
-one. Triptych's watchdog looks every two seconds here, in place of every 300. It needs redis-server
+For each fault, 20 jobs (60 pictures) on either side, with two workers. A worker is killed (SIGKILL) in the midst of
+asking: the prediction is made, the stand-in holds the answer back, and whoever waits for it dies. An answer is lost
+after the prediction was made; a forged webhook, which says `failed`, comes before each true one. Triptych's watchdog looks every two seconds here, in place of every 300. It needs redis-server
 (`apt-get install redis-server`).
 """
 
@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import os
 import signal
-import time
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks import _sides
 from tests.benchmarks._report import Figure
@@ -26,13 +24,14 @@ if TYPE_CHECKING:
 
 JOBS, IMAGES = 20, 3
 SECONDS = 60  # that a job may take until it counts as lost; predictions take 2 s
-KILLS = (8, 24, 40)  # so many predictions made: a worker is killed then
+KILLS = (8, 24, 40)  # so many creates have gone well: whoever sends the next one is killed
 PARAMETERS = {"WatchdogDelaySeconds": "2"}
-STAND_IN = {"seconds": 2, "creates_per_minute": 0, "webhook_scale": 0.2}
-SLOW = Fault(kind="hang", on="create", seconds=0.3)
+STAND_IN: dict[str, Any] = {"seconds": 2, "creates_per_minute": 0, "webhook_scale": 0.2}
+# Longer than it takes to find out who waits, and than Triptych itself waits for an answer.
+HELD = tuple(Fault(kind="hang", on="create", skip=made, times=1, seconds=30) for made in KILLS)
 
 FAULTS: dict[str, tuple[Fault, ...]] = {
-    f"{len(KILLS)} workers killed": (SLOW,),
+    f"{len(KILLS)} workers killed": HELD,
     "6 answers lost": (Fault(kind="cut", on="create", skip=10, times=6),),
     "6 webhooks dropped": (Fault(kind="drop_webhook", skip=10, times=6),),
     "webhooks thrice": (Fault(kind="duplicate_webhook", copies=2),),
@@ -61,19 +60,16 @@ def measure() -> Iterator[Figure]:
 
 def _verdict(side: _sides.Side, faults: tuple[Fault, ...]) -> Verdict:
     side.stand_in.set_faults(*faults)
-    before = side.stand_in.ledger().created
     jobs = side.start(side.prepare(JOBS))
-    if SLOW in faults:
-        for made in KILLS:
-            _kill_a_worker(side, before + made)
+    if faults is HELD:
+        _kill_who_asks(side)
     found = side.wait(jobs, SECONDS)
     return judge(found, side.stand_in.ledger().predictions, side.objects(), images=IMAGES)
 
 
-def _kill_a_worker(side: _sides.Side, made: int) -> None:
-    """Kill one once so many predictions have been made: it is then in the middle of asking for some."""
-    give_up_at = time.monotonic() + SECONDS
-    while side.stand_in.ledger().created < made and time.monotonic() < give_up_at:
-        time.sleep(0.05)  # the ledger does not tell that it has grown
-    with suppress(ProcessLookupError):
-        os.kill(side.workers()[0], signal.SIGKILL)
+def _kill_who_asks(side: _sides.Side) -> None:
+    known: set[int] = set()
+    while len(known) < len(KILLS):
+        worker, port = side.asking(SECONDS, but=known)
+        os.kill(worker, signal.SIGKILL)
+        known.add(port)

@@ -25,7 +25,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager, nullcontext, suppress
 from http import HTTPStatus
 from http.client import responses
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -50,7 +50,7 @@ from tests.localcloud.replicate_predictions import (
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 BODY_LIMIT = 10 * 2**20  # bytes
@@ -123,6 +123,7 @@ class Ledger(BaseModel):
     billed: int
     requests: dict[Route, int]  # those with the right token, refused or not
     refused: list[Refusal]  # oldest first
+    held: list[int]  # the ports of the clients whose create a `hang` holds back now
 
 
 class Server(ThreadingHTTPServer):
@@ -156,6 +157,7 @@ class Server(ThreadingHTTPServer):
         self.lock = threading.Lock()
         self.requests: Counter[Route] = Counter()
         self.refusals: list[Refusal] = []
+        self.held: list[int] = []
 
     @override
     def handle_error(
@@ -197,7 +199,19 @@ class Server(ThreadingHTTPServer):
                 billed=sum(entry.billed for entry in entries),
                 requests=dict(self.requests),
                 refused=list(self.refusals),
+                held=list(self.held),
             )
+
+    @contextmanager
+    def holding(self, port: int) -> Iterator[None]:
+        """While a client's create is held back, the ledger names its port."""
+        with self.lock:
+            self.held.append(port)
+        try:
+            yield
+        finally:
+            with self.lock:
+                self.held.remove(port)
 
 
 def throttled(seconds: int) -> Refused:
@@ -325,7 +339,8 @@ class Handler(BaseHTTPRequestHandler):
         if fault := faults.take("drop_fields", route):
             answer = {name: value for name, value in answer.items() if name not in fault.fields}
         if fault := faults.take("hang", route):
-            time.sleep(fault.seconds)
+            with self.server.holding(self.client_address[1]) if route == "create" else nullcontext():
+                time.sleep(fault.seconds)
         if faults.take("cut", route):
             self.close_connection = True
         elif faults.take("bad_gateway", route):
