@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, override
@@ -512,6 +513,21 @@ def test_an_answer_is_lost_after_the_prediction_is_made(replicate: Replicate, ki
             replicate.create()
     assert replicate.process.ledger().created == before + 1
     assert replicate.site.wait(1)[0].prediction["status"] == "succeeded"
+
+
+def test_whose_answer_is_held_back_is_told(replicate: Replicate) -> None:
+    def held() -> set[int]:
+        return set(replicate.process.ledger().held)
+
+    before = held()
+    replicate.process.set_faults(Fault(kind="hang", seconds=1, times=1))
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(replicate.create)
+        until(lambda: held() - before)
+        port = (held() - before).pop()
+        stream = asked.result().extensions["network_stream"]
+    assert stream.get_extra_info("client_addr")[1] == port
+    assert port not in held()
 
 
 def test_answers_that_no_model_fits(replicate: Replicate) -> None:

@@ -1,0 +1,25 @@
+"""Whose connection it is, so that a benchmark kills the worker that asks and no other."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from tests.benchmarks._sides import _owner
+
+
+def test_a_connection_has_an_owner() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.create_connection(server.getsockname()) as connection,
+        subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as idle,
+    ):
+        port = connection.getsockname()[1]
+        assert _owner(port, [idle.pid, os.getpid()]) == os.getpid()
+        with pytest.raises(ProcessLookupError):
+            _owner(port, [idle.pid])
+        idle.terminate()
