@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ import httpx
 
 from tests.benchmarks import _sides
 from tests.benchmarks._report import Figure
+from tests.benchmarks._verdict import judge
 from tests.integration import world
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ def _real(jobs: int, per_minute: int) -> Iterator[Figure]:
         found = side.wait(mine, PATIENCE)
         dead_letters = side.dead_letters()
         ledger = side.stand_in.ledger()
+        verdict = judge(found, ledger.predictions, side.objects(), images=IMAGES)
     created = [datetime.fromisoformat(one.created_at) for one in ledger.predictions]
     ended = [datetime.fromisoformat(one.completed_at) for one in ledger.predictions if one.completed_at]
     allowed = (pictures - per_minute) * 60 / per_minute
@@ -84,10 +85,13 @@ def _real(jobs: int, per_minute: int) -> Iterator[Figure]:
     )
     last_ended = (max(ended) - min(created)).total_seconds()
     yield Figure("last prediction ended", last_ended, "s", "the limit allows", allowed)
-    states = Counter(one.state for one in found.values())
-    yield Figure("jobs without an end", states["open"], "", at_most=0)
-    yield Figure("jobs that did not succeed", jobs - states["done"], "", at_most=0)
-    yield Figure("predictions paid for", ledger.billed, "", "pictures", pictures, at_most=1, at_least=1)
+    undone = jobs - sum(one.state == "done" for one in found.values())
+    yield Figure("jobs without an end", verdict.lost, "", at_most=0)
+    yield Figure(
+        "jobs that did not succeed, or without their pictures", undone + verdict.wrong, "", at_most=0
+    )
+    yield Figure("pictures paid for twice", verdict.paid_twice, "", at_most=0)
+    yield Figure("predictions made", ledger.created, "", "pictures", pictures, at_most=1, at_least=1)
     asked = ledger.requests["create"]
     yield Figure("requests for them, with those refused by 429", asked, "", "pictures", pictures)
     yield Figure("messages given up", dead_letters, "", at_most=0)
