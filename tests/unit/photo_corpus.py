@@ -159,6 +159,23 @@ class Photo:
     looks: Callable[[], Image.Image] = scene
 
 
+def _without_a_table() -> bytes:
+    """A JPEG in whole segments, of which one names a quantisation table that no other defines."""
+    data = bytearray(write(scene(), "JPEG"))
+    third_component = (
+        data.index(b"\xff\xc0") + 10 + 2 * 3
+    )  # after marker, length, depth, height, width, how many
+    data[third_component + 2] = 3
+    return bytes(data)
+
+
+def _with_a_wrong_bit() -> bytes:
+    """A PNG in whole chunks, in whose pixels one bit is not what the checksum is of."""
+    data = bytearray(write(scene(), "PNG"))
+    data[data.index(b"IDAT") + 1000] ^= 1
+    return bytes(data)
+
+
 def _frames() -> list[Image.Image]:
     return [scene().rotate(turn) for turn in (90, 180)]
 
@@ -308,6 +325,8 @@ REJECTED = {
     "AVIF called HEIC": (Photo(lambda: write(scene(), "AVIF"), "image/heic"), "photo_type_mismatch"),
     "HEIC called JPEG": (Photo(lambda: write(scene(), "HEIF")), "photo_type_mismatch"),
     "JPEG header alone": (Photo(lambda: b"\xff\xd8\xff\xe0"), "photo_unreadable"),
+    "JPEG that needs a table which it does not hold": (Photo(_without_a_table), "photo_unreadable"),
+    "PNG with a wrong bit": (Photo(_with_a_wrong_bit, "image/png"), "photo_unreadable"),
     "PNG without pixels": (Photo(lambda: png(0, 0, 8, 2, b""), "image/png"), "photo_unreadable"),
     "animated PNG": (
         Photo(lambda: write(scene(), "PNG", save_all=True, append_images=_frames()), "image/png"),

@@ -143,6 +143,7 @@ def _decode(file: IO[bytes], decoder: str, max_pixels: int, longest: int, *, bar
         if decoder in {"PNG", "WEBP", "AVIF"} and getattr(image, "is_animated", False):
             return Rejected(ANIMATED)
         if bare and max(image.size) <= longest and _suits_any_model(image):
+            image.draft(None, (1, 1))  # an eighth will do, of as many bytes: nobody sees the pixels
             image.load()  # to the last byte: what is cut off is found here
             return Ready()
         return Prepared(_as_jpeg(image, longest))
