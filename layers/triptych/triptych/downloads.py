@@ -13,6 +13,7 @@ from typing import IO, TYPE_CHECKING
 
 import httpx
 
+from triptych import tls
 from triptych.bounded import within
 from triptych.formats import EXTENSIONS, HEAD_BYTES, TAIL_BYTES, content_type, is_whole
 from triptych.job import Failure
@@ -176,4 +177,6 @@ def _client() -> httpx.Client:
     # stale when Lambda thaws the function.
     headers = {"accept": "image/*", "accept-encoding": "identity"}
     limits = httpx.Limits(max_keepalive_connections=0)
-    return httpx.Client(timeout=TIMEOUT, limits=limits, headers=headers, trust_env=False)
+    return httpx.Client(
+        timeout=TIMEOUT, limits=limits, headers=headers, verify=tls.context(), trust_env=False
+    )

@@ -18,7 +18,7 @@ from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterEr
 from botocore.config import Config
 from pydantic import BaseModel, ValidationError
 
-from triptych import aws
+from triptych import aws, tls
 from triptych.bounded import within
 from triptych.observability import logger
 from triptych.settings import settings
@@ -144,7 +144,8 @@ def client(api_token: str, wire: Wire) -> Client:
 @cache
 def _transport() -> httpx.HTTPTransport:
     # No connection is kept: one that the other side has closed meanwhile looks like a lost answer.
-    return httpx.HTTPTransport(limits=httpx.Limits(max_keepalive_connections=0), trust_env=False)
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.HTTPTransport(limits=limits, verify=tls.context(), trust_env=False)
 
 
 def token(*, fresh: bool = False) -> str:

@@ -1,0 +1,125 @@
+"""What a warm invocation makes anew, counted over real connections: times could not be asserted, these numbers can."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import botocore.session
+import httpx
+import pytest
+
+from tests.benchmarks._world import World, world
+from tests.integration.world import api_event, s3_notification, sqs_event
+from tests.simulation.functions import CONTEXT, loaded
+from triptych import aws, tls, wire
+
+ORDER = {"content_type": "image/jpeg", "content_length": 1}
+
+
+@pytest.fixture(scope="module")
+def here() -> Iterator[World]:
+    def forget() -> None:
+        """The session keeps the credentials that it first found."""
+        aws.session.cache_clear()
+        aws.botocore_session.cache_clear()
+
+    forget()
+    with world() as found:
+        yield found
+    forget()
+
+
+def generate(here: World) -> dict[str, Any]:
+    return sqs_event(s3_notification(here.new_job().job_id))
+
+
+def webhook(here: World) -> dict[str, Any]:
+    return here.webhook(here.asked_job(), 1000)
+
+
+def look_at_a_job(here: World) -> dict[str, Any]:
+    return api_event("GET", f"/api/v1/jobs/{here.done_job().job_id}")
+
+
+def new_job(_: World) -> dict[str, Any]:
+    return api_event("POST", "/api/v1/jobs", ORDER)
+
+
+def watchdog(here: World) -> dict[str, Any]:
+    job = here.done_job()
+    return sqs_event({"job_id": job.job_id, "born_at": job.created_at.isoformat()})
+
+
+def announce(here: World) -> dict[str, Any]:
+    return here.stream_record(here.done_job())
+
+
+@pytest.mark.parametrize(
+    ("function", "event", "wanted"),
+    [
+        # To Replicate and to where its pictures lie no connection is kept; to AWS each is. A thread for each request
+        # that must be given up after a while.
+        ("generate", generate, {"connection": 3, "thread": 3}),
+        ("webhook", webhook, {"connection": 1, "thread": 1}),
+        ("api", look_at_a_job, {}),
+        ("api", new_job, {}),
+        ("watchdog", watchdog, {}),
+        ("announce", announce, {}),
+    ],
+)
+def test_a_warm_invocation_makes_nothing_anew_that_could_be_kept(
+    here: World,
+    monkeypatch: pytest.MonkeyPatch,
+    function: str,
+    event: Callable[[World], dict[str, Any]],
+    wanted: dict[str, int],
+) -> None:
+    handler = loaded(function).handler
+    first, second = event(here), event(here)
+    handler(first, CONTEXT)
+    made = counted(monkeypatch)
+    answer = handler(second, CONTEXT)
+    assert answer.get("statusCode") in {200, 201} or answer == {"batchItemFailures": []}
+    assert Counter(made) <= Counter(wanted)
+
+
+def test_the_first_requests_of_a_process_read_the_certificates_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tls._context.cache_clear()
+    wire._transport.cache_clear()
+    made = counted(monkeypatch)
+    meet = threading.Barrier(3)
+
+    def first(_: int) -> None:
+        meet.wait()
+        wire._transport()
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(first, range(3)))
+    assert made.count("TLS context") == 1
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is made from now on."""
+    made: list[str] = []
+
+    def count(owner: type, name: str, what: str) -> None:
+        before = getattr(owner, name)
+
+        def counting(*args: Any, **kwargs: Any) -> Any:
+            made.append(what)
+            return before(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, staticmethod(counting) if name == "__new__" else counting)
+
+    count(botocore.session.Session, "create_client", "AWS client")
+    count(httpx.HTTPTransport, "__init__", "HTTP transport")
+    count(ssl.SSLContext, "__new__", "TLS context")
+    count(socket.socket, "connect", "connection")
+    count(threading.Thread, "start", "thread")
+    return made
