@@ -31,7 +31,8 @@ PAGE = {
     "MAX_UPLOAD_BYTES": "1",
 }
 MODULES = "import json, sys, {name}; print(json.dumps(sorted(sys.modules)))"
-SESSIONS = """
+CLIENTS = """
+import json
 import botocore.session
 made = []
 init = botocore.session.Session.__init__
@@ -40,13 +41,13 @@ def counted(self, *args, **kwargs):
     init(self, *args, **kwargs)
 botocore.session.Session.__init__ = counted
 from triptych import announcements, pictures, queues, table, wire
-for client in (announcements._events, pictures._s3, wire._ssm, queues._sqs):
-    client()
+clients = [announcements._events(), pictures._s3(), queues._sqs(), wire._ssm().client]
 for model in (table._Job, table._Gone):
     model.Meta.table_name = "jobs"
-    model._get_connection().connection.client
-table._connection().client
-print(len(made))
+    clients.append(model._get_connection().connection.client)
+configs = [client.meta.config for client in clients]
+connect, read = (max(getattr(one, name) for one in configs) for name in ("connect_timeout", "read_timeout"))
+print(json.dumps({"sessions": len(made), "connect": connect, "read": read}))
 """
 
 
@@ -72,5 +73,5 @@ def test_a_function_imports_nothing_that_it_has_no_use_for(name: str) -> None:
     assert not NEVER[name] & set(imported)
 
 
-def test_all_clients_of_aws_are_of_one_session() -> None:
-    assert printed("announce", SESSIONS) == 1
+def test_all_clients_of_aws_are_of_one_session_and_wait_for_no_longer_than_a_call_may_take() -> None:
+    assert printed("announce", CLIENTS) == {"sessions": 1, "connect": 2, "read": 10}

@@ -78,7 +78,7 @@ def forget_caches() -> None:
     signing_secret._kept.secret = None
     signing_secret._kept.asked_at = signing_secret._NEVER
     table._Job._connection = None
-    table._connection.cache_clear()
+    table._Gone._connection = None
 
 
 @dataclass

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import base64
-import os
 import random
 import time
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from functools import cache
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import pynamodb.connection.base
@@ -22,7 +20,6 @@ from pynamodb.attributes import (
     UTCDateTimeAttribute,
     VersionAttribute,
 )
-from pynamodb.connection import Connection
 from pynamodb.exceptions import PutError, TransactWriteError
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 from pynamodb.models import Model
@@ -55,6 +52,14 @@ class BadCursor(ValueError):  # noqa: N818  # the field's own name for it
     """The cursor is not one that `list_jobs` gave."""
 
 
+class _Bounds:
+    """How long to wait for DynamoDB: PynamoDB by itself waits for 30 s, which is all that API Gateway has."""
+
+    connect_timeout_seconds = 2
+    read_timeout_seconds = 4
+    max_retry_attempts = 3
+
+
 class _Image(MapAttribute[str, object]):
     index = NumberAttribute()
     status = UnicodeAttribute()
@@ -84,7 +89,7 @@ class _Count(Model):
 class _Gone(Model):
     """A deleted job's id, which its idempotency key would bring forth again: a late webhook must not find it."""
 
-    class Meta:
+    class Meta(_Bounds):
         table_name = ""
 
     job_id = UnicodeAttribute(hash_key=True)
@@ -101,11 +106,8 @@ class _ByOwner(GlobalSecondaryIndex["_Job"]):  # type: ignore[no-untyped-call]  
 
 
 class _Job(Model):
-    class Meta:
+    class Meta(_Bounds):
         table_name = ""  # set when the settings are read
-        connect_timeout_seconds = 2
-        read_timeout_seconds = 4
-        max_retry_attempts = 3
 
     job_id = UnicodeAttribute(hash_key=True)
     owner = UnicodeAttribute()
@@ -157,10 +159,11 @@ def create(job: Job, *, day: date, daily_limit: int) -> Job:
         return _save(job, _Job.job_id.does_not_exist())
     record = _to_record(job)
     count = _count(job.owner, day)
+    connection = _table()._get_connection().connection  # noqa: SLF001  # another would have another client
     for tries in range(CONTENDED_TRIES):
         time.sleep(random.uniform(0, 0.02 * tries))  # noqa: S311  # no secret
         try:
-            with TransactWrite(connection=_connection()) as transaction:
+            with TransactWrite(connection=connection) as transaction:
                 transaction.save(record, condition=_Job.job_id.does_not_exist())
                 transaction.update(
                     count,
@@ -293,11 +296,6 @@ def _table() -> type[_Job]:
 def _count(owner: str, day: date) -> _Count:
     _Count.Meta.table_name = settings().table
     return _Count(f"jobs of {owner} on {day.isoformat()}")
-
-
-@cache
-def _connection() -> Connection:
-    return Connection(region=os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION"))
 
 
 def _save(job: Job, condition: Condition | None = None) -> Job:
