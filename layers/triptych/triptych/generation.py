@@ -51,7 +51,7 @@ SLOW_UPLOAD_SECONDS = 300
 LONGEST_WAIT = 300  # seconds
 # Between tries of a job that Replicate has told to come later, about, where it says no longer. Many such jobs use up
 # what it lets through however long each waits; the last of them leave it unused for so long.
-TURN_SECONDS = 24
+TURN_SECONDS = 12
 ASKING_SECONDS = 10.0  # then no further round is begun: one more takes 13, and the function has 40
 OPENING_SECONDS = 60  # longer than the function that opens photos may run
 
