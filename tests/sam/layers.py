@@ -14,7 +14,7 @@ import sys
 from importlib.util import cache_from_source
 from pathlib import Path
 
-from layers.dependencies.trim import SERVICES
+from layers.dependencies.trim import OPERATIONS
 from tests.environment import ROOT
 
 BUILT = ROOT / ".aws-sam" / "build"
@@ -24,7 +24,7 @@ IMAGING = "ImagingLayer"
 EXPECTED = {
     "DependenciesLayer": (
         *("boto3", "botocore", "pydantic", "pynamodb", "replicate", "aws_lambda_powertools"),
-        *(f"botocore/data/{service}" for service in SERVICES),
+        *(f"botocore/data/{service}" for service in OPERATIONS),
     ),
     "TriptychLayer": ("triptych/job.py",),
     IMAGING: ("PIL", "pillow_heif"),

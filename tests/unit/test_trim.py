@@ -2,29 +2,114 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import botocore.session
 import pytest
+from botocore.config import Config
+from botocore.loaders import Loader
+from botocore.model import Shape
 
 from layers.dependencies import trim
 from tests.environment import ROOT
 from tests.localcloud import packages
+from tests.localcloud.template import translate
 
 SOURCES = [*(ROOT / "layers/triptych").rglob("*.py"), *(ROOT / "functions").rglob("*.py")]
+LARGEST = 300_000  # bytes of all data; S3's description alone has four times as many
+
+# What Lambda itself may do with a function's role: poll for it, and write its log.
+OF_LAMBDA = {
+    *("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"),
+    *("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"),
+    *("logs:CreateLogStream", "logs:PutLogEvents"),
+}
+# Operations that are permitted under other names than their own.
+PERMITTED_AS = {
+    "dynamodb:TransactWriteItems": {"dynamodb:PutItem", "dynamodb:UpdateItem"},
+    "s3:HeadBucket": {"s3:ListBucket"},
+    "s3:HeadObject": {"s3:GetObject"},
+    "s3:ListObjectsV2": {"s3:ListBucket"},
+}
+
+MODEL = {
+    "metadata": {"protocol": "json"},
+    "documentation": "Long.",
+    "operations": {
+        "Other": {"name": "Other", "input": {"shape": "Unused"}},
+    },
+    "shapes": {
+        "In": {
+            "type": "structure",
+            "members": {"documentation": {"shape": "Text", "documentation": "Long."}},
+        },
+        "Text": {"type": "string", "documentation": "Long."},
+        "Wrong": {"type": "structure", "members": {}, "exception": True},
+        "Unused": {"type": "structure", "members": {"Text": {"shape": "Text"}}},
+    },
+}
+WANTED: dict[str, Any] = {"input": {"shape": "In"}, "errors": [{"shape": "Wrong"}]}
 
 
 @pytest.fixture
 def packaged(tmp_path: Path) -> Path:
-    """A folder of packages with a botocore that knows one service too many."""
+    """A folder of packages with a botocore that knows one service, version and operation too many."""
     data = tmp_path / "packages/botocore/data"
-    for service in (*trim.SERVICES, "ec2"):
-        (data / service).mkdir(parents=True)
-    services: dict[str, object] = {service: {"endpoints": {}} for service in (*trim.SERVICES, "ec2")}
-    (data / "endpoints.json").write_text(json.dumps({"partitions": [{"regions": {}, "services": services}]}))
+    services = {**trim.OPERATIONS, "ec2": set[str]()}
+    for service, operations in services.items():
+        wanted = {name: {"name": name, "documentation": "Long.", **WANTED} for name in operations}
+        model = {**MODEL, "operations": {**MODEL["operations"], **wanted}}  # type: ignore[dict-item]
+        for version in ("2006-03-01", "2012-08-10"):
+            (data / service / version).mkdir(parents=True)
+            packed = gzip.compress(json.dumps(model).encode())
+            (data / service / version / "service-2.json.gz").write_bytes(packed)
+    endpoints: dict[str, object] = {service: {"endpoints": {}} for service in services}
+    (data / "endpoints.json").write_text(json.dumps({"partitions": [{"regions": {}, "services": endpoints}]}))
     return tmp_path / "packages"
+
+
+def layer_data() -> Path:
+    """The data that the local cloud's functions have."""
+    (_, folder) = packages.import_path(ROOT / "layers/dependencies")
+    return folder / "botocore/data"
+
+
+def client(service: str, data: Path | None = None) -> Any:
+    """A client of the data in that folder, or of all that botocore has."""
+    session = botocore.session.Session()
+    session.set_credentials("test", "test")
+    if data:
+        loader = Loader(include_default_search_paths=False)
+        loader.BUILTIN_DATA_PATH = str(data)  # data from elsewhere is not taken for AWS's own
+        loader.search_paths.append(str(data))
+        session.register_component("data_loader", loader)
+    config = Config(signature_version="s3v4", s3={"addressing_style": "virtual"})
+    return session.create_client(service, region_name="ap-northeast-2", config=config)
+
+
+def described(shape: Shape | None, above: tuple[str, ...] = ()) -> Any:
+    """All that a shape says but its documentation."""
+    if shape is None or shape.name in above:
+        return shape and shape.name
+    parts: dict[str, Shape] = dict(getattr(shape, "members", {}))
+    parts |= {name: getattr(shape, name) for name in ("member", "key", "value") if hasattr(shape, name)}
+    within = {name: described(part, (*above, shape.name)) for name, part in parts.items()}
+    return shape.name, shape.type_name, shape.serialization, shape.metadata, within
+
+
+def operations(service: str, data: Path | None = None) -> Iterator[Any]:
+    """What is known of each operation that is kept."""
+    model = client(service, data).meta.service_model
+    for name in sorted(trim.OPERATIONS[service]):
+        operation = model.operation_model(name)
+        shapes = (operation.input_shape, operation.output_shape, *operation.error_shapes)
+        yield name, operation.http, operation.http_checksum, operation.auth_type, *map(described, shapes)
 
 
 def test_every_service_that_the_functions_make_a_client_of_is_kept() -> None:
@@ -32,24 +117,84 @@ def test_every_service_that_the_functions_make_a_client_of_is_kept() -> None:
     made = set(re.findall(r'\.client\(\s*"([\w-]+)"', text))
     made |= {"dynamodb"} if "pynamodb" in text else set()
     made |= {"ssm"} if "SSMProvider" in text else set()
-    assert made == set(trim.SERVICES)
+    assert made == set(trim.OPERATIONS)
+
+
+def test_every_method_that_the_functions_call_is_kept() -> None:
+    text = "".join(source.read_text() for source in SOURCES)
+    called = set(re.findall(r"_(?:s3|sqs|events)\(\)\s*\.(\w+)\(", text)) - {
+        "generate_presigned_url",
+        "get_paginator",
+    }
+    called |= set(re.findall(r'(?:generate_presigned_url|get_paginator)\(\s*"(\w+)"', text))
+    assert {"head_object", "list_objects_v2", "change_message_visibility"} < called
+    data = layer_data()
+    assert called <= {
+        name for each in trim.OPERATIONS for name in client(each, data).meta.method_to_api_mapping
+    }
+
+
+def test_what_the_functions_may_do_is_what_is_kept() -> None:
+    """That each does what it may, and nothing else, shows `test_roles`."""
+    resources: Any = translate()["Resources"]
+    permitted: set[str] = set()
+    for name in ("Api", "Generate", "Webhook", "Watchdog", "Announce"):
+        for policy in resources[f"{name}Role"]["Properties"]["Policies"]:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                actions = statement["Action"]
+                permitted |= {actions} if isinstance(actions, str) else set(actions)
+    kept = {f"{service}:{name}" for service, names in trim.OPERATIONS.items() for name in names}
+    assert set().union(*(PERMITTED_AS.get(name, {name}) for name in kept)) == permitted - OF_LAMBDA
+
+
+@pytest.mark.parametrize("service", trim.OPERATIONS)
+def test_of_a_service_no_more_is_known_than_is_kept_and_of_that_all(service: str) -> None:
+    data = layer_data()
+    assert set(client(service, data).meta.method_to_api_mapping.values()) == trim.OPERATIONS[service]
+    assert list(operations(service, data)) == list(operations(service))
+
+
+@pytest.mark.parametrize("name", ["get_object", "put_object"])
+def test_links_are_made_as_before(name: str) -> None:
+    params = {"Bucket": "photos", "Key": "a/b c.jpg"}
+    before, after = (
+        re.sub(r"X-Amz-(Date|Signature)=\w+", "", one.generate_presigned_url(name, Params=params))
+        for one in (client("s3"), client("s3", layer_data()))
+    )
+    assert before == after
+    assert after.startswith("https://photos.s3.ap-northeast-2.amazonaws.com/a/")
+
+
+def test_pages_are_read_as_before() -> None:
+    kept = client("s3", layer_data()).get_paginator("list_objects_v2")
+    assert kept.result_keys[0].expression == "Contents"
 
 
 def test_the_local_clouds_functions_have_what_the_layer_has() -> None:
-    (_, folder) = packages.import_path(ROOT / "layers/dependencies")
-    data = folder / "botocore/data"
-    assert {each.name for each in data.iterdir() if each.is_dir()} == set(trim.SERVICES)
+    data = layer_data()
+    assert {each.name for each in data.iterdir() if each.is_dir()} == set(trim.OPERATIONS)
     for partition in json.loads((data / "endpoints.json").read_text())["partitions"]:
-        assert set(partition["services"]) <= set(trim.SERVICES)
+        assert set(partition["services"]) <= set(trim.OPERATIONS)
+    assert sum(file.stat().st_size for file in data.rglob("*") if file.is_file()) < LARGEST
 
 
 def test_all_else_goes_and_a_second_time_changes_nothing(packaged: Path) -> None:
     for _ in range(2):
         trim.trim(packaged)
         data = packaged / "botocore/data"
-        assert {each.name for each in data.iterdir()} == {*trim.SERVICES, "endpoints.json"}
+        assert {each.name for each in data.iterdir()} == {*trim.OPERATIONS, "endpoints.json"}
         (partition,) = json.loads((data / "endpoints.json").read_text())["partitions"]
-        assert set(partition["services"]) == set(trim.SERVICES)
+        assert set(partition["services"]) == set(trim.OPERATIONS)
+        for service, names in trim.OPERATIONS.items():
+            (file,) = (data / service).rglob("*.json*")
+            model = json.loads(file.read_text())
+            assert file.relative_to(data / service) == Path("2012-08-10/service-2.json")
+            assert model["operations"] == {name: {"name": name, **WANTED} for name in names}
+            assert model["shapes"] == {
+                "In": {"type": "structure", "members": {"documentation": {"shape": "Text"}}},
+                "Text": {"type": "string"},
+                "Wrong": {"type": "structure", "members": {}, "exception": True},
+            }
 
 
 def test_what_uv_has_linked_elsewhere_stays_whole(packaged: Path, tmp_path: Path) -> None:
@@ -61,7 +206,15 @@ def test_what_uv_has_linked_elsewhere_stays_whole(packaged: Path, tmp_path: Path
 
 
 def test_a_service_that_botocore_does_not_know_is_told(packaged: Path) -> None:
-    (packaged / "botocore/data/sqs").rmdir()
+    (packaged / "botocore/data/sqs").rename(packaged / "sqs")
     with pytest.raises(FileNotFoundError, match="sqs"):
         trim.trim(packaged)
     assert (packaged / "botocore/data/ec2").exists()
+
+
+def test_an_operation_that_a_service_does_not_know_is_told(
+    packaged: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(trim.OPERATIONS, "ssm", {"GetParameters"})
+    with pytest.raises(KeyError, match="GetParameters"):
+        trim.trim(packaged)
