@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from triptych import generation, pictures
+from triptych import pictures
+from triptych.deadlines import upload_deadline
 from triptych.formats import PHOTO_TYPES
 from triptych.job import Failure, Image, ImageStatus, Job, JobStatus  # pydantic reads them
 from triptych.settings import settings
@@ -65,7 +66,7 @@ class Upload(BaseModel):
     @classmethod
     def of(cls, job: Job, now: datetime) -> Self:
         """A link that is good for as long as one lives, but not longer than its job waits."""
-        left = int((generation.upload_deadline(job) - now).total_seconds())
+        left = int((upload_deadline(job) - now).total_seconds())
         seconds = max(1, min(settings().upload_url_seconds, left))
         url, headers = pictures.presign_upload(job.photo, seconds)
         return cls(

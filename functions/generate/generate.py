@@ -9,11 +9,10 @@ import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
-import replicate.client  # noqa: F401  # with init, when Lambda gives more CPU: it will be needed
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from triptych import generation, queues
+from triptych import generation, queues, wire
 from triptych.observability import count, logger, metrics, unexpected
 from triptych.queues import GenerationMessage
 
@@ -109,3 +108,6 @@ def _tasks(message: Message) -> list[GenerationMessage]:
             ]
         case S3TestEvent():
             return []
+
+
+wire.prepare()

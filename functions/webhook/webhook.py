@@ -7,10 +7,9 @@ import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-import replicate.client  # noqa: F401  # with init, when Lambda gives more CPU: it will be needed
 from pydantic import BaseModel, Field, ValidationError
 
-from triptych import clock, completion, signatures
+from triptych import clock, completion, signatures, wire
 from triptych.downloads import OutputUnavailable
 from triptych.observability import count, logger, metrics, requested
 from triptych.predictions import Prediction
@@ -106,3 +105,6 @@ def _is_signed(headers: dict[str, str], body: bytes) -> bool:
         return True
     rotated = signing_secret(fresh=True)
     return rotated != secret and signatures.is_signed(headers, body, rotated, now)
+
+
+wire.prepare()

@@ -13,17 +13,23 @@ from tests.environment import ROOT
 from tests.integration.world import ENVIRONMENT
 from tests.localcloud import packages
 
-# What opens photos; Replicate's client; the models that powertools describes an API with. Each takes long.
-IMAGING, REPLICATE, DESCRIPTION = "PIL", "replicate", "aws_lambda_powertools.event_handler.openapi.models"
+# What takes long to import. What opens photos; Replicate's client, and what it speaks through; what powertools asks SSM
+# through; the models that it describes an API with; those that it parses events with, which its batches import where
+# pydantic is there before them.
+IMAGING, REPLICATE, SPEAKING, BOTO3 = "PIL", "replicate", "httpx", "boto3"
+DESCRIPTION = "aws_lambda_powertools.event_handler.openapi.models"
+PARSING = "aws_lambda_powertools.utilities.parser"
 ROUTING = "aws_lambda_powertools.event_handler"
 NEVER = {
-    "announce": {IMAGING, REPLICATE, ROUTING},
-    "api": {IMAGING, REPLICATE, DESCRIPTION},
-    "generate": {IMAGING, ROUTING},  # a photo is opened, or not, when there is one
-    "watchdog": {IMAGING, REPLICATE, ROUTING},
-    "webhook": {IMAGING, ROUTING},
+    "announce": {IMAGING, REPLICATE, SPEAKING, BOTO3, PARSING, ROUTING},
+    "api": {IMAGING, REPLICATE, SPEAKING, BOTO3, PARSING, DESCRIPTION},
+    "generate": {IMAGING, PARSING, ROUTING},  # a photo is opened, or not, when there is one
+    "watchdog": {IMAGING, REPLICATE, SPEAKING, BOTO3, PARSING, ROUTING},
+    "webhook": {IMAGING, PARSING, ROUTING},
     "page": {"boto3", "botocore", "pydantic", "aws_lambda_powertools", "triptych"},
 }
+# What is imported with init, since the first event will need it.
+WITH_INIT = {"httpcore", "replicate.client", "aws_lambda_powertools.utilities.parameters"}
 PAGE = {
     "BUCKET_URL": "https://b",
     "COGNITO_URL": "https://c",
@@ -75,3 +81,10 @@ def test_a_function_imports_nothing_that_it_has_no_use_for(name: str) -> None:
 
 def test_all_clients_of_aws_are_of_one_session_and_wait_for_no_longer_than_a_call_may_take() -> None:
     assert printed("announce", CLIENTS) == {"sessions": 1, "connect": 2, "read": 10}
+
+
+@pytest.mark.parametrize("name", ["generate", "webhook"])
+def test_what_every_first_event_needs_is_imported_with_init(name: str) -> None:
+    imported = printed(name, MODULES.format(name=name))
+    assert isinstance(imported, list)
+    assert set(imported) >= WITH_INIT

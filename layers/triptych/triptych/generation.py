@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from typing import IO, TYPE_CHECKING
 
 from triptych import clock, completion, pictures, predictions, table
+from triptych.deadlines import deadline
 from triptych.job import (
     AnswerLost,
     Asked,
@@ -47,7 +48,6 @@ PHOTO_URL_SLACK_SECONDS = 60
 # server; with one (a 503, say) it has at least arrived.
 UNANSWERED_SECONDS = 90
 ANSWERED_SECONDS = 30
-SLOW_UPLOAD_SECONDS = 300
 LONGEST_WAIT = 300  # seconds
 # Between tries of a job that Replicate has told to come later, about, where it says no longer. Many such jobs use up
 # what it lets through however long each waits; the last of them leave it unused for so long.
@@ -179,17 +179,6 @@ def _cancel_unwanted(job: Job | None, answers: Sequence[Event]) -> None:
     for made in (answer for answer in answers if isinstance(answer, PredictionCreated)):
         if job is None or job.images[made.index].prediction_id != made.prediction_id:
             predictions.cancel(made.prediction_id)
-
-
-def deadline(job: Job) -> datetime:
-    """When the job ends, whatever happens."""
-    return (job.started_at or job.created_at) + timedelta(seconds=settings().generation_deadline_seconds)
-
-
-def upload_deadline(job: Job) -> datetime:
-    """Until when the photo may come: the link may be used in its last second, and the photo be large."""
-    life = settings().upload_url_seconds
-    return job.created_at + timedelta(seconds=life + min(life, SLOW_UPLOAD_SECONDS))
 
 
 def seconds_to_wait(job: Job | None, tries: int) -> int | None:

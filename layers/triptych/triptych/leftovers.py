@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from triptych import clock, creation, pictures, predictions, table
+from triptych import clock, creation, pictures, table
 from triptych.job import ImageStatus, Job
 from triptych.observability import logger
 from triptych.queues import Left, WatchdogMessage
 from triptych.settings import settings
 from triptych.tags import Tag
-from triptych.wire import ReplicateUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,6 +52,9 @@ def stop(job_id: str, since: datetime, left: Sequence[Left]) -> int | None:
     Returns:
         in how many seconds to look again, or None.
     """
+    # They take long to import, and neither `api` nor most of the watchdog's looks ask Replicate for anything.
+    from triptych import predictions, wire  # noqa: PLC0415
+
     for one in left:
         if one.prediction_id:
             predictions.cancel(one.prediction_id)
@@ -61,7 +63,7 @@ def stop(job_id: str, since: datetime, left: Sequence[Left]) -> int | None:
         return None
     try:
         listed = predictions.tagged_since(since)
-    except ReplicateUnavailable as error:
+    except wire.ReplicateUnavailable as error:
         logger.warning("the list of predictions cannot be read", reason=str(error))
         listed = {}
     for tag in doubtful.keys() & listed.keys():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from triptych import clock, completion, leftovers, pictures, queues, table
+from triptych import clock, leftovers, pictures, queues, table
 from triptych.job import Canceled, Job, Retried, apply
 from triptych.observability import count, logger
 from triptych.settings import settings
@@ -27,7 +27,7 @@ def cancel(job: Job) -> Job | None:
     """Stop a job; what is stored stays. The watchdog cancels its predictions, at once. None: it has been deleted."""
     if job.status.is_terminal:
         return job
-    after = completion.settle(job, [Canceled()])
+    after, _ = table.record(job, Canceled())
     if after:
         message = queues.WatchdogMessage(job_id=job.job_id, born_at=after.watched_since)
         queues.send_to_watchdog(message, delay=0)

@@ -15,9 +15,9 @@ import mmap
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import IO, TYPE_CHECKING
 
-import pillow_heif
 from PIL import Image, ImageCms, PngImagePlugin
 
 from triptych import formats
@@ -62,8 +62,6 @@ UPRIGHT = {
 }
 ORIENTATION_TAG = 0x0112
 WHITE = (255, 255, 255)
-
-pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +133,8 @@ def _refusing_above(max_pixels: int) -> Iterator[None]:
 
 
 def _decode(file: IO[bytes], decoder: str, max_pixels: int, longest: int, *, bare: bool) -> Finding:
+    if decoder == "HEIF":
+        _register_heif()
     file.seek(0)
     with _refusing_above(max_pixels), Image.open(file, formats=(decoder,)) as image:
         if image.width * image.height > max_pixels:
@@ -147,6 +147,13 @@ def _decode(file: IO[bytes], decoder: str, max_pixels: int, longest: int, *, bar
             image.load()  # to the last byte: what is cut off is found here
             return Ready()
         return Prepared(_as_jpeg(image, longest))
+
+
+@cache
+def _register_heif() -> None:
+    import pillow_heif  # noqa: PLC0415  # takes as long as Pillow, and most photos are of another type
+
+    pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
 
 def _suits_any_model(image: Image.Image) -> bool:

@@ -186,4 +186,5 @@ def _s3() -> S3Client:
         read_timeout=10,
         retries={"mode": "standard", "max_attempts": 3},
     )
-    return aws.session().client("s3", config=config)
+    client: S3Client = aws.client("s3", config)
+    return client

@@ -87,4 +87,5 @@ def _given(name: str, value: str | None) -> str:
 @cache
 def _sqs() -> SQSClient:
     config = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
-    return aws.session().client("sqs", config=config)
+    client: SQSClient = aws.client("sqs", config)
+    return client

@@ -10,11 +10,10 @@ from __future__ import annotations
 
 import time
 from functools import cache
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import httpx
-from aws_lambda_powertools.utilities.parameters import SSMProvider
-from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError
 from botocore.config import Config
 from pydantic import BaseModel, ValidationError
 
@@ -26,11 +25,21 @@ from triptych.settings import settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from aws_lambda_powertools.utilities.parameters import SSMProvider
     from replicate.client import Client
 
 READ_SECONDS = 6.0
 MAX_BODY_BYTES = 16 * 1024 * 1024
 TOKEN_SECONDS = 300
+
+
+def prepare() -> None:
+    """Import what a request takes: with init, when Lambda gives more CPU, where one is sure to come.
+
+    Elsewhere that is left until there is one: it takes a third as long as all else that a function imports.
+    """
+    for name in ("aws_lambda_powertools.utilities.parameters", "httpcore", "replicate.client"):
+        import_module(name)
 
 
 class ReplicateUnavailable(Exception):  # noqa: N818  # it is theirs, not ours
@@ -136,7 +145,7 @@ def ask(request: Callable[[], object]) -> None:
 
 
 def client(api_token: str, wire: Wire) -> Client:
-    from replicate.client import Client  # noqa: PLC0415  # takes long, and `api` asks Replicate for nothing
+    from replicate.client import Client  # noqa: PLC0415  # see `prepare`
 
     return Client(api_token=api_token, base_url=settings().replicate_base_url, transport=wire)
 
@@ -149,6 +158,8 @@ def _transport() -> httpx.HTTPTransport:
 
 
 def token(*, fresh: bool = False) -> str:
+    from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError  # noqa: PLC0415  # as above
+
     name = settings().replicate_token_parameter
     try:
         found = str(_ssm().get(name, decrypt=True, max_age=TOKEN_SECONDS, force_fetch=fresh))
@@ -162,5 +173,7 @@ def token(*, fresh: bool = False) -> str:
 
 @cache
 def _ssm() -> SSMProvider:
+    from aws_lambda_powertools.utilities.parameters import SSMProvider  # noqa: PLC0415  # as above
+
     config = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
-    return SSMProvider(boto_config=config, boto3_session=aws.session())
+    return SSMProvider(boto3_client=aws.client("ssm", config))

@@ -1,0 +1,93 @@
+"""What each function makes for its first answer: the clients of AWS that it needs, and each of them once."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import botocore.session
+import pytest
+
+import announce
+import api
+import generate
+import watchdog
+import webhook
+from tests.integration.world import World, api_event, forget_caches, s3_notification, sqs_event, webhook_for
+
+
+def finished(world: World, context: SimpleNamespace) -> str:
+    """A job that has its pictures."""
+    job_id = asked(world, context)
+    for prediction_id in ("p0", "p1", "p2"):
+        webhook.handler(webhook_for(world.replicate.finish(prediction_id), world.clock), context)
+    return job_id
+
+
+def asked(world: World, context: SimpleNamespace) -> str:
+    """A job whose predictions run."""
+    job_id = world.new_job()
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    return job_id
+
+
+def order(_world: World, _context: SimpleNamespace) -> dict[str, Any]:
+    return api_event("POST", "/api/v1/jobs", {"content_type": "image/jpeg", "content_length": 1000})
+
+
+def poll(world: World, context: SimpleNamespace) -> dict[str, Any]:
+    return api_event("GET", f"/api/v1/jobs/{finished(world, context)}")
+
+
+def upload(world: World, _context: SimpleNamespace) -> dict[str, Any]:
+    return sqs_event(s3_notification(world.new_job()))
+
+
+def picture(world: World, context: SimpleNamespace) -> dict[str, Any]:
+    asked(world, context)
+    return webhook_for(world.replicate.finish("p0"), world.clock)
+
+
+def look(world: World, context: SimpleNamespace) -> dict[str, Any]:
+    job_id = finished(world, context)
+    return sqs_event({"job_id": job_id, "born_at": world.job(job_id).created_at.isoformat()})
+
+
+def end(world: World, context: SimpleNamespace) -> dict[str, Any]:
+    image = world.item(finished(world, context))
+    return {
+        "Records": [{"eventSource": "aws:dynamodb", "dynamodb": {"NewImage": image, "SequenceNumber": "1"}}]
+    }
+
+
+@pytest.mark.parametrize(
+    ("function", "event", "wanted"),
+    [
+        (api, order, ["dynamodb", "s3", "sqs"]),
+        (api, poll, ["dynamodb", "s3"]),
+        (generate, upload, ["dynamodb", "s3", "ssm"]),
+        (webhook, picture, ["dynamodb", "s3", "ssm"]),
+        (watchdog, look, ["dynamodb"]),
+        (announce, end, ["events"]),
+    ],
+)
+def test_a_first_answer_makes_the_clients_that_it_needs(
+    world: World,
+    context: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+    function: Any,
+    event: Any,
+    wanted: list[str],
+) -> None:
+    given = event(world, context)
+    forget_caches()
+    made: list[str] = []
+    create = botocore.session.Session.create_client
+
+    def counted(session: Any, service: str, *args: Any, **kwargs: Any) -> Any:
+        made.append(service)
+        return create(session, service, *args, **kwargs)
+
+    monkeypatch.setattr(botocore.session.Session, "create_client", counted)
+    function.handler(given, context)
+    assert sorted(made) == wanted
