@@ -6,6 +6,8 @@ no end to one that is. The write that ended the job is what sets this off, so no
 
 from __future__ import annotations
 
+from triptych import init  # isort: skip  # before all else
+
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
@@ -38,3 +40,6 @@ def _record(record: DynamoDBRecord) -> None:
         unexpected("not announced", event_id=record.event_id)
         raise
     logger.info("announced", status=job.status)
+
+
+init.done()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from triptych import init  # isort: skip  # before all else
+
 import json
 import re
 from http import HTTPStatus
@@ -327,3 +329,6 @@ def _etag(job: Job) -> str:
     """Changes with the job, and before the links in the last answer run out."""
     span = max(1, settings().download_url_seconds // 2)
     return f'"{job.version}-{int(clock.now().timestamp()) // span}"'
+
+
+init.done()

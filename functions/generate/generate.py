@@ -5,6 +5,8 @@ The generation queue brings S3 event notifications and messages of the form `{"j
 
 from __future__ import annotations
 
+from triptych import init  # isort: skip  # before all else
+
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
@@ -111,3 +113,4 @@ def _tasks(message: Message) -> list[GenerationMessage]:
 
 
 wire.prepare()
+init.done()

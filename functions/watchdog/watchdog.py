@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from triptych import init  # isort: skip  # before all else
+
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
@@ -41,3 +43,6 @@ def _record(record: SQSRecord) -> None:
         delay = settings().watchdog_delay_seconds
     if delay is not None:
         queues.send_to_watchdog(message, delay=delay)
+
+
+init.done()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from triptych import init  # isort: skip  # before all else
+
 import base64
 import json
 from http import HTTPStatus
@@ -108,3 +110,4 @@ def _is_signed(headers: dict[str, str], body: bytes) -> bool:
 
 
 wire.prepare()
+init.done()

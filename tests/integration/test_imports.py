@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -55,9 +56,16 @@ configs = [client.meta.config for client in clients]
 connect, read = (max(getattr(one, name) for one in configs) for name in ("connect_timeout", "read_timeout"))
 print(json.dumps({"sessions": len(made), "connect": connect, "read": read}))
 """
+COLLECTIONS = """
+import gc, json
+made = lambda: sum(generation["collections"] for generation in gc.get_stats())
+before = made()
+import {name}
+print(json.dumps([made() - before, gc.isenabled(), gc.get_freeze_count() > 0]))
+"""
 
 
-def printed(name: str, code: str) -> object:
+def printed(name: str, code: str) -> Any:
     """The JSON that `code` prints where function `name` would run."""
     layers = [
         path
@@ -74,7 +82,6 @@ def printed(name: str, code: str) -> object:
 @pytest.mark.parametrize("name", NEVER)
 def test_a_function_imports_nothing_that_it_has_no_use_for(name: str) -> None:
     imported = printed(name, MODULES.format(name=name))
-    assert isinstance(imported, list)
     assert name in imported
     assert not NEVER[name] & set(imported)
 
@@ -86,5 +93,11 @@ def test_all_clients_of_aws_are_of_one_session_and_wait_for_no_longer_than_a_cal
 @pytest.mark.parametrize("name", ["generate", "webhook"])
 def test_what_every_first_event_needs_is_imported_with_init(name: str) -> None:
     imported = printed(name, MODULES.format(name=name))
-    assert isinstance(imported, list)
     assert set(imported) >= WITH_INIT
+
+
+@pytest.mark.parametrize("name", ["announce", "api", "generate", "watchdog", "webhook"])
+def test_garbage_is_looked_for_after_init_and_not_before(name: str) -> None:
+    made, on, frozen = printed(name, COLLECTIONS.format(name=name))
+    assert made <= 1  # before the function's first line; without it there were some forty
+    assert (on, frozen) == (True, True)
