@@ -1,13 +1,15 @@
 """Cold starts: from the start of a function's process, under Amazon's client, to its first answer.
 
 Each function is started anew for each repetition, the floor among them. The floor imports boto3, makes one client,
-and answers.
+and answers: with boto3 as pip installs it, which is what the goal is about, and with what the layer leaves of botocore.
+The floor asks nobody, so how long a function waits for what stands in for AWS and Replicate is told beside the rest.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import shutil
 import statistics
 import tempfile
 import time
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks._report import Figure
 from tests.benchmarks._world import World, world
+from tests.environment import ROOT
 from tests.integration.world import api_event, s3_notification, sqs_event
 from tests.localcloud.functions import Functions
 
@@ -33,6 +36,39 @@ import boto3
 client = boto3.client("dynamodb")
 def handler(event, context):
     return {}
+"""
+# A handler around another, which says for how long any thread of it has waited for the network, and what CPU the
+# process has used, from its very start; both in seconds.
+MEASURED = """
+import socket, sys, threading, time
+from MODULE import handler as answer
+
+lock, threads, since, waited = threading.Lock(), 0, 0.0, 0.0
+
+def timed(method):
+    def call(*args, **kwargs):
+        global threads, since, waited
+        with lock:
+            since = since if threads else time.perf_counter()
+            threads += 1
+        try:
+            return method(*args, **kwargs)
+        finally:
+            with lock:
+                threads -= 1
+                waited += 0 if threads else time.perf_counter() - since
+    return call
+
+for name in ("connect", "recv", "recv_into"):
+    setattr(socket.socket, name, timed(getattr(socket.socket, name)))
+if "urllib3" in sys.modules:
+    urllib3 = sys.modules["urllib3"]
+    urllib3.util.wait_for_read = timed(urllib3.util.wait_for_read)  # botocore, for the answer "100 Continue"
+
+def handler(event, context):
+    result = answer(event, context)
+    print(f"MEASURED {waited} {time.process_time()}")
+    return result
 """
 
 
@@ -58,9 +94,9 @@ def _look(found: World) -> dict[str, Any]:
     return sqs_event({"job_id": job.job_id, "born_at": job.created_at.isoformat()})
 
 
-THE_FLOOR = Start("floor", "", lambda _: {})
+FLOORS = (Start("boto3", "", lambda _: {}), Start("trimmed boto3", "", lambda _: {}))
 STARTS = (
-    THE_FLOOR,
+    *FLOORS,
     Start("api, a new job", "api", _order),
     Start(
         "api, a job with its pictures",
@@ -75,33 +111,64 @@ STARTS = (
 )
 
 
+@dataclass(frozen=True)
+class Cold:
+    """One cold start, in ms."""
+
+    init: float
+    first: float  # of all, to the answer
+    waited: float  # of that, for the network
+    cpu: float  # that all took
+
+
 def measure() -> Iterator[Figure]:
-    inits: dict[str, list[float]] = defaultdict(list)
-    firsts: dict[str, list[float]] = defaultdict(list)
+    starts: dict[str, list[Cold]] = defaultdict(list)
     with world() as found, tempfile.TemporaryDirectory() as folder:
-        Path(folder, "floor.py").write_text(FLOOR)
-        floor = replace(found.function("announce"), code=Path(folder), handler="floor.handler")
+        functions = {start.name: _measured(start, found, Path(folder)) for start in STARTS}
         for _ in range(REPETITIONS):
             for start in STARTS:
-                function = floor if start is THE_FLOOR else found.function(start.function)
-                init, first = _cold(function, start.event(found), found)
-                inits[start.name].append(init)
-                firsts[start.name].append(first)
-    for what, times in (("init", inits), ("first answer", firsts)):
-        floor_ms = statistics.median(times.pop("floor"))
-        for name, each in times.items():
-            yield Figure(
-                f"{name}: {what}",
-                statistics.median(each),
-                "ms",
-                f"the floor's {what}",
-                floor_ms,
-                at_most=GOAL,
-            )
+                starts[start.name].append(_cold(functions[start.name], start.event(found), found))
+    floor, trimmed = (starts.pop(start.name) for start in FLOORS)
+    for name, each in starts.items():
+        first, plain = _median(each, "first"), _median(floor, "first")
+        yield Figure(f"{name}: first answer", first, "ms", "boto3, one client", plain, at_most=GOAL)
+    for name, each in starts.items():
+        first, least = _median(each, "first"), _median(trimmed, "first")
+        yield Figure(f"{name}: first answer, again", first, "ms", "the layer's boto3, one client", least)
+    for what, called in (("init", "init"), ("cpu", "CPU")):
+        for name, each in starts.items():
+            told, least = _median(each, what), _median(floor, what)
+            yield Figure(f"{name}: {called}", told, "ms", f"boto3, one client: {called}", least)
+    for name, each in starts.items():
+        waited, first = _median(each, "waited"), _median(each, "first")
+        yield Figure(f"{name}: waiting for the stand-ins", waited, "ms", "its first answer", first)
 
 
-def _cold(function: Function, event: dict[str, Any], found: World) -> tuple[float, float]:
-    """How long init, and how long all took until the answer, in ms."""
+def _median(starts: list[Cold], what: str) -> float:
+    values: list[float] = [getattr(start, what) for start in starts]
+    return statistics.median(values)
+
+
+def _measured(start: Start, found: World, folder: Path) -> Function:
+    """The function, or a floor, with its handler measured."""
+    if start in FLOORS:
+        floor, plain = folder / "floor", folder / "boto3"
+        floor.mkdir(exist_ok=True)
+        (floor / "floor.py").write_text(FLOOR)
+        plain.mkdir(exist_ok=True)
+        shutil.copy(ROOT / "layers/dependencies/requirements.txt", plain)  # and no trim.py beside it
+        function = replace(found.function("announce"), code=floor, handler="floor.handler")
+        if start is FLOORS[0]:
+            function = replace(function, layers=(plain,))
+    else:
+        function = found.function(start.function)
+    code = folder / f"measured {start.name}"
+    code.mkdir()
+    (code / "measured.py").write_text(MEASURED.replace("MODULE", function.handler.partition(".")[0]))
+    return replace(function, code=code, handler="measured.handler", layers=(*function.layers, function.code))
+
+
+def _cold(function: Function, event: dict[str, Any], found: World) -> Cold:
     with tempfile.NamedTemporaryFile(suffix=".log") as log:
         begin = time.monotonic()
         machines = {function.name: found.machine}
@@ -110,9 +177,10 @@ def _cold(function: Function, event: dict[str, Any], found: World) -> tuple[floa
             first = (time.monotonic() - begin) * 1000
         lines = Path(log.name).read_text()
     init = re.search(r"Init Duration: ([0-9.]+) ms", lines)
-    if result.function_error or not init or b'"batchItemFailures":[{' in result.payload:
+    measured = re.search(r"^MEASURED (\S+) (\S+)$", lines, re.MULTILINE)
+    if result.function_error or not init or not measured or b'"batchItemFailures":[{' in result.payload:
         raise RuntimeError(f"{function.name}: {result.payload.decode()}\n{lines}")
     status = json.loads(result.payload).get("statusCode", 200)
     if status >= 300:
         raise RuntimeError(f"{function.name}: {status}\n{lines}")
-    return float(init[1]), first
+    return Cold(float(init[1]), first, float(measured[1]) * 1000, float(measured[2]) * 1000)
