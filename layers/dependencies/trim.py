@@ -2,7 +2,7 @@
 
 botocore describes some 400 services, two thirds of the layer, each with all that it can be asked for and its
 documentation. Of what a function has a client of, it reads the description at every cold start: of S3's and SSM's,
-that takes four and eight times as long as of the little that is used. And one file holds the endpoints of all
+that takes three and eight times as long as of the little that is used. And one file holds the endpoints of all
 services, 1.2 MB, which each session reads for its first client.
 """
 

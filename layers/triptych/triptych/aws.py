@@ -1,7 +1,7 @@
 """The one session that all clients of AWS are made of.
 
-A session loads the endpoints and the services' models for itself, which takes half as long as importing botocore. It is
-botocore's own: boto3 would add another sixth of that, for managed transfers and resources that nobody here uses.
+A session loads the endpoints and the services' models for itself. This one is botocore's own: boto3 takes a sixth longer
+to import, for managed transfers and resources that nobody here uses.
 """
 
 from __future__ import annotations

@@ -145,7 +145,7 @@ def output_key(job: Job, index: int, content_type: str) -> str:
 def store_output(key: str, content_type: str, size: int, file: IO[bytes]) -> Output:
     """Store a picture. A second time with the same bytes changes nothing.
 
-    `file` is seekable: boto3 reads it again when S3 asks for a retry.
+    `file` is seekable: botocore reads it again when S3 asks for a retry.
     """
     _s3().put_object(
         Bucket=settings().bucket, Key=key, Body=file, ContentLength=size, ContentType=content_type
