@@ -14,18 +14,17 @@ from tests.environment import ROOT
 from tests.integration.world import ENVIRONMENT
 from tests.localcloud import packages
 
-# What takes long to import. What opens photos; Replicate's client, and what it speaks through; what powertools asks SSM
-# through; the models that it describes an API with; those that it parses events with, which its batches import where
-# pydantic is there before them.
-IMAGING, REPLICATE, SPEAKING, BOTO3 = "PIL", "replicate", "httpx", "boto3"
+# What takes long to import. What opens photos; Replicate's client, and what it speaks through; the models that powertools
+# describes an API with; those that it parses events with, which its batches import where pydantic is there before them.
+IMAGING, REPLICATE, SPEAKING = "PIL", "replicate", "httpx"
 DESCRIPTION = "aws_lambda_powertools.event_handler.openapi.models"
 PARSING = "aws_lambda_powertools.utilities.parser"
 ROUTING = "aws_lambda_powertools.event_handler"
 NEVER = {
-    "announce": {IMAGING, REPLICATE, SPEAKING, BOTO3, PARSING, ROUTING},
-    "api": {IMAGING, REPLICATE, SPEAKING, BOTO3, PARSING, DESCRIPTION},
+    "announce": {IMAGING, REPLICATE, SPEAKING, PARSING, ROUTING},
+    "api": {IMAGING, REPLICATE, SPEAKING, PARSING, DESCRIPTION},
     "generate": {IMAGING, PARSING, ROUTING},  # a photo is opened, or not, when there is one
-    "watchdog": {IMAGING, REPLICATE, SPEAKING, BOTO3, PARSING, ROUTING},
+    "watchdog": {IMAGING, REPLICATE, SPEAKING, PARSING, ROUTING},
     "webhook": {IMAGING, PARSING, ROUTING},
     "page": {"boto3", "botocore", "pydantic", "aws_lambda_powertools", "triptych"},
 }

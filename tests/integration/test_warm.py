@@ -27,6 +27,7 @@ def here() -> Iterator[World]:
     def forget() -> None:
         """The session keeps the credentials that it first found."""
         aws.session.cache_clear()
+        aws.botocore_session.cache_clear()
 
     forget()
     with world() as found:

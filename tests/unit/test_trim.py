@@ -116,6 +116,7 @@ def test_every_service_that_the_functions_make_a_client_of_is_kept() -> None:
     text = "".join(source.read_text() for source in SOURCES)
     made = set(re.findall(r'\.client\(\s*"([\w-]+)"', text))
     made |= {"dynamodb"} if "pynamodb" in text else set()
+    made |= {"ssm"} if "SSMProvider" in text else set()
     assert made == set(trim.OPERATIONS)
 
 

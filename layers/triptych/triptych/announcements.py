@@ -103,4 +103,4 @@ def announce(job: Job) -> None:
 @cache
 def _events() -> Any:  # noqa: ANN401  # its stubs are not installed
     config = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
-    return aws.client("events", config)
+    return aws.session().client("events", config=config)

@@ -186,5 +186,4 @@ def _s3() -> S3Client:
         read_timeout=10,
         retries={"mode": "standard", "max_attempts": 3},
     )
-    client: S3Client = aws.client("s3", config)
-    return client
+    return aws.session().client("s3", config=config)

@@ -87,5 +87,4 @@ def _given(name: str, value: str | None) -> str:
 @cache
 def _sqs() -> SQSClient:
     config = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
-    client: SQSClient = aws.client("sqs", config)
-    return client
+    return aws.session().client("sqs", config=config)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from pynamodb.expressions.condition import Condition
 
 # PynamoDB can be given no session: it asks botocore's function, under this name, for a new one.
-pynamodb.connection.base.get_session = lambda *_: aws.session()  # type: ignore[attr-defined]  # not exported
+pynamodb.connection.base.get_session = lambda *_: aws.botocore_session()  # type: ignore[attr-defined]  # not exported
 
 CONTENDED_TRIES = 20  # of one owner's transactions, which all touch his day's count: some four seconds
 CONTENTION = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}

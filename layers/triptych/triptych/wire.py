@@ -176,4 +176,4 @@ def _ssm() -> SSMProvider:
     from aws_lambda_powertools.utilities.parameters import SSMProvider  # noqa: PLC0415  # as above
 
     config = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
-    return SSMProvider(boto3_client=aws.client("ssm", config))
+    return SSMProvider(boto_config=config, boto3_session=aws.session())
