@@ -90,7 +90,7 @@ def test_a_warm_invocation_makes_nothing_anew_that_could_be_kept(
 
 
 def test_the_first_requests_of_a_process_read_the_certificates_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    tls._context.cache_clear()
+    tls.context.cache_clear()
     wire._transport.cache_clear()
     made = counted(monkeypatch)
     meet = threading.Barrier(3)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
@@ -10,6 +9,7 @@ from pydantic import BaseModel
 
 from triptych import aws
 from triptych.job import Failure, Image, ImageStatus, Job, JobStatus  # pydantic reads them
+from triptych.once import once
 from triptych.settings import settings
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def announce(job: Job) -> None:
         raise NotTaken(answer["Entries"][0].get("ErrorCode"))
 
 
-@cache
+@once
 def _events() -> Any:  # noqa: ANN401  # its stubs are not installed
     config = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
     return aws.session().client("events", config=config)

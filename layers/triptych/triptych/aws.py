@@ -5,18 +5,18 @@ A session loads the endpoints and the services' models for itself, which takes h
 
 from __future__ import annotations
 
-from functools import cache
-
 import boto3
 import botocore.session
 
+from triptych.once import once
 
-@cache
+
+@once
 def session() -> boto3.Session:
     return boto3.Session(botocore_session=botocore_session())
 
 
-@cache
+@once
 def botocore_session() -> botocore.session.Session:
     """What is within it, for those who want no more."""
     return botocore.session.get_session()

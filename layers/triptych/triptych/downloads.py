@@ -7,7 +7,6 @@ import socket
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from functools import cache
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING
 
@@ -17,6 +16,7 @@ from triptych import tls
 from triptych.bounded import within
 from triptych.formats import EXTENSIONS, HEAD_BYTES, TAIL_BYTES, content_type, is_whole
 from triptych.job import Failure
+from triptych.once import once
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -171,7 +171,7 @@ def _is_this_machine(host: str) -> bool:
     return host == "localhost" or _is_address(host)
 
 
-@cache
+@once
 def _client() -> httpx.Client:
     # trust_env off: neither a proxy nor a .netrc's password has a place here. No connection is kept: it would be
     # stale when Lambda thaws the function.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from functools import cache
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING
 
@@ -15,6 +14,7 @@ from botocore.exceptions import ClientError
 from triptych import aws
 from triptych.formats import EXTENSIONS
 from triptych.job import Job, Output, Photo
+from triptych.once import once
 from triptych.settings import settings
 
 if TYPE_CHECKING:
@@ -174,7 +174,7 @@ def remove_all(job_id: str) -> int:
     return removed
 
 
-@cache
+@once
 def _s3() -> S3Client:
     # SigV4 and the regional host: the global one redirects, which breaks a browser's preflight; and a checksum
     # that nobody asked for would have to be sent by the client.

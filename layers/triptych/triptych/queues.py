@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import cache
 from typing import TYPE_CHECKING, Annotated
 
 from botocore.config import Config
 from pydantic import BaseModel, ConfigDict, Field
 
 from triptych import aws
+from triptych.once import once
 from triptych.settings import settings
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def _given(name: str, value: str | None) -> str:
     return value
 
 
-@cache
+@once
 def _sqs() -> SQSClient:
     config = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
     return aws.session().client("sqs", config=config)

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from functools import cache
-from threading import Lock
 from typing import TYPE_CHECKING
 
 import httpx
 
+from triptych.once import once
+
 if TYPE_CHECKING:
     import ssl
 
-_reading = Lock()
 
-
+@once
 def context() -> ssl.SSLContext:
     """What each httpx client would make for itself, which takes some 20 ms of CPU.
 
     The first three requests of a process leave at once, in threads: two wait for the one that reads.
     """
-    with _reading:
-        return _context()
-
-
-@cache
-def _context() -> ssl.SSLContext:
     return httpx.create_ssl_context(trust_env=False)

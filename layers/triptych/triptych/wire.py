@@ -9,7 +9,6 @@ that have been made and billed. So the transport keeps what came over the wire, 
 from __future__ import annotations
 
 import time
-from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -20,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from triptych import aws, tls
 from triptych.bounded import within
 from triptych.observability import logger
+from triptych.once import once
 from triptych.settings import settings
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def client(api_token: str, wire: Wire) -> Client:
     return Client(api_token=api_token, base_url=settings().replicate_base_url, transport=wire)
 
 
-@cache
+@once
 def _transport() -> httpx.HTTPTransport:
     # No connection is kept: one that the other side has closed meanwhile looks like a lost answer.
     limits = httpx.Limits(max_keepalive_connections=0)
@@ -171,7 +171,7 @@ def token(*, fresh: bool = False) -> str:
     return found.strip()
 
 
-@cache
+@once
 def _ssm() -> SSMProvider:
     from aws_lambda_powertools.utilities.parameters import SSMProvider  # noqa: PLC0415  # as above
 
