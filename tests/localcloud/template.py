@@ -14,6 +14,7 @@ import math
 import re
 import shlex
 import sys
+import uuid
 from dataclasses import dataclass, field
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import boto3
+import botocore.session
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_pascal
@@ -42,6 +44,7 @@ STACK_NAME = "triptych"
 # SAM takes code from S3 alone: a folder of the repository is named by a bucket that cannot exist.
 CODE_BUCKET = "code-of-this-folder"
 
+_URL_SUFFIXES = {"aws-cn": "amazonaws.com.cn", "aws-eusc": "amazonaws.eu"}  # partition → AWS::URLSuffix
 _NO_VALUE: Json = {"Ref": "AWS::NoValue"}
 _PLACEHOLDER = re.compile(r"\$\{(!?)([^}]*)\}")
 
@@ -326,15 +329,19 @@ def load(
     """
     source = _read(path, overrides or {})
     document = _validated(_Document, _translate(source, region), path.name)
+    partition = botocore.session.get_session().get_partition_for_region(region)
+    unique = uuid.uuid5(
+        uuid.NAMESPACE_URL, stack_name
+    )  # the same for the same name: what is made here is compared
     scope = Scope(
         refs={
             **source.values,
             "AWS::AccountId": account,
-            "AWS::Partition": "aws",
+            "AWS::Partition": partition,
             "AWS::Region": region,
-            "AWS::StackId": f"arn:aws:cloudformation:{region}:{account}:stack/{stack_name}/local",
+            "AWS::StackId": f"arn:{partition}:cloudformation:{region}:{account}:stack/{stack_name}/{unique}",
             "AWS::StackName": stack_name,
-            "AWS::URLSuffix": "amazonaws.com",
+            "AWS::URLSuffix": _URL_SUFFIXES.get(partition, "amazonaws.com"),
             "AWS::NoValue": _NO_VALUE,
         },
         conditions=document.conditions,

@@ -30,7 +30,7 @@ FROZEN_BESIDES: Mapping[str, tuple[str, ...]] = {
 }
 
 
-class _Attributes(dict[str, str]):
+class Attributes(dict[str, str]):
     """Whatever attribute is asked for."""
 
     def __init__(self, resource: str) -> None:
@@ -76,7 +76,7 @@ def plan(
         # A name that AWS makes up begins with the stack's, or is random.
         made_up = f"<{stack_name}/{name}>"
         template.scope.refs[name] = made_up
-        template.scope.attributes[name] = _Attributes(made_up)
+        template.scope.attributes[name] = Attributes(made_up)
     resources = {
         name: Planned(
             one.type,

@@ -80,7 +80,7 @@ def layer_data() -> Path:
     return folder / "botocore/data"
 
 
-def client(service: str, data: Path | None = None) -> Any:
+def client(service: str, data: Path | None = None, region: str = "ap-northeast-2") -> Any:
     """A client of the data in that folder, or of all that botocore has."""
     session = botocore.session.Session()
     session.set_credentials("test", "test")
@@ -89,8 +89,11 @@ def client(service: str, data: Path | None = None) -> Any:
         loader.BUILTIN_DATA_PATH = str(data)  # data from elsewhere is not taken for AWS's own
         loader.search_paths.append(str(data))
         session.register_component("data_loader", loader)
-    config = Config(signature_version="s3v4", s3={"addressing_style": "virtual"})
-    return session.create_client(service, region_name="ap-northeast-2", config=config)
+    config = Config(
+        signature_version="s3v4",
+        s3={"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"},
+    )
+    return session.create_client(service, region_name=region, config=config)
 
 
 def described(shape: Shape | None, above: tuple[str, ...] = ()) -> Any:
@@ -140,6 +143,8 @@ def test_what_the_functions_may_do_is_what_is_kept() -> None:
     permitted: set[str] = set()
     for name in ("Api", "Generate", "Webhook", "Watchdog", "Announce"):
         for policy in resources[f"{name}Role"]["Properties"]["Policies"]:
+            if "Fn::If" in policy:
+                continue  # kms:Decrypt, which SSM asks for in the function's name
             for statement in policy["PolicyDocument"]["Statement"]:
                 actions = statement["Action"]
                 permitted |= {actions} if isinstance(actions, str) else set(actions)
@@ -154,15 +159,25 @@ def test_of_a_service_no_more_is_known_than_is_kept_and_of_that_all(service: str
     assert list(operations(service, data)) == list(operations(service))
 
 
+@pytest.mark.parametrize(
+    ("region", "suffix"),
+    [
+        ("us-east-1", "amazonaws.com"),
+        ("ap-northeast-2", "amazonaws.com"),
+        ("cn-north-1", "amazonaws.com.cn"),
+        ("us-gov-west-1", "amazonaws.com"),
+        ("eusc-de-east-1", "amazonaws.eu"),
+    ],
+)
 @pytest.mark.parametrize("name", ["get_object", "put_object"])
-def test_links_are_made_as_before(name: str) -> None:
+def test_presigned_urls_are_the_same_with_the_trimmed_data(name: str, region: str, suffix: str) -> None:
     params = {"Bucket": "photos", "Key": "a/b c.jpg"}
     before, after = (
         re.sub(r"X-Amz-(Date|Signature)=\w+", "", one.generate_presigned_url(name, Params=params))
-        for one in (client("s3"), client("s3", layer_data()))
+        for one in (client("s3", region=region), client("s3", layer_data(), region))
     )
     assert before == after
-    assert after.startswith("https://photos.s3.ap-northeast-2.amazonaws.com/a/")
+    assert after.startswith(f"https://photos.s3.{region}.{suffix}/a/")
 
 
 def test_pages_are_read_as_before() -> None:

@@ -176,11 +176,12 @@ def remove_all(job_id: str) -> int:
 
 @once
 def _s3() -> S3Client:
-    # SigV4 and the regional host: the global one redirects, which breaks a browser's preflight; and a checksum
-    # that nobody asked for would have to be sent by the client.
+    # SigV4 and the regional host, also in us-east-1, where botocore's default is the global one: that redirects, which
+    # breaks a browser's preflight, and the page's CSP names the regional one. No checksum that the client would have
+    # to send.
     config = Config(
         signature_version="s3v4",
-        s3={"addressing_style": "virtual"},
+        s3={"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"},
         request_checksum_calculation="when_required",
         connect_timeout=2,
         read_timeout=10,
