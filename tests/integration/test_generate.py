@@ -14,10 +14,11 @@ import httpx
 import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import EndpointConnectionError
+from botocore.stub import Stubber
 
 import generate
 from tests.integration.world import BUCKET, JPEG, PNG, TOKEN, World, picture, s3_notification, sqs_event
-from triptych import generation, queues, table
+from triptych import generation, queues, table, wire
 from triptych.job import ImageStatus, JobStatus
 from triptych.observability import logger
 
@@ -378,6 +379,30 @@ def test_a_refused_connection_is_no_doubt(world: World, context: SimpleNamespace
     world.clock.advance(waits[-1])
     assert deliver(world, job_id, context, 2) == DONE
     assert len(world.replicate.predictions) == 3
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "InvalidKeyId"])
+def test_a_token_that_may_not_be_read_fails_the_job_with_its_own_code(
+    world: World, context: SimpleNamespace, code: str
+) -> None:
+    """As SSM answers where the role or the KMS key does not permit it."""
+    job_id = world.new_job()
+    with Stubber(wire._ssm().client) as ssm:
+        ssm.add_client_error("get_parameter", code, "User is not authorized to perform: kms:Decrypt")
+        deliver(world, job_id, context)
+    job = world.job(job_id)
+    assert job.status is JobStatus.FAILED
+    assert job.failure
+    assert job.failure.code == "replicate_token_unreadable"
+    assert not world.replicate.requests
+
+
+def test_a_token_that_cannot_be_read_now_is_waited_for(world: World, context: SimpleNamespace) -> None:
+    job_id = world.new_job()
+    with Stubber(wire._ssm().client) as ssm:
+        ssm.add_client_error("get_parameter", "ThrottlingException", "Rate exceeded")
+        deliver(world, job_id, context)
+    assert world.job(job_id).status is JobStatus.GENERATING
 
 
 def test_a_token_that_nobody_has_put_there_fails_the_job_at_once(

@@ -39,6 +39,7 @@ const WORDS = {
   output_host_not_allowed: "The picture lies where it may not be fetched from. Whoever runs this should look at it.",
   all_images_failed: "None of the pictures could be made. Each frame says why.",
   replicate_unauthorized: "The drawing service let nobody in. Whoever runs this has to renew its token.",
+  replicate_token_unreadable: "The drawing service cannot be asked: its token cannot be read. Whoever runs this has to look.",
   replicate_out_of_credit: "The drawing service wants to be paid. Whoever runs this has to add credit.",
   replicate_model_not_found: "The model is not there. Whoever runs this has to choose another.",
   replicate_input_rejected: "The model does not take this photo or this wish. Try another.",

@@ -74,6 +74,7 @@ FAULTS = {
     "replicate_model_not_found": Fault.OURS,
     "replicate_out_of_credit": Fault.OURS,
     "replicate_refused": Fault.OURS,
+    "replicate_token_unreadable": Fault.OURS,
     "replicate_unauthorized": Fault.OURS,
     "content_rejected": Fault.PHOTO,
     "photo_animated": Fault.PHOTO,

@@ -136,6 +136,7 @@ REFUSALS = {
 # Who says so is not who makes predictions: the request may have gone through, and be worked on yet.
 GATEWAY = {502, 504, 408}
 REFUSED = Failure("replicate_refused", "Replicate refused to make the pictures.")
+TOKEN_UNREADABLE = Failure("replicate_token_unreadable", "The service may not read its token for Replicate.")
 
 
 def create(wanted: Sequence[Wanted], *, webhook_url: str, cancel_after: int) -> list[Answer]:
@@ -152,6 +153,8 @@ def create(wanted: Sequence[Wanted], *, webhook_url: str, cancel_after: int) -> 
         token = wire.token()
     except wire.NoToken:
         return [Refused(REFUSALS[401]) for _ in wanted]
+    except wire.TokenUnreadable:
+        return [Refused(TOKEN_UNREADABLE) for _ in wanted]
     except wire.ReplicateUnavailable as error:
         return [NotCreated(retry_after=None, reason=str(error)) for _ in wanted]
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 from botocore.config import Config
+from botocore.exceptions import ClientError
 from pydantic import BaseModel, ValidationError
 
 from triptych import aws, tls
@@ -48,6 +49,10 @@ class ReplicateUnavailable(Exception):  # noqa: N818  # it is theirs, not ours
 
 class NoToken(ReplicateUnavailable):
     """Nobody has put the token where it is looked for: waiting does not help."""
+
+
+class TokenUnreadable(ReplicateUnavailable):
+    """The token is there, and this function may not read or decrypt it: waiting does not help."""
 
 
 class _Problem(BaseModel):
@@ -157,17 +162,33 @@ def _transport() -> httpx.HTTPTransport:
     return httpx.HTTPTransport(limits=limits, verify=tls.context(), trust_env=False)
 
 
+# By https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html; a key that the function may
+# not use is an AccessDeniedException too, one that is disabled or gone an InvalidKeyId.
+_TOKEN_ERRORS: dict[str, type[ReplicateUnavailable]] = {
+    "ParameterNotFound": NoToken,
+    "AccessDeniedException": TokenUnreadable,
+    "InvalidKeyId": TokenUnreadable,
+}
+
+
 def token(*, fresh: bool = False) -> str:
+    """The API token, kept for TOKEN_SECONDS.
+
+    Raises:
+        NoToken: there is none.
+        TokenUnreadable: the function's role does not permit to read it, or to decrypt it.
+        ReplicateUnavailable: AWS did not answer.
+    """
     from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError  # noqa: PLC0415  # as above
 
     name = settings().replicate_token_parameter
     try:
         found = str(_ssm().get(name, decrypt=True, max_age=TOKEN_SECONDS, force_fetch=fresh))
     except GetParameterError as error:
-        # powertools raises it without a cause; botocore makes the class of what it was at run time.
-        reason = type(error.__context__ or error).__name__
+        cause = error.__context__  # powertools raises it without a cause
+        reason = cause.response["Error"]["Code"] if isinstance(cause, ClientError) else type(cause).__name__
         logger.error("no Replicate token", parameter=name, reason=reason)
-        raise (NoToken if reason == "ParameterNotFound" else ReplicateUnavailable)("no token") from None
+        raise _TOKEN_ERRORS.get(reason, ReplicateUnavailable)("no token") from None
     return found.strip()
 
 
