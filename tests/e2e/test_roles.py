@@ -314,7 +314,7 @@ def test_whatever_is_taken_from_a_role_is_missed(seen: Seen) -> None:
     ("role", "action", "resource"),
     [
         ("ApiFunction", "dynamodb:Scan", "table/triptych-JobsTable"),
-        ("WebhookFunction", "s3:GetObject", "arn:aws:s3:::triptych-photos-123456789012-us-east-1/uploads/*"),
+        ("WebhookFunction", "s3:GetObject", "arn:aws:s3:::triptych-photos-other/uploads/*"),
         ("PageFunction", "ssm:GetParameter", "*"),
     ],
 )

@@ -334,6 +334,7 @@ def _table(making: _Making, name: str, properties: Json) -> None:
             for one in table.attribute_definitions
         ],
         "KeySchema": _keys(table.key_schema),
+        "DeletionProtectionEnabled": table.deletion_protection_enabled,
     }
     if table.global_secondary_indexes:
         request["GlobalSecondaryIndexes"] = [_index(one) for one in table.global_secondary_indexes]
@@ -374,6 +375,7 @@ def _keys(schema: list[cfn.Key]) -> list[KeySchemaElementTypeDef]:
 
 def _user_pool(making: _Making, name: str, properties: Json) -> None:
     pool = cfn.UserPool.model_validate(properties)
+    password = pool.policies.password_policy
     made = making.cognito.create_user_pool(
         PoolName=making.physical(name, pool.user_pool_name),
         UsernameAttributes=pool.username_attributes,
@@ -381,8 +383,25 @@ def _user_pool(making: _Making, name: str, properties: Json) -> None:
         AdminCreateUserConfig={
             "AllowAdminCreateUserOnly": pool.admin_create_user_config.allow_admin_create_user_only
         },
-        Policies={"PasswordPolicy": {"MinimumLength": pool.policies.password_policy.minimum_length}},
+        Policies={
+            "PasswordPolicy": {
+                "MinimumLength": password.minimum_length,
+                "RequireLowercase": password.require_lowercase,
+                "RequireUppercase": password.require_uppercase,
+                "RequireNumbers": password.require_numbers,
+                "RequireSymbols": password.require_symbols,
+                "TemporaryPasswordValidityDays": password.temporary_password_validity_days,
+            }
+        },
+        DeletionProtection=pool.deletion_protection,
+        UsernameConfiguration={"CaseSensitive": pool.username_configuration.case_sensitive},
     )["UserPool"]
+    if pool.enabled_mfas:
+        making.cognito.set_user_pool_mfa_config(
+            UserPoolId=made["Id"],
+            SoftwareTokenMfaConfiguration={"Enabled": True},
+            MfaConfiguration=pool.mfa_configuration,
+        )
     provider = f"cognito-idp.{making.region}.amazonaws.com/{made['Id']}"
     making.made(name, made["Id"], Arn=made["Arn"], ProviderName=provider, ProviderURL=f"https://{provider}")
 
@@ -394,6 +413,9 @@ def _user_pool_client(making: _Making, name: str, properties: Json) -> None:
         ClientName=making.physical(name, client.client_name),
         ExplicitAuthFlows=client.explicit_auth_flows,
         PreventUserExistenceErrors=client.prevent_user_existence_errors or "LEGACY",
+        EnableTokenRevocation=client.enable_token_revocation,
+        RefreshTokenValidity=client.refresh_token_validity,
+        TokenValidityUnits={"RefreshToken": client.token_validity_units.refresh_token},
     )["UserPoolClient"]
     making.made(name, made["ClientId"], ClientId=made["ClientId"])
 

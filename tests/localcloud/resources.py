@@ -189,6 +189,7 @@ class TimeToLive(Strict):
 class Table(Strict):
     table_name: str | None = None
     billing_mode: Literal["PAY_PER_REQUEST"]
+    deletion_protection_enabled: bool = False
     attribute_definitions: list[AttributeDefinition]
     key_schema: list[Key]
     global_secondary_indexes: tuple[GlobalSecondaryIndex, ...] = ()
@@ -207,14 +208,27 @@ class AdminCreateUser(Strict):
 
 class PasswordPolicy(Strict):
     minimum_length: int
+    require_lowercase: bool = False
+    require_uppercase: bool = False
+    require_numbers: bool = False
+    require_symbols: bool = False
+    temporary_password_validity_days: int = 7
 
 
 class PoolPolicies(Strict):
     password_policy: PasswordPolicy
 
 
+class UsernameConfiguration(Strict):
+    case_sensitive: bool
+
+
 class UserPool(Strict):
     user_pool_name: str | None = None
+    deletion_protection: Literal["ACTIVE", "INACTIVE"] = "INACTIVE"
+    enabled_mfas: Annotated[tuple[Literal["SOFTWARE_TOKEN_MFA"], ...], Field(alias="EnabledMfas")] = ()
+    mfa_configuration: Literal["OFF", "ON", "OPTIONAL"] = "OFF"
+    username_configuration: UsernameConfiguration = UsernameConfiguration(CaseSensitive=True)
     username_attributes: tuple[Literal["email", "phone_number"], ...] = ()
     auto_verified_attributes: tuple[Literal["email", "phone_number"], ...] = ()
     admin_create_user_config: AdminCreateUser
@@ -222,8 +236,15 @@ class UserPool(Strict):
     user_pool_tags: Tags = None
 
 
+class TokenValidityUnits(Strict):
+    refresh_token: Literal["seconds", "minutes", "hours", "days"] = "days"
+
+
 class UserPoolClient(Strict):
     client_name: str | None = None
+    enable_token_revocation: bool = True
+    refresh_token_validity: int = 30
+    token_validity_units: TokenValidityUnits = TokenValidityUnits()
     user_pool_id: str
     explicit_auth_flows: list[
         Literal["ALLOW_USER_PASSWORD_AUTH", "ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]
@@ -240,6 +261,7 @@ class InlinePolicy(Strict):
 
 
 class Role(Strict):
+    permissions_boundary: Annotated[Json, "what it says is in an account that is not here"] = None
     assume_role_policy_document: Annotated[Json, "the local cloud takes on what the template tells it to"]
     managed_policy_arns: Annotated[
         Json, "what AWS's own policies say is not known here; template.yaml names none"
@@ -260,6 +282,10 @@ class Environment(Strict):
     variables: dict[str, Text]
 
 
+class EphemeralStorage(Strict):
+    size: Annotated[int, Field(ge=512, le=10240)]  # MiB
+
+
 class LoggingConfig(Strict):
     log_format: Annotated[Json, "the functions write their lines themselves"] = None
     log_group: str | None = None
@@ -277,6 +303,8 @@ class Function(Strict):
     layers: tuple[str, ...] = ()  # ARNs
     description: Annotated[Json, "for people"] = None
     architectures: Annotated[Json, "this machine has the one that it has"] = None
+    ephemeral_storage: Annotated[EphemeralStorage | None, "this machine has the disk that it has"] = None
+    recursive_loop: Annotated[Literal["Allow", "Terminate"], "no loop is stopped here"] = "Terminate"
     logging_config: LoggingConfig = LoggingConfig()
     tags: Tags = None
 

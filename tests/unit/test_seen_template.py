@@ -26,7 +26,10 @@ ALARMS = {
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
 AWS_METRICS = {
     ("AWS/ApiGateway", "ApiId"): {"4xx", "5xx", "Count", "Latency", "IntegrationLatency"},
-    ("AWS/Lambda", "FunctionName"): {"Errors", "Throttles", "Duration", "Invocations"},
+    ("AWS/Lambda", "FunctionName"): {
+        *("Errors", "Throttles", "Duration", "Invocations"),
+        "RecursiveInvocationsDropped",  # https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+    },
     ("AWS/SQS", "QueueName"): {"ApproximateAgeOfOldestMessage", "ApproximateNumberOfMessagesVisible"},
     ("Triptych", "Stack"): set(get_args(Metric.__value__)),
 }
@@ -77,7 +80,10 @@ def test_an_alarm_goes_off_at_what_the_runbook_says(name: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "expression"),
-    [("FunctionErrors", "SUM(FILL(METRICS(), 0))"), ("FunctionThrottles", "SUM(FILL(METRICS(), 0))")],
+    [
+        (name, "SUM(FILL(METRICS(), 0))")
+        for name in ("FunctionErrors", "FunctionThrottles", "RecursionStopped")
+    ],
 )
 def test_errors_and_throttles_are_added_up(name: str, expression: str) -> None:
     alarm = ALARMS[name]
@@ -178,11 +184,11 @@ def test_widgets_lie_side_by_side() -> None:
 
 
 def test_two_stacks_share_no_name() -> None:
-    """What has a name of its own has the stack's in it; all else is named by CloudFormation."""
+    """What has a name of its own has the stack's name or id in it; all else is named by CloudFormation."""
     for name, resource in RESOURCES.items():
         for key, value in resource.get("Properties", {}).items():
             if key in {"DashboardName", "LogGroupName", "BucketName", "Name", "AlarmName", "TopicName"}:
-                assert "${AWS::StackName}" in json.dumps(value), (name, key)
+                assert re.search(r"AWS::Stack(Name|Id)\b", json.dumps(value)), (name, key)
 
 
 # ── a time zone that there is not ──

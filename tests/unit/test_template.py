@@ -353,7 +353,8 @@ def statements_of_roles() -> list[tuple[str, Any]]:
         (name, statement)
         for name, resource in resources.items()
         if resource["Type"] == "AWS::IAM::Role"
-        for policy in resource["Properties"]["Policies"]
+        for one in resource["Properties"]["Policies"]
+        for policy in [one["Fn::If"][1] if "Fn::If" in one else one]
         for statement in policy["PolicyDocument"]["Statement"]
     ]
 
@@ -380,7 +381,17 @@ def test_permissions_that_are_narrowed_by_a_condition_stay_so() -> None:
     }
     folders = ["uploads/*", "prepared/*", "outputs/*"]
     assert conditions == {
-        ("ApiRole", "DailyCounts"): {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": "jobs of *"}},
         ("ApiRole", "FindPicturesToForget"): {"StringLike": {"s3:prefix": folders}},
         ("AnnounceRole", "JobsEnds"): {"StringEquals": {"events:source": "triptych"}},
+        **{
+            (role, "ReplicateTokenKey"): {
+                "StringLike": {"kms:ViaService": {"Fn::Sub": "ssm.${AWS::Region}.amazonaws.*"}}
+            }
+            for role in ("GenerateRole", "WebhookRole", "WatchdogRole")
+        },
     }
+
+
+def test_no_condition_leans_on_what_is_undocumented() -> None:
+    """Whether dynamodb:LeadingKeys holds for the parts of a TransactWriteItems is documented nowhere."""
+    assert "dynamodb:LeadingKeys" not in json.dumps(statements_of_roles())

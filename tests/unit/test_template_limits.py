@@ -1,0 +1,276 @@
+"""What AWS would refuse, stop or lose, and no cloud on this machine does: read off the template's text."""
+
+from __future__ import annotations
+
+import json
+import re
+from functools import cache
+from typing import Any
+
+import pytest
+
+from tests.localcloud.template import TemplateError, load, translate
+from tests.unit.template_plan import Plan, plan
+
+NEW_ACCOUNT = (
+    10  # concurrent executions: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+)
+ENVIRONMENT_BYTES = 4096  # of all variables: the same page
+LONGEST_STACK_NAME = (
+    "A" + "b" * 127
+)  # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-using-console-create-stack-parameters.html
+NAME = (
+    80  # characters that a name made by CloudFormation may have at most, of those that are in an environment
+)
+EVERYTHING = {
+    "CallbackUrl": "https://example.com/ends",
+    "ReplicateTokenKeyArn": "arn:aws:kms:us-east-1:123456789012:key/3f2504e0-4f89-41d3-9a0c-0305e82c3301",
+    "PermissionsBoundaryArn": "arn:aws:iam::123456789012:policy/boundary",
+}
+
+
+@cache
+def resources(*, everything: bool = True) -> dict[str, Any]:
+    """Every resource of a stack, with its values resolved: logical id → type and properties."""
+    made: Plan = plan(overrides=EVERYTHING if everything else {})
+    return {name: (one.type, one.properties) for name, one in made.resources.items()}
+
+
+def of_type(kind: str, *, everything: bool = True) -> dict[str, Any]:
+    return {
+        name: properties
+        for name, (type_, properties) in resources(everything=everything).items()
+        if type_ == kind
+    }
+
+
+# ── concurrency ──
+
+
+def test_the_queues_and_the_stream_leave_a_new_account_its_api() -> None:
+    mappings = of_type("AWS::Lambda::EventSourceMapping").values()
+    taken = [
+        int(mapping.get("ScalingConfig", {}).get("MaximumConcurrency") or mapping["ParallelizationFactor"])
+        for mapping in mappings
+    ]
+    assert len(taken) == 3
+    assert sum(taken) <= NEW_ACCOUNT - 4
+
+
+@pytest.mark.parametrize(
+    ("parameter", "mapping", "value"),
+    [
+        ("GenerateConcurrency", "GenerateFunctionUpload", "20"),
+        ("WatchdogConcurrency", "WatchdogFunctionLook", "20"),
+        ("AnnounceConcurrency", "AnnounceFunctionEnd", "4"),
+    ],
+)
+def test_the_concurrency_of_each_source_is_a_parameter(parameter: str, mapping: str, value: str) -> None:
+    properties: Any = plan(overrides={parameter: value}).resources[mapping].properties
+    scaling = properties.get("ScalingConfig", {}).get("MaximumConcurrency")
+    assert str(scaling or properties["ParallelizationFactor"]) == value
+
+
+# ── the loop that Lambda would stop ──
+
+
+def test_a_function_that_sends_to_a_queue_that_invokes_it_may_do_so() -> None:
+    """By the roles and the event sources: a new function cannot be forgotten."""
+    functions = of_type("AWS::Lambda::Function")
+    roles = of_type("AWS::IAM::Role")
+    queues = set(of_type("AWS::SQS::Queue"))
+    invoked = {
+        function: queue
+        for mapping in of_type("AWS::Lambda::EventSourceMapping").values()
+        for function in functions
+        for queue in queues
+        if f"/{function}>" in mapping["FunctionName"] and f"/{queue}>" in mapping["EventSourceArn"]
+    }
+    assert invoked == {"GenerateFunction": "GenerationQueue", "WatchdogFunction": "WatchdogQueue"}
+    looping = {
+        function
+        for function, queue in invoked.items()
+        if f"/{queue}>" in str(_sends(roles[function.replace("Function", "Role")]))
+    }
+    allowed = {name for name, function in functions.items() if function.get("RecursiveLoop") == "Allow"}
+    assert allowed == looping
+
+
+def _sends(role: Any) -> list[Any]:
+    return [
+        statement["Resource"]
+        for policy in role["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "sqs:SendMessage" in statement["Action"]
+    ]
+
+
+def test_an_alarm_tells_of_invocations_that_were_dropped_as_a_loop() -> None:
+    alarm = of_type("AWS::CloudWatch::Alarm")["RecursionStopped"]
+    watched = {
+        query["MetricStat"]["Metric"]["Dimensions"][0]["Value"]
+        for query in alarm["Metrics"]
+        if query.get("MetricStat", {}).get("Metric", {}).get("MetricName") == "RecursiveInvocationsDropped"
+    }
+    functions = of_type("AWS::Lambda::Function").items()
+    assert len(watched) == sum(function.get("RecursiveLoop") == "Allow" for _, function in functions) == 2
+
+
+# ── sizes ──
+
+
+def test_the_environment_of_every_function_fits_whatever_the_parameters_are() -> None:
+    parameters: Any = translate()["Parameters"]
+    for name, function in of_type("AWS::Lambda::Function").items():
+        variables = function["Environment"]["Variables"]
+        size = sum(len(key) + _longest(key, value, parameters) for key, value in variables.items())
+        assert size <= ENVIRONMENT_BYTES, (name, size)
+
+
+def _longest(variable: str, value: str, parameters: Any) -> int:
+    """The most bytes that a variable's value may have."""
+    named = "".join(word.capitalize() for word in variable.split("_"))
+    parameter = parameters.get("TimeZone" if variable == "TIMEZONE" else named)
+    if parameter is None:  # a name or an address of a resource
+        return len(re.sub("<[^>]*>", "x" * NAME, str(value))) + len(
+            "https://sqs.ap-northeast-2.amazonaws.com/"
+        )
+    if parameter["Type"] == "Number":
+        return len(str(parameter.get("MaxValue", 10**9)))
+    if "AllowedValues" in parameter:
+        return max(map(len, parameter["AllowedValues"]))
+    pattern = parameter.get("AllowedPattern")
+    ascii_only = pattern is not None and not re.fullmatch(pattern, "é") and not re.fullmatch(pattern, "aé")
+    return int(parameter["MaxLength"]) * (1 if ascii_only else 4)
+
+
+def test_a_variable_that_is_not_bounded_is_found() -> None:
+    with pytest.raises(KeyError, match="MaxLength"):
+        _longest("DEFAULT_PROMPT", "x", {"DefaultPrompt": {"Type": "String"}})
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [
+        ("DefaultPrompt", "그" * 301),
+        ("ReplicateInputMapping", '{"prompt": "그림"}'),
+        ("ReplicateInputMapping", "x" * 601),
+        ("AllowedOutputHosts", "h" * 257),
+        ("ReplicateModel", "a/b c"),
+        ("ReplicateTokenKeyArn", "alias/aws/ssm"),
+        ("PermissionsBoundaryArn", "boundary"),
+    ],
+)
+def test_a_value_that_would_not_fit_is_refused_by_the_deployment(parameter: str, value: str) -> None:
+    with pytest.raises(TemplateError, match=f"parameter {parameter}"):
+        load(overrides={parameter: value})
+
+
+@pytest.mark.parametrize(("function", "copies"), [("WatchdogFunction", 10), ("WebhookFunction", 1)])
+def test_tmp_holds_every_copy_at_once_and_what_an_earlier_invocation_left(function: str, copies: int) -> None:
+    parameters: Any = translate()["Parameters"]
+    assert copies in {1, parameters["ImageCount"]["MaxValue"]}
+    needed = 2 * copies * parameters["MaxOutputBytes"]["MaxValue"]
+    assert of_type("AWS::Lambda::Function")[function]["EphemeralStorage"]["Size"] * 2**20 >= needed
+
+
+def test_tmp_holds_a_photo_and_what_an_earlier_invocation_left() -> None:
+    parameters: Any = translate()["Parameters"]
+    assert "EphemeralStorage" not in of_type("AWS::Lambda::Function")["GenerateFunction"]
+    assert 2 * parameters["MaxUploadBytes"]["MaxValue"] <= 512 * 2**20
+
+
+# ── names ──
+
+
+@pytest.mark.parametrize("stack_name", [LONGEST_STACK_NAME, "Triptych", "a"])
+def test_every_stack_name_will_do(stack_name: str) -> None:
+    made: list[Any] = [one.properties for one in plan(stack_name=stack_name).resources.values()]
+    (name,) = [properties["BucketName"] for properties in made if "BucketName" in properties]
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+    assert re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", name)
+    longest = {
+        "LayerName": 140,
+        "LogGroupName": 512,
+        "DashboardName": 255,
+        "Name": 255,
+    }
+    for properties in made:
+        for key in longest.keys() & properties.keys():
+            assert len(properties[key]) <= longest[key], (key, properties[key])
+
+
+# ── users and data ──
+
+
+def test_user_names_are_case_insensitive() -> None:
+    assert of_type("AWS::Cognito::UserPool")["UserPool"]["UsernameConfiguration"] == {"CaseSensitive": False}
+
+
+def test_passwords_have_every_kind_of_character() -> None:
+    policy = of_type("AWS::Cognito::UserPool")["UserPool"]["Policies"]["PasswordPolicy"]
+    assert policy["MinimumLength"] >= 12
+    required = ("RequireLowercase", "RequireNumbers", "RequireSymbols", "RequireUppercase")
+    assert all(policy[name] is True for name in required)
+
+
+def test_an_authenticator_app_is_optional() -> None:
+    pool = of_type("AWS::Cognito::UserPool")["UserPool"]
+    assert (pool["MfaConfiguration"], pool["EnabledMfas"]) == ("OPTIONAL", ["SOFTWARE_TOKEN_MFA"])
+
+
+def test_a_refresh_token_is_good_for_a_day_and_can_be_revoked() -> None:
+    client = of_type("AWS::Cognito::UserPoolClient")["UserPoolClient"]
+    assert (client["RefreshTokenValidity"], client["TokenValidityUnits"]) == (1, {"RefreshToken": "days"})
+    assert client["EnableTokenRevocation"] is True
+
+
+def test_the_table_and_the_pool_are_protected_from_a_direct_delete() -> None:
+    assert of_type("AWS::DynamoDB::Table")["JobsTable"]["DeletionProtectionEnabled"] is True
+    assert of_type("AWS::Cognito::UserPool")["UserPool"]["DeletionProtection"] == "ACTIVE"
+
+
+def test_what_is_protected_is_retained_when_the_first_deployment_is_rolled_back() -> None:
+    """A protected resource cannot be deleted, so that a rollback that has to would fail."""
+    translated: Any = translate()["Resources"]
+    for name in ("JobsTable", "UserPool"):
+        document = translated[name]
+        assert (document["DeletionPolicy"], document["UpdateReplacePolicy"]) == ("Retain", "Retain")
+
+
+# ── roles ──
+
+
+def test_every_role_is_within_the_boundary_that_is_given() -> None:
+    roles = of_type("AWS::IAM::Role")
+    assert len(roles) == 7
+    assert {role.get("PermissionsBoundary") for role in roles.values()} == {
+        EVERYTHING["PermissionsBoundaryArn"]
+    }
+    assert not any("PermissionsBoundary" in r for r in of_type("AWS::IAM::Role", everything=False).values())
+
+
+def test_only_who_reads_the_token_may_decrypt_it_and_only_through_ssm() -> None:
+    reading, decrypting = set(), set()
+    for name, role in of_type("AWS::IAM::Role").items():
+        for policy in role["Policies"]:
+            for statement in policy["PolicyDocument"]["Statement"]:
+                if statement["Action"] == "ssm:GetParameter":
+                    reading.add(name)
+                if "kms:" in str(statement["Action"]):
+                    decrypting.add(name)
+                    assert statement["Action"] == "kms:Decrypt"
+                    assert statement["Resource"] == EVERYTHING["ReplicateTokenKeyArn"]
+                    assert statement["Condition"] == {
+                        "StringLike": {"kms:ViaService": "ssm.us-east-1.amazonaws.*"}
+                    }
+    assert reading == decrypting == {"GenerateRole", "WebhookRole", "WatchdogRole"}
+    assert "kms:" not in str(of_type("AWS::IAM::Role", everything=False))
+
+
+def test_no_partition_is_spelled_out() -> None:
+    """But for service principals, which are the same in every partition."""
+    text = json.dumps(translate())
+    assert "arn:aws" not in text
+    without_principals = re.sub(r'"(Service|Principal)": "[a-z0-9]+\.amazonaws\.com"', "", text)
+    assert re.findall(r"[\w.${}:-]+\.amazonaws\.com", without_principals) == []
