@@ -374,6 +374,7 @@ def _keys(schema: list[cfn.Key]) -> list[KeySchemaElementTypeDef]:
 
 def _user_pool(making: _Making, name: str, properties: Json) -> None:
     pool = cfn.UserPool.model_validate(properties)
+    password = pool.policies.password_policy
     made = making.cognito.create_user_pool(
         PoolName=making.physical(name, pool.user_pool_name),
         UsernameAttributes=pool.username_attributes,
@@ -381,7 +382,16 @@ def _user_pool(making: _Making, name: str, properties: Json) -> None:
         AdminCreateUserConfig={
             "AllowAdminCreateUserOnly": pool.admin_create_user_config.allow_admin_create_user_only
         },
-        Policies={"PasswordPolicy": {"MinimumLength": pool.policies.password_policy.minimum_length}},
+        Policies={
+            "PasswordPolicy": {
+                "MinimumLength": password.minimum_length,
+                "RequireLowercase": password.require_lowercase,
+                "RequireUppercase": password.require_uppercase,
+                "RequireNumbers": password.require_numbers,
+                "RequireSymbols": password.require_symbols,
+                "TemporaryPasswordValidityDays": password.temporary_password_validity_days,
+            }
+        },
     )["UserPool"]
     provider = f"cognito-idp.{making.region}.amazonaws.com/{made['Id']}"
     making.made(name, made["Id"], Arn=made["Arn"], ProviderName=provider, ProviderURL=f"https://{provider}")

@@ -207,6 +207,11 @@ class AdminCreateUser(Strict):
 
 class PasswordPolicy(Strict):
     minimum_length: int
+    require_lowercase: bool
+    require_uppercase: bool
+    require_numbers: bool
+    require_symbols: bool
+    temporary_password_validity_days: int
 
 
 class PoolPolicies(Strict):
