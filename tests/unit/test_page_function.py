@@ -104,7 +104,9 @@ def test_on_the_local_cloud_all_of_aws_is_at_one_address(monkeypatch: pytest.Mon
     assert policy(page)["img-src"] == "'self' blob: http://127.0.0.1:5000"
 
 
-@pytest.mark.parametrize(("environment", "taken"), [({}, False), ({"AWS_ENDPOINT_URL": "http://aws.test"}, True)])
+@pytest.mark.parametrize(
+    ("environment", "taken"), [({}, False), ({"AWS_ENDPOINT_URL": "http://aws.test"}, True)]
+)
 def test_only_the_local_cloud_takes_a_token_from_a_link(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], *, taken: bool
 ) -> None:
