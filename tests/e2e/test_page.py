@@ -616,8 +616,7 @@ def test_sign_out_works_offline(
         browser.click("#sign-out")
         browser.find("#sign-in")
         assert session_of(browser) is None
-        complaints: list[str] = []
-        browser.until(lambda: complaints.extend(browser.complaints()) or complaints, "the browser's word")
+        complaints = browser.until(browser.complaints, "the browser's word on the request that failed")
         assert all("ERR_INTERNET_DISCONNECTED" in complaint for complaint in complaints)
         assert not browser.all("#door-problem")  # it holds no text
     finally:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.environment import ROOT
 from tests.localcloud import s3_cors
-from tests.localcloud.resources import CorsConfiguration
+from tests.localcloud.resources import CorsConfiguration, PoolPolicies
 from tests.localcloud.template import load
 
 ENVIRONMENT = {
@@ -117,19 +117,25 @@ def test_only_the_local_cloud_takes_a_token_from_a_link(
 
 
 def test_the_rule_for_a_new_password_is_the_pools() -> None:
-    pool = load().resources["UserPool"].properties["Policies"]["PasswordPolicy"]
-    required = {name for name, value in pool.items() if name.startswith("Require") and value}
+    policies = PoolPolicies.model_validate(load().resources["UserPool"].properties["Policies"])
+    pool = policies.password_policy
+    flags = {
+        "RequireLowercase": pool.require_lowercase,
+        "RequireUppercase": pool.require_uppercase,
+        "RequireNumbers": pool.require_numbers,
+        "RequireSymbols": pool.require_symbols,
+    }
     static = ROOT / "functions/page/static"
     script, index = (static / "page.js").read_text(), (static / "index.html").read_text()
     needs = dict(re.findall(r'^  (Require\w+): \[/.+/, "([^"]+)"\],$', script, re.MULTILINE))
-    assert set(needs) == required
+    assert set(needs) == {name for name, required in flags.items() if required}
     field = re.search(r'<input id="password-new"[^>]*minlength="(\d+)"', index)
     assert field
-    assert int(field[1]) == pool["MinimumLength"]
+    assert int(field[1]) == pool.minimum_length
     rule = re.search(r'<span id="password-rule"[^>]*>([^<]+)</span>', index)
     assert rule
     said = " ".join(rule[1].split())
-    assert said.startswith(f"At least {pool['MinimumLength']} characters")
+    assert said.startswith(f"At least {pool.minimum_length} characters")
     assert [words for words in needs.values() if words not in said] == []
 
 

@@ -75,6 +75,7 @@ def test_cognito_commands_and_their_options_exist() -> None:
     ).keys()
     for name, rest in commands:
         shape = operations[name].input_shape
+        assert shape is not None
         options = set(re.findall(r" --([a-z-]+)", rest)) - {"query", "output"}
         assert options <= {xform_name(member, "-") for member in shape.members}, name
         assert {xform_name(member, "-") for member in shape.required_members} <= options, name
