@@ -28,6 +28,7 @@ SETTINGS = {
     "imageCount": int(os.environ["IMAGE_COUNT"]),
     "maxUploadBytes": int(os.environ["MAX_UPLOAD_BYTES"]),
     "defaultPrompt": os.environ["DEFAULT_PROMPT"],
+    "tokenInLink": bool(ENDPOINT),  # anywhere else, a link could sign a visitor in as another user
 }
 POLICY = {
     "default-src": "'none'",

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import hmac
+import importlib
 import io
+import json
 import os
 import signal
 import subprocess
+import threading
+import time
+import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import boto3
 import pillow_heif
 import pytest
+from botocore.config import Config
 from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -23,10 +34,103 @@ from tests.environment import ROOT
 from tests.localcloud import replicate, sample
 from tests.localcloud.replicate_faults import Fault
 
+if TYPE_CHECKING:
+    from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
+
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM and CHROMEDRIVER), reason="there is no chromium with its chromedriver here"
 )
 TOKEN = "r8_the_token_of_this_test"
+PASSWORD = "First-password-1"
+USER = {"USER_ID_FOR_SRP": "the-user"}  # as Cognito names the user in its challenges
+NEW_PASSWORD = {"ChallengeName": "NEW_PASSWORD_REQUIRED", "Session": "s", "ChallengeParameters": USER}
+CODE = {"ChallengeName": "SOFTWARE_TOKEN_MFA", "Session": "s", "ChallengeParameters": USER}
+
+# In the page's place of Cognito: the answers, in order, and what was asked. An answer with a `__type` is a refusal.
+COGNITO = """
+    const [answers, real] = [arguments[0], fetch];
+    window.asked = [];
+    window.fetch = async (url, options) => {
+      const action = options?.headers?.["x-amz-target"]?.split(".")[1];
+      if (!action) return real(url, options);
+      window.asked.push([action, JSON.parse(options.body)]);
+      const answer = answers.shift();
+      return Response.json(answer, { status: answer.__type ? 400 : 200 });
+    };
+"""
+# Makes the tab's token one that has run out, and returns it.
+EXPIRE = """
+    const { id, refresh } = JSON.parse(sessionStorage.getItem("triptych"));
+    const claims = { ...JSON.parse(atob(id.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))), exp: 1 };
+    const old = `e30.${btoa(JSON.stringify(claims))}.`;
+    sessionStorage.setItem("triptych", JSON.stringify({ id: old, refresh }));
+    return old;
+"""
+# Holds a renewal's answer back until release(), which returns once the page has it.
+HOLD_RENEWAL = """
+    const real = fetch;
+    let let_go;
+    const released = new Promise((resolve) => (let_go = resolve));
+    window.held = 0;
+    window.fetch = async (url, options) => {
+      const answer = await real(url, options);
+      if (options?.headers?.["x-amz-target"]?.endsWith(".InitiateAuth")) {
+        window.held += 1;
+        await released;
+      }
+      return answer;
+    };
+    window.release = () => (let_go(), new Promise((resolve) => setTimeout(resolve)));
+"""
+
+
+def answer_cognito_with(browser: Browser, *answers: object) -> None:
+    """Load the page anew, with these answers in Cognito's place: moto cannot give them."""
+    browser.driver.refresh()
+    browser.find("#sign-in")
+    browser.driver.execute_script(COGNITO, answers)
+
+
+def sent_to_cognito(browser: Browser) -> list[tuple[str, dict[str, Any]]]:
+    """The actions, each with its body."""
+    return [(action, body) for action, body in browser.driver.execute_script("return window.asked")]
+
+
+@contextmanager
+def deployed_page(cloud: Driver, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The page alone, at the yielded URL, with the settings that it has on AWS."""
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    for name, value in {
+        "BUCKET_URL": cloud.told["aws"]["endpoint"],
+        "COGNITO_URL": cloud.told["aws"]["endpoint"],
+        "COGNITO_CLIENT_ID": "client",
+        "IMAGE_COUNT": "3",
+        "MAX_UPLOAD_BYTES": "1000",
+        "DEFAULT_PROMPT": "",
+    }.items():
+        monkeypatch.setenv(name, value)
+    module = importlib.reload(importlib.import_module("page"))  # it reads the environment when it is imported
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            answer = module.handler({"rawPath": self.path, "headers": {}}, None)
+            self.send_response(answer["statusCode"])
+            for name, value in answer["headers"].items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(answer["body"].encode())
+
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            """Say nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -262,42 +366,329 @@ def test_a_picture_is_saved_by_its_link(browser: Browser, cloud: Driver, tmp_pat
     assert saved.read_bytes() == pictures[0]
 
 
-def test_signing_in_by_e_mail_with_a_first_password_to_be_replaced(browser: Browser, cloud: Driver) -> None:
+@pytest.fixture
+def cognito(cloud: Driver) -> CognitoIdentityProviderClient:
     aws = cloud.told["aws"]
-    cognito = boto3.client(
+    client: CognitoIdentityProviderClient = boto3.client(
         "cognito-idp",
         endpoint_url=aws["endpoint"],
         region_name=aws["region"],
         aws_access_key_id=aws["access_key_id"],
         aws_secret_access_key=aws["secret_access_key"],
+        config=Config(proxies={}),
     )
+    return client
+
+
+def make_user(cognito: CognitoIdentityProviderClient, name: str, *, permanent: bool = True) -> str:
+    """A user whose password is PASSWORD; return the client id to sign in with."""
     pool = cognito.list_user_pools(MaxResults=1)["UserPools"][0]["Id"]
     cognito.admin_create_user(
-        UserPoolId=pool, Username="new@example.com", TemporaryPassword="First-password-1", MessageAction="SUPPRESS",
-        UserAttributes=[{"Name": "email", "Value": "new@example.com"}],
-    )  # fmt: skip
+        UserPoolId=pool,
+        Username=name,
+        MessageAction="SUPPRESS",
+        UserAttributes=[{"Name": "email", "Value": name}],
+    )
+    cognito.admin_set_user_password(UserPoolId=pool, Username=name, Password=PASSWORD, Permanent=permanent)
+    return cognito.list_user_pool_clients(UserPoolId=pool)["UserPoolClients"][0]["ClientId"]
+
+
+def sign_in(browser: Browser, name: str, password: str = PASSWORD) -> None:
+    browser.find("#email").send_keys(name)
+    browser.find("#password").send_keys(password, Keys.ENTER)
+
+
+def session_of(browser: Browser) -> dict[str, str] | None:
+    """The tokens that the tab keeps."""
+    kept = browser.driver.execute_script("return sessionStorage.getItem('triptych')")
+    return json.loads(kept) if kept else None
+
+
+def totp(secret: str) -> str:
+    """The code of now, by RFC 6238 with its defaults."""
+    key = base64.b32decode(secret + "=" * (-len(secret) % 8), casefold=True)
+    digest = hmac.digest(key, int(time.time() // 30).to_bytes(8), "sha1")
+    start = digest[-1] & 0xF
+    return f"{int.from_bytes(digest[start : start + 4]) % 2**31 % 10**6:06}"
+
+
+def enroll(cognito: CognitoIdentityProviderClient, client_id: str, name: str) -> str:
+    """Enrol the user as the README says; return the secret of the authenticator app."""
+    result = cognito.initiate_auth(
+        ClientId=client_id,
+        AuthFlow="USER_PASSWORD_AUTH",
+        AuthParameters={"USERNAME": name, "PASSWORD": PASSWORD},
+    )
+    token = result["AuthenticationResult"]["AccessToken"]
+    secret = cognito.associate_software_token(AccessToken=token)["SecretCode"]
+
+    def verified() -> bool:
+        with contextlib.suppress(cognito.exceptions.CodeMismatchException):
+            cognito.verify_software_token(AccessToken=token, UserCode=totp(secret))
+            return True
+        return False
+
+    assert verified() or verified()  # the code may change on its way
+    cognito.set_user_mfa_preference(
+        AccessToken=token, SoftwareTokenMfaSettings={"Enabled": True, "PreferredMfa": True}
+    )
+    return secret
+
+
+def test_signing_in_by_e_mail_with_a_first_password_to_be_replaced(
+    browser: Browser, cloud: Driver, cognito: CognitoIdentityProviderClient
+) -> None:
+    make_user(cognito, "new@example.com", permanent=False)
     browser.open(cloud.told["api"])
-    browser.find("#email").send_keys("new@example.com")
-    browser.find("#password").send_keys("First-password-1", Keys.ENTER)
+    sign_in(browser, " new@example.com ")
     browser.find("#password-new").send_keys("Second-password-2", Keys.ENTER)
     browser.says("#who", "new@example.com")
     browser.click("#sign-out")
-    browser.find("#email").send_keys("new@example.com")
-    browser.find("#password").send_keys("Second-password-2", Keys.ENTER)
+    sign_in(browser, "new@example.com", "Second-password-2")
     browser.find("#studio")
     # A token that has run out is renewed without a word.
-    old = browser.driver.execute_script("""
-        const { id, refresh } = JSON.parse(sessionStorage.getItem("triptych"));
-        const claims = { ...JSON.parse(atob(id.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))), exp: 1 };
-        const old = `e30.${btoa(JSON.stringify(claims))}.`;
-        sessionStorage.setItem("triptych", JSON.stringify({ id: old, refresh }));
-        return old;
-    """)
+    old = browser.driver.execute_script(EXPIRE)
     browser.driver.refresh()
     browser.until(
         lambda: old not in browser.driver.execute_script("return sessionStorage.triptych"), "a token"
     )
     browser.says("#who", "new@example.com")
+
+
+@pytest.mark.parametrize(
+    ("password", "missing"),
+    [
+        ("", "at least 12 characters, a lower-case letter, an upper-case letter, a digit, and a symbol"),
+        ("Password-12", "at least 12 characters"),
+        ("PASSWORD-1234", "a lower-case letter"),
+        ("password-1234", "an upper-case letter"),
+        ("Password-one-two", "a digit"),
+        ("Password1234", "a symbol"),
+        (" Password1234", "a symbol and no space at either end"),
+    ],
+)
+def test_a_new_password_is_checked_before_it_is_sent(browser: Browser, password: str, missing: str) -> None:
+    answer_cognito_with(browser, NEW_PASSWORD)
+    sign_in(browser, "ada@example.com")
+    browser.find("#password-new").send_keys(password, Keys.ENTER)
+    browser.says("#door-problem", f"Your new password still needs {missing}.")
+    assert [action for action, _ in sent_to_cognito(browser)] == ["InitiateAuth"]
+
+
+@pytest.mark.parametrize("password", ["Password-1234", "Password 1234", "[Passw0rd`x~"])
+def test_a_new_password_that_follows_the_rule_is_taken(
+    browser: Browser, cloud: Driver, cognito: CognitoIdentityProviderClient, password: str
+) -> None:
+    name = f"{uuid.uuid4().hex}@example.com"
+    make_user(cognito, name, permanent=False)
+    browser.open(cloud.told["api"])
+    sign_in(browser, name)
+    browser.find("#password-new").send_keys(password, Keys.ENTER)
+    browser.says("#who", name)
+
+
+def test_a_new_password_that_cognito_refuses_is_said(browser: Browser) -> None:
+    answer_cognito_with(browser, NEW_PASSWORD, {"__type": "InvalidPasswordException", "message": "…"})
+    sign_in(browser, "ada@example.com")
+    browser.find("#password-new").send_keys(PASSWORD, Keys.ENTER)
+    browser.says("#door-problem", "This password is not allowed. Choose one that follows the rule.")
+    assert browser.find("#password-new").is_displayed()
+
+
+def test_signing_in_with_a_code(
+    browser: Browser, cloud: Driver, cognito: CognitoIdentityProviderClient
+) -> None:
+    name = "totp@example.com"
+    secret = enroll(cognito, make_user(cognito, name), name)
+    browser.open(cloud.told["api"])
+    sign_in(browser, name)
+    code = browser.find("#code")
+    code.send_keys("12345", Keys.ENTER)
+    browser.says("#door-problem", "The code has six digits.")
+    code.clear()
+    code.send_keys(f"{(int(totp(secret)) + 500_000) % 10**6:06}", Keys.ENTER)
+    browser.says("#door-problem", "This code is wrong. Enter the one that your app shows now.")
+
+    def signed_in() -> bool:
+        right = totp(secret)
+        code.clear()
+        code.send_keys(f"{right[:3]} {right[3:]}", Keys.ENTER)  # as apps show it
+        said = "return document.querySelector('#door-problem').textContent"
+        browser.until(lambda: browser.all("#studio") or browser.driver.execute_script(said), "an answer")
+        return bool(browser.all("#studio"))
+
+    assert signed_in() or signed_in()  # the code may change on its way
+    browser.says("#who", name)
+    assert all("status of 400" in complaint for complaint in browser.complaints())  # the wrong code
+
+
+@pytest.mark.parametrize("order", [("password", "code"), ("code", "password")])
+def test_a_new_password_and_a_code_in_either_order(
+    browser: Browser, cloud: Driver, order: tuple[str, str]
+) -> None:
+    challenges = {"password": NEW_PASSWORD, "code": CODE}
+    first, second = ({**challenges[name], "Session": f"session-of-{name}"} for name in order)
+    tokens = {"AuthenticationResult": {"IdToken": cloud.told["tokens"][0], "RefreshToken": "refresh"}}
+    answer_cognito_with(browser, first, second, tokens)
+    sign_in(browser, "ada@example.com")
+    for name in order:
+        field, value = {"password": ("#password-new", PASSWORD), "code": ("#code", "123456")}[name]
+        browser.find(field).send_keys(value, Keys.ENTER)
+    browser.says("#who", "ada@example.com")
+    _, *answered = sent_to_cognito(browser)
+    responses = {
+        "password": ("NEW_PASSWORD_REQUIRED", {"NEW_PASSWORD": PASSWORD}),
+        "code": ("SOFTWARE_TOKEN_MFA", {"SOFTWARE_TOKEN_MFA_CODE": "123456"}),
+    }
+    assert [(action, body["ChallengeName"], body["Session"]) for action, body in answered] == [
+        ("RespondToAuthChallenge", responses[name][0], f"session-of-{name}") for name in order
+    ]
+    assert [body["ChallengeResponses"] for _, body in answered] == [
+        {"USERNAME": "the-user", **responses[name][1]} for name in order
+    ]
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said", "form"),
+    [
+        ("CodeMismatchException", "This code is wrong.", "#one-time-code"),
+        ("ExpiredCodeException", "This code was used before or is too old.", "#one-time-code"),
+        ("NotAuthorizedException", "Signing in took too long. Sign in again.", "#sign-in"),
+    ],
+)
+def test_a_refused_code_is_said(browser: Browser, refusal: str, said: str, form: str) -> None:
+    answer_cognito_with(browser, CODE, {"__type": refusal, "message": "…"})
+    sign_in(browser, "ada@example.com")
+    browser.find("#code").send_keys("123456", Keys.ENTER)
+    browser.says("#door-problem", said)
+    assert browser.find(form).is_displayed()
+
+
+def test_the_code_form_leads_back_to_sign_in(browser: Browser) -> None:
+    answer_cognito_with(browser, CODE)
+    sign_in(browser, "ada@example.com")
+    browser.find("#code").send_keys("123")
+    browser.click("#one-time-code .back")
+    assert browser.find("#email").get_attribute("value") == ""
+    assert not browser.all("#one-time-code")
+
+
+def test_sign_out_revokes_the_refresh_token(
+    browser: Browser, cloud: Driver, cognito: CognitoIdentityProviderClient
+) -> None:
+    name = "leaver@example.com"
+    client_id = make_user(cognito, name)
+    browser.open(cloud.told["api"])
+    sign_in(browser, name)
+    browser.says("#who", name)
+    session = session_of(browser)
+    assert session
+    browser.click("#sign-out")
+    browser.find("#sign-in")
+    assert session_of(browser) is None
+
+    def revoked() -> bool:
+        try:
+            cognito.initiate_auth(
+                ClientId=client_id,
+                AuthFlow="REFRESH_TOKEN_AUTH",
+                AuthParameters={"REFRESH_TOKEN": session["refresh"]},
+            )
+        except cognito.exceptions.NotAuthorizedException:
+            return True
+        return False
+
+    browser.until(revoked, "the end of the refresh token")
+
+
+def test_sign_out_works_offline(
+    browser: Browser, cloud: Driver, cognito: CognitoIdentityProviderClient
+) -> None:
+    name = "offline@example.com"
+    make_user(cognito, name)
+    browser.open(cloud.told["api"])
+    sign_in(browser, name)
+    browser.says("#who", name)
+    browser.driver.set_network_conditions(
+        offline=True, latency=0, download_throughput=-1, upload_throughput=-1
+    )
+    try:
+        browser.click("#sign-out")
+        browser.find("#sign-in")
+        assert session_of(browser) is None
+        complaints = browser.until(browser.complaints, "the browser's word on the request that failed")
+        assert all("ERR_INTERNET_DISCONNECTED" in complaint for complaint in complaints)
+        assert not browser.all("#door-problem")  # it holds no text
+    finally:
+        browser.driver.delete_network_conditions()
+
+
+def test_a_late_renewal_does_not_undo_a_sign_out(
+    browser: Browser, cloud: Driver, cognito: CognitoIdentityProviderClient
+) -> None:
+    name = "late@example.com"
+    make_user(cognito, name)
+    browser.open(cloud.told["api"])
+    sign_in(browser, name)
+    browser.says("#who", name)
+    browser.driver.execute_script(EXPIRE)
+    script = browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": HOLD_RENEWAL})
+    try:
+        browser.driver.refresh()
+        browser.until(lambda: browser.driver.execute_script("return window.held > 0"), "a renewal")
+        browser.click("#sign-out")
+        browser.find("#sign-in")
+        browser.driver.execute_async_script("window.release().then(arguments[0])")
+        assert session_of(browser) is None
+        assert browser.all("#sign-in")
+    finally:
+        browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+
+
+def test_a_token_link_never_takes_the_place_of_a_session(browser: Browser, cloud: Driver) -> None:
+    browser.open(link(cloud))
+    browser.says("#who", "ada@example.com")
+    before = session_of(browser)
+    browser.open(link(cloud, user=1))
+    browser.says("#who", "ada@example.com")
+    assert session_of(browser) == before
+    assert browser.driver.current_url == cloud.told["api"] + "/"
+    browser.driver.execute_script("location.hash = arguments[0]", f"token={cloud.told['tokens'][1]}")
+    browser.until(lambda: browser.driver.current_url == cloud.told["api"] + "/", "the token to go")
+    assert session_of(browser) == before
+    assert browser.find("#who").text == "ada@example.com"
+
+
+def test_a_token_link_signs_in_a_visitor_who_is_signed_out(browser: Browser, cloud: Driver) -> None:
+    browser.open(cloud.told["api"])
+    browser.find("#sign-in")
+    browser.driver.execute_script("location.hash = arguments[0]", f"token={cloud.told['tokens'][1]}")
+    browser.says("#who", "grace@example.com")
+
+
+def test_a_token_link_signs_nobody_in_on_a_deployed_page(
+    browser: Browser, cloud: Driver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with deployed_page(cloud, monkeypatch) as url:
+        browser.open(f"{url}#token={cloud.told['tokens'][0]}")
+        browser.find("#sign-in")
+        assert session_of(browser) is None
+        assert browser.driver.current_url == url
+        browser.driver.execute_script("location.hash = arguments[0]", f"token={cloud.told['tokens'][0]}")
+        browser.until(lambda: browser.driver.current_url == url, "the token to go")
+        assert session_of(browser) is None
+        assert browser.all("#sign-in")
+        browser.open("about:blank")
+    assert url.removesuffix("/") in browser.origins()
+
+
+def test_another_users_job_is_not_found_by_its_link(browser: Browser, cloud: Driver) -> None:
+    job_id = cloud.start()
+    cloud.end_of(job_id)
+    browser.open(f"{link(cloud, user=1)}&job={job_id}")
+    browser.says("#status", "These pictures are no longer there.")
+    assert browser.pictures() == []
+    assert all("status of 404" in complaint for complaint in browser.complaints())
 
 
 def test_a_wrong_password_and_a_wrong_token_are_said(browser: Browser, cloud: Driver) -> None:
@@ -323,6 +714,16 @@ def test_nothing_is_wider_than_the_screen(
     browser.open(cloud.told["api"])
     browser.find("#sign-in")
     browser.screenshot(f"door-{width}-{scheme}")
+    for challenge, field, problem in (
+        (NEW_PASSWORD, "#password-new", "still needs"),
+        (CODE, "#code", "six digits"),
+    ):
+        answer_cognito_with(browser, challenge)
+        sign_in(browser, "ada@example.com")
+        browser.find(field).send_keys("123", Keys.ENTER)
+        browser.says("#door-problem", problem)
+        browser.screenshot(f"{field.removeprefix('#')}-{width}-{scheme}")
+        assert browser.driver.execute_script("return document.documentElement.scrollWidth") == width
     browser.open(link(cloud, user=1) + f"&job={job_id}")
     wait_for_pictures(browser, 3)
     browser.find(".strip .there")

@@ -88,6 +88,7 @@ def _main() -> None:
     os.environ |= {
         "MOTO_ACCOUNT_ID": arguments.account,
         "MOTO_DISABLE_GLOBAL_CORS": "true",
+        "MOTO_COGNITO_IDP_USER_POOL_ENABLE_TOTP": "true",  # else moto accepts any code
         "AWS_ACCESS_KEY_ID": arguments.access_key_id,
         "AWS_SECRET_ACCESS_KEY": arguments.secret_access_key,
         "AWS_EC2_METADATA_DISABLED": "true",

@@ -17,7 +17,11 @@ from urllib.parse import quote_plus
 import jsonpath_ng.ext
 import moto.backends
 from flask import request
+from moto.cognitoidp.models import cognitoidp_backends
+from moto.cognitoidp.responses import CognitoIdpResponse
 from moto.core import responses
+from moto.core.exceptions import JsonRESTError
+from moto.core.responses import ActionResult, EmptyResult
 from moto.core.serialize import BaseJSONSerializer
 from moto.core.utils import method_names_from_class
 from moto.dynamodbstreams.models import DynamoDBStreamsBackend
@@ -57,6 +61,7 @@ def _mend() -> None:
     Queue.add_message = _add_message  # type: ignore[method-assign]  # as above
     SQSBackend.change_message_visibility = _change_message_visibility  # type: ignore[method-assign]  # as above
     DynamoDBStreamsBackend.get_records = _get_records  # type: ignore[method-assign]  # as above
+    CognitoIdpResponse.revoke_token = _revoke_token  # type: ignore[attr-defined]  # moto does not know the action
 
 
 def _hasten() -> None:
@@ -159,6 +164,20 @@ def _change_message_visibility(
 ) -> None:
     _moto_change_message_visibility(self, queue_name, receipt_handle, visibility_timeout)
     changed.notify_all()
+
+
+def _revoke_token(self: CognitoIdpResponse) -> ActionResult:
+    """End a refresh token: Cognito refuses it from now on.
+
+    https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_RevokeToken.html
+    """
+    client, token = self._get_param("ClientId"), self._get_param("Token")
+    for backend in cognitoidp_backends[self.current_account].values():  # an unsigned request names no region
+        for pool in backend.user_pools.values():
+            if client in pool.clients and token in pool.refresh_tokens:
+                pool.refresh_tokens[token] = None
+                return EmptyResult()
+    raise JsonRESTError("UnsupportedTokenTypeException", "The token is no refresh token of this client.")
 
 
 def _until_due(queue: Queue) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import importlib
 import json
 import re
@@ -12,7 +13,7 @@ import pytest
 
 from tests.environment import ROOT
 from tests.localcloud import s3_cors
-from tests.localcloud.resources import CorsConfiguration
+from tests.localcloud.resources import CorsConfiguration, PoolPolicies
 from tests.localcloud.template import load
 
 ENVIRONMENT = {
@@ -103,10 +104,45 @@ def test_on_the_local_cloud_all_of_aws_is_at_one_address(monkeypatch: pytest.Mon
     assert policy(page)["img-src"] == "'self' blob: http://127.0.0.1:5000"
 
 
+@pytest.mark.parametrize(
+    ("environment", "taken"), [({}, False), ({"AWS_ENDPOINT_URL": "http://aws.test"}, True)]
+)
+def test_only_the_local_cloud_takes_a_token_from_a_link(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], *, taken: bool
+) -> None:
+    body = get(page_with(monkeypatch, **environment), "/")["body"]
+    told = re.search(r'<meta name="triptych" content="([^"]+)">', body)
+    assert told
+    assert json.loads(html.unescape(told[1]))["tokenInLink"] is taken
+
+
+def test_the_rule_for_a_new_password_is_the_pools() -> None:
+    policies = PoolPolicies.model_validate(load().resources["UserPool"].properties["Policies"])
+    pool = policies.password_policy
+    flags = {
+        "RequireLowercase": pool.require_lowercase,
+        "RequireUppercase": pool.require_uppercase,
+        "RequireNumbers": pool.require_numbers,
+        "RequireSymbols": pool.require_symbols,
+    }
+    static = ROOT / "functions/page/static"
+    script, index = (static / "page.js").read_text(), (static / "index.html").read_text()
+    needs = dict(re.findall(r'^  (Require\w+): \[/.+/, "([^"]+)"\],$', script, re.MULTILINE))
+    assert set(needs) == {name for name, required in flags.items() if required}
+    field = re.search(r'<input id="password-new"[^>]*minlength="(\d+)"', index)
+    assert field
+    assert int(field[1]) == pool.minimum_length
+    rule = re.search(r'<span id="password-rule"[^>]*>([^<]+)</span>', index)
+    assert rule
+    said = " ".join(rule[1].split())
+    assert said.startswith(f"At least {pool.minimum_length} characters")
+    assert [words for words in needs.values() if words not in said] == []
+
+
 def test_no_script_or_style_stands_in_the_html() -> None:
-    html = (ROOT / "functions/page/static/index.html").read_text()
-    assert re.findall(r"<script[^>]*>", html) == ['<script type="module" src="/page/page.js">']
-    assert not re.search(r"<style|\sstyle=|\son\w+=", html)
+    index = (ROOT / "functions/page/static/index.html").read_text()
+    assert re.findall(r"<script[^>]*>", index) == ['<script type="module" src="/page/page.js">']
+    assert not re.search(r"<style|\sstyle=|\son\w+=", index)
 
 
 def test_every_code_that_the_page_words_is_told_in_the_readme() -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import botocore.session
+from botocore import xform_name
+
 from tests.environment import ROOT
 from tests.localcloud import template
 
@@ -61,3 +64,18 @@ def test_every_file_and_test_that_is_named_is_there() -> None:
     assert named
     for test, file in named:
         assert f"def {test}(" in Path(ROOT / file).read_text(), test
+
+
+def test_cognito_commands_and_their_options_exist() -> None:
+    model = botocore.session.get_session().get_service_model("cognito-idp")
+    operations = {xform_name(name, "-"): model.operation_model(name) for name in model.operation_names}
+    commands = re.findall(r"aws cognito-idp ([a-z-]+)((?:\\\n|[^\n])*)", README)
+    assert {"associate-software-token", "verify-software-token", "set-user-mfa-preference"} <= dict(
+        commands
+    ).keys()
+    for name, rest in commands:
+        shape = operations[name].input_shape
+        assert shape is not None
+        options = set(re.findall(r" --([a-z-]+)", rest)) - {"query", "output"}
+        assert options <= {xform_name(member, "-") for member in shape.members}, name
+        assert {xform_name(member, "-") for member in shape.required_members} <= options, name

@@ -57,6 +57,10 @@ const WORDS = {
   UserNotFoundException: "The e-mail or the password is wrong.",
   PasswordResetRequiredException: "Your password must be reset first. Ask whoever runs this.",
   TooManyRequestsException: "Too many tries. Wait a minute, and try again.",
+  InvalidPasswordException: "This password is not allowed. Choose one that follows the rule.",
+  CodeMismatchException: "This code is wrong. Enter the one that your app shows now.",
+  ExpiredCodeException: "This code was used before or is too old. Wait for your app's next code.",
+  sign_in_too_slow: "Signing in took too long. Sign in again.",
 };
 
 class Problem extends Error {
@@ -116,9 +120,10 @@ async function send(url, options) {
   }
 }
 
-async function cognito(action, body) {
+async function cognito(action, body, options = {}) {
   const answer = await send(settings.cognito, {
     method: "POST",
+    ...options,
     headers: {
       "content-type": "application/x-amz-json-1.1",
       "x-amz-target": `AWSCognitoIdentityProviderService.${action}`,
@@ -138,10 +143,15 @@ let renewing = null;
 
 /** Another token for one that has run out; false where there is no way to get one. */
 function renew() {
-  if (!tokens?.refresh) return Promise.resolve(false);
-  const order = { AuthFlow: "REFRESH_TOKEN_AUTH", AuthParameters: { REFRESH_TOKEN: tokens.refresh } };
+  const refresh = tokens?.refresh;
+  if (!refresh) return Promise.resolve(false);
+  const order = { AuthFlow: "REFRESH_TOKEN_AUTH", AuthParameters: { REFRESH_TOKEN: refresh } };
   renewing ??= cognito("InitiateAuth", order)
-    .then((said) => (keepResult(said.AuthenticationResult), true))
+    .then((said) => {
+      if (tokens?.refresh !== refresh) return false; // signed out meanwhile
+      keepResult(said.AuthenticationResult);
+      return true;
+    })
     .catch((problem) => {
       if (problem.code === "offline") throw problem;
       return false;
@@ -150,26 +160,48 @@ function renew() {
   return renewing;
 }
 
-// The challenge that the new password answers.
+// The pool's password policy, beside the field's minlength. Symbols are ASCII's, and a space between two characters.
+const PASSWORD_NEEDS = {
+  RequireLowercase: [/[a-z]/, "a lower-case letter"],
+  RequireUppercase: [/[A-Z]/, "an upper-case letter"],
+  RequireNumbers: [/[0-9]/, "a digit"],
+  RequireSymbols: [/[!-/:-@[-`{-~]|\S +\S/, "a symbol"],
+};
+
+/** What a new password lacks, as a list for people; empty where it will do. */
+function lacking(password) {
+  const missing = Object.values(PASSWORD_NEEDS).flatMap(([rule, words]) => (rule.test(password) ? [] : [words]));
+  const { minLength } = $("password-new");
+  if (password.length < minLength) missing.unshift(`at least ${minLength} characters`);
+  if (password !== password.trim()) missing.push("no space at either end");
+  return new Intl.ListFormat("en").format(missing);
+}
+
+const CHALLENGES = { NEW_PASSWORD_REQUIRED: "new-password", SOFTWARE_TOKEN_MFA: "one-time-code" }; // their forms
+
+// The challenge that the form of the door answers.
 let challenge = null;
 
 onSubmit("sign-in", async () => {
   const [email, password] = [$("email").value, $("password").value];
   const order = { AuthFlow: "USER_PASSWORD_AUTH", AuthParameters: { USERNAME: email, PASSWORD: password } };
-  const said = await cognito("InitiateAuth", order);
-  if (said.ChallengeName === "NEW_PASSWORD_REQUIRED") {
-    challenge = { session: said.Session, user: said.ChallengeParameters?.USER_ID_FOR_SRP ?? email };
-    showDoor("new-password");
-  } else {
-    signedIn(said);
-  }
+  goOn(await cognito("InitiateAuth", order), email);
 });
 
 onSubmit("new-password", async () => {
-  const responses = { USERNAME: challenge.user, NEW_PASSWORD: $("password-new").value };
-  const order = { ChallengeName: "NEW_PASSWORD_REQUIRED", Session: challenge.session, ChallengeResponses: responses };
-  signedIn(await cognito("RespondToAuthChallenge", order));
+  const password = $("password-new").value;
+  const missing = lacking(password);
+  if (missing) throw new Problem("", `Your new password still needs ${missing}.`);
+  await answerChallenge({ NEW_PASSWORD: password });
 });
+
+onSubmit("one-time-code", async () => {
+  const code = $("code").value.replace(/\s/g, ""); // apps show it in two halves
+  if (!/^[0-9]{6}$/.test(code)) throw new Problem("", "The code has six digits. Enter the one that your app shows now.");
+  await answerChallenge({ SOFTWARE_TOKEN_MFA_CODE: code });
+});
+
+for (const back of document.querySelectorAll(".back")) back.addEventListener("click", () => leave(""));
 
 onSubmit("paste-token", async () => {
   keep({ id: $("token").value.trim().replace(/^Bearer\s+/i, "") });
@@ -179,10 +211,30 @@ onSubmit("paste-token", async () => {
   enter();
 });
 
-function signedIn(said) {
-  if (!said.AuthenticationResult) throw new Problem("", "This account signs in with one more step, which this page does not know.");
-  keepResult(said.AuthenticationResult);
-  enter();
+/** After an answer of Cognito's: in, or to the form of its next challenge. */
+function goOn(said, user) {
+  if (said.AuthenticationResult) {
+    challenge = null;
+    keepResult(said.AuthenticationResult);
+    return enter();
+  }
+  const form = CHALLENGES[said.ChallengeName];
+  if (!form) throw new Problem("", "This account signs in with one more step, which this page does not know.");
+  challenge = { name: said.ChallengeName, session: said.Session, user: said.ChallengeParameters?.USER_ID_FOR_SRP ?? user };
+  showDoor(form);
+}
+
+async function answerChallenge(responses) {
+  const answered = challenge;
+  const { name, session, user } = answered;
+  const order = { ChallengeName: name, Session: session, ChallengeResponses: { USERNAME: user, ...responses } };
+  const said = await cognito("RespondToAuthChallenge", order).catch((problem) => {
+    if (challenge !== answered) return;
+    if (problem.code !== "NotAuthorizedException") throw problem;
+    leave(""); // a challenge is good for some minutes only
+    throw new Problem("sign_in_too_slow");
+  });
+  if (challenge === answered) goOn(said, user); // else the visitor went back meanwhile
 }
 
 /** A form of the door: while it works its button waits, and what goes wrong is said below it. */
@@ -196,6 +248,7 @@ function onSubmit(id, work) {
       await work();
     } catch (problem) {
       say("door-problem", problem.message);
+      [...$(id).querySelectorAll("input, textarea")].at(-1).select();
     } finally {
       button.disabled = false;
     }
@@ -212,25 +265,27 @@ function showDoor(id, problem = "") {
 
 function leave(problem) {
   keep(null);
+  challenge = null;
   stopWatching();
-  $("sign-in").reset();
-  $("new-password").reset();
-  $("paste-token").reset();
+  for (const form of $("door").querySelectorAll("form")) form.reset();
   showDoor(settings.clientId ? "sign-in" : "paste-token", problem);
 }
 
 $("sign-out").addEventListener("click", () => {
+  const refresh = tokens?.refresh;
   history.replaceState(null, "", "/");
   clearStudio();
   leave("");
+  // At Cognito it ends too, where that can be reached; keepalive, since the tab may be closed now.
+  if (refresh) cognito("RevokeToken", { Token: refresh }, { keepalive: true }).catch(() => {});
 });
 
 // ── the API ──
 
 async function api(method, path, { body, headers, signal } = {}) {
-  if (!tokens) throw new Problem("signed_out");
   const soon = Date.now() / 1000 + 30;
-  if (claims(tokens.id).exp < soon) await renew();
+  if (tokens && claims(tokens.id).exp < soon) await renew();
+  if (!tokens) throw new Problem("signed_out");
   const ask = () =>
     send(`/api/v1${path}`, {
       method,
@@ -746,13 +801,18 @@ function enter() {
   if (job) open(job);
 }
 
-/** A link may bring a token, behind the # where no server and no log sees it. It goes from the address bar at once. */
+/**
+ * Take the token that a link brings, behind the # where no server and no log sees it. It leaves the address bar at once.
+ * Only the local cloud's links may bring one, and only to a visitor who is signed out: a link could otherwise sign the
+ * visitor in as another user.
+ */
 function takeToken() {
   const behind = new URLSearchParams(location.hash.slice(1));
+  if (!behind.has("token")) return false;
   const token = behind.get("token");
-  if (!token) return false;
   behind.delete("token");
   history.replaceState(null, "", behind.size ? `#${behind}` : "/");
+  if (!token || !settings.tokenInLink || tokens) return false;
   keep({ id: token });
   return true;
 }
