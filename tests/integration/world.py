@@ -45,6 +45,7 @@ ENVIRONMENT = {
     "MAX_PHOTO_EDGE": "512",
     "MAX_OUTPUT_BYTES": "1000000",
     "ALLOWED_OUTPUT_HOSTS": "replicate.delivery",
+    "REPLICATE_DELIVERY_HOSTS": "replicate.delivery",
     "RETENTION_DAYS": "30",
     "DAILY_JOB_LIMIT": "0",
     "TIMEZONE": "Asia/Seoul",
@@ -115,7 +116,7 @@ class FakeReplicate:
     def handle(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         path = request.url.path
-        if request.url.host == "replicate.delivery":
+        if request.url.host != "api.replicate.com":
             return self.on_download(request)
         assert request.headers["authorization"] == f"Bearer {TOKEN}"
         if request.method == "POST" and path.endswith("/cancel"):
