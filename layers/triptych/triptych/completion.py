@@ -59,7 +59,8 @@ def take(prediction: Prediction, tag: Tag) -> Verdict:
 
     Args:
         prediction: the signed body.
-        tag: what the query says, which nobody signed: it counts only where the body says the same.
+        tag: what the query says, which is not signed. It counts only where the body says the same: in the photo's
+            URL, in its echo of the webhook's URL, or else by an id that the image is known to have.
 
     Raises:
         Unbound: it does not.
