@@ -54,7 +54,7 @@ def running(world: World, context: SimpleNamespace) -> str:
 
 
 def query_of(world: World, prediction_id: str) -> str:
-    return urlsplit(world.replicate.predictions[prediction_id]["webhook"]).query
+    return urlsplit(str(world.replicate.predictions[prediction_id]["webhook"])).query
 
 
 def call(world: World, context: SimpleNamespace, told: dict[str, Any], query: str) -> int:
@@ -188,7 +188,7 @@ def test_an_echo_without_our_query_leaves_it_to_the_input(
     assert len(world.job(doubtful).having(ImageStatus.STORED)) == 1
 
 
-INPUTS = {
+INPUTS: dict[str, object] = {
     "none": None,
     "emptied": {},
     "without the photo": {"prompt": "Paint it."},

@@ -207,6 +207,7 @@ def test_the_target_of_a_redirect_gets_no_token(
 @pytest.mark.parametrize(
     ("value", "reason"),
     [(None, "no token"), (f"{TOKEN}\u00e9", "UnicodeEncodeError"), (f"{TOKEN}\nx", "LocalProtocolError")],
+    ids=["none", "not ASCII", "two lines"],
 )
 def test_without_a_usable_token_the_output_is_unavailable(
     world: World,
