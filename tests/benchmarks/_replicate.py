@@ -102,7 +102,7 @@ class _State:
             name = f"p{self.made}"
         time.sleep(self.delay)
         asked = json.loads(body)
-        told = {"input": asked["input"], "webhook": asked["webhook"], "output": None, "error": None}
+        told = {"input": asked["input"], "output": None, "error": None}
         return _json(
             {"id": name, "model": "a/model", "version": "hidden", "status": "starting", **told}, status=201
         )

@@ -19,10 +19,12 @@ import pytest
 from tests.e2e.driving import PYTHON, Driver, serving
 from tests.environment import ROOT
 from tests.localcloud import replicate
+from tests.localcloud.http_server import HttpServer, Request, Response
 from tests.localcloud.replicate_faults import Fault
 from tests.localcloud.replicate_predictions import Entry
 
 TOKEN = "r8_the_token_of_this_test"
+PNG = b"\x89PNG\r\n\x1a\n" + b"a picture" * 10 + b"IEND\xaeB`\x82"
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +37,9 @@ def stand_in() -> Iterator[replicate.StandIn]:
 def shared(stand_in: replicate.StandIn) -> Iterator[Driver]:
     options = ["--replicate-url", stand_in.url, "--parameter-overrides"]
     options += ["WatchdogDelaySeconds=2", "GenerationDeadlineSeconds=120", "UploadUrlSeconds=6"]
+    options += [
+        "AllowedOutputHosts=localhost"
+    ]  # to it lead redirects; it is none of Replicate's delivery hosts
     with serving(*options, environment={"REPLICATE_API_TOKEN": TOKEN}) as driver:
         yield driver
 
@@ -99,6 +104,16 @@ FAULTS = {
         Fault(kind="bad_gateway", on="create", times=3),
         Fault(kind="drop_webhook"),
     ],
+    "answers cut after creating, and echoes": [
+        Fault(kind="cut", on="create", times=3),
+        Fault(kind="drop_webhook", times=1),
+        Fault(kind="echo"),
+    ],
+    "outputs for the token only": [Fault(kind="output_token", status=401)],
+    "outputs for the token only, and no webhooks": [
+        Fault(kind="output_token", status=403),
+        Fault(kind="drop_webhook"),
+    ],
     "answers that lack fields": [Fault(kind="drop_fields", on="create", fields=("version", "model"))],
     "429 at first": [Fault(kind="refuse", on="create", status=429, seconds=1, times=4)],
     "outputs that fail at first": [Fault(kind="refuse", on="output", status=500, times=4)],
@@ -121,6 +136,34 @@ def test_three_pictures_and_three_predictions_whatever_replicate_does(
     assert job["status"] == "SUCCEEDED", job
     assert len(set(cloud.pictures(job))) == 3
     assert len(of_job(stand_in, job_id)) == 3
+
+
+@pytest.mark.parametrize("webhooks", [True, False], ids=["webhooks", "no webhooks"])
+def test_a_redirect_to_another_host_never_carries_the_token(
+    cloud: Driver,
+    stand_in: replicate.StandIn,
+    webhooks: bool,  # noqa: FBT001
+) -> None:
+    seen: list[Request] = []
+
+    def answer(request: Request) -> Response:
+        seen.append(request)
+        return Response(200, (("content-type", "image/png"),), PNG)
+
+    with HttpServer().start(answer) as elsewhere:
+        url = f"http://localhost:{elsewhere.port}/out.png"
+        faults = [Fault(kind="output_token", status=401), Fault(kind="output_redirect", url=url)]
+        stand_in.set_faults(*faults, *([] if webhooks else [Fault(kind="drop_webhook")]))
+        job_id = cloud.start()
+        job = cloud.end_of(job_id)
+    assert job["status"] == "SUCCEEDED"
+    assert cloud.pictures(job) == [PNG] * 3
+    asked = [fetch.authorized for entry in of_job(stand_in, job_id) for fetch in entry.output_fetches]
+    assert asked == [True] * len(seen)
+    assert len(seen) >= 3
+    for request in seen:
+        assert not request.header("authorization")
+        assert TOKEN not in str(request)
 
 
 def test_a_job_without_a_photo_expires(cloud: Driver) -> None:

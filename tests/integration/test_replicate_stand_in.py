@@ -166,7 +166,6 @@ def test_three_predictions_of_one_photo_are_three_different_pictures(replicate: 
         assert response.status_code == 201
         assert answer["status"] == "starting"
         assert answer["version"] == "hidden"
-        assert answer["webhook_events_filter"] == ["completed"]
         assert "output" not in answer
         assert len(answer["created_at"].partition(".")[2]) == len("123456789Z")
     pictures = []
@@ -537,6 +536,40 @@ def test_answers_that_no_model_fits(replicate: Replicate) -> None:
     row = replicate.http.get("/v1/predictions").json()["results"][0]
     assert (row["status"], row["version"], isinstance(row["error"], str)) == ("aborted", None, False)
     assert replicate.http.get("/v1/predictions").json()["results"][0]["id"] == answer["id"]
+
+
+@pytest.mark.parametrize("echoes", [False, True])
+def test_what_the_schema_does_not_promise_is_an_option(replicate: Replicate, *, echoes: bool) -> None:
+    if echoes:
+        replicate.process.set_faults(Fault(kind="echo"))
+    created = replicate.create().json()
+    told = replicate.site.wait(1)[0].prediction
+    got = replicate.http.get(f"/v1/predictions/{created['id']}").json()
+    row = replicate.http.get("/v1/predictions").json()["results"][0]
+    canceled = replicate.http.post(f"/v1/predictions/{created['id']}/cancel").json()
+    for answer in (created, told, got, row, canceled):
+        assert answer["id"] == created["id"]
+        assert answer["input"]
+        extra = {"webhook", "webhook_events_filter", "source"} & set(answer)
+        assert extra == ({"webhook", "webhook_events_filter", "source"} if echoes else set())
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_outputs_may_ask_for_the_token(replicate: Replicate, status: int) -> None:
+    url = str(replicate.finished().output)
+    replicate.process.set_faults(Fault(kind="output_token", status=status))
+    for headers in ({}, {"authorization": "Bearer wrong"}):
+        assert httpx.get(url, headers=headers).status_code == status
+    assert replicate.http.get(url).status_code == 200
+    ledger = replicate.process.ledger()
+    assert [fetch.authorized for fetch in ledger.predictions[-1].output_fetches] == [True]
+    assert (ledger.refused[-1].status, ledger.refused[-1].injected) == (status, True)
+    elsewhere = "https://elsewhere.example/out.png"
+    replicate.process.set_faults(
+        Fault(kind="output_token", status=status), Fault(kind="output_redirect", url=elsewhere)
+    )
+    assert httpx.get(url).status_code == status
+    assert replicate.http.get(url).headers["location"] == elsewhere
 
 
 def test_the_second_prediction_fails(replicate: Replicate) -> None:

@@ -45,9 +45,12 @@ def trickling(request: pytest.FixtureRequest) -> Iterator[str]:
 
 
 def test_a_picture_that_trickles_is_given_up(trickling: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = downloads.Sources(allowed=["127.0.0.1"], delivery=[])
     with (
         pytest.raises(downloads.OutputUnavailable),
-        downloads.fetch(f"{trickling}/x.png", max_bytes=10**6, allowed_hosts=["127.0.0.1"], seconds=0.5),
+        downloads.fetch(
+            f"{trickling}/x.png", max_bytes=10**6, sources=sources, token=lambda: "unused", seconds=0.5
+        ),
     ):
         pass
 

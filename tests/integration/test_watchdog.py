@@ -313,6 +313,7 @@ def test_no_oddity_keeps_a_job_open(
         monkeypatch.setattr(pictures, "store_output", lambda *_: (_ for _ in ()).throw(denied))
     elif trouble == "an unreadable webhook":
         world.replicate.predictions["p0"]["webhook"] = "http://[::1"
+        world.replicate.echoes = True
     else:
         page = httpx.Response(200, json={"results": [], "next": "http://[::1"})
         world.replicate.on_read = lambda request: page if request.url.path == "/v1/predictions" else None

@@ -45,6 +45,7 @@ ENVIRONMENT = {
     "MAX_PHOTO_EDGE": "512",
     "MAX_OUTPUT_BYTES": "1000000",
     "ALLOWED_OUTPUT_HOSTS": "replicate.delivery",
+    "REPLICATE_DELIVERY_HOSTS": "replicate.delivery",
     "RETENTION_DAYS": "30",
     "DAILY_JOB_LIMIT": "0",
     "TIMEZONE": "Asia/Seoul",
@@ -111,23 +112,24 @@ class FakeReplicate:
     on_read: Callable[[httpx.Request], httpx.Response | None] = lambda _: None
     on_download: Callable[[httpx.Request], httpx.Response] = lambda _: streamed(PNG)
     secret: str = SECRET
+    echoes: bool = False  # answers hold `webhook`, which Replicate's schema does not promise
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
         path = request.url.path
-        if request.url.host == "replicate.delivery":
+        if request.url.host != "api.replicate.com":
             return self.on_download(request)
         assert request.headers["authorization"] == f"Bearer {TOKEN}"
         if request.method == "POST" and path.endswith("/cancel"):
             found = self.predictions[path.split("/")[-2]]
             found["status"] = "canceled"
-            return httpx.Response(200, json=found)
+            return httpx.Response(200, json=self._shown(found))
         if request.method == "POST":
             return self.before_create(request) or self._created(request)
         if path == "/v1/webhooks/default/secret":
             return self.on_read(request) or httpx.Response(200, json={"key": self.secret})
         if path == "/v1/predictions":
-            rows = list(reversed(self.predictions.values()))
+            rows = [self._shown(one) for one in reversed(self.predictions.values())]
             return self.on_read(request) or httpx.Response(
                 200, json={"next": None, "previous": None, "results": rows}
             )
@@ -148,20 +150,23 @@ class FakeReplicate:
             "cancel_after": request.headers["cancel-after"],
         }
         self.predictions[prediction["id"]] = prediction
-        return self.after_create(request) or httpx.Response(201, json=prediction)
+        return self.after_create(request) or httpx.Response(201, json=self._shown(prediction))
+
+    def _shown(self, prediction: dict[str, Any]) -> dict[str, Any]:
+        return prediction if self.echoes else promised(prediction)
 
     def _known(self, prediction_id: str) -> httpx.Response:
         found = self.predictions.get(prediction_id)
-        return (
-            httpx.Response(200, json=found) if found else httpx.Response(404, json={"detail": "Not found."})
-        )
+        if found is None:
+            return httpx.Response(404, json={"detail": "Not found."})
+        return httpx.Response(200, json=self._shown(found))
 
     @property
     def creates(self) -> list[httpx.Request]:
         return [r for r in self.requests if r.method == "POST" and not r.url.path.endswith("/cancel")]
 
     def finish(self, prediction_id: str, **changes: object) -> dict[str, Any]:
-        """The prediction ends, well unless told otherwise; it is what a webhook's body then holds."""
+        """The prediction ends, well unless told otherwise; `webhook_for` makes its webhook."""
         done = {"status": "succeeded", "output": f"https://replicate.delivery/{prediction_id}/out.png"}
         self.predictions[prediction_id].update({**done, **changes})
         return self.predictions[prediction_id]
@@ -235,8 +240,13 @@ def webhook_event(body: bytes, headers: dict[str, str], query: str) -> dict[str,
     }
 
 
-def webhook_for(prediction: dict[str, Any], clock: Clock) -> dict[str, Any]:
-    body = json.dumps(prediction).encode()
+def promised(prediction: dict[str, Any]) -> dict[str, Any]:
+    """The prediction as Replicate's schema promises it: without an echo of the webhook's URL."""
+    return {name: value for name, value in prediction.items() if name != "webhook"}
+
+
+def webhook_for(prediction: dict[str, Any], clock: Clock, *, echoes: bool = False) -> dict[str, Any]:
+    body = json.dumps(prediction if echoes else promised(prediction)).encode()
     return webhook_event(body, signed(body, clock), urlsplit(prediction["webhook"]).query)
 
 

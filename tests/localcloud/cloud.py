@@ -148,7 +148,8 @@ def local_cloud(
                 token = os.environ.get("REPLICATE_API_TOKEN", token)
             given["ReplicateBaseUrl"] = stand_in.result().url if stand_in else str(replicate_url)
             host = urlsplit(given["ReplicateBaseUrl"]).hostname
-            given["AllowedOutputHosts"] = f"{known['AllowedOutputHosts']},{host}"
+            for hosts in ("AllowedOutputHosts", "ReplicateDeliveryHosts"):
+                given[hosts] = f"{known[hosts]},{host}"
         machine = Machine(
             moto.result().endpoint, template.REGION, aws.ACCOUNT, aws.ACCESS_KEY_ID, aws.SECRET_ACCESS_KEY
         )

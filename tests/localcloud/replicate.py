@@ -267,6 +267,8 @@ class Handler(BaseHTTPRequestHandler):
             with self.server.lock:
                 self.server.requests[route] += 1
             fault = self.server.faults.take("refuse", route)
+            if route == "output" and not fault and not self._has_token():
+                fault = self.server.faults.take("output_token")
             if fault:
                 raise injected(fault)
             if route == "output":
@@ -313,11 +315,13 @@ class Handler(BaseHTTPRequestHandler):
         raise Refused(404, NOT_FOUND)
 
     def _authenticate(self) -> None:
-        scheme, _, token = self.headers.get("authorization", "").partition(" ")
-        if scheme.lower() not in {"bearer", "token"} or not hmac.compare_digest(
-            token.encode(), self.server.token.encode()
-        ):
+        if not self._has_token():
             raise Refused(401, UNAUTHENTICATED)
+
+    def _has_token(self) -> bool:
+        scheme, _, token = self.headers.get("authorization", "").partition(" ")
+        known = hmac.compare_digest(token.encode(), self.server.token.encode())
+        return known and scheme.lower() in {"bearer", "token"}
 
     def _serve_api(self, route: Route, groups: dict[str, str], query: dict[str, str], body: bytes) -> None:
         account, faults = self.server.account, self.server.faults

@@ -18,6 +18,7 @@ Kind = Literal[
     "bad_gateway",  # does it, then answers 502 with a page of HTML
     "drop_fields",  # does it, and leaves `fields` out of the answer
     "malformed_row",  # the list begins with a row that no client's model fits
+    "echo",  # answers and webhooks hold what Replicate was seen to send and its schema does not promise: `UNPROMISED`
     # A prediction.
     "slow_start",  # stays `starting` for `seconds`
     "slow_run",  # stays `processing` for `seconds`
@@ -29,6 +30,7 @@ Kind = Literal[
     "output_oversized",  # goes on, after the picture, up to `size` bytes; without a length when `chunked`
     "output_redirect",  # 302 to `url`
     "output_html",  # a page of HTML under the picture's content type
+    "output_token",  # answers `status`, 401 or 403, to a request without the right token
     # A webhook.
     "drop_webhook",  # is not sent, nor tried again
     "delay_webhook",  # is sent `seconds` later

@@ -40,6 +40,11 @@ CONTENT_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 CANCEL_AFTER = re.compile(r"(?=.)(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?|([0-9]{1,9})")
 PLANNED: tuple[Kind, ...] = ("slow_start", "slow_run", "fail", "abort", "output_null", "output_list")
 VERSION_HASH = re.compile(r"[0-9a-f]{64}")
+UNPROMISED = (
+    "webhook",
+    "webhook_events_filter",
+    "source",
+)  # in the schema behind replicate 2.0.0b4 they are not
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,7 @@ class OutputFetch(BaseModel):
 
     name: str
     found: bool
-    authorized: bool  # it carried an Authorization header, which nobody asks for here
+    authorized: bool  # it carried an Authorization header
 
 
 class Entry(BaseModel):
@@ -342,9 +347,13 @@ class Account:
             return self._predictions[prediction_id]
 
     def view(self, prediction: Prediction) -> Json:
-        """The prediction object as of now."""
+        """The prediction object as of now: what the schema promises, and more while the fault `echo` is on."""
         with self._lock:
-            return prediction.view(self._base)
+            view = prediction.view(self._base)
+        if not self._faults.take("echo"):
+            for name in UNPROMISED:
+                view.pop(name, None)
+        return view
 
     def wait(self, prediction: Prediction, seconds: float) -> bool:
         """Wait for the prediction's end, at most so long; whether it has ended."""
@@ -389,7 +398,7 @@ class Account:
             return {
                 "previous": link("previous", ids[first]) if first else None,
                 "next": link("next", ids[last - 1]) if last < len(rows) else None,
-                "results": [prediction.view(self._base) for prediction in rows[first:last]],
+                "results": [self.view(prediction) for prediction in rows[first:last]],
             }
 
     def picture(self, prediction_id: str, name: str, *, authorized: bool) -> bytes:

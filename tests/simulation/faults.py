@@ -77,6 +77,7 @@ class Faults:
     outages: dict[str, list[tuple[float, float]]] = field(default_factory=dict)  # seconds from the start
     per_minute: float = 600  # predictions that may be made
     burst: int = 600
+    echoes: bool = False  # Replicate's answers hold `webhook`, which its schema does not promise
     until: float = 0.0  # from then on nothing goes wrong
     crashes: dict[int, str] = field(default_factory=dict)  # number of a request → "before" or "after" it
     injected: Counter[str] = field(default_factory=Counter)
@@ -102,6 +103,7 @@ class Faults:
                 faults.outages[service] = [(begin, begin + length)]
         if random.random() < 0.2:
             faults.per_minute, faults.burst = 6, 1  # low credit
+        faults.echoes = random.random() < 0.25
         return faults
 
     @classmethod
@@ -145,4 +147,6 @@ class Faults:
         ]
         if self.per_minute < 600:
             said.append(f"{self.per_minute:.0f} predictions a minute, burst {self.burst}")
+        if self.echoes:
+            said.append("webhooks echoed")
         return ", ".join(said) or "none"

@@ -44,6 +44,7 @@ class Prediction:
     slot: Slot
     body: dict[str, Any]
     created_at: float
+    query: str  # of its webhook's URL
     finished_at: float | None = None
 
     @property
@@ -114,7 +115,9 @@ class Replicate:
             "webhook": asked["webhook"],
             "created_at": self._time(now),
         }
-        made = Prediction(name, slot, body, now)
+        made = Prediction(name, slot, body, now, urlsplit(asked["webhook"]).query)
+        if not self.faults.echoes:
+            del body["webhook"]
         self.predictions[name] = made
         self._plan(made, int(request.headers["cancel-after"].removesuffix("s")))
         answer = dict(body)
@@ -188,7 +191,7 @@ class Replicate:
         faults, now = self.faults, self.engine.now
         if faults.is_down("replicate", now) or faults.happens("webhook_dropped", now):
             return
-        query = urlsplit(prediction.body["webhook"]).query
+        query = prediction.query
         body = json.dumps(prediction.body).encode()
         late = faults.random.uniform(60, 900) if faults.happens("webhook_late", now) else 0
         copies = faults.random.randint(2, 5) if faults.happens("webhook_duplicated", now) else 1

@@ -84,6 +84,28 @@ def test_two_tags_that_differ_are_both_told() -> None:
     )
 
 
+def test_the_photo_of_a_model_of_before_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Prediction.model_validate({"id": "p", "input": {"input_image": PHOTO_URL}})
+    monkeypatch.setenv("REPLICATE_MODEL", "google/nano-banana-2")
+    settings.cache_clear()
+    assert read.tags == {TAG}
+
+
+def test_a_prompt_in_a_field_that_other_models_take_photos_in_is_a_prompt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    mapping = '{"image": "photo", "prompt": "image"}'
+    monkeypatch.setenv("REPLICATE_INPUT_MAPPING", mapping)
+    settings.cache_clear()
+    assert Prediction.model_validate({"id": "p", "input": {"image": PHOTO_URL}}).tags == set()
+
+
+@pytest.mark.parametrize("webhook", ["https://x", "https://x?", "https://x?job_id=a&image=1", "http://[::1"])
+def test_an_echo_without_our_query_says_nothing(webhook: str) -> None:
+    told = {"id": "p", "webhook": webhook, "input": {"input_image": PHOTO_URL}}
+    assert Prediction.model_validate(told).tags == {TAG}
+
+
 @pytest.mark.parametrize(
     ("output", "url"),
     [

@@ -13,8 +13,15 @@ from triptych.settings import Misconfigured, Settings, settings
 def test_the_environment_becomes_settings() -> None:
     made = Settings.model_validate({**ENVIRONMENT, "ALLOWED_OUTPUT_HOSTS": "A.example, b.example,,"})
     assert made.allowed_output_hosts == ("a.example", "b.example")
+    assert made.replicate_delivery_hosts == ("replicate.delivery",)
     assert str(made.timezone) == "Asia/Seoul"
     assert made.input_mapping.image == "input_image"
+
+
+def test_delivery_hosts_are_read_as_output_hosts_are() -> None:
+    given = {**ENVIRONMENT, "REPLICATE_DELIVERY_HOSTS": "A.example, b.example,,"}
+    assert Settings.model_validate(given).replicate_delivery_hosts == ("a.example", "b.example")
+    assert Settings.model_validate({**given, "REPLICATE_DELIVERY_HOSTS": ""}).replicate_delivery_hosts == ()
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING
 
-from triptych import pictures, table
-from triptych.downloads import OutputRefused, fetch
+from triptych import pictures, table, wire
+from triptych.downloads import OutputRefused, OutputUnavailable, Sources, fetch
 from triptych.job import (
     Event,
     Failure,
@@ -59,7 +59,8 @@ def take(prediction: Prediction, tag: Tag) -> Verdict:
 
     Args:
         prediction: the signed body.
-        tag: what the query says, which nobody signed: it counts only where the body says the same.
+        tag: what the query says, which is not signed. It counts only where the body says the same: in the photo's
+            URL, in its echo of the webhook's URL, or else by an id that the image is known to have.
 
     Raises:
         Unbound: it does not.
@@ -123,11 +124,19 @@ def _copy(url: str, job: Job, index: int, seconds: float) -> Output:
     with fetch(
         url,
         max_bytes=limits.max_output_bytes,
-        allowed_hosts=limits.allowed_output_hosts,
+        sources=Sources(limits.allowed_output_hosts, limits.replicate_delivery_hosts),
+        token=_token,
         seconds=seconds,
     ) as got:
         key = pictures.output_key(job, index, got.content_type)
         return pictures.store_output(key, got.content_type, got.size, got.file)
+
+
+def _token() -> str:
+    try:
+        return wire.token()
+    except wire.ReplicateUnavailable:
+        raise OutputUnavailable("no token") from None
 
 
 def _why(error: JsonValue) -> Failure:

@@ -19,7 +19,7 @@ from triptych.job import Failure
 from triptych.once import once
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 REDIRECTS = 3
 TIMEOUT = httpx.Timeout(5.0, connect=3.0)  # seconds, for each read
@@ -37,11 +37,26 @@ class OutputUnavailable(Exception):  # noqa: N818  # as above
     """It could not be had this time; the same request may succeed later."""
 
 
+class _AsksForToken(OutputUnavailable):
+    """The host answered 401 or 403."""
+
+
 NOT_ALLOWED = Failure(
     "output_host_not_allowed", "The model's picture lies where pictures are not taken from."
 )
 TOO_LARGE = Failure("output_too_large", "The model's picture is larger than is allowed.")
 NOT_A_PICTURE = Failure("output_not_a_picture", "What the model made is not a picture of a known format.")
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The hosts that outputs are fetched from, each with all its subdomains.
+
+    Only an IP address or `localhost` that is itself in a list may be plain HTTP or a private address.
+    """
+
+    allowed: Sequence[str]
+    delivery: Sequence[str]  # Replicate's own: only they may see the API token
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +69,20 @@ class Fetched:
 
 
 @contextmanager
-def fetch(url: str, *, max_bytes: int, allowed_hosts: Sequence[str], seconds: float) -> Iterator[Fetched]:
+def fetch(
+    url: str, *, max_bytes: int, sources: Sources, token: Callable[[], str], seconds: float
+) -> Iterator[Fetched]:
     """The picture at `url`, in a temporary file that goes away with the context.
 
-    No token is sent along: whether Replicate's delivery hosts would need one is unconfirmed, and no other host
-    may ever see it.
+    Replicate's reference says that outputs need the API token; the hosts seen so far give them without. So the first
+    request carries no token. Where a delivery host answers it with 401 or 403, one more request carries the token.
+    A redirect is followed without the token, and its target is never asked with it.
 
     Args:
         url: where the model put its picture.
         max_bytes: what is larger is refused while it streams.
-        allowed_hosts: hosts that count with all their subdomains. Only an IP address or `localhost` that is
-            itself in the list may be plain HTTP or a private address.
+        sources: the hosts that may be asked, without the token and with it.
+        token: gives the API token, or raises OutputUnavailable. It is called only when the token is sent.
         seconds: for all of it, redirects included.
 
     Raises:
@@ -72,34 +90,52 @@ def fetch(url: str, *, max_bytes: int, allowed_hosts: Sequence[str], seconds: fl
         OutputUnavailable: no answer, an error, or a cut download.
     """
     give_up_at = time.monotonic() + seconds
-    (got,) = within(seconds + 0.5, [lambda: _fetch(url, max_bytes, allowed_hosts, give_up_at)])
+    (got,) = within(seconds + 0.5, [lambda: _fetch(url, max_bytes, sources, token, give_up_at)])
     if got is None:
         raise OutputUnavailable("too slow")
     with got.file:
         yield got
 
 
-def _fetch(url: str, max_bytes: int, allowed_hosts: Sequence[str], give_up_at: float) -> Fetched:
-    for _ in range(REDIRECTS + 1):
-        _check_host(url, allowed_hosts)
+def _fetch(
+    url: str, max_bytes: int, sources: Sources, token: Callable[[], str], give_up_at: float
+) -> Fetched:
+    for hop in range(REDIRECTS + 1):
+        _check_host(url, sources.allowed)
         try:
-            with ExitStack() as until_whole, _client().stream("GET", url) as answer:
-                if answer.is_redirect:
-                    url = str(answer.url.join(answer.headers.get("location", "")))
-                    continue
-                if answer.status_code != httpx.codes.OK:
-                    raise OutputUnavailable(f"HTTP {answer.status_code}")
-                file = until_whole.enter_context(TemporaryFile())
-                size = _copy(answer, file, max_bytes, give_up_at)
-                kind = _judge(answer, file, size)
-                file.seek(0)
-                until_whole.pop_all()
-                return Fetched(file, kind, size)
-        except httpx.InvalidURL:
-            raise OutputRefused(NOT_ALLOWED) from None
-        except httpx.HTTPError as error:  # its message may hold the URL: the type says enough
-            raise OutputUnavailable(type(error).__name__) from None
+            got = _ask(url, {}, max_bytes, give_up_at)
+        except _AsksForToken:
+            if hop or not may_see_token(url, sources.delivery):
+                raise
+            got = _ask(url, {"authorization": f"Bearer {token()}"}, max_bytes, give_up_at)
+        if isinstance(got, Fetched):
+            return got
+        url = got
     raise OutputUnavailable("too many redirects")
+
+
+def _ask(url: str, headers: dict[str, str], max_bytes: int, give_up_at: float) -> Fetched | str:
+    """Send one request; return the picture, or the URL that it is redirected to."""
+    if time.monotonic() > give_up_at:
+        raise OutputUnavailable("too slow")
+    try:
+        with ExitStack() as until_whole, _client().stream("GET", url, headers=headers) as answer:
+            if answer.is_redirect:
+                return str(answer.url.join(answer.headers.get("location", "")))
+            if answer.status_code != httpx.codes.OK:
+                denied = answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}
+                raise (_AsksForToken if denied else OutputUnavailable)(f"HTTP {answer.status_code}")
+            file = until_whole.enter_context(TemporaryFile())
+            size = _copy(answer, file, max_bytes, give_up_at)
+            kind = _judge(answer, file, size)
+            file.seek(0)
+            until_whole.pop_all()
+            return Fetched(file, kind, size)
+    except httpx.InvalidURL:
+        raise OutputRefused(NOT_ALLOWED) from None
+    except (httpx.HTTPError, UnicodeEncodeError) as error:
+        # Its message may hold the URL, or a token that is no header's value: the type says enough.
+        raise OutputUnavailable(type(error).__name__) from None
 
 
 def _copy(answer: httpx.Response, file: IO[bytes], max_bytes: int, give_up_at: float) -> int:
@@ -132,6 +168,19 @@ def _judge(answer: httpx.Response, file: IO[bytes], size: int) -> str:
     return kind
 
 
+def may_see_token(url: str, delivery_hosts: Sequence[str]) -> bool:
+    """Whether Replicate's token may be sent to this URL: over HTTPS to a delivery host, or to this very machine."""
+    parsed = httpx.URL(url)
+    host = parsed.host.lower().rstrip(".")
+    if host in delivery_hosts and _is_this_machine(host):
+        return parsed.scheme in {"http", "https"}
+    return parsed.scheme == "https" and not _is_address(host) and _is_of(host, delivery_hosts)
+
+
+def _is_of(host: str, hosts: Sequence[str]) -> bool:
+    return any(host == one or host.endswith("." + one.removeprefix("*.")) for one in hosts)
+
+
 def _check_host(url: str, allowed_hosts: Sequence[str]) -> None:
     try:
         parsed = httpx.URL(url)
@@ -143,10 +192,7 @@ def _check_host(url: str, allowed_hosts: Sequence[str]) -> None:
         if parsed.scheme in {"http", "https"}:
             return
         raise OutputRefused(NOT_ALLOWED)
-    known = any(
-        host == allowed or host.endswith("." + allowed.removeprefix("*.")) for allowed in allowed_hosts
-    )
-    if not known or parsed.scheme != "https" or _is_address(host):
+    if not _is_of(host, allowed_hosts) or parsed.scheme != "https" or _is_address(host):
         raise OutputRefused(NOT_ALLOWED)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, JsonValue, ValidationError
 from triptych import wire
 from triptych.bounded import within
 from triptych.job import Failure
+from triptych.models import PRESETS
 from triptych.observability import logger
 from triptych.settings import settings
 from triptych.tags import Tag
@@ -60,14 +61,16 @@ class Prediction(BaseModel):
 
     @property
     def tags(self) -> set[Tag]:
-        """What its own echo of the webhook's URL and of the photo's says that it is for: one, if all is well.
+        """The tags in the photo's URL in `input` and in the echo of the webhook's URL: one, if all is well.
 
-        Only the photo's field is looked at: what the others hold, the prompt say, a client may have written.
+        Replicate's schema promises `input`. It does not promise the echo, so that none follows from its absence.
+        Only fields that take a photo are read: a client may have written what the others hold, such as the prompt.
         """
         found = [Tag.of_query(self.webhook.partition("?")[2]) if self.webhook else None]
-        photo = self.input.get(settings().input_mapping.image) if isinstance(self.input, dict) else None
-        urls = photo if isinstance(photo, list) else [photo]
-        found += [Tag.of_photo_url(url) for url in urls if isinstance(url, str)]
+        given = self.input if isinstance(self.input, dict) else {}
+        for photo in map(given.get, _photo_fields()):
+            urls = photo if isinstance(photo, list) else [photo]
+            found += [Tag.of_photo_url(url) for url in urls if isinstance(url, str)]
         return {tag for tag in found if tag}
 
     @property
@@ -75,6 +78,15 @@ class Prediction(BaseModel):
         """Where the picture is: models give a URL or a list of them, of which the first counts."""
         first = self.output[0] if isinstance(self.output, list) and self.output else self.output
         return first if isinstance(first, str) else None
+
+
+def _photo_fields() -> set[str]:
+    """The input fields that may hold the photo.
+
+    The presets' fields are among them, because a deployment may change the model while predictions run.
+    """
+    mapping = settings().input_mapping
+    return {one.image for one in (mapping, *PRESETS.values())} - {mapping.prompt}
 
 
 class _Page(BaseModel):
@@ -247,12 +259,12 @@ def _is_at_replicate(url: str) -> bool:
 
 
 def tagged_since(since: datetime) -> dict[Tag, str]:
-    """The ids of all predictions made since then, by what they are for.
+    """The ids of all predictions made since then, by what they are for. A row with two tags counts for neither.
 
     Raises:
         ReplicateUnavailable: as `list_since`.
     """
-    return {tag: row.id for row in list_since(since) for tag in row.tags}
+    return {tag: row.id for row in list_since(since) if len(row.tags) == 1 for tag in row.tags}
 
 
 def _list(client: Client, cursor: str) -> object:

@@ -56,6 +56,7 @@ class Settings(BaseModel):
     max_photo_edge: Annotated[int, Field(ge=0)]  # pixels; 0 is no limit
     max_output_bytes: Bytes
     allowed_output_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)]
+    replicate_delivery_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)]
     retention_days: Annotated[int, Field(gt=0)]
     daily_job_limit: Annotated[int, Field(ge=0)] = 0
     timezone: ZoneInfo

@@ -1,0 +1,233 @@
+"""Outputs that ask for Replicate's API token: who is given it, and who never is."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+import generate
+import watchdog
+import webhook
+from tests.integration.world import (
+    PNG,
+    SECRET,
+    TOKEN,
+    World,
+    forget_caches,
+    s3_notification,
+    sqs_event,
+    streamed,
+    webhook_for,
+)
+from triptych import wire
+from triptych.job import ImageStatus, JobStatus
+from triptych.observability import logger
+
+AUTHORIZED = f"Bearer {TOKEN}"
+OUTPUT = "https://replicate.delivery/p0/out.png"
+CDN = "https://cdn.example/out.png"
+
+
+@pytest.fixture
+def job_id(world: World, context: SimpleNamespace) -> str:
+    """A job whose three predictions p0, p1 and p2 run."""
+    job_id = world.new_job()
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    return job_id
+
+
+def allow(monkeypatch: pytest.MonkeyPatch, hosts: str) -> None:
+    monkeypatch.setenv("ALLOWED_OUTPUT_HOSTS", hosts)
+    forget_caches()
+
+
+def told(world: World, context: SimpleNamespace, output: str = OUTPUT) -> int:
+    """The answer to the webhook of p0, which has ended with this output."""
+    done = world.replicate.finish("p0", output=output)
+    return int(webhook.handler(webhook_for(done, world.clock), context)["statusCode"])
+
+
+def downloads(world: World) -> list[tuple[str, str | None]]:
+    """Each request for an output: its URL and its Authorization header."""
+    return [
+        (str(request.url), request.headers.get("authorization"))
+        for request in world.replicate.requests
+        if request.url.host != "api.replicate.com"
+    ]
+
+
+def asks(status: int = 401) -> Callable[[httpx.Request], httpx.Response]:
+    """Answer like a host that gives an output for the token only."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        right = request.headers.get("authorization") == AUTHORIZED
+        return streamed(PNG) if right else httpx.Response(status)
+
+    return answer
+
+
+def no_token() -> str:
+    raise wire.NoToken("no token")
+
+
+def illegal(request: httpx.Request) -> httpx.Response:
+    """Fail as the real transport does with a header's value that h11 refuses."""
+    raise httpx.LocalProtocolError(f"Illegal header value {request.headers['authorization']!r}")
+
+
+def stored(world: World, job_id: str) -> int:
+    return len(world.job(job_id).having(ImageStatus.STORED))
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_output_that_asks_for_the_token_is_stored(
+    world: World, context: SimpleNamespace, job_id: str, status: int
+) -> None:
+    world.replicate.on_download = asks(status)
+    assert told(world, context) == 200
+    assert stored(world, job_id) == 1
+    assert downloads(world) == [(OUTPUT, None), (OUTPUT, AUTHORIZED)]
+
+
+def test_the_watchdog_stores_outputs_that_ask_for_the_token(
+    world: World, context: SimpleNamespace, job_id: str
+) -> None:
+    world.replicate.on_download = asks()
+    for prediction_id in ("p0", "p1", "p2"):
+        world.replicate.finish(prediction_id)
+    world.clock.advance(300)
+    message = {"job_id": job_id, "born_at": world.job(job_id).watched_since.isoformat()}
+    watchdog.handler(sqs_event(message), context)
+    assert world.job(job_id).status is JobStatus.SUCCEEDED
+
+
+@pytest.mark.parametrize("status", [400, 402, 404, 407, 500])
+def test_another_error_does_not_get_the_token(
+    world: World, context: SimpleNamespace, job_id: str, status: int
+) -> None:
+    world.replicate.on_download = asks(status)
+    assert told(world, context) == 503
+    assert downloads(world) == [(OUTPUT, None)]
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_the_token_is_sent_once(world: World, context: SimpleNamespace, job_id: str, status: int) -> None:
+    world.replicate.on_download = lambda _: httpx.Response(status)
+    assert told(world, context) == 503
+    assert downloads(world) == [(OUTPUT, None), (OUTPUT, AUTHORIZED)]
+    assert stored(world, job_id) == 0
+
+
+@pytest.mark.parametrize("target", [CDN, "https://replicate.delivery/there.png"])
+def test_a_redirect_is_followed_without_the_token(
+    world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch, target: str
+) -> None:
+    allow(monkeypatch, "replicate.delivery,cdn.example")
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if str(request.url) == target:
+            return streamed(PNG)
+        if request.headers.get("authorization") == AUTHORIZED:
+            return httpx.Response(302, headers={"location": target})
+        return httpx.Response(401)
+
+    world.replicate.on_download = answer
+    assert told(world, context) == 200
+    assert stored(world, job_id) == 1
+    assert downloads(world) == [(OUTPUT, None), (OUTPUT, AUTHORIZED), (target, None)]
+
+
+def test_a_redirect_after_the_token_is_checked(world: World, context: SimpleNamespace, job_id: str) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        known = "authorization" in request.headers
+        return httpx.Response(302 if known else 401, headers={"location": "https://evil.example/"})
+
+    world.replicate.on_download = answer
+    assert told(world, context) == 200
+    assert downloads(world) == [(OUTPUT, None), (OUTPUT, AUTHORIZED)]
+    (failed,) = world.job(job_id).having(ImageStatus.FAILED)
+    assert failed.error
+    assert failed.error.code == "output_host_not_allowed"
+
+
+def test_an_allowed_host_that_delivers_not_for_replicate_gets_no_token(
+    world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allow(monkeypatch, "replicate.delivery,cdn.example")
+    world.replicate.on_download = asks()
+    assert told(world, context, CDN) == 503
+    assert downloads(world) == [(CDN, None)]
+
+
+def test_plain_http_gets_no_token(
+    world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    allow(monkeypatch, "replicate.delivery,127.0.0.1")
+    world.replicate.on_download = asks()
+    assert told(world, context, "http://replicate.delivery/p0/out.png") == 200
+    assert downloads(world) == []  # refused before it is requested
+    (failed,) = world.job(job_id).having(ImageStatus.FAILED)
+    assert failed.error
+    assert failed.error.code == "output_host_not_allowed"
+
+
+def test_this_machine_gets_the_token_only_where_it_is_a_delivery_host(
+    world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = "http://127.0.0.1:8000/out.png"
+    allow(monkeypatch, "replicate.delivery,127.0.0.1")
+    world.replicate.on_download = asks()
+    assert told(world, context, here) == 503
+    assert downloads(world) == [(here, None)]
+    monkeypatch.setenv("REPLICATE_DELIVERY_HOSTS", "replicate.delivery,127.0.0.1")
+    forget_caches()
+    assert told(world, context, here) == 200
+    assert downloads(world)[1:] == [(here, None), (here, AUTHORIZED)]
+
+
+@pytest.mark.parametrize("first", [CDN, OUTPUT])
+def test_the_target_of_a_redirect_gets_no_token(
+    world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    allow(monkeypatch, "replicate.delivery,cdn.example")
+    target = "https://replicate.delivery/there.png"
+    world.replicate.on_download = lambda request: (
+        httpx.Response(302, headers={"location": target})
+        if str(request.url) == first
+        else httpx.Response(401)
+    )
+    assert told(world, context, first) == 503
+    assert downloads(world) == [(first, None), (target, None)]
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [(None, "no token"), (f"{TOKEN}\u00e9", "UnicodeEncodeError"), (f"{TOKEN}\nx", "LocalProtocolError")],
+    ids=["none", "not ASCII", "two lines"],
+)
+def test_without_a_usable_token_the_output_is_unavailable(
+    world: World,
+    context: SimpleNamespace,
+    job_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+    value: str | None,
+    reason: str,
+) -> None:
+    lines = io.StringIO()
+    monkeypatch.setattr(logger.registered_handler, "stream", lines)
+    if value is None:
+        monkeypatch.setattr(wire, "token", no_token)
+    else:
+        monkeypatch.setattr(wire, "token", lambda: value)
+    monkeypatch.setattr(webhook, "signing_secret", lambda: SECRET)
+    world.replicate.on_download = lambda request: (
+        illegal(request) if "authorization" in request.headers else httpx.Response(401)
+    )
+    assert told(world, context) == 503
+    assert stored(world, job_id) == 0
+    assert f"OutputUnavailable: {reason}" in lines.getvalue()
+    assert TOKEN not in lines.getvalue()

@@ -1,0 +1,51 @@
+"""Which URLs may be requested with Replicate's API token."""
+
+from __future__ import annotations
+
+import pytest
+
+from triptych.downloads import may_see_token
+
+HOSTS = ("replicate.delivery", "localhost", "127.0.0.1")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://replicate.delivery/out.png",
+        "https://REPLICATE.delivery./out.png",
+        "https://pbxt.replicate.delivery/out.png",
+        "http://localhost:8000/out.png",
+        "http://127.0.0.1:8000/out.png",
+    ],
+)
+def test_a_delivery_host_may_see_the_token(url: str) -> None:
+    assert may_see_token(url, HOSTS)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://replicate.delivery/out.png",
+        "http://pbxt.replicate.delivery/out.png",
+        "ftp://127.0.0.1/out.png",
+        "https://notreplicate.delivery/out.png",
+        "https://replicate.delivery.evil.example/out.png",
+        "https://replicate.delivery@evil.example/out.png",
+        "https://evil.example/?https://replicate.delivery/",
+        "https://evil.example#@replicate.delivery/",
+        "https://127.0.0.2/out.png",
+        "http://x.localhost/out.png",
+        "https://api.replicate.com/out.png",
+    ],
+)
+def test_any_other_url_may_not(url: str) -> None:
+    assert not may_see_token(url, HOSTS)
+
+
+def test_without_delivery_hosts_no_url_may() -> None:
+    assert not may_see_token("https://replicate.delivery/out.png", ())
+
+
+def test_an_address_below_a_listed_name_may_not() -> None:
+    assert not may_see_token("https://10.0.0.1/out.png", ("0.0.1",))
