@@ -222,7 +222,7 @@ def test_processes_killed_all_the_time_under_load(cloud: Driver, stand_in: repli
         assert len(of_job(stand_in, job_id)) == 3
 
 
-def test_nobody_sees_anothers_job_or_pictures(cloud: Driver) -> None:
+def test_other_users_see_neither_job_nor_outputs(cloud: Driver) -> None:
     job_id = cloud.start()
     job = cloud.end_of(job_id)
     assert cloud.request("GET", f"/api/v1/jobs/{job_id}", user=1).status_code == 404
