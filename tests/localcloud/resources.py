@@ -278,6 +278,7 @@ class Function(Strict):
     description: Annotated[Json, "for people"] = None
     architectures: Annotated[Json, "this machine has the one that it has"] = None
     logging_config: LoggingConfig = LoggingConfig()
+    recursive_loop: Annotated[Json, "no loop is stopped here; tests/rehearsal has a cloud that stops them"] = None
     tags: Tags = None
 
 
