@@ -277,8 +277,8 @@ class Function(Strict):
     layers: tuple[str, ...] = ()  # ARNs
     description: Annotated[Json, "for people"] = None
     architectures: Annotated[Json, "this machine has the one that it has"] = None
+    recursive_loop: Annotated[Literal["Allow", "Terminate"], "no loop is stopped here"] = "Terminate"
     logging_config: LoggingConfig = LoggingConfig()
-    recursive_loop: Annotated[Json, "no loop is stopped here; tests/rehearsal has a cloud that stops them"] = None
     tags: Tags = None
 
 

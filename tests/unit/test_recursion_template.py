@@ -12,7 +12,9 @@ import pytest
 from tests.localcloud.template import translate
 
 RESOURCES: dict[str, Any] = translate()["Resources"]  # type: ignore[assignment]  # a template's resources are a map
-FUNCTIONS = {name: one["Properties"] for name, one in RESOURCES.items() if one["Type"] == "AWS::Lambda::Function"}
+FUNCTIONS = {
+    name: one["Properties"] for name, one in RESOURCES.items() if one["Type"] == "AWS::Lambda::Function"
+}
 
 
 def as_list(value: Any) -> list[Any]:
@@ -25,7 +27,8 @@ def queues_sent_to(role: str) -> set[str]:
         statement
         for policy in RESOURCES[role]["Properties"]["Policies"]
         for statement in policy["PolicyDocument"]["Statement"]
-        if statement["Effect"] == "Allow" and {"sqs:SendMessage", "sqs:*", "*"} & {*as_list(statement["Action"])}
+        if statement["Effect"] == "Allow"
+        and {"sqs:SendMessage", "sqs:*", "*"} & {*as_list(statement["Action"])}
     ]
     resources = [resource for statement in statements for resource in as_list(statement["Resource"])]
     return {resource["Fn::GetAtt"][0] if isinstance(resource, dict) else "*" for resource in resources}
@@ -33,7 +36,9 @@ def queues_sent_to(role: str) -> set[str]:
 
 def invoked_by(queue: str) -> set[str]:
     """The logical ids of the functions that the queue invokes."""
-    mappings = [one["Properties"] for one in RESOURCES.values() if one["Type"] == "AWS::Lambda::EventSourceMapping"]
+    mappings = [
+        one["Properties"] for one in RESOURCES.values() if one["Type"] == "AWS::Lambda::EventSourceMapping"
+    ]
     return {
         mapping["FunctionName"]["Ref"]
         for mapping in mappings
@@ -46,7 +51,11 @@ def invoked_through_queues(function: str) -> set[str]:
     found: set[str] = set()
     senders = {function}
     while senders:
-        queues = {queue for sender in senders for queue in queues_sent_to(FUNCTIONS[sender]["Role"]["Fn::GetAtt"][0])}
+        queues = {
+            queue
+            for sender in senders
+            for queue in queues_sent_to(FUNCTIONS[sender]["Role"]["Fn::GetAtt"][0])
+        }
         senders = {one for queue in queues for one in invoked_by(queue)} - found
         found |= senders
     return found
