@@ -23,6 +23,7 @@ LOCKS: dict[Path, tuple[str, ...]] = {
     Path("tests/sam/requirements.txt"): ("--group", "sam"),
     Path("tests/benchmarks/celery_baseline/requirements.txt"): ("--group", "celery"),
     Path("tests/checkov/requirements.txt"): ("--group", "checkov"),
+    Path("tests/rehearsal/requirements.txt"): ("--group", "rehearsal"),
 }
 
 

@@ -1,0 +1,72 @@
+"""`RecursiveLoop` in template.yaml: Lambda stops a function that sends to the queue that invokes it after 16 rounds.
+
+https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.localcloud.template import translate
+
+RESOURCES: dict[str, Any] = translate()["Resources"]  # type: ignore[assignment]  # a template's resources are a map
+FUNCTIONS = {
+    name: one["Properties"] for name, one in RESOURCES.items() if one["Type"] == "AWS::Lambda::Function"
+}
+
+
+def as_list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def queues_sent_to(role: str) -> set[str]:
+    """The logical ids of the queues that the role may send to; `*` where it may send to any."""
+    statements = [
+        statement
+        for policy in RESOURCES[role]["Properties"]["Policies"]
+        for statement in policy["PolicyDocument"]["Statement"]
+        if statement["Effect"] == "Allow"
+        and {"sqs:SendMessage", "sqs:*", "*"} & {*as_list(statement["Action"])}
+    ]
+    resources = [resource for statement in statements for resource in as_list(statement["Resource"])]
+    return {resource["Fn::GetAtt"][0] if isinstance(resource, dict) else "*" for resource in resources}
+
+
+def invoked_by(queue: str) -> set[str]:
+    """The logical ids of the functions that the queue invokes."""
+    mappings = [
+        one["Properties"] for one in RESOURCES.values() if one["Type"] == "AWS::Lambda::EventSourceMapping"
+    ]
+    return {
+        mapping["FunctionName"]["Ref"]
+        for mapping in mappings
+        if queue == "*" or mapping["EventSourceArn"]["Fn::GetAtt"][0] == queue
+    }
+
+
+def invoked_through_queues(function: str) -> set[str]:
+    """The functions that a message of this one invokes, or a message of theirs, and so on."""
+    found: set[str] = set()
+    senders = {function}
+    while senders:
+        queues = {
+            queue
+            for sender in senders
+            for queue in queues_sent_to(FUNCTIONS[sender]["Role"]["Fn::GetAtt"][0])
+        }
+        senders = {one for queue in queues for one in invoked_by(queue)} - found
+        found |= senders
+    return found
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_loop_is_allowed_where_there_is_one(function: str) -> None:
+    loops = function in invoked_through_queues(function)
+    assert FUNCTIONS[function].get("RecursiveLoop", "Terminate") == ("Allow" if loops else "Terminate")
+
+
+def test_loops_are_found() -> None:
+    loops = {function for function in FUNCTIONS if function in invoked_through_queues(function)}
+    assert {"GenerateFunction", "WatchdogFunction"} <= loops < FUNCTIONS.keys()
