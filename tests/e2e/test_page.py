@@ -31,7 +31,7 @@ TOKEN = "r8_the_token_of_this_test"
 
 @pytest.fixture(scope="module")
 def stand_in() -> Iterator[replicate.StandIn]:
-    with replicate.start(TOKEN, seconds=0.3, webhook_scale=0.2) as server:
+    with replicate.start(TOKEN, seconds=0.3, webhook_scale=0.2, allow_http_webhooks=True) as server:
         yield server
 
 
