@@ -149,7 +149,7 @@ def triptych(
     parameters = {"ServePage": "false", **(parameters or {})}
     photo = photo or sample.photo()
     with ExitStack() as stack:
-        server = stack.enter_context(replicate.start(token, **stand_in))
+        server = stack.enter_context(replicate.start(token, allow_http_webhooks=True, **stand_in))
         before = os.environ.get("REPLICATE_API_TOKEN")
         os.environ["REPLICATE_API_TOKEN"] = token
         stack.callback(_put_back, "REPLICATE_API_TOKEN", before)
@@ -254,7 +254,7 @@ def celery(*, workers: int = WORKERS, **stand_in: Any) -> Iterator[Side]:
     photo = sample.photo()
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="triptych-celery-")))
-        server = stack.enter_context(replicate.start(token, **stand_in))
+        server = stack.enter_context(replicate.start(token, allow_http_webhooks=True, **stand_in))
         moto = aws.start()
         stack.callback(moto.stop)
         ports = _free_ports(2)

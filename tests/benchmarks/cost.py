@@ -166,7 +166,10 @@ def run(counted: int, before: int, uploaded: bytes | None = None) -> tuple[Usage
         before: jobs that come before those, and are not counted, so that no process is new.
         uploaded: their photo; without one, the small one of the tests.
     """
-    with tempfile.TemporaryDirectory() as folder, replicate.start(TOKEN) as stand_in:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        replicate.start(TOKEN, allow_http_webhooks=True) as stand_in,
+    ):
         recording = Path(folder, "recording")
         environment = {
             "MOTO_ENABLE_RECORDING": "1",

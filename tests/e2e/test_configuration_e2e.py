@@ -21,7 +21,7 @@ MAPPING = {
 def test_a_fourth_picture_and_another_model_are_parameters() -> None:
     overrides = ["ImageCount=4", f"ReplicateModel={VERSION}", f"ReplicateInputMapping={json.dumps(MAPPING)}"]
     options = ["--parameter-overrides", *overrides]
-    with replicate.start(TOKEN, seconds=0.3) as stand_in:
+    with replicate.start(TOKEN, seconds=0.3, allow_http_webhooks=True) as stand_in:
         options += ["--replicate-url", stand_in.url]
         with serving(*options, environment={"REPLICATE_API_TOKEN": TOKEN}) as cloud:
             job = cloud.end_of(cloud.start(prompt="A linocut."))

@@ -29,7 +29,7 @@ PNG = b"\x89PNG\r\n\x1a\n" + b"a picture" * 10 + b"IEND\xaeB`\x82"
 
 @pytest.fixture(scope="module")
 def stand_in() -> Iterator[replicate.StandIn]:
-    with replicate.start(TOKEN, seconds=0.3, webhook_scale=0.2) as server:
+    with replicate.start(TOKEN, seconds=0.3, webhook_scale=0.2, allow_http_webhooks=True) as server:
         yield server
 
 

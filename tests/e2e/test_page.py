@@ -135,7 +135,7 @@ def deployed_page(cloud: Driver, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
 
 @pytest.fixture(scope="module")
 def stand_in() -> Iterator[replicate.StandIn]:
-    with replicate.start(TOKEN, seconds=0.3, webhook_scale=0.2) as server:
+    with replicate.start(TOKEN, seconds=0.3, webhook_scale=0.2, allow_http_webhooks=True) as server:
         yield server
 
 

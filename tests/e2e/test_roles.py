@@ -170,7 +170,7 @@ def deleted_while_its_photo_is_opened(world: World) -> None:
 
 def left_to_the_watchdog(world: World) -> None:
     """Replicate has no time, the message that waits for it is lost, and so is every webhook."""
-    refused = Fault(kind="refuse", on="create", status=429, seconds=4, times=3)
+    refused = Fault(kind="refuse", on="create", status=429, seconds=4, hints=("body",), times=3)
     world.replicate.set_faults(refused, Fault(kind="drop_webhook"))
     created = world.create(**world.heic())
     assert world.upload(created).status_code == 200

@@ -564,7 +564,9 @@ def test_a_message_that_has_to_wait_is_told_so_to_sqs(
     assert 50 <= int(str(seconds)) <= 52
 
 
-@pytest.mark.parametrize(("status", "patience"), [(502, 90), (504, 90), (408, 90), (503, 30), (500, 30)])
+@pytest.mark.parametrize(
+    ("status", "patience"), [(502, 90), (504, 90), (408, 90), (520, 90), (524, 90), (503, 30), (500, 30)]
+)
 def test_whoever_answers_for_another_is_trusted_less(
     world: World, context: SimpleNamespace, waits: list[int], status: int, patience: int
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING, override
 
@@ -22,9 +24,10 @@ from pydantic import JsonValue, TypeAdapter
 from replicate.client import Client
 from replicate.webhook import InvalidSignatureError, Webhooks, WebhookSigningSecret
 
+from tests.integration.replicate_schema import Page, Prediction
 from tests.localcloud import drawing, replicate_predictions, sample
-from tests.localcloud.replicate import ROOT, Server, StandIn, start
-from tests.localcloud.replicate_faults import Fault
+from tests.localcloud.replicate import ROOT, Limiter, LowCredit, Server, StandIn, start
+from tests.localcloud.replicate_faults import Fault, Hint
 from tests.localcloud.replicate_predictions import Entry, Json, Refused, parse_cancel_after, sign
 
 if TYPE_CHECKING:
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
 
 TOKEN = "r8_test"
 KONTEXT = "black-forest-labs/flux-kontext-pro"
+HINTING = {"retry-after", "ratelimit-remaining", "ratelimit-reset"}
 
 
 @dataclass
@@ -54,6 +58,9 @@ class Site:
     answers: list[int] = field(default_factory=list)  # to the next webhooks; 200 once it is empty
     calls: list[Call] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
+    holding: threading.Event = field(
+        default_factory=threading.Event
+    )  # until it is set, no webhook is answered
 
     def wait(self, count: int) -> list[Call]:
         """The first `count` webhooks."""
@@ -65,6 +72,7 @@ class Site:
 @pytest.fixture
 def site() -> Iterator[Site]:
     it = Site()
+    it.holding.set()
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -78,6 +86,7 @@ def site() -> Iterator[Site]:
                 it.calls.append(Call({k.lower(): v for k, v in self.headers.items()}, body))
                 status = it.answers.pop(0) if it.answers else 200
                 it.changed.notify_all()
+            it.holding.wait(20)
             self.send_response(status)
             self.send_header("location", f"{it.url}/elsewhere")
             self.end_headers()
@@ -96,7 +105,14 @@ def site() -> Iterator[Site]:
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[StandIn]:
-    with start(TOKEN, seconds=0.02, webhook_scale=0.002, creates_per_minute=0) as it:
+    with start(
+        TOKEN,
+        seconds=0.02,
+        webhook_scale=0.002,
+        creates_per_minute=0,
+        requests_per_minute=0,
+        allow_http_webhooks=True,
+    ) as it:
         yield it
 
 
@@ -166,7 +182,7 @@ def test_three_predictions_of_one_photo_are_three_different_pictures(replicate: 
         assert response.status_code == 201
         assert answer["status"] == "starting"
         assert answer["version"] == "hidden"
-        assert "output" not in answer
+        assert answer["output"] is None
         assert len(answer["created_at"].partition(".")[2]) == len("123456789Z")
     pictures = []
     for call in replicate.site.wait(3):
@@ -250,6 +266,7 @@ GOOD: Json = {"prompt": "a", "input_image": "https://bucket.example/photo.jpg?si
         (f"models/{KONTEXT}", {"input": {"input_image": "https://a/b.jpg"}}, 422, "input.prompt"),
         (f"models/{KONTEXT}", {"input": GOOD, "webhook": "/webhook"}, 422, "webhook"),
         (f"models/{KONTEXT}", {"input": GOOD, "webhook": "ftp://a/b"}, 422, "webhook"),
+        (f"models/{KONTEXT}", {"input": GOOD, "webhook": "https://"}, 422, "webhook"),
         (
             f"models/{KONTEXT}",
             {"input": GOOD, "webhook_events_filter": ["done"]},
@@ -330,6 +347,85 @@ def test_a_deadline_ends_a_prediction(site: Site, monkeypatch: pytest.MonkeyPatc
     assert (running.status, running.entry().billed) == ("canceled", True)
 
 
+def test_a_deadline_is_told_from_the_creation_on(replicate: Replicate) -> None:
+    made = replicate.create(headers={"cancel-after": "1m30s"}).json()
+    found = replicate.http.get(f"/v1/predictions/{made['id']}").json()
+    lifetime = datetime.fromisoformat(found["deadline"]) - datetime.fromisoformat(found["created_at"])
+    assert lifetime == timedelta(seconds=90)
+    assert made["deadline"] == found["deadline"]
+    assert "deadline" not in replicate.create().json()
+    replicate.site.wait(2)
+
+
+def test_a_run_fails_after_its_longest_time(site: Site) -> None:
+    server = Server(TOKEN, seconds=0.01, run_seconds=0.1, faults=(Fault(kind="slow_run"),))
+    body = json.dumps({"input": GOOD | {"input_image": f"{site.url}/photo.jpg"}}).encode()
+    prediction = server.account.create(KONTEXT, "", body, "30m")
+    assert server.account.wait(prediction, 5)
+    server.server_close()
+    assert (prediction.status, prediction.error) == ("failed", "Prediction timed out.")
+    assert prediction.entry().billed
+
+
+def test_an_aborted_prediction_calls_no_webhook(replicate: Replicate) -> None:
+    replicate.process.set_faults(Fault(kind="abort", times=1))
+    aborted = replicate.wait()
+    told = replicate.wait()
+    assert [call.prediction["id"] for call in replicate.site.wait(1)] == [told["id"]]
+    assert replicate.entry(str(aborted["id"])).deliveries == []
+
+
+def test_only_https_webhooks_are_taken_unless_allowed(site: Site) -> None:
+    body: dict[str, JsonValue] = {"version": KONTEXT, "input": GOOD}
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    with start(TOKEN) as process, httpx.Client(base_url=process.url, headers=headers) as http:
+        refused = http.post("/v1/predictions", json=body | {"webhook": f"{site.url}/webhook"})
+        assert refused.status_code == 422
+        assert [problem["field"] for problem in refused.json()["invalid_fields"]] == ["webhook"]
+        taken = http.post("/v1/predictions", json=body | {"webhook": "https://127.0.0.1:1/webhook"})
+        assert taken.status_code == 201
+
+
+def test_answers_are_as_the_schema_says(replicate: Replicate) -> None:
+    headers = {"cancel-after": "5m"}
+    replicate.process.set_faults(Fault(kind="slow_run", times=1))
+    running = replicate.create(headers=headers)
+    path = f"/v1/predictions/{running.json()['id']}"
+    answers = [running]
+    until(lambda: replicate.http.get(path).json()["status"] == "processing")
+    answers.append(replicate.http.get(path))
+    answers.append(replicate.http.post(f"{path}/cancel"))
+    answers.append(replicate.create(headers={**headers, "prefer": "wait"}))
+    replicate.process.set_faults(Fault(kind="fail", times=1), Fault(kind="abort", skip=1, times=1))
+    answers += [replicate.create(headers={"prefer": "wait"}) for _ in range(2)]
+    bodies = [answer.content for answer in answers] + [call.body for call in replicate.site.wait(3)]
+    statuses = [Prediction.model_validate_json(body).status for body in bodies]
+    assert set(statuses) == {"starting", "processing", "canceled", "succeeded", "failed", "aborted"}
+    replicate.process.set_faults(Fault(kind="web_row"))
+    page = Page.model_validate_json(replicate.http.get("/v1/predictions").content)
+    assert {row.source for row in page.results} == {"web", "api"}
+
+
+def test_source_filters_the_list(replicate: Replicate) -> None:
+    replicate.create()
+    replicate.site.wait(1)
+    assert replicate.http.get("/v1/predictions?source=web").json()["results"] == []
+    replicate.process.set_faults(Fault(kind="web_row"))
+    (row,) = replicate.http.get("/v1/predictions?source=web").json()["results"]
+    assert row["source"] == "web"
+    refused = replicate.http.get("/v1/predictions?source=api")
+    assert (refused.status_code, refused.json()["invalid_fields"][0]["field"]) == (422, "source")
+
+
+def test_the_list_lags_behind_the_create(replicate: Replicate) -> None:
+    replicate.process.set_faults(Fault(kind="list_lag", seconds=60, times=1))
+    made = replicate.create().json()
+    late, current = (replicate.http.get("/v1/predictions").json()["results"] for _ in range(2))
+    assert made["id"] not in {row["id"] for row in late}
+    assert made["id"] == current[0]["id"]
+    replicate.site.wait(1)
+
+
 def test_cancelling(replicate: Replicate) -> None:
     replicate.process.set_faults(Fault(kind="slow_start", times=1), Fault(kind="slow_run"))
     waiting = replicate.create().json()["id"]
@@ -371,7 +467,7 @@ def test_prefer_wait_answers_when_it_is_done(replicate: Replicate) -> None:
 
 def test_data_are_removed(site: Site) -> None:
     with (
-        start(TOKEN, seconds=0.01, retention=0.3) as process,
+        start(TOKEN, seconds=0.01, retention=0.3, allow_http_webhooks=True) as process,
         httpx.Client(base_url=process.url, headers={"authorization": f"Bearer {TOKEN}"}) as http,
     ):
         replicate = Replicate(process, site, http)
@@ -379,7 +475,8 @@ def test_data_are_removed(site: Site) -> None:
         assert http.get(str(output)).status_code == 200
         until(lambda: http.get("/v1/predictions").json()["results"][0]["data_removed"])
         answer = http.get("/v1/predictions").json()["results"][0]
-        assert (answer["output"], answer["input"], answer["logs"]) == (None, None, None)
+        assert (answer["output"], answer["input"], answer["logs"]) == (None, {}, "")
+        Prediction.model_validate_json(json.dumps(answer))
         assert http.get(str(output)).status_code == 404
         assert process.ledger().predictions[0].output == output
 
@@ -424,6 +521,35 @@ def test_a_webhook_is_given_up_after_five_tries(replicate: Replicate) -> None:
     until(lambda: len(replicate.entry(first.id).deliveries) == 5)
     until(lambda: len(replicate.entry(str(second["id"])).deliveries) == 5)
     assert len(replicate.site.calls) == 10
+
+
+def test_a_webhooks_retries_back_off_exponentially() -> None:
+    waits = [later - sooner for sooner, later in itertools.pairwise(replicate_predictions.RETRIES)]
+    assert [later / sooner for sooner, later in itertools.pairwise(waits)] == [2, 2, 2]
+    assert replicate_predictions.RETRIES[-1] == 60
+
+
+def test_a_slow_answer_to_a_webhook_counts_as_none(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replicate_predictions, "WEBHOOK_SECONDS", 0.2)
+    site.holding.clear()
+    server = Server(TOKEN, seconds=0.01, webhook_scale=0.001, allow_http_webhooks=True)
+    given = {
+        "input": GOOD | {"input_image": f"{site.url}/photo.jpg"},
+        "webhook": f"{site.url}/webhook",
+        "webhook_events_filter": ["completed"],
+    }
+    prediction = server.account.create(KONTEXT, "", json.dumps(given).encode(), None)
+    site.wait(1)
+    since = time.monotonic()
+    site.wait(2)
+    assert time.monotonic() - since < 5  # the time-out of the client itself is longer
+    site.holding.set()
+    until(lambda: [each.status for each in prediction.deliveries][-1:] == [200])
+    server.server_close()
+    assert (prediction.deliveries[0].status, prediction.deliveries[0].error) == (
+        None,
+        "ReadTimeout: timed out",
+    )
 
 
 def test_a_redirect_is_not_followed(replicate: Replicate) -> None:
@@ -476,7 +602,7 @@ def test_the_secret_is_rotated(replicate: Replicate) -> None:
         (402, "title"),
         (404, "detail"),
         (422, "invalid_fields"),
-        (429, "retry_after"),
+        (429, "detail"),
         (503, "detail"),
     ],
 )
@@ -491,12 +617,85 @@ def test_a_refusal_creates_nothing(replicate: Replicate, status: int, said: str)
     assert ledger.refused[-1].injected
 
 
-def test_low_credit_lets_one_through(replicate: Replicate) -> None:
-    replicate.process.set_faults(Fault(kind="low_credit", seconds=10))
+@pytest.mark.parametrize(
+    ("hints", "body", "headers"),
+    [
+        ((), {}, {}),
+        (("body",), {"status": 429, "retry_after": 7}, {}),
+        (("header",), {}, {"retry-after": "7"}),
+        (("ratelimit",), {}, {"ratelimit-remaining": "0", "ratelimit-reset": "7"}),
+    ],
+)
+def test_a_429_tells_detail_and_the_hints_of_the_fault(
+    replicate: Replicate, hints: tuple[Hint, ...], body: Json, headers: dict[str, str]
+) -> None:
+    replicate.process.set_faults(Fault(kind="refuse", status=429, seconds=6.2, hints=hints))
+    answer = replicate.create()
+    assert answer.status_code == 429
+    detail = "Request was throttled. Your rate limit resets in ~7s."
+    assert answer.json() == {"detail": detail, **body}
+    told = {name: answer.headers[name] for name in HINTING & set(answer.headers)}
+    assert told == headers
+
+
+@pytest.mark.parametrize("told", ["Wed, 21 Oct 2026 07:28:00 GMT", "soon", -5, 10**9])
+def test_a_429_may_tell_anything(replicate: Replicate, told: str | int) -> None:
+    fault = Fault(kind="refuse", status=429, hints=("body", "header"), retry_after=told)
+    replicate.process.set_faults(fault)
+    answer = replicate.create()
+    assert (answer.json()["retry_after"], answer.headers["retry-after"]) == (told, str(told))
+
+
+def test_low_credit_lets_one_through_a_second_and_six_a_minute(replicate: Replicate) -> None:
+    replicate.process.set_faults(Fault(kind="low_credit"))
     answers = [replicate.create() for _ in range(3)]
     assert [answer.status_code for answer in answers] == [201, 429, 429]
+    assert list(answers[1].json()) == ["detail"]
+    assert not HINTING & set(answers[0].headers)
+    replicate.process.set_faults(Fault(kind="low_credit", apart=0, hints=("body", "ratelimit")))
+    answers = [replicate.create() for _ in range(7)]
+    assert [answer.status_code for answer in answers] == [201] * 6 + [429]
+    assert 50 < answers[6].json()["retry_after"] <= 60
     assert answers[0].headers["ratelimit-remaining"] == "0"
-    assert answers[1].json()["retry_after"] == 10
+
+
+def test_low_credit_is_regained(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    credit = LowCredit(apart=1, minute=60)
+    taken: list[float] = []
+    while now < 1120:
+        left, wait = credit.take()
+        if left < 0:
+            now += wait
+        else:
+            taken.append(now - 1000)
+    assert taken == [0, 1, 2, 3, 4, 5, 60, 61, 62, 63, 64, 65]
+
+
+def test_requests_that_create_nothing_have_a_limit_of_their_own(site: Site) -> None:
+    headers = {"authorization": f"Bearer {TOKEN}"}
+    with (
+        start(TOKEN, seconds=0.01, requests_per_minute=3, allow_http_webhooks=True) as process,
+        httpx.Client(base_url=process.url, headers=headers) as http,
+    ):
+        replicate = Replicate(process, site, http)
+        made = [replicate.wait() for _ in range(4)]
+        paths = ["/v1/predictions", f"/v1/predictions/{made[0]['id']}", "/v1/webhooks/default/secret"]
+        assert [http.get(path).status_code for path in [*paths, *paths]] == [200] * 3 + [429] * 3
+        refused = http.post(f"/v1/predictions/{made[0]['id']}/cancel")
+        assert (refused.status_code, list(refused.json())) == (429, ["detail"])
+        assert http.get(str(made[0]["output"])).status_code == 200
+        assert replicate.create().status_code == 201
+
+
+def test_the_documented_limits_are_the_defaults() -> None:
+    server = Server(TOKEN)
+    creates, others = server.limiters["create"], server.limiters["other"]
+    server.server_close()
+    assert isinstance(creates, Limiter)
+    assert isinstance(others, Limiter)
+    assert (creates.burst, creates.every, others.burst, others.every) == (600, 0.1, 3000, 0.02)
 
 
 @pytest.mark.parametrize("kind", ["cut", "bad_gateway", "hang"])
@@ -512,6 +711,21 @@ def test_an_answer_is_lost_after_the_prediction_is_made(replicate: Replicate, ki
             replicate.create()
     assert replicate.process.ledger().created == before + 1
     assert replicate.site.wait(1)[0].prediction["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("status", [502, 504, 520, 521, 522, 523, 524])
+def test_a_gateway_answers_for_replicate(replicate: Replicate, status: int) -> None:
+    replicate.process.set_faults(Fault(kind="bad_gateway", gateway_status=status, times=1))
+    assert replicate.create().status_code == status
+    assert replicate.site.wait(1)[0].prediction["status"] == "succeeded"
+
+
+def test_a_create_is_answered_with_202_or_without_json(replicate: Replicate) -> None:
+    replicate.process.set_faults(Fault(kind="accepted", times=1), Fault(kind="no_json", skip=1, times=1))
+    accepted, page = replicate.create(), replicate.create()
+    assert (accepted.status_code, accepted.json()["status"]) == (202, "starting")
+    assert (page.status_code, page.headers["content-type"], page.text[:6]) == (201, "text/html", "<html>")
+    replicate.site.wait(2)
 
 
 def test_whose_answer_is_held_back_is_told(replicate: Replicate) -> None:
@@ -532,7 +746,7 @@ def test_whose_answer_is_held_back_is_told(replicate: Replicate) -> None:
 def test_answers_that_no_model_fits(replicate: Replicate) -> None:
     replicate.process.set_faults(Fault(kind="drop_fields", times=1), Fault(kind="malformed_row", times=1))
     answer = replicate.create().json()
-    assert not {"version", "model", "urls"} & set(answer)
+    assert not {"version", "model", "urls", "output"} & set(answer)
     row = replicate.http.get("/v1/predictions").json()["results"][0]
     assert (row["status"], row["version"], isinstance(row["error"], str)) == ("aborted", None, False)
     assert replicate.http.get("/v1/predictions").json()["results"][0]["id"] == answer["id"]

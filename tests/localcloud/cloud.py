@@ -142,7 +142,7 @@ def local_cloud(
         stand_in = None
         if "ReplicateBaseUrl" not in given:
             if replicate_url is None:
-                stand_in = starting.submit(replicate.start, token)
+                stand_in = starting.submit(replicate.start, token, allow_http_webhooks=True)
                 stack.callback(_stop, stand_in)
             else:
                 token = os.environ.get("REPLICATE_API_TOKEN", token)

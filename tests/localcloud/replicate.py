@@ -24,13 +24,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from contextlib import contextmanager, nullcontext, suppress
 from http import HTTPStatus
 from http.client import responses
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, cast, override
+from typing import TYPE_CHECKING, Literal, Self, cast, override
 from urllib.parse import parse_qsl
 
 import httpx
@@ -40,6 +40,7 @@ from tests.localcloud.replicate_faults import FAULTS, Fault, Faults, Route
 from tests.localcloud.replicate_predictions import (
     CONTENT_TYPES,
     NOT_FOUND,
+    RUN_SECONDS,
     Account,
     Entry,
     Json,
@@ -55,11 +56,28 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 BODY_LIMIT = 10 * 2**20  # bytes
 BAD_GATEWAY = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+LOW_CREDIT_CREATES = 6  # a minute
 PREFER_WAIT = re.compile(r"wait(?:=([1-9]|[1-5][0-9]|60))?")
 UNAUTHENTICATED: Json = {
     "title": "Unauthenticated",
     "detail": "You did not pass a valid authentication token",
     "status": 401,
+}
+WEB_ROW: Json = {
+    "id": "0000000000000000000000000w",
+    "model": "black-forest-labs/flux-schnell",
+    "version": "hidden",
+    "input": {"prompt": "made on the website"},
+    "output": None,
+    "data_removed": False,
+    "error": None,
+    "source": "web",
+    "status": "starting",
+    "urls": {
+        "get": "https://api.replicate.com/v1/predictions/0000000000000000000000000w",
+        "cancel": "https://api.replicate.com/v1/predictions/0000000000000000000000000w/cancel",
+        "web": "https://replicate.com/p/0000000000000000000000000w",
+    },
 }
 MALFORMED_ROW: Json = {
     "id": "0000000000000000000000null",
@@ -104,6 +122,35 @@ class Limiter:
             return int(self._level), max(0, 1 - self._level) * self.every
 
 
+class LowCredit:
+    """What Replicate allows an account with little credit: six creates a minute, and no two at once.
+
+    Documented for an account without a payment method is one a second, and six a minute at most
+    (https://replicate.com/docs/topics/predictions/rate-limits). Seen under $5 is one every ten seconds.
+    """
+
+    def __init__(self, apart: float, minute: float) -> None:
+        """At most one create each `apart` seconds, and six each `minute` seconds."""
+        self.apart, self.minute = apart, minute
+        self._lock = threading.Lock()
+        self._taken: deque[float] = deque(maxlen=LOW_CREDIT_CREATES)
+
+    def take(self) -> tuple[int, float]:
+        """Creates left now (-1: none could be taken) and seconds until there is one again."""
+        with self._lock:
+            now = time.monotonic()
+            if (wait := self._wait(now)) > 0:
+                return -1, wait
+            self._taken.append(now)
+            return 0, self._wait(now)
+
+    def _wait(self, now: float) -> float:
+        full = len(self._taken) == LOW_CREDIT_CREATES
+        next_of_minute = self._taken[0] + self.minute if full else now
+        next_of_second = self._taken[-1] + self.apart if self._taken else now
+        return max(next_of_minute, next_of_second) - now
+
+
 class Refusal(BaseModel):
     """A request that was refused."""
 
@@ -132,7 +179,7 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 512  # a load test connects all at once
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # options, each by its name
         self,
         token: str,
         *,
@@ -141,6 +188,9 @@ class Server(ThreadingHTTPServer):
         retention: float = 3600,
         webhook_scale: float = 1,
         creates_per_minute: int = 600,
+        requests_per_minute: int = 3000,
+        run_seconds: float = RUN_SECONDS,
+        allow_http_webhooks: bool = False,
         faults: Sequence[Fault] = (),
     ) -> None:
         """Listen on 127.0.0.1; the arguments are those of `start`."""
@@ -149,11 +199,19 @@ class Server(ThreadingHTTPServer):
         self.token = token
         self.faults = Faults(tuple(faults))
         self.account = Account(
-            self.url, self.faults, seconds=seconds, retention=retention, webhook_scale=webhook_scale
+            self.url,
+            self.faults,
+            seconds=seconds,
+            retention=retention,
+            webhook_scale=webhook_scale,
+            run_seconds=run_seconds,
+            allow_http_webhooks=allow_http_webhooks,
         )
-        self.limiters: dict[Fault | None, Limiter] = {}
+        self.limiters: dict[Fault | Literal["create", "other"], Limiter | LowCredit] = {}
         if creates_per_minute:
-            self.limiters[None] = Limiter(creates_per_minute, 60 / creates_per_minute)
+            self.limiters["create"] = Limiter(creates_per_minute, 60 / creates_per_minute)
+        if requests_per_minute:
+            self.limiters["other"] = Limiter(requests_per_minute, 60 / requests_per_minute)
         self.lock = threading.Lock()
         self.requests: Counter[Route] = Counter()
         self.refusals: list[Refusal] = []
@@ -169,26 +227,26 @@ class Server(ThreadingHTTPServer):
     def set_faults(self, faults: tuple[Fault, ...]) -> None:
         """Put `faults` in the place of those that are on; low credit begins anew."""
         with self.lock:
-            self.limiters = {fault: limiter for fault, limiter in self.limiters.items() if fault is None}
+            self.limiters = {of: limiter for of, limiter in self.limiters.items() if isinstance(of, str)}
         self.faults.set(faults)
 
-    def limit(self) -> dict[str, str]:
-        """Count one create request, and give the ratelimit-* headers.
+    def limit(self, route: Route) -> dict[str, str]:
+        """Count one request; return the ratelimit-* headers of its answer.
 
         Raises:
             Refused: 429, it is one too many.
         """
-        low_credit = self.faults.take("low_credit")
+        low_credit = self.faults.take("low_credit") if route == "create" else None
         with self.lock:
             if low_credit and low_credit not in self.limiters:
-                self.limiters[low_credit] = Limiter(1, low_credit.seconds)
-            limiter = self.limiters.get(low_credit)
+                self.limiters[low_credit] = LowCredit(low_credit.apart, low_credit.minute)
+            limiter = self.limiters.get(low_credit or ("create" if route == "create" else "other"))
         if limiter is None:
             return {}
         left, reset = limiter.take()
         if left < 0:
-            raise throttled(math.ceil(reset))
-        return {"ratelimit-remaining": str(left), "ratelimit-reset": str(math.ceil(reset))}
+            raise throttled(reset, low_credit)
+        return ratelimit(left, reset) if low_credit and "ratelimit" in low_credit.hints else {}
 
     def ledger(self) -> Ledger:
         entries = self.account.entries()
@@ -214,15 +272,24 @@ class Server(ThreadingHTTPServer):
                 self.held.remove(port)
 
 
-def throttled(seconds: int) -> Refused:
-    return Refused(
-        429,
-        {
-            "detail": f"Request was throttled. Your rate limit resets in ~{seconds}s.",
-            "status": 429,
-            "retry_after": seconds,
-        },
-    )
+def throttled(seconds: float, fault: Fault | None = None) -> Refused:
+    """429, with no hint but those of `fault`: https://replicate.com/docs/topics/predictions/rate-limits."""
+    whole = math.ceil(seconds)
+    body: Json = {"detail": f"Request was throttled. Your rate limit resets in ~{whole}s."}
+    headers: dict[str, str] = {}
+    if fault:
+        told = whole if fault.retry_after is None else fault.retry_after
+        if "body" in fault.hints:
+            body |= {"status": 429, "retry_after": told}
+        if "header" in fault.hints:
+            headers["retry-after"] = str(told)
+        if "ratelimit" in fault.hints:
+            headers |= ratelimit(0, seconds)
+    return Refused(429, body, headers)
+
+
+def ratelimit(left: int, reset: float) -> dict[str, str]:
+    return {"ratelimit-remaining": str(left), "ratelimit-reset": str(math.ceil(reset))}
 
 
 def injected(fault: Fault) -> Refused:
@@ -238,7 +305,7 @@ def injected(fault: Fault) -> Refused:
         case HTTPStatus.UNPROCESSABLE_ENTITY:
             return invalid(("input.prompt", "is not allowed"))
         case HTTPStatus.TOO_MANY_REQUESTS:
-            return throttled(math.ceil(fault.seconds))
+            return throttled(fault.seconds, fault)
         case status:
             return Refused(status, {"detail": responses.get(status, "Error"), "status": status})
 
@@ -288,7 +355,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.server.refusals.append(entry)
             problem = refusal.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED}
             content_type = "application/problem+json" if problem else "application/json"
-            self._answer(refusal.status, json.dumps(refusal.body).encode(), content_type)
+            self._answer(refusal.status, json.dumps(refusal.body).encode(), content_type, refusal.headers)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815  # http.server's names
 
@@ -325,19 +392,16 @@ class Handler(BaseHTTPRequestHandler):
 
     def _serve_api(self, route: Route, groups: dict[str, str], query: dict[str, str], body: bytes) -> None:
         account, faults = self.server.account, self.server.faults
-        status, headers = 200, dict[str, str]()
+        status, headers = 200, self.server.limit(route)
         match route:
             case "create":
-                status, headers, answer = self._create(groups.get("name"), body)
+                status, answer = self._create(groups.get("name"), body)
             case "get":
                 answer = account.view(account.get(groups["id"]))
             case "cancel":
                 answer = account.view(account.cancel(groups["id"]))
             case "list":
-                answer = account.page(query)
-                if faults.take("malformed_row"):
-                    row: Json = {**MALFORMED_ROW, "created_at": timestamp(time.time_ns())}
-                    answer["results"] = [row, *cast("list[JsonValue]", answer["results"])]
+                answer = self._list(query)
             case _:
                 answer = {"key": account.secret}
         if fault := faults.take("drop_fields", route):
@@ -347,24 +411,33 @@ class Handler(BaseHTTPRequestHandler):
                 time.sleep(fault.seconds)
         if faults.take("cut", route):
             self.close_connection = True
-        elif faults.take("bad_gateway", route):
-            self._answer(502, BAD_GATEWAY, "text/html")
+        elif fault := faults.take("bad_gateway", route):
+            self._answer(fault.gateway_status, BAD_GATEWAY, "text/html")
         else:
-            self._answer(status, json.dumps(answer).encode(), "application/json", headers)
+            page = faults.take("no_json", route)
+            content = (
+                (BAD_GATEWAY, "text/html") if page else (json.dumps(answer).encode(), "application/json")
+            )
+            self._answer(status, *content, headers)
 
-    def _create(self, name: str | None, body: bytes) -> tuple[int, dict[str, str], Json]:
-        headers = self.server.limit()
+    def _list(self, query: dict[str, str]) -> Json:
+        faults = self.server.faults
+        lag = faults.take("list_lag")
+        page = self.server.account.page(query, lag=lag.seconds if lag else 0)
+        odd = [WEB_ROW] if faults.take("web_row") else []
+        odd += [MALFORMED_ROW] if faults.take("malformed_row") else []
+        rows: list[JsonValue] = [{**row, "created_at": timestamp(time.time_ns())} for row in odd]
+        return {**page, "results": rows + cast("list[JsonValue]", page["results"])}
+
+    def _create(self, name: str | None, body: bytes) -> tuple[int, Json]:
         account = self.server.account
         wait = PREFER_WAIT.fullmatch(prefer) if (prefer := self.headers.get("prefer")) else None
         if prefer and not wait:
             raise invalid(("Prefer", "must be wait, or wait=1 to wait=60"))
         prediction = account.create(name, self.path, body, cancel_after=self.headers.get("cancel-after"))
         if wait and not account.wait(prediction, int(wait[1] or 60)):
-            return 202, headers, account.view(prediction)
-        answer = account.view(prediction)
-        if not wait:
-            del answer["output"]  # as a recorded response has it
-        return 201, headers, answer
+            return 202, account.view(prediction)
+        return 202 if self.server.faults.take("accepted") else 201, account.view(prediction)
 
     def _serve_picture(self, prediction_id: str, name: str) -> None:
         faults = self.server.faults
@@ -372,8 +445,8 @@ class Handler(BaseHTTPRequestHandler):
         content_type = CONTENT_TYPES[name.rpartition(".")[2]]
         if fault := faults.take("hang", "output"):
             time.sleep(fault.seconds)
-        if faults.take("bad_gateway", "output"):
-            self._answer(502, BAD_GATEWAY, "text/html")
+        if fault := faults.take("bad_gateway", "output"):
+            self._answer(fault.gateway_status, BAD_GATEWAY, "text/html")
         elif fault := faults.take("output_redirect"):
             self._answer(302, b"", content_type, {"location": fault.url})
         elif faults.take("output_html"):
@@ -466,7 +539,7 @@ class StandIn:
         self.stop()
 
 
-def start(
+def start(  # noqa: PLR0913  # options, each by its name
     token: str,
     *,
     port: int = 0,
@@ -474,6 +547,9 @@ def start(
     retention: float = 3600,
     webhook_scale: float = 1,
     creates_per_minute: int = 600,
+    requests_per_minute: int = 3000,
+    run_seconds: float = RUN_SECONDS,
+    allow_http_webhooks: bool = False,
     faults: Sequence[Fault] = (),
 ) -> StandIn:
     """Start the stand-in in a process of its own, which ends with `stop`, or when this process does.
@@ -485,6 +561,9 @@ def start(
         retention: How long after its end a prediction's data are kept, in seconds.
         webhook_scale: What the waits between the tries of a webhook (up to a minute) are multiplied by.
         creates_per_minute: The rate limit, also the burst; 0 is none.
+        requests_per_minute: The rate limit of every other request to the API, also the burst; 0 is none.
+        run_seconds: How long a prediction may run before it fails.
+        allow_http_webhooks: Take webhooks at http addresses too; Replicate takes only https.
         faults: What goes wrong.
 
     Raises:
@@ -492,7 +571,9 @@ def start(
     """
     command = [sys.executable, "-m", "tests.localcloud.replicate", f"--token={token}", f"--port={port}"]
     command += [f"--seconds={seconds}", f"--retention={retention}", f"--webhook-scale={webhook_scale}"]
-    command += [f"--creates-per-minute={creates_per_minute}"]
+    command += [f"--creates-per-minute={creates_per_minute}", f"--requests-per-minute={requests_per_minute}"]
+    command += [f"--run-seconds={run_seconds}"]
+    command += ["--allow-http-webhooks"] if allow_http_webhooks else []
     command += [f"--fault={fault.model_dump_json()}" for fault in faults]
     # In a session of its own, a Ctrl-C in the terminal leaves the end to the parent.
     process = subprocess.Popen(
@@ -513,6 +594,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--retention", type=float, default=3600)
     parser.add_argument("--webhook-scale", type=float, default=1)
     parser.add_argument("--creates-per-minute", type=int, default=600)
+    parser.add_argument("--requests-per-minute", type=int, default=3000)
+    parser.add_argument("--run-seconds", type=float, default=RUN_SECONDS)
+    parser.add_argument(
+        "--allow-http-webhooks",
+        action="store_true",
+        help="take webhooks at http addresses too; Replicate takes only https, and the local cloud's API is plain http",
+    )
     parser.add_argument(
         "--fault", dest="faults", action="append", default=[], type=Fault.model_validate_json, metavar="JSON"
     )

@@ -8,17 +8,22 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, TypeAdapter
 
 Route = Literal["create", "get", "list", "cancel", "secret", "output"]
+Hint = Literal["body", "header", "ratelimit"]
 
 Kind = Literal[
     # A response, on the route that `on` names.
-    "refuse",  # answers `status` (429 with retry_after `seconds`) and does nothing
-    "low_credit",  # six predictions a minute, one at once: a create is let through every `seconds` (10)
+    "refuse",  # answers `status` and does nothing; a 429 resets in `seconds`, which `hints` tell
+    "low_credit",  # one create each `apart` seconds (1, documented; 10, seen under $5) and six each `minute` (60)
+    "accepted",  # does it, then answers 202
     "cut",  # does it, then closes the connection without an answer; an output is cut in the middle
     "hang",  # does it, then waits `seconds` before it answers
-    "bad_gateway",  # does it, then answers 502 with a page of HTML
+    "bad_gateway",  # does it, then answers `gateway_status` with a page of HTML
+    "no_json",  # does it, then answers with the right status and a page of HTML
     "drop_fields",  # does it, and leaves `fields` out of the answer
     "malformed_row",  # the list begins with a row that no client's model fits
     "echo",  # answers and webhooks hold what Replicate was seen to send and its schema does not promise: `UNPROMISED`
+    "web_row",  # the list begins with a prediction that was made on Replicate's website
+    "list_lag",  # the list lacks the predictions of the last `seconds`
     # A prediction.
     "slow_start",  # stays `starting` for `seconds`
     "slow_run",  # stays `processing` for `seconds`
@@ -54,7 +59,14 @@ class Fault(BaseModel):
     times: PositiveInt | None = None  # None is every one
     status: int = Field(default=503, ge=400, le=599)
     seconds: NonNegativeFloat = 10
-    fields: tuple[str, ...] = ("version", "model", "urls")
+    # What a 429 tells besides `detail`, which is all that Replicate documents. Seen: `status` and `retry_after` in the
+    # body, and the headers ratelimit-remaining and ratelimit-reset. Possible: the header Retry-After.
+    hints: tuple[Hint, ...] = ()
+    retry_after: int | float | str | None = None  # what `body` and `header` tell; None is the truth
+    apart: NonNegativeFloat = 1
+    minute: NonNegativeFloat = 60
+    gateway_status: int = Field(default=502, ge=500, le=599)
+    fields: tuple[str, ...] = ("version", "model", "urls", "output")
     error: str = (
         "The input or output was flagged as sensitive. Please try again with different inputs. (E005) (NSFW)"
     )

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 import httpx
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError, ValidationInfo, field_validator
 
 from tests.localcloud import drawing
 
@@ -34,7 +34,14 @@ Json = dict[str, JsonValue]
 
 NOT_FOUND: Json = {"detail": "The requested resource could not be found.", "status": 404}
 PAGE = 100
-RETRIES = (0, 5, 15, 30, 60)  # seconds after completion; the last try comes about a minute after it
+# https://replicate.com/docs/topics/webhooks/receive-webhook: "We retry several times on an exponential backoff. The
+# final retry is sent about 1 minute after the prediction completed."
+RETRIES = (0, 4, 12, 28, 60)  # seconds after completion: 4 s later, 8, 16, 32
+WEBHOOK_SECONDS = 5.0  # "Your endpoint should respond with a 2xx status code within a few seconds"
+# https://replicate.com/docs/topics/predictions/lifecycle: "Predictions time out after running for 30 minutes". What
+# such a prediction says was seen in https://github.com/replicate/cog/issues/2098.
+RUN_SECONDS = 30 * 60.0
+TIMED_OUT = "Prediction timed out."
 MINIMUM_LIFETIME = 5  # seconds that Cancel-After must give at least
 CONTENT_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 CANCEL_AFTER = re.compile(r"(?=.)(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?|([0-9]{1,9})")
@@ -70,10 +77,11 @@ PHOTO_FIELDS = sorted({model.photo for model in MODELS.values()})
 class Refused(Exception):  # noqa: N818  # what happened, as the API says it
     """A request that the API refuses, with the answer to it."""
 
-    def __init__(self, status: int, body: Json) -> None:
+    def __init__(self, status: int, body: Json, headers: dict[str, str] | None = None) -> None:
         super().__init__(str(body.get("detail") or body.get("title")))
         self.status = status
         self.body = body
+        self.headers = headers or {}
 
 
 def invalid(*problems: tuple[str, str]) -> Refused:
@@ -89,6 +97,9 @@ def invalid(*problems: tuple[str, str]) -> Refused:
     )
 
 
+ALLOW_HTTP = "webhooks at http addresses are taken"  # as the context of a validation
+
+
 class Creation(BaseModel):
     """Body of a create request for a model or a deployment."""
 
@@ -101,9 +112,10 @@ class Creation(BaseModel):
 
     @field_validator("webhook")
     @classmethod
-    def _absolute(cls, url: str | None) -> str | None:
-        if url is not None and not is_web_address(url):
-            raise ValueError("must be an absolute http or https URL")
+    def _absolute(cls, url: str | None, info: ValidationInfo) -> str | None:
+        schemes = ("https", "http") if info.context == ALLOW_HTTP else ("https",)
+        if url is not None and not is_web_address(url, schemes):
+            raise ValueError(f"must be an absolute {' or '.join(schemes)} URL")
         return url
 
 
@@ -181,6 +193,7 @@ class Prediction:
     events: list[Event] | None
     cancel_after: str | None
     deadline: float  # monotonic seconds
+    expires: int | None  # the same, where Cancel-After gave one
     look: tuple[int, int]  # style and variant of the drawing
     gives_list: bool
     extension: str
@@ -209,18 +222,23 @@ class Prediction:
                 metrics["predict_time"] = (self.completed - self.started) / 1e9
         output: JsonValue = list(self.output) if isinstance(self.output, list) else self.output
         data: Json = {"input": self.input, "logs": self.logs, "output": output}
+        removed: Json = {"input": {}, "logs": "", "output": None}
+        times = {
+            "started_at": self.started,
+            "completed_at": self.completed,
+            "deadline": self.expires,
+        }
         view: Json = {
             "id": self.id,
             "model": self.model,
             "version": self.version,
-            **(dict.fromkeys(data) if self.data_removed else data),
+            **(removed if self.data_removed else data),
             "data_removed": self.data_removed,
             "error": self.error,
             "source": "api",
             "status": self.status,
             "created_at": timestamp(self.created),
-            "started_at": None if self.started is None else timestamp(self.started),
-            "completed_at": None if self.completed is None else timestamp(self.completed),
+            **{name: timestamp(time) for name, time in times.items() if time is not None},
             "metrics": metrics,
             "urls": {
                 "get": f"{base}/v1/predictions/{self.id}",
@@ -272,11 +290,13 @@ class Account:
         seconds: float = 1.5,
         retention: float = 3600,
         webhook_scale: float = 1,
+        run_seconds: float = RUN_SECONDS,
+        allow_http_webhooks: bool = False,
     ) -> None:
         """An account whose API is at `base`.
 
         A prediction takes about `seconds`; its data are removed `retention` seconds after its end; the waits
-        between the tries of a webhook are multiplied by `webhook_scale`.
+        between the tries of a webhook are multiplied by `webhook_scale`. A run fails after `run_seconds`.
         """
         self.secret = new_secret()
         self._base = base
@@ -284,6 +304,8 @@ class Account:
         self._seconds = seconds
         self._retention = retention
         self._webhook_scale = webhook_scale
+        self._run_seconds = run_seconds
+        self._webhooks = ALLOW_HTTP if allow_http_webhooks else None
         self._lock = threading.RLock()
         self._predictions: dict[str, Prediction] = {}  # in the order of creation
         self._ended: deque[Prediction] = deque()  # in the order of their end, data not yet removed
@@ -299,7 +321,8 @@ class Account:
             Refused: The request is not one that Replicate would take.
         """
         try:
-            request = (Creation if name else VersionCreation).model_validate_json(body)
+            kind = Creation if name else VersionCreation
+            request = kind.model_validate_json(body, context=self._webhooks)
         except ValidationError as error:
             raise _as_invalid(error) from None
         version = "hidden"
@@ -308,6 +331,7 @@ class Account:
         extension, gives_list, photo = _check_input(name, request.input)
         lifetime = parse_cancel_after(cancel_after)
         with self._lock:
+            created = time.time_ns()
             used = self._styles[photo.partition("?")[0]]
             style = min(range(len(drawing.STYLES)), key=lambda style: used[style])
             seed = request.input.get("seed")
@@ -322,12 +346,13 @@ class Account:
                 events=request.webhook_events_filter,
                 cancel_after=cancel_after,
                 deadline=time.monotonic() + lifetime,
+                expires=None if math.isinf(lifetime) else created + int(lifetime * 1e9),
                 look=(style, used[style] + (seed if isinstance(seed, int) else 0)),
                 gives_list=gives_list,
                 extension=extension,
                 plan={kind: self._faults.take(kind) for kind in PLANNED},
                 changed=threading.Condition(self._lock),
-                created=time.time_ns(),
+                created=created,
             )
             used[style] += 1
             self._predictions[prediction.id] = prediction
@@ -370,17 +395,30 @@ class Account:
         self._end(prediction, "canceled")
         return prediction
 
-    def page(self, query: dict[str, str]) -> Json:
-        """A page of the list: newest first, as `query` (cursor, created_after, created_before) asks.
+    def page(self, query: dict[str, str], *, lag: float = 0) -> Json:
+        """A page of the list: newest first, as `query` (cursor, created_after, created_before, source) asks.
+
+        Every prediction here was made through the API, so that `source=web` gives none. What Replicate does with a
+        parameter that it does not know is not documented; here it is ignored.
+
+        Args:
+            query: The parameters.
+            lag: Predictions of the last `lag` seconds are missing.
 
         Raises:
             Refused: The query is not understood.
         """
         self._remove_old_data()
         after = _instant(query, "created_after", -math.inf)
-        before = _instant(query, "created_before", math.inf)
+        before = min(
+            _instant(query, "created_before", math.inf), time.time_ns() - lag * 1e9 if lag else math.inf
+        )
+        source = query.get("source")
+        if source not in {None, "web"}:
+            raise invalid(("source", "must be web"))
         with self._lock:
-            rows = [p for p in reversed(self._predictions.values()) if after <= p.created < before]
+            made = [] if source else reversed(self._predictions.values())
+            rows = [p for p in made if after <= p.created < before]
             ids = [p.id for p in rows]
             first = 0
             if "cursor" in query:
@@ -451,9 +489,12 @@ class Account:
             failure = f"{type(error).__name__}: {error}"
         if fail:
             failure = fail.error
-        rest = begin + (slow.seconds if slow else seconds) - time.monotonic()
-        if not self._hold(prediction, rest, "canceled"):
+        timeout = begin + self._run_seconds
+        end = max(time.monotonic(), begin + (slow.seconds if slow else seconds))
+        if not self._hold(prediction, min(end, timeout) - time.monotonic(), "canceled"):
             return
+        if end >= timeout:
+            failure = TIMED_OUT
         if failure:
             self._end(prediction, "failed", error=failure)
             return
@@ -516,6 +557,8 @@ class Account:
     def _tell_completed(self, prediction: Prediction) -> None:
         if prediction.webhook is None or not _wants(prediction, "completed"):
             return
+        if prediction.status == "aborted":
+            return  # documented for `completed`: succeeded, canceled, failed
         if self._faults.take("rotate_secret"):
             self.secret = new_secret()
         if self._faults.take("drop_webhook"):
@@ -529,7 +572,8 @@ class Account:
             for _ in range(duplicate.copies):
                 self._send(prediction, "completed", body, "duplicate", self.secret, webhook_id)
         if self._faults.take("reorder_webhooks"):
-            early = {**self.view(prediction), "status": "processing", "output": None, "completed_at": None}
+            early = {**self.view(prediction), "status": "processing", "output": None}
+            del early["completed_at"]
             self._send(prediction, "start", json.dumps(early).encode(), "late", self.secret)
 
     def _tell_lies(self, prediction: Prediction) -> None:
@@ -581,7 +625,9 @@ class Account:
             headers["webhook-signature"] = sign(secret, webhook_id, at, body)
         delivery = Delivery(event=event, kind=kind, webhook_id=webhook_id, at=timestamp(time.time_ns()))
         try:
-            response = self._http.post(prediction.webhook or "", content=body, headers=headers)
+            response = self._http.post(
+                prediction.webhook or "", content=body, headers=headers, timeout=WEBHOOK_SECONDS
+            )
             delivery.status = response.status_code
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             delivery.error = f"{type(error).__name__}: {error}"
@@ -607,10 +653,10 @@ def timestamp(nanoseconds: int) -> str:
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
 
 
-def is_web_address(url: str) -> bool:
+def is_web_address(url: str, schemes: tuple[str, ...] = ("https", "http")) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+        return parts.scheme in schemes and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
 

@@ -203,8 +203,12 @@ def seconds_to_wait(job: Job | None, tries: int) -> int | None:
 
 
 def backoff(tries: int, longest: int = LONGEST_WAIT) -> float:
-    """Seconds to wait after so many tries: twice as long each time, up to about `longest`, with jitter."""
-    return min(longest, 2.0 ** min(tries, 10)) * random.uniform(0.75, 1.25)  # noqa: S311  # no secret
+    """Seconds to wait after so many tries: twice as long each time, up to about `longest`, with jitter.
+
+    Never more than LONGEST_WAIT.
+    """
+    wait = min(longest, 2.0 ** min(tries, 10)) * random.uniform(0.75, 1.25)  # noqa: S311  # no secret
+    return min(LONGEST_WAIT, wait)
 
 
 def _settled_doubts(job: Job, now: datetime) -> list[Event]:
@@ -288,10 +292,12 @@ def _event(image: Image, answer: Answer) -> Event:
             logger.info("asked", prediction_id=prediction_id, image=where)
             count("PredictionsCreated")
             return PredictionCreated(image.index, image.attempt, prediction_id)
-        case NotCreated(retry_after, reason):
+        case NotCreated(retry_after, reason, throttled):
             logger.warning("not created", reason=reason, retry_after=retry_after, image=where)
             count("PredictionsNotCreated")
-            wait = min(LONGEST_WAIT, max(retry_after, 1.0)) if retry_after else backoff(image.attempt - 1)
+            longest = TURN_SECONDS if throttled else LONGEST_WAIT
+            wait = retry_after or backoff(image.attempt - 1, longest)
+            wait = min(LONGEST_WAIT, max(wait, 1.0))
             return PredictionNotCreated(image.index, image.attempt, now + timedelta(seconds=wait))
         case Refused(failure):
             logger.error("refused", code=failure.code, image=where)

@@ -108,6 +108,7 @@ class NotCreated:
 
     retry_after: float | None  # seconds, where Replicate says
     reason: str
+    throttled: bool = False  # by Replicate's rate limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ REFUSALS = {
     422: Failure("replicate_input_rejected", "The model does not take this photo or prompt."),
 }
 # Who says so is not who makes predictions: the request may have gone through, and be worked on yet.
-GATEWAY = {502, 504, 408}
+GATEWAY = {502, 504, 408, *range(520, 525)}  # 520 to 524 are Cloudflare's
 REFUSED = Failure("replicate_refused", "Replicate refused to make the pictures.")
 TOKEN_UNREADABLE = Failure("replicate_token_unreadable", "The service may not read its token for Replicate.")
 
@@ -209,7 +210,7 @@ def _create(one: Wanted, token: str, webhook_url: str, cancel_after: int, give_u
 def _judge(error: wire.HttpError) -> Answer:
     reason = f"HTTP {error.status}"
     if error.status == httpx.codes.TOO_MANY_REQUESTS:
-        return NotCreated(error.retry_after, reason)
+        return NotCreated(error.retry_after, reason, throttled=True)
     if error.status >= 500 or error.status == httpx.codes.REQUEST_TIMEOUT:  # noqa: PLR2004
         return Unknown(answered=error.status not in GATEWAY, reason=reason)
     return Refused(REFUSALS.get(error.status, REFUSED))

@@ -8,7 +8,10 @@ that have been made and billed. So the transport keeps what came over the wire, 
 
 from __future__ import annotations
 
+import math
 import time
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -17,7 +20,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from pydantic import BaseModel, ValidationError
 
-from triptych import aws, tls
+from triptych import aws, clock, tls
 from triptych.bounded import within
 from triptych.observability import logger
 from triptych.once import once
@@ -87,18 +90,33 @@ def read[T: BaseModel](kind: type[T], request: Callable[[Client], object]) -> T:
 
 
 class HttpError(ReplicateUnavailable):
-    """Replicate answered, but not with 2xx. It carries what `ReplicateError` drops."""
+    """Replicate answered, but not with 2xx. It carries what `ReplicateError` drops.
+
+    `retry_after` is how many seconds to wait, by the body or else by Retry-After; None where neither gives a positive
+    number. Replicate documents neither. `ratelimit-reset` is ignored: nothing says what it counts.
+    """
 
     def __init__(self, status: int, headers: httpx.Headers, body: bytes) -> None:
         super().__init__(f"HTTP {status}")
         self.status = status
-        try:
-            told = _Problem.model_validate_json(body).retry_after
-        except ValidationError:
-            told = None
-        if told is None and headers.get("retry-after", "").isdigit():
-            told = float(headers["retry-after"])
-        self.retry_after = told
+        hints = (_told_by_body(body), _told_by_header(headers.get("retry-after", "")))
+        self.retry_after = next((hint for hint in hints if hint and 0 < hint < math.inf), None)
+
+
+def _told_by_body(body: bytes) -> float | None:
+    try:
+        return _Problem.model_validate_json(body).retry_after
+    except ValidationError:
+        return None
+
+
+def _told_by_header(value: str) -> float | None:
+    """Return the seconds that a Retry-After header gives as a number or as a date; None where it gives neither."""
+    with suppress(ValueError):
+        return float(value)
+    with suppress(ValueError, TypeError):  # TypeError: a date without a time zone
+        return (parsedate_to_datetime(value) - clock.now()).total_seconds()
+    return None
 
 
 class TooLateToSend(Exception):  # noqa: N818  # caught within this module
