@@ -42,7 +42,7 @@ def installed(shell: str) -> str:
 
 @pytest.mark.parametrize("block", BLOCKS)
 def test_no_line_needs_a_shells_options(block: str) -> None:
-    """zsh takes no comment on a line that is typed, reads ? * [ as patterns, and !x in double quotes as history."""
+    """Zsh takes no comment on a line that is typed, reads ? * [ as patterns, and !x in double quotes as history."""
     for line in block.splitlines():
         rest = unquoted(re.sub(r"\$\([^()]*\)", "", line))
         assert not re.search(r"(^|\s)#", rest), f"a comment: {line}"
