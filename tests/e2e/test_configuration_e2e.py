@@ -19,7 +19,8 @@ MAPPING = {
 
 
 def test_a_fourth_picture_and_another_model_are_parameters() -> None:
-    overrides = ["ImageCount=4", f"ReplicateModel={VERSION}", f"ReplicateInputMapping={json.dumps(MAPPING)}"]
+    mapping = f"ReplicateInputMapping='{json.dumps(MAPPING)}'"  # in quotes, as SAM CLI needs them
+    overrides = ["ImageCount=4", f"ReplicateModel={VERSION}", mapping]
     options = ["--parameter-overrides", *overrides]
     with replicate.start(TOKEN, seconds=0.3, allow_http_webhooks=True) as stand_in:
         options += ["--replicate-url", stand_in.url]

@@ -4,33 +4,148 @@ from __future__ import annotations
 
 import json
 import os
-import re
+import shlex
+import shutil
+import signal
 import subprocess
+import sys
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from tests.e2e.driving import serving
+import boto3
+import pytest
+from botocore.config import Config
+
+from tests import readme
+from tests.e2e.driving import PYTHON, Serving, serving
 from tests.environment import ROOT
+
+PASSWORD = """Aa1 ,="'$ !\\%{"""  # whatever a shell or AWS CLI's shorthand would take apart
+# macOS pads the number with blanks.
+PADDING_WC = '#!/bin/sh\nprintf "%8s\\n" "$({wc} "$@" | tr -d " ")"\n'
 
 
 def block(beginning: str) -> str:
     """The fenced block of the README that begins so."""
-    blocks = re.findall(r"^```sh\n(.*?)^```", (ROOT / "README.md").read_text(), re.MULTILINE | re.DOTALL)
-    (found,) = [one for one in blocks if one.startswith(beginning)]
-    return str(found)
+    (found,) = [one for one in readme.blocks("sh") if one.startswith(beginning)]
+    return found
 
 
-def test_the_check_after_a_deployment_has_a_job_done(tmp_path: Path) -> None:
-    with serving() as cloud:
-        (tmp_path / "photo.jpg").write_bytes(cloud.photo)
-        environment = {**os.environ, "API": cloud.told["api"], "TOKEN": cloud.told["tokens"][0]}
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", block("PHOTO=")],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
-        created, looked = (json.loads(line) for line in done.stdout.splitlines())
+@pytest.fixture(scope="module")
+def cloud() -> Iterator[Serving]:
+    with serving() as found:
+        yield found
+
+
+def executable(path: Path, text: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def shell(name: str, script: str, folder: Path, environment: Mapping[str, str]) -> str:
+    """What the script prints, as a shell of this name runs it."""
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"{name} is not installed")
+    options = ["-f"] if name == "zsh" else []
+    path = f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        [found, *options, "-eu", "-o", "pipefail", "-c", script],
+        cwd=folder,
+        env={**os.environ, "PATH": path, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh"])
+@pytest.mark.parametrize("padded", [False, True], ids=["wc", "padded wc"])
+def test_the_check_after_a_deployment_has_a_job_done(
+    cloud: Serving, tmp_path: Path, name: str, *, padded: bool
+) -> None:
+    (tmp_path / "photo.jpg").write_bytes(cloud.photo)
+    if padded:
+        executable(tmp_path / "bin" / "wc", PADDING_WC.format(wc=shutil.which("wc")))
+    environment = {"API": cloud.told["api"], "TOKEN": cloud.told["tokens"][0]}
+    created, looked = map(json.loads, shell(name, block("PHOTO="), tmp_path, environment).splitlines())
+    assert created["job_id"] == looked["job_id"]
+    assert cloud.end_of(created["job_id"])["status"] == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh"])
+@pytest.mark.parametrize("cli", ["AWS CLI", "stand-in"])
+def test_a_user_with_any_password_gets_a_token(cloud: Serving, tmp_path: Path, name: str, cli: str) -> None:
+    aws = cloud.told["aws"]
+    settings = {
+        "AWS_ENDPOINT_URL": aws["endpoint"],
+        "AWS_DEFAULT_REGION": aws["region"],
+        "AWS_REGION": aws["region"],
+        "AWS_ACCESS_KEY_ID": aws["access_key_id"],
+        "AWS_SECRET_ACCESS_KEY": aws["secret_access_key"],
+        "AWS_CLI_LOG": str(tmp_path / "log"),
+    }
+    if cli == "stand-in":
+        script = shlex.join([sys.executable, str(ROOT / "tests/e2e/aws_cli.py")])
+        executable(tmp_path / "bin" / "aws", f'#!/bin/sh\nexec {script} "$@"\n')
+    elif (
+        subprocess.run("aws --version", shell=True, capture_output=True, check=False).returncode != 0
+    ):
+        pytest.skip("AWS CLI is not installed")
+    cognito = boto3.client(
+        "cognito-idp",
+        endpoint_url=aws["endpoint"],
+        region_name=aws["region"],
+        aws_access_key_id=aws["access_key_id"],
+        aws_secret_access_key=aws["secret_access_key"],
+        config=Config(proxies={}),
+    )
+    (pool,) = cognito.list_user_pools(MaxResults=5)["UserPools"]
+    (client,) = cognito.list_user_pool_clients(UserPoolId=pool["Id"])["UserPoolClients"]
+    email = f"{name}-{cli.replace(' ', '-')}@example.com"
+    output = (
+        f'output() {{ case "$1" in UserPoolId) echo {pool["Id"]};; *) echo {client["ClientId"]};; esac; }}\n'
+    )
+    script = f'{output}{block("aws cognito-idp admin-create-user")}\nprintf %s "$TOKEN"'
+    printed = shell(name, script, tmp_path, {**settings, "EMAIL": email, "PASSWORD": PASSWORD})
+
+    token = printed[printed.index("eyJ") :]
+    answer = cloud.http.get(f"{cloud.told['api']}/api/v1/jobs", headers={"authorization": f"Bearer {token}"})
+    assert answer.status_code == 200
+    user = cognito.admin_get_user(UserPoolId=pool["Id"], Username=email)
+    attributes = {one["Name"]: one.get("Value") for one in user["UserAttributes"]}
+    assert (attributes["email"], attributes["email_verified"]) == (email, "true")
+    if cli == "stand-in":
+        assert "%{" not in (tmp_path / "log").read_text()  # no part of the password is on a command line
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh"])
+def test_what_serve_prints_can_be_pasted(tmp_path: Path, name: str) -> None:
+    process = subprocess.Popen(
+        [PYTHON, "-m", "tests.localcloud", "serve"],
+        cwd=ROOT,
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if line.startswith('curl -sS "$API/api/v1/jobs/$ID"'):
+                break
+        script = "".join(lines[next(n for n, line in enumerate(lines) if line.startswith("API=")) :])
+        script = script.replace("Repeat this line until it says SUCCEEDED:\n", "")
+        assert "#" not in script
+        executable(tmp_path / "bin" / "wc", PADDING_WC.format(wc=shutil.which("wc")))
+        created, looked = map(json.loads, shell(name, script, tmp_path, {}).splitlines())
         assert created["job_id"] == looked["job_id"]
-        assert cloud.end_of(created["job_id"])["status"] == "SUCCEEDED"
+        assert looked["status"] in {"AWAITING_UPLOAD", "GENERATING", "SUCCEEDED"}
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(timeout=20)

@@ -55,10 +55,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--parameter-overrides",
         nargs="+",
-        action="extend",
-        default=[],
-        metavar="Key=Value",
-        help="as sam deploy takes them",
+        action="append",
+        metavar="Name=Value",
+        help="as sam deploy reads them: once, with all values behind it; 'Name=\"a value with spaces\"'",
     )
     parser.add_argument(
         "--replicate-url",
@@ -73,6 +72,12 @@ def _options() -> argparse.Namespace:
         parser.error("--workers must be at least 1")
     if not 0 <= options.port <= 65535:
         parser.error("--port must be between 0 and 65535")
+    given = options.parameter_overrides or [[]]
+    if len(given) > 1:
+        parser.error(
+            "--parameter-overrides: give it once, with all values behind it; sam deploy reads the last alone"
+        )
+    (options.parameter_overrides,) = given
     if options.json and options.photo != "serve":
         parser.error("--json goes with serve")
     return options

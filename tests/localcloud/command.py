@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import mimetypes
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -90,7 +91,7 @@ def run(
     try:
         photo = None if what == "serve" else _read_photo(what)
         with local_cloud(
-            template.read_overrides(overrides),
+            template.read_overrides(tuple(overrides)),
             replicate_url=replicate_url,
             workers=workers,
             port=port,
@@ -132,7 +133,9 @@ def _serve(cloud: Cloud, *, as_json: bool) -> NoReturn:
 
 
 def _instructions(cloud: Cloud, photo: Path) -> str:
-    token = cloud.tokens[0] if cloud.tokens else "…  # one of your issuer's"
+    """What to paste, for bash and for zsh, which takes no comment in what is pasted; neither does this."""
+    token = cloud.tokens[0] if cloud.tokens else "YOUR_TOKEN"
+    issuer = "" if cloud.tokens else "In the place of YOUR_TOKEN, put a token of your issuer.\n"
     page = ""
     if cloud.stack.parameters["ServePage"] == "true":
         # Behind the #: a browser keeps that to itself, so that the token gets into no log.
@@ -140,19 +143,22 @@ def _instructions(cloud: Cloud, photo: Path) -> str:
     return f"""\
 {page}The API is at {cloud.api}
 The functions' log is {cloud.log}
-Ctrl-C ends it. To make three pictures of a photo, paste:
-
+Ctrl-C ends it. To make three pictures of a photo, paste these lines. PHOTO may be any JPEG.
+{issuer}
 API={cloud.api}
 TOKEN={token}
-PHOTO={photo}  # or a JPEG of yours
+PHOTO={shlex.quote(str(photo))}
 
 JOB=$(curl -sS "$API/api/v1/jobs" -H "Authorization: Bearer $TOKEN" -H "Content-Type: application/json" \\
-  -d '{{"content_type": "image/jpeg", "content_length": '$(wc -c < "$PHOTO")'}}'); echo "$JOB"
-ID=$(echo "$JOB" | sed -E 's/.*"job_id": ?"([^"]*)".*/\\1/')
-URL=$(echo "$JOB" | sed -E 's/.*"url": ?"([^"]*)".*/\\1/')
-echo "$JOB" | sed -E 's/.*"headers": ?\\{{([^}}]*)\\}}.*/\\1/' | tr ',' '\\n' | sed -E 's/^ *"(.*)": ?"(.*)"$/header = "\\1: \\2"/' \\
-  | curl -sS -K - -T "$PHOTO" "$URL"
-curl -sS "$API/api/v1/jobs/$ID" -H "Authorization: Bearer $TOKEN"; echo  # again, until it says SUCCEEDED
+  -d '{{"content_type": "image/jpeg", "content_length": '$(($(wc -c < "$PHOTO")))'}}'); printf '%s\\n' "$JOB"
+ID=$(printf '%s\\n' "$JOB" | sed -E 's/.*"job_id": ?"([^"]*)".*/\\1/')
+URL=$(printf '%s\\n' "$JOB" | sed -E 's/.*"url": ?"([^"]*)".*/\\1/')
+printf '%s\\n' "$JOB" | sed -E 's/.*"headers": ?\\{{([^}}]*)\\}}.*/\\1/' | tr ',' '\\n' | \\
+  sed -E 's/^ *"(.*)": ?"(.*)"$/header = "\\1: \\2"/' | curl -sS -K - -T "$PHOTO" "$URL"
+
+Repeat this line until it says SUCCEEDED:
+
+curl -sS "$API/api/v1/jobs/$ID" -H "Authorization: Bearer $TOKEN"; echo
 """
 
 

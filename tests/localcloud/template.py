@@ -12,7 +12,6 @@ import argparse
 import json
 import math
 import re
-import shlex
 import sys
 import uuid
 from dataclasses import dataclass, field
@@ -31,8 +30,10 @@ from samtranslator.parser.parser import Parser  # type: ignore[import-untyped]  
 from samtranslator.translator.translator import Translator  # type: ignore[import-untyped]  # no py.typed
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # no py.typed
 
+from tests.localcloud.overrides import Given, OverrideError, read
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 type Json = str | int | float | bool | list[Json] | dict[str, Json] | None
 
@@ -290,28 +291,16 @@ class _Source:
         }
 
 
-def read_overrides(words: Iterable[str]) -> dict[str, str]:
-    """Parameter overrides as `sam deploy --parameter-overrides` takes them.
-
-    A word is `Key=Value`, `ParameterKey=Key,ParameterValue=Value`, or several of them in one quoted string.
+def read_overrides(given: Given) -> dict[str, str]:
+    """Read parameter overrides as `sam deploy` does: words of a command line, or a value in samconfig.toml.
 
     Raises:
-        TemplateError: a word is none of these.
+        TemplateError: SAM CLI would refuse them, or drop a part of them.
     """
-    pair = re.compile(r"(?:ParameterKey=(\w+),ParameterValue=|(\w+)=)(.*)", re.DOTALL)
-    overrides: dict[str, str] = {}
-    for word in words:
-        try:
-            parts = shlex.split(word)
-        except ValueError:
-            parts = [word]
-        # A value may hold spaces: the shell has taken its quotes away.
-        for part in parts if all(pair.fullmatch(part) for part in parts) else [word]:
-            found = pair.fullmatch(part)
-            if found is None:
-                raise TemplateError(f"a parameter override is Key=Value, not {word!r}")
-            overrides[found[1] or found[2]] = found[3]
-    return overrides
+    try:
+        return read(given)
+    except OverrideError as error:
+        raise TemplateError(str(error)) from error
 
 
 def load(
@@ -501,10 +490,10 @@ def _ordered(resources: dict[str, Resource], scope: Scope) -> dict[str, Resource
 
 def _main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.localcloud.template", description=__doc__)
-    parser.add_argument("--parameter-overrides", nargs="+", default=[], metavar="Key=Value")
+    parser.add_argument("--parameter-overrides", nargs="+", default=[], metavar="Name=Value")
     arguments = parser.parse_args()
     try:
-        translated = translate(overrides=read_overrides(arguments.parameter_overrides))
+        translated = translate(overrides=read_overrides(tuple(arguments.parameter_overrides)))
     except TemplateError as error:
         parser.error(str(error))
     print(json.dumps(translated, indent=2))  # noqa: T201  # the command's output

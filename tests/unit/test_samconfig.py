@@ -25,7 +25,7 @@ def deployment(environment: str) -> dict[str, Any]:
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_each_environment_is_a_stack(environment: str) -> None:
     deploy = deployment(environment)
-    overrides = read_overrides([deploy.get("parameter_overrides", "")])
+    overrides = read_overrides(deploy.get("parameter_overrides", ""))
     stack = plan(overrides=overrides, stack_name=deploy["stack_name"])
     assert overrides.items() <= stack.parameters.items()
     bucket: Any = stack.resources["PhotosBucket"].properties
@@ -53,3 +53,10 @@ def test_it_may_make_roles_and_none_with_names(environment: str) -> None:
         if resource.type == "AWS::IAM::Role":
             assert isinstance(resource.properties, dict)
             assert "RoleName" not in resource.properties, name
+
+
+def test_no_release_changes_the_file() -> None:
+    """`sam deploy --guided` writes an operator's answers into it, and git does not pull over them."""
+    assert (ROOT / "samconfig.toml").read_bytes() == (ROOT / "tests/releases/samconfig.toml").read_bytes(), (
+        "samconfig.toml holds operators' answers: put a new default into template.yaml instead"
+    )

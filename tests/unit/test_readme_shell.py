@@ -1,0 +1,114 @@
+"""The README's shell blocks, as they are pasted into bash and into zsh."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests import readme
+
+BLOCKS = readme.blocks("sh")
+SHELLS = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}
+# What the blocks run; each of them here only says with which words, and has an answer where one is read.
+COMMANDS = ("aws", "curl", "git", "python3", "sam")
+STUB = """#!{python}
+import json, sys
+with open({log!r}, "a") as file:
+    file.write(json.dumps([{name!r}, *sys.argv[1:]]) + "\\n")
+if {name!r} in ("aws", "curl"):
+    print('{{"job_id": "a-job", "url": "https://bucket.example/photo?X-Amz-Signature=a%2Fb&c=\\\\\\\\u0026"}}')
+"""
+
+
+def unquoted(line: str) -> str:
+    """The line without what stands in quotes."""
+    return re.sub(r"'[^']*'|\"(?:\\.|[^\"\\])*\"", "", line)
+
+
+def installed(shell: str) -> str:
+    found = shutil.which(shell)
+    if found is None:
+        pytest.skip(f"{shell} is not installed")
+    return found
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_no_line_needs_a_shells_options(block: str) -> None:
+    """Zsh takes no comment on a line that is typed, reads ? * [ as patterns, and !x in double quotes as history."""
+    for line in block.splitlines():
+        rest = unquoted(re.sub(r"\$\([^()]*\)", "", line))
+        assert not re.search(r"(^|\s)#", rest), f"a comment: {line}"
+        assert not re.search(r"[?*]|\S\[|\[\S", rest.replace("$((", "")), f"a pattern: {line}"
+        assert not re.search(r'"[^"\']*![^"]*"', line), f"history: {line}"
+        assert "…" not in line, f"not to be pasted: {line}"
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_read_stands_on_the_last_line(block: str) -> None:
+    """What is pasted behind a `read` is taken for the answer, where the shell does not wait for the whole paste."""
+    lines = block.replace("\\\n", " ").splitlines()
+    assert not any("read -rs" in line for line in lines[:-1])
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("block", BLOCKS)
+def test_a_shell_can_parse_it(shell: str, block: str) -> None:
+    done = subprocess.run([installed(shell), "-n"], input=block, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def pasted(shell: str, folder: Path) -> tuple[list[list[str]], str]:
+    """Which commands an interactive shell runs for all blocks, each with its words; and what the shell complains of."""
+    log = folder / "log"
+    commands = folder / "bin"
+    commands.mkdir()
+    for name in COMMANDS:
+        stub = commands / name
+        stub.write_text(STUB.format(python=sys.executable, log=str(log), name=name))
+        stub.chmod(stub.stat().st_mode | stat.S_IXUSR)
+    (folder / "photo.jpg").write_bytes(b"12345678")
+    # `read` would take the next line for its answer: here there is no terminal beside what is pasted.
+    lines = (
+        "\n".join(BLOCKS)
+        .replace("read -rs TOKEN", "TOKEN=token")
+        .replace("IFS= read -rs PASSWORD", "PASSWORD=p")
+    )
+    done = subprocess.run(
+        [installed(shell), *SHELLS[shell][1:]],
+        cwd=folder,
+        env={
+            "PATH": f"{commands}{os.pathsep}{os.environ['PATH']}",
+            "HOME": str(folder),
+            "PS1": "",
+            "PS2": "",
+            "TERM": "dumb",
+        },
+        input=lines + "\nexit\n",
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
+    )
+    complaints = [line for line in done.stderr.splitlines() if re.search(r"(bash|zsh): ", line)]
+    ours = [line for line in complaints if "job control" not in line and "terminal process group" not in line]
+    return [json.loads(line) for line in log.read_text().splitlines()], "\n".join(ours)
+
+
+def test_zsh_runs_the_same_as_bash(tmp_path: Path) -> None:
+    ran = {}
+    for shell in SHELLS:
+        folder = tmp_path / shell
+        folder.mkdir()
+        ran[shell], complaints = pasted(shell, folder)
+        assert complaints == ""
+    assert ran["zsh"] == ran["bash"]
+    assert any(words[-1] == '{"content_type": "image/jpeg", "content_length": 8}' for words in ran["bash"])
+    assert any(words[:2] == ["sam", "deploy"] for words in ran["bash"])
