@@ -33,7 +33,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def deliver(world: World, job_id: str, context: SimpleNamespace, receives: int = 1) -> bool:
     """Whether the message was done with."""
     event = sqs_event(s3_notification(job_id), receives=receives)
-    return generate.handler(event, context) == {"batchItemFailures": []}
+    return not generate.handler(event, context)["batchItemFailures"]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +164,7 @@ def test_a_list_that_lags_behind_the_create_costs_no_second_prediction(
     world: World, context: SimpleNamespace, waits: list[int]
 ) -> None:
     made_at = world.clock.time
-    empty = {"next": None, "previous": None, "results": []}
+    empty: dict[str, Any] = {"next": None, "previous": None, "results": []}
 
     def lagging(_: httpx.Request) -> httpx.Response | None:
         late = world.clock.time - made_at < timedelta(seconds=generation.ANSWERED_SECONDS - 5)
