@@ -68,6 +68,7 @@ def serve() -> None:
         )
     threading.Thread(target=_end_with_stdin, daemon=True).start()
     _set_recursive_loop()
+    _read_numbers()
     _count_loops_through_queues()
     from ministack import app  # noqa: PLC0415  # only MiniStack's environment has it
 
@@ -102,6 +103,25 @@ def _set_recursive_loop() -> None:
         return made
 
     handlers |= {"create": created, "update": updated}
+
+
+def _read_numbers() -> None:
+    """1.5.33: the `Ref` of a Number parameter stays a string, and one such `MaximumConcurrency` stops all queues."""
+    from ministack.services.cloudformation import provisioners  # noqa: PLC0415  # as above
+
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::Lambda::EventSourceMapping"]
+
+    def reading(handler: Callable[..., object]) -> Callable[..., object]:
+        return lambda *arguments, **options: handler(*map(_with_numbers, arguments), **options)
+
+    handlers |= {name: reading(handlers[name]) for name in ("create", "update")}
+
+
+def _with_numbers(node: Any) -> Any:
+    if not isinstance(node, dict):
+        return node
+    numbers = ("MaximumConcurrency", "ParallelizationFactor")
+    return {key: int(value) if key in numbers else _with_numbers(value) for key, value in node.items()}
 
 
 def _count_loops_through_queues() -> None:

@@ -5,6 +5,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -21,16 +22,24 @@ def as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+def statements(node: Any) -> Iterator[dict[str, Any]]:
+    """The statements of all policies below `node`, whatever condition they have."""
+    if isinstance(node, dict) and "Effect" in node:
+        yield node
+    elif isinstance(node, dict | list):
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from statements(child)
+
+
 def queues_sent_to(role: str) -> set[str]:
     """The logical ids of the queues that the role may send to; `*` where it may send to any."""
-    statements = [
-        statement
-        for policy in RESOURCES[role]["Properties"]["Policies"]
-        for statement in policy["PolicyDocument"]["Statement"]
+    resources = [
+        resource
+        for statement in statements(RESOURCES[role]["Properties"].get("Policies", []))
         if statement["Effect"] == "Allow"
         and {"sqs:SendMessage", "sqs:*", "*"} & {*as_list(statement["Action"])}
+        for resource in as_list(statement["Resource"])
     ]
-    resources = [resource for statement in statements for resource in as_list(statement["Resource"])]
     return {resource["Fn::GetAtt"][0] if isinstance(resource, dict) else "*" for resource in resources}
 
 
