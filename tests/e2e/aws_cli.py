@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 import boto3
-import jmespath
+import jmespath  # type: ignore[import-untyped]  # no py.typed
 
 LISTS = frozenset({"--user-attributes"})
 FLAGS = frozenset({"--permanent"})

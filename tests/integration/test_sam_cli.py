@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ RAW = [
     "수채화 한",
     "a B=c",
     "a,b",
+    "a\\ b",
 ]
 
 
@@ -166,7 +168,17 @@ def test_what_sam_would_cut_is_refused(sam: Path) -> None:
             assert isinstance(told, str) or told != {"A": word.removeprefix("A=")}, word
         else:
             assert mine == told, word
-    assert [isinstance(ours((word,)), str) for word in words].count(True) == len(RAW) - 3
+    assert [isinstance(ours((word,)), str) for word in words].count(True) == len(RAW) - 4
+
+
+def test_a_second_option_is_refused(sam: Path) -> None:
+    """SAM CLI reads the last alone, and says nothing of the first."""
+    argv = ["--parameter-overrides", "ImageCount=1", "--parameter-overrides", "RetentionDays=2"]
+    assert ask(sam, deploys=[["--stack-name", "a", *argv]])["deploys"] == [{"RetentionDays": "2"}]
+    command = [sys.executable, "-m", "tests.localcloud", "serve", *argv]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "give it once" in done.stderr
 
 
 def test_odd_tables_are_read_alike(sam: Path) -> None:
