@@ -52,12 +52,15 @@ def loaded(function: str) -> ModuleType:
 
 @cache
 def resources() -> dict[str, Any]:
-    """The template's resources; what its intrinsic functions stand for is not needed here."""
+    """The template's resources, with its parameters' defaults; other intrinsic functions are not needed here."""
 
     class Loader(yaml.SafeLoader):
         pass
 
+    text = (ROOT / "template.yaml").read_text()
     Loader.add_multi_constructor("!", lambda *_: None)
-    document = yaml.load((ROOT / "template.yaml").read_text(), Loader)
+    parameters = yaml.load(text, Loader)["Parameters"]
+    Loader.add_constructor("!Ref", lambda _, node: parameters.get(node.value, {}).get("Default"))
+    document = yaml.load(text, Loader)
     found: dict[str, Any] = document["Resources"]
     return found
