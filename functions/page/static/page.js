@@ -20,6 +20,7 @@ const WORDS = {
   photo_unreadable: "This photo is damaged or cut off. Choose another, or save it again.",
   photo_animated: "This picture moves. Choose one that stands still.",
   photo_too_many_pixels: "This photo has too many pixels. Make it smaller, and choose it again.",
+  photo_too_complex: "This photo is too complicated to open. Save it again as a JPEG, and choose that.",
   photo_unopenable: "This photo could not be opened. Save it again as a JPEG, and choose that.",
   upload_expired: "The photo did not arrive in time. Choose it again.",
   job_not_found: "These pictures are no longer there.",
