@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import pytest
 from pynamodb.exceptions import CancellationReason, TransactWriteError, VerboseClientError
+from pynamodb.transactions import TransactWrite
 
 import api
 import generate
@@ -512,8 +513,8 @@ def test_a_retry_that_cannot_be_counted_is_no_5xx(
         raise TransactWriteError("", cause)
 
     before = world.job(failed_id)
-    monkeypatch.setattr(table.TransactWrite, "_commit", contended)
-    monkeypatch.setattr(table.time, "sleep", lambda _: None)
+    monkeypatch.setattr(TransactWrite, "_commit", contended)
+    monkeypatch.setattr("triptych.table.time.sleep", lambda _: None)
     status, answer = call("POST", f"/api/v1/jobs/{failed_id}/retry")
     assert (status, answer["error"]["code"]) == (429, "too_many_at_once")
     assert (world.job(failed_id), tasks) == (before, [])

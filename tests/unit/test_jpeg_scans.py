@@ -13,7 +13,6 @@ from PIL import Image
 
 from tests.unit.photo_corpus import jpeg_head, jpeg_of_scans, jpeg_scan, jpeg_with, scene, write
 from tests.unit.test_photos import find
-from triptych import photos
 from triptych.formats import MOST_SCANS, is_too_complex, jpeg_segments
 from triptych.photos import TOO_COMPLEX, Rejected
 
@@ -37,11 +36,15 @@ def decoded(data: bytes) -> bytes | None:
         return None
 
 
+def scan(kind: tuple[int, int, int], data: bytes) -> bytes:
+    return jpeg_scan(*kind, data)
+
+
 def segment(marker: int, body: bytes, length: int | None = None) -> bytes:
     return bytes([0xFF, marker]) + (len(body) + 2 if length is None else length).to_bytes(2) + body
 
 
-hidden = jpeg_scan(*DC, b"") + EOI  # as bytes of something else: neither a scan nor an end
+hidden = scan(DC, b"") + EOI  # as bytes of something else: neither a scan nor an end
 entropy = st.binary(max_size=12).map(lambda data: data.replace(b"\xff", b"\xff\0"))
 restarts = st.sampled_from([bytes([0xFF, 0xD0 + number]) for number in range(8)])
 filling = st.sampled_from(
@@ -49,7 +52,7 @@ filling = st.sampled_from(
 )
 text = st.lists(st.sampled_from([b"x", b"\xff", b"\0", hidden, SOI, b"\xff\xda", EOI])).map(b"".join)
 parts = st.one_of(
-    st.builds(lambda kind, data: jpeg_scan(*kind, data), st.sampled_from([DC, AC, REFINEMENT]), entropy),
+    st.builds(scan, st.sampled_from([DC, AC, REFINEMENT]), entropy),
     st.builds(segment, st.sampled_from([0xE0, 0xE1, 0xE5, 0xEE, 0xFE, 0xDC]), text),
     st.builds(segment, st.sampled_from([0xE3, 0xFE, 0xDC]), st.just(b""), st.sampled_from([0, 1])),
     st.integers(0, 9).map(lambda interval: segment(0xDD, interval.to_bytes(2))),
@@ -61,10 +64,10 @@ parts = st.one_of(
 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(parts, max_size=12), st.sampled_from([EOI, b"", b"\xff" + EOI]), st.lists(parts, max_size=2))
-@example([jpeg_scan(*DC, b"\0\xff\xd1\0"), b"\xff\xff", jpeg_scan(*AC, b"")], EOI, [jpeg_scan(*AC, b"")])
-@example([segment(0xDD, b"\0\1"), jpeg_scan(*DC, b"\0\xff\xbf\0\x40"), jpeg_scan(*AC, b"\0")], EOI, [])
-@example([segment(0xFE, hidden), jpeg_scan(*DC, b"")], EOI, [b"\0\0", jpeg_scan(*AC, b"")])
-@example([segment(0xFE, b"", 0), jpeg_scan(*DC, b""), segment(0xDC, b"\0\x40")], EOI, [hidden])
+@example([scan(DC, b"\0\xff\xd1\0"), b"\xff\xff", scan(AC, b"")], EOI, [scan(AC, b"")])
+@example([segment(0xDD, b"\0\1"), scan(DC, b"\0\xff\xbf\0\x40"), scan(AC, b"\0")], EOI, [])
+@example([segment(0xFE, hidden), scan(DC, b"")], EOI, [b"\0\0", scan(AC, b"")])
+@example([segment(0xFE, b"", 0), scan(DC, b""), segment(0xDC, b"\0\x40")], EOI, [hidden])
 def test_a_scan_that_is_not_counted_is_not_read(body: list[bytes], end: bytes, behind: list[bytes]) -> None:
     """Where a scan's marker is made a second SOI, libjpeg gives the file up as soon as it reads it."""
     data = b"".join([HEAD, *body, end, *behind])
@@ -103,7 +106,7 @@ def test_too_many_scans_are_refused_before_anything_is_decoded(monkeypatch: pyte
     def opened(*_: object, **__: object) -> None:
         pytest.fail("the file was given to the decoder")
 
-    monkeypatch.setattr(photos.Image, "open", opened)
+    monkeypatch.setattr(Image, "open", opened)
     assert find(jpeg_of_scans(12_000, (10_000, 7_000)), "image/jpeg") == Rejected(TOO_COMPLEX)
 
 
