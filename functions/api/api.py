@@ -6,6 +6,7 @@ from triptych import init  # isort: skip  # before all else
 
 import json
 import re
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,11 +17,14 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
 from description import answers, describe, methods_at
 from triptych import clock, creation, formats, orders, table
+from triptych.job import MOST_RETRIES
 from triptych.observability import about, logger, metrics, requested, unexpected
 from triptych.settings import Misconfigured, settings
 from views import EXAMPLE_ID, CreateJob, Error, ErrorView, JobCreated, JobList, JobView
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from aws_lambda_powertools.event_handler.exceptions import NotFoundError
     from aws_lambda_powertools.utilities.typing import LambdaContext
     from pydantic import BaseModel
@@ -103,24 +107,13 @@ def create_job(
         _owner(), wanted.content_type, wanted.content_length, wanted.checksum_sha256, wanted.prompt
     )
     try:
-        job = creation.create_job(order, idempotency_key)
+        with _within_the_day():
+            job = creation.create_job(order, idempotency_key)
     except creation.KeyUsed:
         raise Problem(
             HTTPStatus.CONFLICT,
             "idempotency_key_used",
             "This Idempotency-Key was used for another order. Use a new one.",
-        ) from None
-    except table.LimitReached:
-        limit = settings().daily_job_limit
-        message = f"An owner may create {limit} jobs in a day."
-        wait = str(creation.seconds_to_the_next_day(clock.now()))
-        raise Problem(
-            HTTPStatus.TOO_MANY_REQUESTS, "daily_limit_reached", message, {"Retry-After": wait}
-        ) from None
-    except table.Contended:
-        message = "Too many jobs are being created at once."
-        raise Problem(
-            HTTPStatus.TOO_MANY_REQUESTS, "too_many_at_once", message, {"Retry-After": "1"}
         ) from None
     return _answer(HTTPStatus.CREATED, JobCreated.of(job, clock.now()))
 
@@ -180,11 +173,28 @@ def get_job(
     "/api/v1/jobs/<job_id>/retry",
     operation_id="retryJob",
     summary="Try the failed pictures again",
-    description="With new seeds. Does nothing where none has failed, or where the photo itself was refused.",
-    responses=answers({HTTPStatus.OK: ("The job as it is now.", JobView)}, HTTPStatus.NOT_FOUND),
+    description=(
+        "With new seeds. Does nothing where none has failed, or where the photo itself was refused. "
+        f"A retry counts as one job of the day. A job may be retried {MOST_RETRIES} times."
+    ),
+    responses=answers(
+        {HTTPStatus.OK: ("The job as it is now.", JobView)},
+        HTTPStatus.NOT_FOUND,
+        HTTPStatus.CONFLICT,
+        meanings={HTTPStatus.CONFLICT: "The job has no retry left."},
+    ),
 )
 def retry_job(job_id: JobId) -> Response[str]:
-    return _answer(HTTPStatus.OK, JobView.of(_still_there(orders.retry(_own_job(job_id)))))
+    try:
+        with _within_the_day():
+            job = orders.retry(_own_job(job_id))
+    except orders.RetriesUsed:
+        raise Problem(
+            HTTPStatus.CONFLICT,
+            "retry_limit_reached",
+            f"This job was retried {MOST_RETRIES} times, which is the most. Create a new job.",
+        ) from None
+    return _answer(HTTPStatus.OK, JobView.of(_still_there(job)))
 
 
 @app.post(
@@ -298,6 +308,25 @@ def _answer(status: HTTPStatus, body: BaseModel, headers: dict[str, str] | None 
 def _answer_problem(problem: Problem) -> Response[str]:
     error = ErrorView(code=problem.code, message=problem.message)
     return _answer(problem.status, Error(error=error), problem.headers)
+
+
+@contextmanager
+def _within_the_day() -> Iterator[None]:
+    """Answer 429 where the owner's day is full, or cannot be counted."""
+    try:
+        yield
+    except table.LimitReached:
+        limit = settings().daily_job_limit
+        message = f"An owner may create or retry {limit} jobs in a day. Try again tomorrow."
+        wait = str(creation.seconds_to_the_next_day(clock.now()))
+        raise Problem(
+            HTTPStatus.TOO_MANY_REQUESTS, "daily_limit_reached", message, {"Retry-After": wait}
+        ) from None
+    except table.Contended:
+        message = "Too many jobs are being created or retried at once. Try again in a moment."
+        raise Problem(
+            HTTPStatus.TOO_MANY_REQUESTS, "too_many_at_once", message, {"Retry-After": "1"}
+        ) from None
 
 
 def _owner() -> str:

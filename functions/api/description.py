@@ -42,8 +42,12 @@ def answers(
     good: Mapping[HTTPStatus, tuple[str, type[BaseModel] | None]],
     *problems: HTTPStatus,
     headers: Mapping[str, str] | None = None,
+    meanings: Mapping[HTTPStatus, str] | None = None,
 ) -> dict[int, OpenAPIResponse]:
-    """What a route may answer: what it is for (with `headers`), `problems`, and what API Gateway answers in its place."""
+    """What a route may answer: what it is for (with `headers`), `problems`, and what API Gateway answers in its place.
+
+    `meanings` holds what a problem means on this route, where that is not what it means on others.
+    """
     told: dict[int, OpenAPIResponse] = {}
     for status, (meaning, model) in good.items():
         told[int(status)] = {"description": meaning, "content": {}}
@@ -53,7 +57,7 @@ def answers(
             told[int(status)]["headers"] = {name: _header(about) for name, about in headers.items()}
     for status in (*problems, HTTPStatus.FORBIDDEN, HTTPStatus.INTERNAL_SERVER_ERROR):
         told[int(status)] = {
-            "description": MEANINGS[status],
+            "description": {**MEANINGS, **(meanings or {})}[status],
             "content": {"application/json": {"model": Error}},
         }
     told[int(HTTPStatus.TOO_MANY_REQUESTS)] = {

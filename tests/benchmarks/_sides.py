@@ -146,7 +146,8 @@ def triptych(
         stand_in: arguments of the stand-in for Replicate.
     """
     token = secrets.token_hex(20)
-    parameters = {"ServePage": "false", **(parameters or {})}
+    # One owner orders more jobs than a day has by default.
+    parameters = {"ServePage": "false", "DailyJobLimit": "0", **(parameters or {})}
     photo = photo or sample.photo()
     with ExitStack() as stack:
         server = stack.enter_context(replicate.start(token, allow_http_webhooks=True, **stand_in))

@@ -101,7 +101,9 @@ def world(**parameters: str) -> Iterator[World]:
                 server.endpoint, template.REGION, aws.ACCOUNT, aws.ACCESS_KEY_ID, aws.SECRET_ACCESS_KEY
             )
             session = boto3.Session(aws.ACCESS_KEY_ID, aws.SECRET_ACCESS_KEY, region_name=template.REGION)
-            given = {"ReplicateBaseUrl": stand_in.url, "AllowedOutputHosts": "127.0.0.1", **parameters}
+            given = {"ReplicateBaseUrl": stand_in.url, "AllowedOutputHosts": "127.0.0.1"}
+            # A job is counted, as by default, and one owner orders more than a day has by default.
+            given |= {"DailyJobLimit": "1000000", **parameters}
             stack = provision.provision(
                 template.TEMPLATE,
                 given,

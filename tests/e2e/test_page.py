@@ -18,7 +18,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+<<<<<<< HEAD
 from typing import TYPE_CHECKING, Any, Literal
+=======
+from typing import Literal
+from urllib.parse import parse_qs, urlsplit
+>>>>>>> wt-spending
 
 import boto3
 import pillow_heif
@@ -33,6 +38,7 @@ from tests.e2e.driving import PYTHON, Driver, serving
 from tests.environment import ROOT
 from tests.localcloud import replicate, sample
 from tests.localcloud.replicate_faults import Fault
+from triptych.job import MOST_RETRIES
 
 if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
@@ -235,6 +241,24 @@ def test_a_failed_picture_is_said_and_tried_again(
     browser.click("#retry")
     browser.says("#status", "All three pictures are ready")
     assert len(wait_for_pictures(browser, 3)) == 3
+
+
+def test_pictures_that_have_no_retry_left(
+    browser: Browser, cloud: Driver, stand_in: replicate.StandIn, photo: Path
+) -> None:
+    stand_in.set_faults(Fault(kind="fail"))
+    browser.open(link(cloud))
+    make(browser, photo)
+    browser.says("#status", "The model would not draw this.")
+    (job_id,) = parse_qs(urlsplit(browser.driver.current_url).fragment)["job"]
+    for _ in range(MOST_RETRIES):
+        assert cloud.request("POST", f"/api/v1/jobs/{job_id}/retry").status_code == 200
+        assert cloud.end_of(job_id)["status"] == "FAILED"
+    browser.click("#retry")
+    browser.says("#status", "These pictures were tried as often as they may be. Send the photo again.")
+    assert not browser.driver.find_element(By.ID, "retry").is_displayed()
+    (refused,) = browser.complaints()
+    assert "409" in refused
 
 
 def test_cancelled_pictures(

@@ -18,8 +18,10 @@ from botocore.stub import Stubber
 
 import generate
 from tests.integration.world import BUCKET, JPEG, PNG, TOKEN, World, picture, s3_notification, sqs_event
+from tests.unit.photo_corpus import jpeg_of_scans
 from triptych import generation, queues, table, wire
-from triptych.job import ImageStatus, JobStatus
+from triptych.formats import MOST_SCANS
+from triptych.job import ImageStatus, JobStatus, is_retryable
 from triptych.observability import logger
 
 DONE: dict[str, Any] = {"batchItemFailures": []}
@@ -120,6 +122,7 @@ def test_another_jobs_photo_is_not_used(world: World, context: SimpleNamespace) 
         (b"", "photo_empty"),
         (JPEG[: len(JPEG) // 2], "photo_unreadable"),
         (picture(size=(1001, 1000)), "photo_too_many_pixels"),
+        (jpeg_of_scans(MOST_SCANS + 1), "photo_too_complex"),
         (JPEG + b"\0" * 1_000_000, "photo_too_large"),
     ],
 )
@@ -132,6 +135,7 @@ def test_a_photo_that_will_not_do_fails_the_job_and_costs_nothing(
     assert job.status is JobStatus.FAILED
     assert job.failure
     assert job.failure.code == code
+    assert not is_retryable(job)
     assert world.replicate.requests == []
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
+from pynamodb.exceptions import CancellationReason, TransactWriteError, VerboseClientError
+from pynamodb.transactions import TransactWrite
 
 import api
 import generate
@@ -22,8 +25,8 @@ from tests.integration.world import (
     sqs_event,
     webhook_for,
 )
-from triptych import pictures, queues, table
-from triptych.job import DeadlinePassed, ImageStatus, JobStatus
+from triptych import orders, pictures, queues, table
+from triptych.job import MOST_RETRIES, DeadlinePassed, ImageStatus, JobStatus
 
 ORDER = {"content_type": "image/jpeg", "content_length": len(JPEG)}
 
@@ -163,16 +166,46 @@ def test_two_retries_at_once_ask_once(
     save = table.save
     raced: list[bool] = []
 
-    def other_first(*args: Any) -> Any:
+    def other_first(*args: Any, **options: Any) -> Any:
         if not raced:
             raced.append(True)
             world.clock.advance(0.001)
             assert call("POST", f"/api/v1/jobs/{job_id}/retry")[0] == 200
-        return save(*args)
+        return save(*args, **options)
 
     monkeypatch.setattr(table, "save", other_first)
     assert call("POST", f"/api/v1/jobs/{job_id}/retry")[0] == 200
     assert len(tasks) == 1
+
+
+@pytest.fixture
+def failed_id(world: World, context: SimpleNamespace, job_id: str, looks: Any) -> str:
+    """A job whose three images failed."""
+    for prediction_id in ("p0", "p1", "p2"):
+        tell(world, context, prediction_id, status="failed", output=None)
+    looks.clear()
+    return job_id
+
+
+def test_a_job_has_four_retries(
+    world: World, context: SimpleNamespace, call: Any, failed_id: str, looks: Any, tasks: Any
+) -> None:
+    assert "retries" not in world.item(failed_id)  # as in every item from before there was a count
+    for retries in range(1, MOST_RETRIES + 1):
+        assert call("POST", f"/api/v1/jobs/{failed_id}/retry")[0] == 200
+        generate.handler(sqs_event(s3_notification(failed_id)), context)
+        for image in world.job(failed_id).images:
+            tell(world, context, str(image.prediction_id), status="failed", output=None)
+        assert world.job(failed_id).retries == retries
+    before = world.job(failed_id)
+    looks.clear()
+    tasks.clear()
+    status, answer = call("POST", f"/api/v1/jobs/{failed_id}/retry")
+    assert (status, answer["error"]["code"]) == (409, "retry_limit_reached")
+    assert answer["error"]["message"] == "This job was retried 4 times, which is the most. Create a new job."
+    assert world.job(failed_id) == before
+    assert looks == tasks == []
+    assert len(world.replicate.creates) == 3 * (1 + MOST_RETRIES)
 
 
 # ── cancel ──
@@ -375,6 +408,116 @@ def test_a_day_has_so_many_jobs_and_no_more(world: World, context: SimpleNamespa
     assert call("POST", "/api/v1/jobs", ORDER, owner="bob")[0] == 201
     world.clock.advance(wait)
     assert call("POST", "/api/v1/jobs", ORDER)[0] == 201
+
+
+def counted(world: World, owner: str = "ann") -> int:
+    """How many jobs have been counted in the owner's day."""
+    day = world.clock.now().astimezone(ZoneInfo("Asia/Seoul")).date()
+    return int(world.item(f"jobs of {owner} on {day}").get("jobs", {"N": "0"})["N"])
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_retry_counts_as_a_job_of_the_day(world: World, call: Any, failed_id: str) -> None:
+    before = counted(world)
+    assert call("POST", f"/api/v1/jobs/{failed_id}/retry")[1]["status"] == "GENERATING"
+    assert counted(world) == before + 1
+    assert world.job(failed_id).retries == 1
+
+
+@pytest.mark.usefixtures("limited")
+def test_the_version_after_a_counted_retry_is_known(world: World, failed_id: str, tasks: Any) -> None:
+    after = orders.retry(world.job(failed_id))
+    assert after
+    assert after.version == world.job(failed_id).version
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_retry_on_a_full_day_changes_and_sends_nothing(
+    world: World, context: SimpleNamespace, call: Any, failed_id: str, looks: Any, tasks: Any
+) -> None:
+    for _ in range(3):
+        call("POST", "/api/v1/jobs", ORDER)
+    before = world.job(failed_id)
+    looks.clear()
+    answer = api.handler(api_event("POST", f"/api/v1/jobs/{failed_id}/retry"), context)
+    assert answer["statusCode"] == 429
+    assert json.loads(str(answer["body"]))["error"]["code"] == "daily_limit_reached"
+    wait = int(dict(answer["headers"])["Retry-After"])
+    assert world.job(failed_id) == before
+    assert looks == tasks == []
+    assert counted(world) == 3
+    world.clock.advance(wait)
+    assert call("POST", f"/api/v1/jobs/{failed_id}/retry")[0] == 200
+    assert counted(world) == 1
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_day_that_fills_up_during_a_retry_is_not_overdrawn(
+    world: World,
+    context: SimpleNamespace,
+    call: Any,
+    failed_id: str,
+    looks: Any,
+    tasks: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for _ in range(3):
+        call("POST", "/api/v1/jobs", ORDER)
+    before = world.job(failed_id)
+    looks.clear()
+    monkeypatch.setattr(table, "check", lambda *_: None)  # it looked before the others came
+    status, answer = call("POST", f"/api/v1/jobs/{failed_id}/retry")
+    assert (status, answer["error"]["code"]) == (429, "daily_limit_reached")
+    assert world.job(failed_id) == before
+    assert (counted(world), tasks) == (3, [])
+    ((message, delay),) = looks
+    world.clock.advance(delay)
+    looks.clear()
+    look(message, context)
+    assert looks == []  # no write has confirmed it
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_retry_that_changes_nothing_is_not_counted(
+    world: World, context: SimpleNamespace, call: Any, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = counted(world)
+    assert call("POST", f"/api/v1/jobs/{job_id}/retry")[0] == 200  # it still runs
+    assert counted(world) == before
+    for prediction_id in ("p0", "p1", "p2"):
+        tell(world, context, prediction_id, status="failed", output=None)
+    save = table.save
+    raced: list[bool] = []
+
+    def other_first(*args: Any, **options: Any) -> Any:
+        if not raced:
+            raced.append(True)
+            world.clock.advance(0.001)
+            assert call("POST", f"/api/v1/jobs/{job_id}/retry")[0] == 200
+        return save(*args, **options)
+
+    monkeypatch.setattr(table, "save", other_first)
+    assert call("POST", f"/api/v1/jobs/{job_id}/retry")[0] == 200  # the other one was faster
+    assert counted(world) == before + 1
+    assert world.job(job_id).retries == 1
+
+
+@pytest.mark.usefixtures("limited")
+def test_a_retry_that_cannot_be_counted_is_no_5xx(
+    world: World, call: Any, failed_id: str, tasks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def contended(*_: Any, **__: Any) -> Any:
+        reasons = [None, CancellationReason("TransactionConflict")]
+        canceled = {"Error": {"Code": "TransactionCanceledException"}}
+        cause = VerboseClientError(canceled, "TransactWriteItems", cancellation_reasons=reasons)
+        raise TransactWriteError("", cause)
+
+    before = world.job(failed_id)
+    monkeypatch.setattr(TransactWrite, "_commit", contended)
+    monkeypatch.setattr("triptych.table.time.sleep", lambda _: None)
+    status, answer = call("POST", f"/api/v1/jobs/{failed_id}/retry")
+    assert (status, answer["error"]["code"]) == (429, "too_many_at_once")
+    assert (world.job(failed_id), tasks) == (before, [])
 
 
 @pytest.mark.usefixtures("limited")

@@ -84,7 +84,11 @@ class Client:
         if status == 0 or status >= 500:
             self.cloud.engine.after(RETRY_SECONDS, partial(self._ask, method, path))
             return
-        self._expect(status < 300 or (status == 404 and self.deleted), f"{status} to {method} {path}: {body}")
+        retries_used = status == 409 and path.endswith("/retry")
+        gone = status == 404 and self.deleted
+        self._expect(status < 300 or gone or retries_used, f"{status} to {method} {path}: {body}")
+        if retries_used:
+            return
         if path.endswith("/retry"):
             self._look()
 

@@ -14,6 +14,8 @@ import pillow_heif
 from PIL import Image, ImageCms, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
+from triptych.formats import MOST_SCANS
+
 pillow_heif.register_heif_opener()
 
 SECRET = b"Bahnhofstrasse 1"  # what nobody but the photo's owner shall know
@@ -194,6 +196,8 @@ def _comment() -> PngInfo:
 READY = {
     "JPEG": Photo(lambda: write(scene(), "JPEG")),
     "progressive JPEG": Photo(lambda: write(scene(), "JPEG", progressive=True)),
+    "optimized progressive JPEG": Photo(lambda: write(scene(), "JPEG", progressive=True, optimize=True)),
+    "JPEG of as many scans as are allowed": Photo(lambda: jpeg_of_scans(MOST_SCANS)),
     "grey JPEG": Photo(lambda: write(scene().convert("L"), "JPEG")),
     "JPEG with restarts": Photo(lambda: write(scene(), "JPEG", restart_marker_rows=1)),
     "JPEG that says sRGB": Photo(lambda: write(scene(), "JPEG", icc_profile=_srgb())),
@@ -222,6 +226,12 @@ PREPARED = {
         lambda: write(scene(), "MPO", quality=95, save_all=True, append_images=_frames(), exif=exif())
     ),
     "JPEG in CMYK": Photo(lambda: write(scene().convert("CMYK"), "JPEG", quality=95)),
+    "progressive JPEG in CMYK": Photo(
+        lambda: write(scene().convert("CMYK"), "JPEG", quality=95, progressive=True)
+    ),
+    "motion photo": Photo(
+        lambda: jpeg_with((0xE1, b"xmp"), behind=b"\0\0\0\x18ftypmp42" + SECRET + b"\xff\xda\0\2" * 999)
+    ),
     "JPEG in wide gamut": Photo(
         lambda: write(Image.new("RGB", SIZE, (234, 51, 35)), "JPEG", quality=98, icc_profile=display_p3()),
         looks=lambda: Image.new("RGB", SIZE, (255, 0, 0)),
@@ -279,6 +289,44 @@ def heif_sequence() -> bytes:
     return b"\0\0\0\x18ftyphevc\0\0\0\0hevcmsf1" + write(scene(), "HEIF")[28:]
 
 
+def _segment(marker: int, body: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
+
+
+def jpeg_head(size: tuple[int, int], components: int = 1) -> bytes:
+    """A progressive JPEG up to its first scan.
+
+    In its Huffman tables a bit of 0 is no difference (DC), or a run of at least 16,384 empty blocks (AC).
+    """
+    parts = b"".join(bytes([number + 1, 0x11, 0]) for number in range(components))
+    return (
+        b"\xff\xd8"
+        + _segment(0xDB, b"\0" + b"\1" * 64)
+        + _segment(0xC2, struct.pack(">BHHB", 8, size[1], size[0], components) + parts)
+        + _segment(0xC4, b"\x00\1" + b"\0" * 15 + b"\x00")
+        + _segment(0xC4, b"\x10\1" + b"\0" * 15 + b"\xe0")
+    )
+
+
+def jpeg_scan(first: int, last: int, approximation: int, data: bytes, components: int = 1) -> bytes:
+    """A scan of some coefficients, with its entropy-coded data."""
+    parts = b"".join(bytes([number + 1, 0]) for number in range(components))
+    return _segment(0xDA, bytes([components]) + parts + bytes([first, last, approximation])) + data
+
+
+def jpeg_of_scans(scans: int, size: tuple[int, int] = SIZE) -> bytes:
+    """A small file of a grey photo in so many scans, each of which makes the decoder visit every coefficient."""
+    blocks = -(-size[0] // 8) * -(-size[1] // 8)
+    runs = -(-blocks // 32_767)
+    bits = ("0" + 14 * "1") * runs
+    bits += "1" * (-len(bits) % 8)
+    empty = int(bits, 2).to_bytes(len(bits) // 8).replace(b"\xff", b"\xff\0")
+    dc = jpeg_scan(0, 0, 0x01, bytes(-(-blocks // 8)))
+    ac = jpeg_scan(1, 63, 0x01, empty)
+    refinement = jpeg_scan(1, 63, 0x10, empty)
+    return jpeg_head(size) + dc + ac + refinement * (scans - 2) + b"\xff\xd9"
+
+
 BOMB = png(20_000, 10_000, 1, 0, b"\0" * (2501 * 10_000))  # 200 megapixels in some kB
 
 
@@ -326,6 +374,12 @@ REJECTED = {
     "HEIC called JPEG": (Photo(lambda: write(scene(), "HEIF")), "photo_type_mismatch"),
     "JPEG header alone": (Photo(lambda: b"\xff\xd8\xff\xe0"), "photo_unreadable"),
     "JPEG that needs a table which it does not hold": (Photo(_without_a_table), "photo_unreadable"),
+    "JPEG of a scan too many": (Photo(lambda: jpeg_of_scans(MOST_SCANS + 1)), "photo_too_complex"),
+    "JPEG of 12,000 scans": (Photo(lambda: jpeg_of_scans(12_000, (10_000, 7_000))), "photo_too_complex"),
+    "JPEG of 2,000 EXIF segments": (
+        Photo(lambda: jpeg_with(*[(0xE1, b"Exif\0\0MM")] * 2_000)),
+        "photo_too_complex",
+    ),
     "PNG with a wrong bit": (Photo(_with_a_wrong_bit, "image/png"), "photo_unreadable"),
     "PNG without pixels": (Photo(lambda: png(0, 0, 8, 2, b""), "image/png"), "photo_unreadable"),
     "animated PNG": (

@@ -67,6 +67,14 @@ def test_the_size_of_an_item_is_dynamodbs() -> None:
     assert [cost.read_units(size) for size in (1, 4096, 4097)] == [1, 1, 2]
 
 
+def test_a_job_in_a_transaction_costs_three_write_units_more() -> None:
+    job = {"job_id": {"S": "j"}}
+    put = recorded("POST", "http://x/", "DynamoDB_20120810.PutItem", Item=job)
+    items = [{"Put": {"Item": job}}, {"Update": {"Key": {"job_id": {"S": "jobs of ann on 2026-11-24"}}}}]
+    both = recorded("POST", "http://x/", "DynamoDB_20120810.TransactWriteItems", TransactItems=items)
+    assert [cost._write_units(entry) for entry in (put, both)] == [2, 5]
+
+
 def test_reports_are_read_with_and_without_a_start() -> None:
     line = "REPORT RequestId: 1\tDuration: 11.52 ms\tBilled Duration: 12 ms\tMemory Size: 1024 MB\tMax Memory Used: 83 MB"
     log = f"{line}\tInit Duration: 640.00 ms\t\nEND RequestId: 2\n{line.replace('1024', '512')}\t\n"

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from triptych.job import (
     MOST_OPENS,
+    MOST_RETRIES,
     MOVES,
     UNOPENABLE,
     AnswerLost,
@@ -36,6 +37,8 @@ from triptych.job import (
     UploadExpired,
     apply,
     apply_all,
+    has_used_its_retries,
+    is_retryable,
     new_job,
 )
 
@@ -313,6 +316,27 @@ def test_a_retry_of_what_has_not_failed_does_nothing() -> None:
     expired = apply(a_job(), UploadExpired(), NOW)
     for job in (a_job(), running, done, canceled, expired):
         assert apply(job, Retried(NOW), NOW) is job
+
+
+def test_a_job_is_retried_four_times_at_most() -> None:
+    job = apply(generating(), DeadlinePassed(), NOW)
+    for retries in range(MOST_RETRIES):
+        assert job.retries == retries
+        assert is_retryable(job)
+        assert not has_used_its_retries(job)
+        job = apply_all(job, [Retried(NOW), DeadlinePassed()], NOW)
+    assert apply(job, Retried(NOW), NOW) is job
+    assert not is_retryable(job)
+    assert has_used_its_retries(job)
+
+
+def test_only_the_count_makes_a_job_run_out_of_retries() -> None:
+    failed_job = apply(generating(), DeadlinePassed(), NOW)
+    rejected = apply_all(a_job(), [arrived(), JobRejected(Failure("photo_unsupported", "No."))], NOW)
+    for job in (a_job(), generating(), failed_job, rejected, apply(generating(), Canceled(), NOW)):
+        assert not has_used_its_retries(job)
+    for job in (generating(), rejected, apply(generating(), Canceled(), NOW)):
+        assert not has_used_its_retries(replace(job, retries=MOST_RETRIES))
 
 
 def test_a_photo_that_was_rejected_is_not_tried_again() -> None:

@@ -20,10 +20,12 @@ const WORDS = {
   photo_unreadable: "This photo is damaged or cut off. Choose another, or save it again.",
   photo_animated: "This picture moves. Choose one that stands still.",
   photo_too_many_pixels: "This photo has too many pixels. Make it smaller, and choose it again.",
+  photo_too_complex: "This photo is too complicated to open. Save it again as a JPEG, and choose that.",
   photo_unopenable: "This photo could not be opened. Save it again as a JPEG, and choose that.",
   upload_expired: "The photo did not arrive in time. Choose it again.",
   job_not_found: "These pictures are no longer there.",
   daily_limit_reached: "You have made all the pictures that one may make in a day.",
+  retry_limit_reached: "These pictures were tried as often as they may be. Send the photo again.",
   too_many_at_once: "Too much is going on just now. Try again in a moment.",
   idempotency_key_used: "This photo was sent before with another wish. Send it again.",
   deadline_exceeded: "It was not finished in time. Try again.",
@@ -442,6 +444,7 @@ function showUpload(percent) {
 // ── the job on the wall ──
 
 let shown = null; // the job in the frames
+const usedUp = new Set(); // ids of jobs that have no retry left
 let watching = null; // AbortController
 
 function stopWatching() {
@@ -500,7 +503,7 @@ function show(job) {
   const ended = ENDED.has(job.status);
   const failed = job.images.filter((image) => image.status === "FAILED").length;
   const photoWillDo = !job.error?.code.startsWith("photo_");
-  $("retry").hidden = !["FAILED", "PARTIAL"].includes(job.status) || !photoWillDo;
+  $("retry").hidden = !["FAILED", "PARTIAL"].includes(job.status) || !photoWillDo || usedUp.has(job.job_id);
   say("retry", failed === 1 ? "Try the failed one again" : `Try the failed ${NUMBERS[failed]} again`);
   $("cancel").hidden = ended;
   $("delete").hidden = !ended;
@@ -619,7 +622,15 @@ async function download(job, index) {
 
 for (const [id, act] of Object.entries({
   retry: async (job) => {
-    await api("POST", `/jobs/${job.job_id}/retry`);
+    try {
+      await api("POST", `/jobs/${job.job_id}/retry`);
+    } catch (problem) {
+      if (problem.code === "retry_limit_reached") {
+        usedUp.add(job.job_id);
+        show(job);
+      }
+      throw problem;
+    }
     watch(job.job_id);
   },
   cancel: async (job) => {

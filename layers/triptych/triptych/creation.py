@@ -60,8 +60,8 @@ def create_job(order: Order, idempotency_key: str | None) -> Job:
     message = queues.WatchdogMessage(job_id=job_id, born_at=job.created_at)
     queues.send_to_watchdog(message, delay=settings().first_look_seconds)
     try:
-        day = job.created_at.astimezone(settings().timezone).date()
-        created = table.create(job, day=day, daily_limit=settings().daily_job_limit)
+        day = owners_day(job.created_at)
+        created = table.create(job, day=day.date, daily_limit=day.limit)
     except table.Conflict:  # the same key, at the same time
         winner = table.get(job_id)
         if winner is None:
@@ -70,6 +70,11 @@ def create_job(order: Order, idempotency_key: str | None) -> Job:
     logger.info("job created")
     count("JobsCreated")
     return created
+
+
+def owners_day(now: datetime) -> table.Day:
+    """The day that a job counts for which is created or retried now, with its limit."""
+    return table.Day(now.astimezone(settings().timezone).date(), settings().daily_job_limit)
 
 
 def seconds_to_the_next_day(now: datetime) -> int:

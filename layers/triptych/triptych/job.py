@@ -131,6 +131,7 @@ class Job:
     prompt: str | None = None
     uploaded_at: datetime | None = None
     retried_at: datetime | None = None
+    retries: int = 0  # that its owner asked for and that changed something
     closed_as: JobStatus | None = None  # CANCELED or EXPIRED: ends that its images alone do not tell
     error: Failure | None = None  # what befell the job as a whole
     version: int | None = field(default=None, compare=False)  # the table's, for its optimistic lock
@@ -324,6 +325,7 @@ UNOPENABLE = Failure(
     "photo_unopenable",
     "The photo could not be opened. Send a smaller one, or save it anew with another program.",
 )
+MOST_RETRIES = 4  # of a job, so an image has at most 5 predictions that are paid for
 MOST_OPENS = 3  # after the first: each may also have been an accident of the machine's
 
 
@@ -343,9 +345,18 @@ def apply_all(job: Job, events: Sequence[Event], now: datetime) -> Job:
 
 
 def is_retryable(job: Job) -> bool:
-    """Whether there is a failed image that may do better: not where the photo itself was rejected."""
+    """Whether a retry would open the job: an image failed that may do better, and the job has a retry left."""
+    return _may_do_better(job) and job.retries < MOST_RETRIES
+
+
+def has_used_its_retries(job: Job) -> bool:
+    """Whether a retry is refused only because the job was retried as often as a job may be."""
+    return job.status.is_terminal and _may_do_better(job) and job.retries >= MOST_RETRIES
+
+
+def _may_do_better(job: Job) -> bool:
     photo_rejected = job.error is not None and job.error.code.startswith("photo_")
-    return bool(job.having(ImageStatus.FAILED)) and not photo_rejected
+    return not job.closed_as and bool(job.having(ImageStatus.FAILED)) and not photo_rejected
 
 
 def awaits(image: Image, attempt: int, prediction_id: str) -> bool:
@@ -419,11 +430,11 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # th
         case Canceled():
             return _move(replace(job, closed_as=JobStatus.CANCELED), ImageStatus.CANCELED)
         case Retried(at):
-            if job.closed_as or not is_retryable(job):
+            if not is_retryable(job):
                 return job
             for image in job.having(ImageStatus.FAILED):
                 job = _put(job, Image(image.index, attempt=image.attempt))
-            return replace(job, retried_at=at, error=None)
+            return replace(job, retried_at=at, retries=job.retries + 1, error=None)
 
 
 def _is_in_doubt(image: Image, attempt: int) -> bool:

@@ -2,21 +2,42 @@
 
 from __future__ import annotations
 
-from triptych import clock, leftovers, pictures, queues, table
-from triptych.job import Canceled, Job, Retried, apply
+from triptych import clock, creation, leftovers, pictures, queues, table
+from triptych.job import Canceled, Job, Retried, apply, has_used_its_retries
 from triptych.observability import count, logger
 from triptych.settings import settings
 
 
+class RetriesUsed(Exception):  # noqa: N818  # an answer
+    """The job was retried as often as a job may be."""
+
+
 def retry(job: Job) -> Job | None:
-    """Try the failed images again; where there are none, nothing happens. None: it has been deleted meanwhile."""
+    """Try the failed images again, and count that as one job of the owner's day.
+
+    Where no image can be tried again, nothing happens and nothing is counted.
+
+    Returns:
+        the job as it is now, or None where it has been deleted meanwhile.
+
+    Raises:
+        RetriesUsed: the job has no retry left.
+        table.LimitReached: the owner's day is full.
+        table.Contended: too many at once.
+    """
     event = Retried(at=clock.now())
+    if has_used_its_retries(job):
+        raise RetriesUsed
     if apply(job, event, event.at) is job:
         return job
+    day = creation.owners_day(event.at)
+    # Before the message, so that a day that is full sends none. Where others fill it from here on, the transaction
+    # refuses; the watchdog ignores a message that no write has confirmed.
+    table.check(job.owner, day)
     # The watchdog first, as at birth; where another retry is faster, its message is the one that counts.
     message = queues.WatchdogMessage(job_id=job.job_id, born_at=event.at)
     queues.send_to_watchdog(message, delay=settings().first_look_seconds)
-    after, _ = table.record(job, event)
+    after, _ = table.record(job, event, day=day)
     if after and after.retried_at == event.at:
         queues.send_to_generation(after.job_id, after.photo.key)
         logger.info("job retried")

@@ -79,6 +79,7 @@ FAULTS = {
     "content_rejected": Fault.PHOTO,
     "photo_animated": Fault.PHOTO,
     "photo_empty": Fault.PHOTO,
+    "photo_too_complex": Fault.PHOTO,
     "photo_too_large": Fault.PHOTO,
     "photo_too_many_pixels": Fault.PHOTO,
     "photo_type_mismatch": Fault.PHOTO,

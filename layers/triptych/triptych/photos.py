@@ -34,6 +34,9 @@ MISMATCH = Failure("photo_type_mismatch", "The photo is of another type than was
 UNREADABLE = Failure("photo_unreadable", "The photo is damaged or cut off.")
 ANIMATED = Failure("photo_animated", "The photo moves. Send a still picture.")
 TOO_MANY_PIXELS = Failure("photo_too_many_pixels", "The photo has more pixels than is allowed.")
+TOO_COMPLEX = Failure(
+    "photo_too_complex", "The JPEG has too many scans or segments. Save it anew with another program."
+)
 
 # Each type is given to its own decoder, and to no other.
 DECODERS = {
@@ -106,6 +109,8 @@ def inspect(file: IO[bytes], announced: str, *, max_pixels: int, max_edge: int) 
             return Rejected(MISMATCH)
         if kind == formats.HEIF_SEQUENCE:
             return Rejected(ANIMATED)
+        if formats.is_too_complex(kind, data):
+            return Rejected(TOO_COMPLEX)
         if DECODERS[kind] == "HEIF" and not formats.is_whole_heif(data):
             return Rejected(UNREADABLE)
         bare = formats.holds_only_the_picture(kind, data)

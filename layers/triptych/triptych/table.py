@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import random
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -76,7 +76,7 @@ class _Image(MapAttribute[str, object]):
 
 
 class _Count(Model):
-    """How many jobs an owner has created in a day: an item beside the jobs, under a key that no job has."""
+    """How many jobs an owner has created or retried in a day: an item beside the jobs, under a key that no job has."""
 
     class Meta:
         table_name = ""
@@ -115,6 +115,7 @@ class _Job(Model):
     updated_at = UTCDateTimeAttribute()
     uploaded_at = UTCDateTimeAttribute(null=True)
     retried_at = UTCDateTimeAttribute(null=True)
+    retries = NumberAttribute(null=True)
     status = UnicodeAttribute()  # for the stream's filter, and whoever looks at the table; never read back
     closed_as = UnicodeAttribute(null=True)
     prompt = UnicodeAttribute(null=True)
@@ -135,11 +136,19 @@ class _Job(Model):
 
 
 class Contended(Exception):  # noqa: N818  # an answer
-    """The owner creates so many jobs at once that his day's count cannot be had."""
+    """The owner creates or retries so many jobs at once that the day's count cannot be had."""
 
 
 class LimitReached(Exception):  # noqa: N818  # an answer
-    """The owner has created as many jobs today as are allowed."""
+    """The owner has created or retried as many jobs today as are allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """An owner's day, and how many jobs may be created or retried in it; 0 is no limit."""
+
+    date: date
+    limit: int
 
 
 def create(job: Job, *, day: date, daily_limit: int) -> Job:
@@ -157,21 +166,45 @@ def create(job: Job, *, day: date, daily_limit: int) -> Job:
     """
     if not daily_limit:
         return _save(job, _Job.job_id.does_not_exist())
+    return _save_and_count(job, Day(day, daily_limit), _Job.job_id.does_not_exist())
+
+
+def check(owner: str, day: Day) -> None:
+    """Read the day's count, and change nothing.
+
+    Raises:
+        LimitReached: the owner's day is full.
+    """
+    if not day.limit:
+        return
+    key = _count(owner, day.date).job_id
+    # By the jobs' own connection: another would have another client.
+    found = _table()._get_connection().get_item(key, consistent_read=True).get("Item")  # noqa: SLF001  # as above
+    if found and int(found["jobs"]["N"]) >= day.limit:
+        raise LimitReached(owner)
+
+
+def _save_and_count(job: Job, day: Day, condition: Condition | None = None) -> Job:
+    """Store the job under its version's condition, and count it in the same transaction.
+
+    Raises:
+        Conflict, LimitReached, Contended: nothing is stored or counted.
+    """
     record = _to_record(job)
-    count = _count(job.owner, day)
+    count = _count(job.owner, day.date)
     connection = _table()._get_connection().connection  # noqa: SLF001  # another would have another client
     for tries in range(CONTENDED_TRIES):
         time.sleep(random.uniform(0, 0.02 * tries))  # noqa: S311  # no secret
         try:
             with TransactWrite(connection=connection) as transaction:
-                transaction.save(record, condition=_Job.job_id.does_not_exist())
+                transaction.save(record, condition=condition)
                 transaction.update(
                     count,
                     actions=[
                         _Count.jobs.add(1),
-                        _Count.expires_at.set(job.created_at + timedelta(days=COUNT_DAYS)),
+                        _Count.expires_at.set(job.updated_at + timedelta(days=COUNT_DAYS)),
                     ],
-                    condition=_Count.jobs.does_not_exist() | (_Count.jobs < daily_limit),
+                    condition=_Count.jobs.does_not_exist() | (_Count.jobs < day.limit),
                 )
         except TransactWriteError as error:
             job_reason, count_reason = (
@@ -184,7 +217,7 @@ def create(job: Job, *, day: date, daily_limit: int) -> Job:
             if not CONTENTION & {job_reason, count_reason}:
                 raise
         else:
-            return replace(job, version=1)
+            return replace(job, version=record.version)
     raise Contended(job.owner)
 
 
@@ -220,22 +253,37 @@ def read_image(image: dict[str, dict[str, object]]) -> Job:
     return _to_job(_Job.from_raw_data(image))
 
 
-def save(job: Job, *events: Event) -> Job:
+def save(job: Job, *events: Event, day: Day | None = None) -> Job:
     """Store `job` after `events`, and count what that changed; nothing is written where none applies.
+
+    Args:
+        job: the job as it was read.
+        events: what happened to it.
+        day: where given, the write counts as one job of its owner's day, in the same transaction.
 
     Raises:
         Conflict: somebody else wrote since `job` was read. Read it again: the events may no longer apply.
+        LimitReached: the owner's day is full.
+        Contended: too many at once; later it may succeed.
     """
     after = apply_all(job, events, clock.now())
     if after is job:
         return job
-    stored = _save(after)
+    stored = _save_and_count(after, day) if day and day.limit else _save(after)
     changed(job, stored)
     return stored
 
 
-def record(job: Job, *events: Event) -> tuple[Job | None, bool]:
+def record(job: Job, *events: Event, day: Day | None = None) -> tuple[Job | None, bool]:
     """Store what happened to `job`, whoever else writes: a lost race reads again and applies again.
+
+    Args:
+        job: the job as it was read.
+        events: what happened to it.
+        day: as in `save`.
+
+    Raises:
+        LimitReached, Contended: as `save` does.
 
     Returns:
         the job as it is stored now (None where it has been deleted), and whether it was this write that changed it.
@@ -243,7 +291,7 @@ def record(job: Job, *events: Event) -> tuple[Job | None, bool]:
     current: Job | None = job
     while current:
         try:
-            after = save(current, *events)
+            after = save(current, *events, day=day)
         except Conflict:
             current = get(job.job_id)
         else:
@@ -317,6 +365,7 @@ def _to_record(job: Job) -> _Job:
         updated_at=job.updated_at,
         uploaded_at=job.uploaded_at,
         retried_at=job.retried_at,
+        retries=job.retries or None,
         status=job.status,
         closed_as=job.closed_as,
         prompt=job.prompt,
@@ -362,6 +411,7 @@ def _to_job(record: _Job) -> Job:
         updated_at=record.updated_at,
         uploaded_at=record.uploaded_at,
         retried_at=record.retried_at,
+        retries=int(record.retries or 0),
         closed_as=JobStatus(record.closed_as) if record.closed_as else None,
         prompt=record.prompt,
         photo=Photo(

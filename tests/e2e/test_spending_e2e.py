@@ -1,0 +1,43 @@
+"""What an owner may spend in a day is exact, however much is asked for at once."""
+
+from __future__ import annotations
+
+import random
+from concurrent.futures import ThreadPoolExecutor
+
+from tests.e2e.driving import serving
+from tests.localcloud import replicate
+from tests.localcloud.replicate_faults import Fault
+
+TOKEN = "r8_the_token_of_this_test"
+LIMIT, FAILED = 20, 8
+
+
+def test_fifty_retries_and_creates_at_once_fill_the_day_exactly() -> None:
+    with replicate.start(TOKEN, seconds=0.1) as stand_in:
+        options = ["--replicate-url", stand_in.url, "--parameter-overrides", f"DailyJobLimit={LIMIT}"]
+        with serving(*options, "ImageCount=1", environment={"REPLICATE_API_TOKEN": TOKEN}) as cloud:
+            stand_in.set_faults(Fault(kind="fail"))
+            failed = [cloud.start() for _ in range(FAILED)]
+            assert {cloud.end_of(job_id)["status"] for job_id in failed} == {"FAILED"}
+            stand_in.set_faults(Fault(kind="slow_run", seconds=60))  # so that no retried job ends meanwhile
+            order = {"content_type": "image/jpeg", "content_length": len(cloud.photo)}
+
+            def ask(path: str) -> int:
+                body = None if path.endswith("/retry") else order
+                while True:
+                    answer = cloud.request("POST", path, json=body)
+                    if answer.status_code != 429 or answer.json()["error"]["code"] == "daily_limit_reached":
+                        return answer.status_code
+
+            paths = [f"/api/v1/jobs/{job_id}/retry" for job_id in failed] * 3 + ["/api/v1/jobs"] * 26
+            random.Random(1).shuffle(paths)
+            with ThreadPoolExecutor(len(paths)) as pool:
+                answers = list(pool.map(ask, paths))
+            assert set(answers) == {200, 201, 429}
+            items = cloud.aws("dynamodb").scan(TableName=cloud.told["table"], ConsistentRead=True)["Items"]
+            retries = [int(item.get("retries", {"N": "0"})["N"]) for item in items if "owner" in item]
+            (counted,) = (int(item["jobs"]["N"]) for item in items if "jobs" in item)
+            assert max(retries) == 1
+            assert len(retries) == FAILED + answers.count(201)
+            assert len(retries) + sum(retries) == counted == LIMIT

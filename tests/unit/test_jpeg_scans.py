@@ -1,0 +1,130 @@
+"""A JPEG's scans are counted before it is decoded, and the count misses none that libjpeg would read."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from tests.unit.photo_corpus import jpeg_head, jpeg_of_scans, jpeg_scan, jpeg_with, scene, write
+from tests.unit.test_photos import find
+from triptych.formats import MOST_SCANS, is_too_complex, jpeg_segments
+from triptych.photos import TOO_COMPLEX, Rejected
+
+SOI, EOI, SOS = b"\xff\xd8", b"\xff\xd9", 0xDA
+HEAD = jpeg_head((64, 64))
+DC, AC, REFINEMENT = (0, 0, 0x01), (1, 63, 0x01), (1, 63, 0x10)
+
+
+def scans(data: bytes) -> list[int]:
+    """The position of each scan that is counted."""
+    return [at for marker, at in jpeg_segments(data) if marker == SOS]
+
+
+def decoded(data: bytes) -> bytes | None:
+    """What Pillow, so libjpeg, makes of the file; None where it cannot read it."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            image.load()
+            return image.tobytes()
+    except (OSError, SyntaxError, ValueError):
+        return None
+
+
+def scan(kind: tuple[int, int, int], data: bytes) -> bytes:
+    return jpeg_scan(*kind, data)
+
+
+def segment(marker: int, body: bytes, length: int | None = None) -> bytes:
+    return bytes([0xFF, marker]) + (len(body) + 2 if length is None else length).to_bytes(2) + body
+
+
+hidden = scan(DC, b"") + EOI  # as bytes of something else: neither a scan nor an end
+entropy = st.binary(max_size=12).map(lambda data: data.replace(b"\xff", b"\xff\0"))
+restarts = st.sampled_from([bytes([0xFF, 0xD0 + number]) for number in range(8)])
+filling = st.sampled_from(
+    [b"\xff", b"\xff\xff\xff", b"\xff\0", b"\xff\1", b"\0\1\2", b"\xff\xbf\0\x40", b"\xda"]
+)
+text = st.lists(st.sampled_from([b"x", b"\xff", b"\0", hidden, SOI, b"\xff\xda", EOI])).map(b"".join)
+parts = st.one_of(
+    st.builds(scan, st.sampled_from([DC, AC, REFINEMENT]), entropy),
+    st.builds(segment, st.sampled_from([0xE0, 0xE1, 0xE5, 0xEE, 0xFE, 0xDC]), text),
+    st.builds(segment, st.sampled_from([0xE3, 0xFE, 0xDC]), st.just(b""), st.sampled_from([0, 1])),
+    st.integers(0, 9).map(lambda interval: segment(0xDD, interval.to_bytes(2))),
+    entropy,
+    restarts,
+    filling,
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.lists(parts, max_size=12), st.sampled_from([EOI, b"", b"\xff" + EOI]), st.lists(parts, max_size=2))
+@example([scan(DC, b"\0\xff\xd1\0"), b"\xff\xff", scan(AC, b"")], EOI, [scan(AC, b"")])
+@example([segment(0xDD, b"\0\1"), scan(DC, b"\0\xff\xbf\0\x40"), scan(AC, b"\0")], EOI, [])
+@example([segment(0xFE, hidden), scan(DC, b"")], EOI, [b"\0\0", scan(AC, b"")])
+@example([segment(0xFE, b"", 0), scan(DC, b""), segment(0xDC, b"\0\x40")], EOI, [hidden])
+def test_a_scan_that_is_not_counted_is_not_read(body: list[bytes], end: bytes, behind: list[bytes]) -> None:
+    """Where a scan's marker is made a second SOI, libjpeg gives the file up as soon as it reads it."""
+    data = b"".join([HEAD, *body, end, *behind])
+    counted, spoiled = scans(data), bytearray(data)
+    for found in re.finditer(rb"\xff\xda", data):
+        if found.start() not in counted:
+            spoiled[found.start() + 1] = 0xD8
+    picture = decoded(data)
+    assert decoded(bytes(spoiled)) == picture
+    if picture is not None:
+        for at in counted:
+            assert decoded(data[: at + 1] + b"\xd8" + data[at + 2 :]) is None, "a scan too many is counted"
+
+
+@pytest.mark.parametrize(
+    ("data", "count"),
+    [
+        (write(scene(), "JPEG"), 1),
+        (write(scene(), "JPEG", progressive=True), 10),
+        (write(scene(), "JPEG", progressive=True, optimize=True), 10),
+        (write(scene().convert("L"), "JPEG", progressive=True), 6),
+        (write(scene(), "JPEG", restart_marker_rows=1), 1),
+        (write(scene(), "MPO", save_all=True, append_images=[scene()]), 1),
+        (jpeg_with((0xE1, b"Exif\0\0" + write(scene(), "JPEG", progressive=True))), 1),
+        (jpeg_with(behind=b"\0\0" + jpeg_of_scans(99)), 1),
+        (jpeg_of_scans(99), 99),
+        (jpeg_of_scans(99)[:-2], 99),
+        (SOI, 0),
+    ],
+)
+def test_scans_are_counted(data: bytes, count: int) -> None:
+    assert len(scans(data)) == count
+
+
+def test_too_many_scans_are_refused_before_anything_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(*_: object, **__: object) -> None:
+        pytest.fail("the file was given to the decoder")
+
+    monkeypatch.setattr(Image, "open", opened)
+    assert find(jpeg_of_scans(12_000, (10_000, 7_000)), "image/jpeg") == Rejected(TOO_COMPLEX)
+
+
+@pytest.mark.parametrize(
+    "filling",
+    [b"\xff\0", b"\xff", b"\xff\xd0", b"\0", b"\xff\xfe\0\2", b"\xff\xfe\0\0", b"\xff\xda\0\2"],
+)
+def test_counting_reads_25_mib_in_a_moment(filling: bytes) -> None:
+    data = HEAD + filling * (25 * 2**20 // len(filling)) + EOI
+    started = time.process_time()
+    is_too_complex("image/jpeg", data)
+    assert time.process_time() - started < 5
+
+
+def test_as_many_scans_as_are_allowed_are_few_seconds_of_work() -> None:
+    """At 12 megapixels it takes 1.2 s of CPU, three times as long as a usual photo; at 70 megapixels 5 s."""
+    started = time.process_time()
+    assert not isinstance(
+        find(jpeg_of_scans(MOST_SCANS, (4_000, 3_000)), "image/jpeg", pixels=12_000_000), Rejected
+    )
+    assert time.process_time() - started < 10
