@@ -18,12 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-<<<<<<< HEAD
 from typing import TYPE_CHECKING, Any, Literal
-=======
-from typing import Literal
 from urllib.parse import parse_qs, urlsplit
->>>>>>> wt-spending
 
 import boto3
 import pillow_heif
