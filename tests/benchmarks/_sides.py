@@ -147,7 +147,13 @@ def triptych(
     """
     token = secrets.token_hex(20)
     # One owner orders more jobs than a day has by default.
-    parameters = {"ServePage": "false", "DailyJobLimit": "0", **(parameters or {})}
+    parameters = {
+        "ServePage": "false",
+        "DailyJobLimit": "0",
+        "GenerateConcurrency": "20",  # of an account that is not new: `workers` is to be the only limit
+        "WatchdogConcurrency": "20",
+        **(parameters or {}),
+    }
     photo = photo or sample.photo()
     with ExitStack() as stack:
         server = stack.enter_context(replicate.start(token, allow_http_webhooks=True, **stand_in))

@@ -18,6 +18,7 @@ from botocore.client import BaseClient
 
 from tests.benchmarks._report import Figure
 from tests.benchmarks._world import world
+from tests.simulation.burst import CONCURRENCY
 from tests.simulation.clients import Client
 from tests.simulation.cloud import START, Cloud
 from tests.simulation.faults import Faults
@@ -57,7 +58,7 @@ def measure() -> Iterator[Figure]:
 
 def _cost(jobs: int) -> Cost:
     faults = Faults(Random(jobs))
-    with Cloud(faults) as cloud:
+    with Cloud(faults, concurrency=CONCURRENCY) as cloud:
         for number in range(jobs):
             cloud.engine.after(cloud.random.uniform(0, jobs / JOBS_PER_SECOND), Client(cloud, number).start)
         cloud.checks.at_the_end(over=cloud.engine.run(jobs / JOBS_PER_SECOND + END))

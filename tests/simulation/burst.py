@@ -14,6 +14,7 @@ from tests.simulation.faults import Faults
 from tests.simulation.replicate import MODEL_SECONDS
 from tests.simulation.run import END
 
+CONCURRENCY = 20  # GenerateConcurrency of an account that is not new: Replicate's limit is to be the only one
 IMAGES = int(ENVIRONMENT["IMAGE_COUNT"])  # of each job
 
 
@@ -44,7 +45,7 @@ def drain(jobs: int, seconds: float, *, per_minute: float, burst: int, seed: int
     """
     faults = Faults(Random(seed), per_minute=per_minute, burst=burst)
     violation = None
-    with Cloud(faults) as cloud:
+    with Cloud(faults, concurrency=CONCURRENCY) as cloud:
         for number in range(jobs):
             cloud.engine.after(cloud.random.uniform(0, seconds), Client(cloud, number).start)
         try:

@@ -43,8 +43,14 @@ class Source:
 class Cloud:
     """One run's world. Use it as a context: it puts itself in the place of everything that does I/O."""
 
-    def __init__(self, faults: Faults, *, moto: bool = False) -> None:
-        """`moto`: DynamoDB, S3 and SSM are moto's (whose mock is active already), not the stand-ins."""
+    def __init__(self, faults: Faults, *, moto: bool = False, concurrency: int | None = None) -> None:
+        """Make the run.
+
+        Args:
+            faults: what goes wrong.
+            moto: DynamoDB, S3 and SSM are moto's (whose mock is active already), not the stand-ins.
+            concurrency: of each queue's function; None is the template's default.
+        """
         self.engine = Engine()
         self.faults = faults
         self.random = faults.random
@@ -64,7 +70,7 @@ class Cloud:
             self.sources[name] = Source(
                 Queue(self.now, queue["VisibilityTimeout"], dead_letters, receives),
                 function,
-                event["Properties"]["ScalingConfig"]["MaximumConcurrency"],
+                concurrency or event["Properties"]["ScalingConfig"]["MaximumConcurrency"],
             )
         self._timeouts = {
             name: template[f"{name.title()}Function"]["Properties"]["Timeout"] for name in FUNCTIONS
