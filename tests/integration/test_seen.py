@@ -120,11 +120,11 @@ def test_two_that_copy_the_same_picture_at_once_count_it_once(
     save = table.save
     nested: list[bool] = []
 
-    def the_same_first(*args: Any) -> Any:
+    def the_same_first(*args: Any, **options: Any) -> Any:
         if not nested:
             nested.append(True)
             hook(world, "p0", context)
-        return save(*args)
+        return save(*args, **options)
 
     monkeypatch.setattr(table, "save", the_same_first)
     hook(world, "p0", context)

@@ -318,11 +318,11 @@ def test_a_job_ends_once(
     save = table.save
     nested: list[bool] = []
 
-    def the_same_first(*args: Any) -> Any:
+    def the_same_first(*args: Any, **options: Any) -> Any:
         if not nested:
             nested.append(True)
             status(webhook_for(world.replicate.finish("p2"), world.clock), context)
-        return save(*args)
+        return save(*args, **options)
 
     monkeypatch.setattr(table, "save", the_same_first)
     status(webhook_for(world.replicate.finish("p2"), world.clock), context)
@@ -335,11 +335,11 @@ def test_two_webhooks_at_once_are_both_recorded(
     save = table.save
     nested: list[bool] = []
 
-    def other_first(*args: Any) -> Any:
+    def other_first(*args: Any, **options: Any) -> Any:
         if not nested:
             nested.append(True)
             status(webhook_for(world.replicate.finish("p1"), world.clock), context)
-        return save(*args)
+        return save(*args, **options)
 
     monkeypatch.setattr(table, "save", other_first)
     status(webhook_for(world.replicate.finish("p0"), world.clock), context)
