@@ -6,14 +6,14 @@ no end to one that is. The write that ended the job is what sets this off, so no
 
 from __future__ import annotations
 
-from triptych import init  # isort: skip  # before all else
+from triptych.runtime import init  # isort: skip  # before all else
 
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 
-from triptych import announcements, table
-from triptych.observability import about, about_nobody, logger, metrics, unexpected
+from triptych.aws import events, table
+from triptych.runtime.observability import about, about_nobody, logger, metrics, unexpected
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
@@ -34,7 +34,7 @@ def _record(record: DynamoDBRecord) -> None:
     try:
         job = table.read_image(record.raw_event["dynamodb"]["NewImage"])
         about(job.job_id)
-        announcements.announce(job)
+        events.announce(job)
     except Exception:
         # Unreadable or not taken: tried again, and in the end left to the dead-letter queue, whose alarm tells.
         unexpected("not announced", event_id=record.event_id)

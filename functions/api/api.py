@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from triptych import init  # isort: skip  # before all else
+from triptych.runtime import init  # isort: skip  # before all else
 
 import json
 import re
@@ -16,9 +16,12 @@ from aws_lambda_powertools.event_handler.openapi.params import Header, Path, Que
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
 from description import answers, describe, methods_at
-from triptych import clock, creation, formats, orders, table
+from triptych.aws import table
+from triptych.flows import create, owner
 from triptych.job import MOST_RETRIES
-from triptych.observability import about, logger, metrics, requested, unexpected
+from triptych.photo import formats
+from triptych.runtime import clock
+from triptych.runtime.observability import about, logger, metrics, requested, unexpected
 from triptych.settings import Misconfigured, settings
 from views import EXAMPLE_ID, CreateJob, Error, ErrorView, JobCreated, JobList, JobView
 
@@ -103,13 +106,13 @@ def create_job(
             "photo_too_large",
             f"A photo may have {largest} bytes at most.",
         )
-    order = creation.Order(
+    order = create.Order(
         _owner(), wanted.content_type, wanted.content_length, wanted.checksum_sha256, wanted.prompt
     )
     try:
         with _within_the_day():
-            job = creation.create_job(order, idempotency_key)
-    except creation.KeyUsed:
+            job = create.create_job(order, idempotency_key)
+    except create.KeyUsed:
         raise Problem(
             HTTPStatus.CONFLICT,
             "idempotency_key_used",
@@ -187,8 +190,8 @@ def get_job(
 def retry_job(job_id: JobId) -> Response[str]:
     try:
         with _within_the_day():
-            job = orders.retry(_own_job(job_id))
-    except orders.RetriesUsed:
+            job = owner.retry(_own_job(job_id))
+    except owner.RetriesUsed:
         raise Problem(
             HTTPStatus.CONFLICT,
             "retry_limit_reached",
@@ -205,7 +208,7 @@ def retry_job(job_id: JobId) -> Response[str]:
     responses=answers({HTTPStatus.OK: ("The job as it is now.", JobView)}, HTTPStatus.NOT_FOUND),
 )
 def cancel_job(job_id: JobId) -> Response[str]:
-    return _answer(HTTPStatus.OK, JobView.of(_still_there(orders.cancel(_own_job(job_id)))))
+    return _answer(HTTPStatus.OK, JobView.of(_still_there(owner.cancel(_own_job(job_id)))))
 
 
 @app.delete(
@@ -216,7 +219,7 @@ def cancel_job(job_id: JobId) -> Response[str]:
     responses=answers({HTTPStatus.NO_CONTENT: ("It is gone.", None)}, HTTPStatus.NOT_FOUND),
 )
 def delete_job(job_id: JobId) -> Response[str]:
-    orders.delete(_own_job(job_id))
+    owner.delete(_own_job(job_id))
     return Response(status_code=HTTPStatus.NO_CONTENT, body="")
 
 
@@ -278,8 +281,8 @@ def _wrong_with_the_stack() -> Problem | None:
 def _wrong_with(call: APIGatewayProxyEventV2) -> Problem | None:
     """What no route should have to deal with: a token of nobody, a body that is no JSON."""
     authorizer = call.request_context.authorizer
-    owner = str((authorizer.jwt_claim or {}).get("sub") or "") if authorizer else "anybody"
-    if not 0 < len(owner.encode()) <= LONGEST_OWNER:
+    sub = str((authorizer.jwt_claim or {}).get("sub") or "") if authorizer else "anybody"
+    if not 0 < len(sub.encode()) <= LONGEST_OWNER:
         return Problem(HTTPStatus.FORBIDDEN, "no_owner", "The token does not say whose it is, in its sub.")
     if (call.http_method, call.path) != ("POST", "/api/v1/jobs"):
         call.raw_event["body"] = None  # no other route takes one
@@ -318,7 +321,7 @@ def _within_the_day() -> Iterator[None]:
     except table.LimitReached:
         limit = settings().daily_job_limit
         message = f"An owner may create or retry {limit} jobs in a day. Try again tomorrow."
-        wait = str(creation.seconds_to_the_next_day(clock.now()))
+        wait = str(create.seconds_to_the_next_day(clock.now()))
         raise Problem(
             HTTPStatus.TOO_MANY_REQUESTS, "daily_limit_reached", message, {"Retry-After": wait}
         ) from None

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from triptych import pictures
+from triptych.aws import bucket
 from triptych.deadlines import upload_deadline
-from triptych.formats import PHOTO_TYPES
 from triptych.job import Failure, Image, ImageStatus, Job, JobStatus  # pydantic reads them
+from triptych.photo.formats import PHOTO_TYPES
 from triptych.settings import settings
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Upload(BaseModel):
         """A link that is good for as long as one lives, but not longer than its job waits."""
         left = int((upload_deadline(job) - now).total_seconds())
         seconds = max(1, min(settings().upload_url_seconds, left))
-        url, headers = pictures.presign_upload(job.photo, seconds)
+        url, headers = bucket.presign_upload(job.photo, seconds)
         return cls(
             method="PUT",
             url=url,
@@ -119,7 +119,7 @@ class ImageView(BaseModel):
             status=image.status,
             seed=image.seed,
             prediction_id=image.prediction_id,
-            url=pictures.presign_output(image.output) if image.output else None,
+            url=bucket.presign_output(image.output) if image.output else None,
             content_type=image.output.content_type if image.output else None,
             size=image.output.size if image.output else None,
             error=ErrorView.of(image.error),

@@ -5,7 +5,7 @@ The generation queue brings S3 event notifications and messages of the form `{"j
 
 from __future__ import annotations
 
-from triptych import init  # isort: skip  # before all else
+from triptych.runtime import init  # isort: skip  # before all else
 
 import re
 from typing import TYPE_CHECKING
@@ -14,9 +14,11 @@ from urllib.parse import unquote_plus
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from triptych import generation, queues, wire
-from triptych.observability import count, logger, metrics, unexpected
-from triptych.queues import GenerationMessage
+from triptych.aws import queues
+from triptych.aws.queues import GenerationMessage
+from triptych.flows import generate
+from triptych.replicate import transport
+from triptych.runtime.observability import count, logger, metrics, unexpected
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
@@ -80,13 +82,13 @@ def _record(record: SQSRecord) -> None:
     tries = int(record.attributes.approximate_receive_count)
     for task in _tasks(message):
         try:
-            job = generation.photo_arrived(task.job_id, task.original_s3_key, again=task.again or tries > 1)
+            job = generate.photo_arrived(task.job_id, task.original_s3_key, again=task.again or tries > 1)
         except Exception:
             unexpected("put back", tries=tries)
             # Not only when the visibility timeout ends.
-            queues.put_back(record.receipt_handle, seconds=round(generation.backoff(tries)))
+            queues.put_back(record.receipt_handle, seconds=round(generate.backoff(tries)))
             raise
-        wait = generation.seconds_to_wait(job, tries)
+        wait = generate.seconds_to_wait(job, tries)
         if wait is None:
             continue
         logger.info("put back", seconds=wait, tries=tries)
@@ -112,5 +114,5 @@ def _tasks(message: Message) -> list[GenerationMessage]:
             return []
 
 
-wire.prepare()
+transport.prepare()
 init.done()

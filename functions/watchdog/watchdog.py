@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from triptych import init  # isort: skip  # before all else
+from triptych.runtime import init  # isort: skip  # before all else
 
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from pydantic import ValidationError
 
-import triptych.watchdog
-from triptych import queues
-from triptych.observability import count, logger, metrics, unexpected
+import triptych.flows.watch
+from triptych.aws import queues
+from triptych.runtime.observability import count, logger, metrics, unexpected
 from triptych.settings import settings
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def _record(record: SQSRecord) -> None:
         count("UnexpectedErrors")
         return
     try:
-        delay = triptych.watchdog.look(message)
+        delay = triptych.flows.watch.look(message)
     except Exception:  # noqa: BLE001  # whatever it was, the job must be looked at again
         # A new message rather than this one again: its receives are counted, a job's looks must not be.
         unexpected("the look failed")

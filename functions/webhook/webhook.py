@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from triptych import init  # isort: skip  # before all else
+from triptych.runtime import init  # isort: skip  # before all else
 
 import base64
 import json
@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, Field, ValidationError
 
-from triptych import clock, completion, signatures, wire
-from triptych.downloads import OutputUnavailable
-from triptych.observability import count, logger, metrics, requested
-from triptych.predictions import Prediction
-from triptych.signing_secret import signing_secret
-from triptych.tags import Tag
-from triptych.wire import ReplicateUnavailable
+from triptych.flows import collect
+from triptych.replicate import signatures, transport
+from triptych.replicate.downloads import OutputUnavailable
+from triptych.replicate.predictions import Prediction
+from triptych.replicate.signing_secret import signing_secret
+from triptych.replicate.tags import Tag
+from triptych.replicate.transport import ReplicateUnavailable
+from triptych.runtime import clock
+from triptych.runtime.observability import count, logger, metrics, requested
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -65,8 +67,8 @@ def _status(call: Call) -> HTTPStatus:
     """The answer: 2xx ends it, anything else makes Replicate call again within a minute."""
     try:
         prediction, tag = _verified(call)
-        verdict = completion.take(prediction, tag)
-    except (Rejected, completion.Unbound) as why:
+        verdict = collect.take(prediction, tag)
+    except (Rejected, collect.Unbound) as why:
         logger.warning("webhook rejected", reason=str(why) or "not bound")
         count("WebhooksRejected")
         return HTTPStatus.UNAUTHORIZED  # whatever the reason: it tells a forger nothing
@@ -109,5 +111,5 @@ def _is_signed(headers: dict[str, str], body: bytes) -> bool:
     return rotated != secret and signatures.is_signed(headers, body, rotated, now)
 
 
-wire.prepare()
+transport.prepare()
 init.done()

@@ -20,9 +20,11 @@ from tests.benchmarks._replicate import Replicate, replicate
 from tests.integration import world as events
 from tests.localcloud import aws, provision, template
 from tests.localcloud.functions import Machine
-from triptych import clock, completion, creation, generation, pictures
+from triptych.aws import bucket as pictures
+from triptych.flows import collect, create, generate
 from triptych.job import Job, OutputStored
-from triptych.observability import logger, metrics
+from triptych.runtime import clock
+from triptych.runtime.observability import logger, metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,15 +52,15 @@ class World:
 
     def new_job(self, owner: str = "ann") -> Job:
         """A job whose photo is there."""
-        order = creation.Order(owner, "image/jpeg", len(PHOTO), None, None)
-        job = creation.create_job(order, None)
+        order = create.Order(owner, "image/jpeg", len(PHOTO), None, None)
+        job = create.create_job(order, None)
         pictures._s3().put_object(Bucket=self.bucket, Key=job.photo.key, Body=PHOTO)
         return job
 
     def asked_job(self) -> Job:
         """A job whose three pictures Replicate works on."""
         job = self.new_job()
-        return _there(generation.photo_arrived(job.job_id, job.photo.key))
+        return _there(generate.photo_arrived(job.job_id, job.photo.key))
 
     def done_job(self) -> Job:
         """A job that has its three pictures."""
@@ -68,7 +70,7 @@ class World:
             key = pictures.output_key(job, image.index, "image/png")
             output = pictures.store_output(key, "image/png", len(PICTURE), io.BytesIO(PICTURE))
             stored.append(OutputStored(image.index, image.attempt, image.prediction_id or "", output))
-        return _there(completion.settle(job, stored))
+        return _there(collect.settle(job, stored))
 
     def webhook(self, job: Job, size: int) -> dict[str, Any]:
         """The event of the webhook that tells of a picture of `size` bytes, the first of the job's."""

@@ -23,7 +23,7 @@ from tests.simulation.clients import Client
 from tests.simulation.cloud import START, Cloud
 from tests.simulation.faults import Faults
 from tests.simulation.run import END, JOBS_PER_SECOND
-from triptych import table
+from triptych.aws import table
 from triptych.job import Job, Photo, new_job
 
 if TYPE_CHECKING:

@@ -31,7 +31,7 @@ OPENER = """
 import json, sys, time
 from pathlib import Path
 import generate
-from triptych import photos
+from triptych.photo import inspection
 
 def peak():
     lines = Path("/proc/self/status").read_text().splitlines()

@@ -9,7 +9,8 @@ import pytest
 from moto import mock_aws
 
 from tests.integration.world import BUCKET, ENVIRONMENT, TOKEN, Clock, FakeReplicate, World, forget_caches
-from triptych import clock, downloads, wire
+from triptych.replicate import downloads, transport
+from triptych.runtime import clock
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         forget_caches()
         fake_clock, replicate = Clock(), FakeReplicate()
         monkeypatch.setattr(clock, "now", fake_clock.now)
-        monkeypatch.setattr(wire, "_transport", lambda: httpx.MockTransport(replicate.handle))
+        monkeypatch.setattr(transport, "_transport", lambda: httpx.MockTransport(replicate.handle))
         client = httpx.Client(transport=httpx.MockTransport(replicate.handle))
         monkeypatch.setattr(downloads, "_client", lambda: client)
         monkeypatch.setattr("socket.getaddrinfo", resolve)

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 import announce
 from tests.environment import ROOT
 from tests.integration.world import World
-from triptych import announcements, table
+from triptych.aws import events as announcements
+from triptych.aws import table
 from triptych.job import (
     Failure,
     Image,

@@ -14,7 +14,7 @@ import pytest
 import api
 from tests.environment import ROOT
 from tests.integration.world import JPEG, World, api_event
-from triptych import table
+from triptych.aws import table
 from triptych.job import JobStatus, UploadExpired
 from triptych.settings import settings
 

@@ -23,7 +23,7 @@ from tests.integration.world import (
     webhook_event,
     webhook_for,
 )
-from triptych import queues
+from triptych.aws import queues
 from triptych.job import ImageStatus, JobStatus
 
 IDS = ("p0", "p1", "p2")

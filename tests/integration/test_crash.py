@@ -23,7 +23,7 @@ from tests.simulation.clients import Client
 from tests.simulation.cloud import Cloud
 from tests.simulation.faults import Faults
 from tests.simulation.replicate import picture
-from triptych import table
+from triptych.aws import table
 from triptych.job import JobStatus
 
 DAY = 86_400.0

@@ -19,10 +19,12 @@ from botocore.stub import Stubber
 import generate
 from tests.integration.world import BUCKET, JPEG, PNG, TOKEN, World, picture, s3_notification, sqs_event
 from tests.unit.photo_corpus import jpeg_of_scans
-from triptych import generation, queues, table, wire
-from triptych.formats import MOST_SCANS
+from triptych.aws import queues, table
+from triptych.flows import generate as generation
 from triptych.job import ImageStatus, JobStatus, is_retryable
-from triptych.observability import logger
+from triptych.photo.formats import MOST_SCANS
+from triptych.replicate import transport
+from triptych.runtime.observability import logger
 
 DONE: dict[str, Any] = {"batchItemFailures": []}
 RETRY = {"retry_after": 5}
@@ -294,7 +296,7 @@ def test_a_list_without_end_proves_nothing(
     world.replicate.before_create = lost
     job_id = world.new_job()
     deliver(world, job_id, context)
-    monkeypatch.setattr("triptych.predictions.LIST_SECONDS", 0.2)
+    monkeypatch.setattr("triptych.replicate.predictions.LIST_SECONDS", 0.2)
     world.replicate.on_read = lambda _: httpx.Response(
         200, json={"results": [], "next": "/v1/predictions?cursor=on"}
     )
@@ -391,7 +393,7 @@ def test_a_token_that_may_not_be_read_fails_the_job_with_its_own_code(
 ) -> None:
     """As SSM answers where the role or the KMS key does not permit it."""
     job_id = world.new_job()
-    with Stubber(wire._ssm().client) as ssm:
+    with Stubber(transport._ssm().client) as ssm:
         ssm.add_client_error("get_parameter", code, "User is not authorized to perform: kms:Decrypt")
         deliver(world, job_id, context)
     job = world.job(job_id)
@@ -403,7 +405,7 @@ def test_a_token_that_may_not_be_read_fails_the_job_with_its_own_code(
 
 def test_a_token_that_cannot_be_read_now_is_waited_for(world: World, context: SimpleNamespace) -> None:
     job_id = world.new_job()
-    with Stubber(wire._ssm().client) as ssm:
+    with Stubber(transport._ssm().client) as ssm:
         ssm.add_client_error("get_parameter", "ThrottlingException", "Rate exceeded")
         deliver(world, job_id, context)
     assert world.job(job_id).status is JobStatus.GENERATING
@@ -461,7 +463,7 @@ def test_a_rotated_token_costs_no_job(
     world: World, context: SimpleNamespace, waits: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens = itertools.chain(["r8_old"], itertools.repeat(TOKEN))
-    monkeypatch.setattr("triptych.wire.token", lambda *, fresh=False: next(tokens))
+    monkeypatch.setattr("triptych.replicate.transport.token", lambda *, fresh=False: next(tokens))
     world.replicate.handle, handle = (  # type: ignore[method-assign]  # the old token is refused
         lambda request: (
             httpx.Response(401, json={"title": "Unauthenticated"})
@@ -470,7 +472,9 @@ def test_a_rotated_token_costs_no_job(
         ),
         world.replicate.handle,
     )
-    monkeypatch.setattr("triptych.wire._transport", lambda: httpx.MockTransport(world.replicate.handle))
+    monkeypatch.setattr(
+        "triptych.replicate.transport._transport", lambda: httpx.MockTransport(world.replicate.handle)
+    )
     job_id = world.new_job()
     assert deliver(world, job_id, context) == KEPT
     world.clock.advance(waits[-1])
@@ -494,7 +498,7 @@ def test_a_token_that_is_stored_before_the_old_one_is_revoked_costs_no_job(
         request.headers["authorization"] = f"Bearer {TOKEN}"
         return handle(request)
 
-    monkeypatch.setattr("triptych.wire._transport", lambda: httpx.MockTransport(checked))
+    monkeypatch.setattr("triptych.replicate.transport._transport", lambda: httpx.MockTransport(checked))
     deliver(world, world.new_job(), context)  # from here on this process knows the token
     good[0] = "r8_new"
     if stored_in_time:

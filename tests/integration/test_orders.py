@@ -25,7 +25,8 @@ from tests.integration.world import (
     sqs_event,
     webhook_for,
 )
-from triptych import orders, pictures, queues, table
+from triptych.aws import bucket, queues, table
+from triptych.flows import owner as orders
 from triptych.job import MOST_RETRIES, DeadlinePassed, ImageStatus, JobStatus
 
 ORDER = {"content_type": "image/jpeg", "content_length": len(JPEG)}
@@ -118,7 +119,7 @@ def test_a_copy_from_before_the_retry_cannot_touch_what_comes_after_it(
     tasks: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    store = pictures.store_output
+    store = bucket.store_output
     nested: list[bool] = []
 
     def all_the_rest_first(*args: Any) -> Any:
@@ -131,7 +132,7 @@ def test_a_copy_from_before_the_retry_cannot_touch_what_comes_after_it(
                 tell(world, context, prediction_id)
         return store(*args)
 
-    monkeypatch.setattr(pictures, "store_output", all_the_rest_first)
+    monkeypatch.setattr(bucket, "store_output", all_the_rest_first)
     tell(world, context, "p0")
     job = world.job(job_id)
     assert job.status is JobStatus.SUCCEEDED
@@ -514,7 +515,7 @@ def test_a_retry_that_cannot_be_counted_is_no_5xx(
 
     before = world.job(failed_id)
     monkeypatch.setattr(TransactWrite, "_commit", contended)
-    monkeypatch.setattr("triptych.table.time.sleep", lambda _: None)
+    monkeypatch.setattr("triptych.aws.table.time.sleep", lambda _: None)
     status, answer = call("POST", f"/api/v1/jobs/{failed_id}/retry")
     assert (status, answer["error"]["code"]) == (429, "too_many_at_once")
     assert (world.job(failed_id), tasks) == (before, [])

@@ -23,9 +23,9 @@ from tests.integration.world import (
     streamed,
     webhook_for,
 )
-from triptych import wire
 from triptych.job import ImageStatus, JobStatus
-from triptych.observability import logger
+from triptych.replicate import transport
+from triptych.runtime.observability import logger
 
 AUTHORIZED = f"Bearer {TOKEN}"
 OUTPUT = "https://replicate.delivery/p0/out.png"
@@ -71,7 +71,7 @@ def asks(status: int = 401) -> Callable[[httpx.Request], httpx.Response]:
 
 
 def no_token() -> str:
-    raise wire.NoToken("no token")
+    raise transport.NoToken("no token")
 
 
 def illegal(request: httpx.Request) -> httpx.Response:
@@ -220,9 +220,9 @@ def test_without_a_usable_token_the_output_is_unavailable(
     lines = io.StringIO()
     monkeypatch.setattr(logger.registered_handler, "stream", lines)
     if value is None:
-        monkeypatch.setattr(wire, "token", no_token)
+        monkeypatch.setattr(transport, "token", no_token)
     else:
-        monkeypatch.setattr(wire, "token", lambda: value)
+        monkeypatch.setattr(transport, "token", lambda: value)
     monkeypatch.setattr(webhook, "signing_secret", lambda: SECRET)
     world.replicate.on_download = lambda request: (
         illegal(request) if "authorization" in request.headers else httpx.Response(401)

@@ -13,8 +13,11 @@ from botocore.exceptions import ClientError
 import generate
 from tests.integration.test_generate import DONE, KEPT, deliver
 from tests.integration.world import BUCKET, JPEG, World, picture, s3_notification, sqs_event
-from triptych import creation, generation, photos, pictures, queues, table
+from triptych.aws import bucket, queues, table
+from triptych.flows import create
+from triptych.flows import generate as generation
 from triptych.job import MOST_OPENS, Job, JobStatus, is_retryable
+from triptych.photo import inspection
 
 HEIC = picture("HEIF")
 
@@ -28,8 +31,8 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def new_job(world: World, photo: bytes, content_type: str) -> str:
-    order = creation.Order("ann", content_type, len(photo), None, None)
-    job = creation.create_job(order, None)
+    order = create.Order("ann", content_type, len(photo), None, None)
+    job = create.create_job(order, None)
     world.s3.put_object(Bucket=BUCKET, Key=job.photo.key, Body=photo)
     return job.job_id
 
@@ -90,13 +93,13 @@ def test_a_job_that_is_deleted_meanwhile_leaves_no_prepared_copy(
     world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = new_job(world, HEIC, "image/heic")
-    store = pictures.store_prepared
+    store = bucket.store_prepared
 
     def deleted_meanwhile(*args: Any) -> str:
         table.delete(job_id)
         return store(*args)
 
-    monkeypatch.setattr(pictures, "store_prepared", deleted_meanwhile)
+    monkeypatch.setattr(bucket, "store_prepared", deleted_meanwhile)
     arrive(world, job_id, context)
     assert world.object_keys("prepared/") == []
     assert world.replicate.requests == []
@@ -115,7 +118,7 @@ def test_a_photo_that_kills_the_process_is_not_tried_for_ever(
     world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = new_job(world, HEIC, "image/heic")
-    monkeypatch.setattr(photos, "inspect", dies)
+    monkeypatch.setattr(inspection, "inspect", dies)
     for receives in range(1, 2 + MOST_OPENS):
         with pytest.raises(KeyboardInterrupt):
             arrive(world, job_id, context, receives)
@@ -134,7 +137,7 @@ def test_what_killed_the_first_try_only_does_no_harm(
 ) -> None:
     job_id = new_job(world, HEIC, "image/heic")
     with monkeypatch.context() as patch:
-        patch.setattr(photos, "inspect", dies)
+        patch.setattr(inspection, "inspect", dies)
         with pytest.raises(KeyboardInterrupt):
             arrive(world, job_id, context)
     assert arrive(world, job_id, context, receives=2) == DONE
@@ -145,15 +148,15 @@ def test_who_comes_while_it_is_opened_again_waits(
     world: World, context: SimpleNamespace, waits: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = new_job(world, HEIC, "image/heic")
-    inspect = photos.inspect
+    inspect = inspection.inspect
     others: list[dict[str, Any]] = []
 
-    def slow(*args: Any, **options: Any) -> photos.Finding:
+    def slow(*args: Any, **options: Any) -> inspection.Finding:
         if not others:
             others.extend([arrive(world, job_id, context, receives=2) for _ in range(5)])
         return inspect(*args, **options)
 
-    monkeypatch.setattr(photos, "inspect", slow)
+    monkeypatch.setattr(inspection, "inspect", slow)
     try_again(world, job_id)
     assert others == [KEPT] * 5
     assert len(waits) == 5
@@ -171,7 +174,7 @@ def test_an_outage_of_s3_is_not_held_against_the_photo(
             raise ClientError({"Error": {"Code": "SlowDown"}}, "GetObject")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pictures, "_s3", Down)
+        patch.setattr(bucket, "_s3", Down)
         for receives in range(1, 10):
             assert arrive(world, job_id, context, receives) == KEPT
             world.clock.advance(120)
@@ -183,12 +186,12 @@ def test_an_outage_of_s3_is_not_held_against_the_photo(
 def test_a_photo_that_is_larger_than_allowed_is_not_downloaded(world: World) -> None:
     key = "uploads/x/photo.jpg"
     world.s3.put_object(Bucket=BUCKET, Key=key, Body=b"x" * 1001)
-    with pictures.fetch_photo(key, 1000) as upload:
+    with bucket.fetch_photo(key, 1000) as upload:
         assert upload
         assert (upload.file, upload.size) == (None, 1001)
-    with pictures.fetch_photo(key, 1001) as upload:
+    with bucket.fetch_photo(key, 1001) as upload:
         assert upload
         assert upload.file
         assert upload.file.read() == b"x" * 1001
-    with pictures.fetch_photo("uploads/y/photo.jpg", 1001) as upload:
+    with bucket.fetch_photo("uploads/y/photo.jpg", 1001) as upload:
         assert upload is None

@@ -30,9 +30,9 @@ from tests.integration.world import (
     webhook_event,
     webhook_for,
 )
-from triptych import announcements, queues, table
+from triptych.aws import events, queues, table
 from triptych.job import JobStatus, UploadExpired
-from triptych.observability import logger, metrics
+from triptych.runtime.observability import logger, metrics
 
 ORDER = {"content_type": "image/jpeg", "content_length": len(JPEG)}
 
@@ -254,7 +254,7 @@ def test_one_id_leads_through_every_function(
     lines: io.StringIO,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(announcements, "announce", lambda _: None)
+    monkeypatch.setattr(events, "announce", lambda _: None)
     job_id = create()
     world.upload(job_id)
     world.replicate.after_create = lambda _: httpx.Response(503)
@@ -290,7 +290,7 @@ def test_a_webhook_that_is_refused_is_about_no_job_and_has_its_request(
 def test_a_record_that_cannot_be_read_is_not_told_as_the_one_before_it(
     world: World, context: SimpleNamespace, lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(announcements, "announce", lambda _: None)
+    monkeypatch.setattr(events, "announce", lambda _: None)
     job_id = world.new_job(photo=None)
     table.save(world.job(job_id), UploadExpired())
     lines.truncate(0)

@@ -14,7 +14,7 @@ from moto import mock_aws
 
 from tests.integration.world import Clock
 from tests.simulation.aws import Answer, Bucket, Jobs, Queue, Request
-from triptych import table
+from triptych.aws import table
 from triptych.job import Job, Photo, UploadArrived, apply, new_job
 
 VISIBILITY = 240
@@ -198,7 +198,7 @@ def test_what_is_received_too_often_goes_to_the_dead_letters(queues: Queues, clo
 
 @dataclass
 class Table:
-    """Reading and writing jobs, as `triptych.table` does it. `delete` keeps the id from being used again, or not."""
+    """Reading and writing jobs, as `triptych.aws.table` does it. `delete` keeps the id from being used again, or not."""
 
     get: Callable[[str], Job | None]
     create: Callable[[Job], Job]

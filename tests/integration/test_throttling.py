@@ -12,9 +12,10 @@ import pytest
 
 import generate
 from tests.integration.world import World, s3_notification, sqs_event
-from triptych import generation, queues
+from triptych.aws import queues
+from triptych.flows import generate as generation
 from triptych.job import ImageStatus
-from triptych.wire import HttpError
+from triptych.replicate.transport import HttpError
 
 DETAIL = {"detail": "Request was throttled. Your rate limit resets in ~30s."}
 FIRST_BACKOFF = (1, 3)  # seconds, when nothing says how long to wait

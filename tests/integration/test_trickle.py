@@ -9,7 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.world import ENVIRONMENT, World
-from triptych import downloads, predictions, settings, wire
+from triptych import settings
+from triptych.replicate import downloads, predictions, transport
 
 
 @pytest.fixture(params=["in the headers", "in the body"])
@@ -59,10 +60,10 @@ def test_an_answer_that_trickles_is_given_up(
     world: World, trickling: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()  # the real wire
-    monkeypatch.setattr(wire, "READ_SECONDS", 0.5)
-    monkeypatch.setattr(wire, "token", lambda **_: "a token")
+    monkeypatch.setattr(transport, "READ_SECONDS", 0.5)
+    monkeypatch.setattr(transport, "token", lambda **_: "a token")
     environment = {**ENVIRONMENT, "REPLICATE_BASE_URL": trickling}
     configured = settings.Settings.model_validate(environment)
-    monkeypatch.setattr(wire, "settings", lambda: configured)
-    with pytest.raises(wire.ReplicateUnavailable):
+    monkeypatch.setattr(transport, "settings", lambda: configured)
+    with pytest.raises(transport.ReplicateUnavailable):
         predictions.get("p0")

@@ -17,7 +17,9 @@ import pytest
 from tests.benchmarks._world import World, world
 from tests.integration.world import api_event, s3_notification, sqs_event
 from tests.simulation.functions import CONTEXT, loaded
-from triptych import aws, tls, wire
+from triptych.aws import session
+from triptych.replicate import transport
+from triptych.runtime import tls
 
 ORDER = {"content_type": "image/jpeg", "content_length": 1}
 
@@ -26,8 +28,8 @@ ORDER = {"content_type": "image/jpeg", "content_length": 1}
 def here() -> Iterator[World]:
     def forget() -> None:
         """The session keeps the credentials that it first found."""
-        aws.session.cache_clear()
-        aws.botocore_session.cache_clear()
+        session.boto3_session.cache_clear()
+        session.botocore_session.cache_clear()
 
     forget()
     with world() as found:
@@ -91,13 +93,13 @@ def test_a_warm_invocation_makes_nothing_anew_that_could_be_kept(
 
 def test_the_first_requests_of_a_process_read_the_certificates_once(monkeypatch: pytest.MonkeyPatch) -> None:
     tls.context.cache_clear()
-    wire._transport.cache_clear()
+    transport._transport.cache_clear()
     made = counted(monkeypatch)
     meet = threading.Barrier(3)
 
     def first(_: int) -> None:
         meet.wait()
-        wire._transport()
+        transport._transport()
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(first, range(3)))

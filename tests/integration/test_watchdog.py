@@ -14,8 +14,10 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 import generate
 import watchdog
 from tests.integration.world import BUCKET, PNG, World, s3_notification, sqs_event, streamed
-from triptych import generation, pictures, predictions, queues, table
+from triptych.aws import bucket, queues, table
+from triptych.flows import generate as generation
 from triptych.job import ImageStatus, JobStatus, is_retryable
+from triptych.replicate import predictions
 
 
 @pytest.fixture
@@ -273,7 +275,7 @@ def test_an_upload_that_cannot_be_looked_for_expires_in_the_end(
     def denied(_: str) -> None:
         raise EndpointConnectionError(endpoint_url="https://s3")
 
-    monkeypatch.setattr(pictures, "look_at", denied)
+    monkeypatch.setattr(bucket, "look_at", denied)
     world.clock.advance(1300)
     look(world, job_id, context)
     assert world.job(job_id).status is JobStatus.AWAITING_UPLOAD
@@ -310,7 +312,7 @@ def test_no_oddity_keeps_a_job_open(
         world.replicate.finish(prediction_id)
     if trouble == "S3 says no":
         denied = ClientError({"Error": {"Code": "AccessDenied"}}, "PutObject")
-        monkeypatch.setattr(pictures, "store_output", lambda *_: (_ for _ in ()).throw(denied))
+        monkeypatch.setattr(bucket, "store_output", lambda *_: (_ for _ in ()).throw(denied))
     elif trouble == "an unreadable webhook":
         world.replicate.predictions["p0"]["webhook"] = "http://[::1"
         world.replicate.echoes = True

@@ -25,8 +25,9 @@ from tests.integration.world import (
     webhook_event,
     webhook_for,
 )
-from triptych import observability, table
+from triptych.aws import table
 from triptych.job import DeadlinePassed, ImageStatus, JobStatus
+from triptych.runtime import observability
 
 OTHER_SECRET = "whsec_" + base64.b64encode(b"another secret").decode()
 
@@ -143,7 +144,7 @@ def test_the_first_of_a_list_is_the_picture(world: World, context: SimpleNamespa
 def test_a_webhook_that_is_faster_than_the_answer_adopts_its_prediction(
     world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("triptych.queues.put_back", lambda *_, **__: None)
+    monkeypatch.setattr("triptych.aws.queues.put_back", lambda *_, **__: None)
 
     def cut(request: httpx.Request) -> httpx.Response:
         raise httpx.ReadError("cut", request=request)

@@ -18,8 +18,11 @@ import httpx
 import pillow_heif
 from PIL import Image
 
-from triptych import announcements, creation, pictures, queues, settings, signing_secret, table, wire
+from triptych import settings
+from triptych.aws import bucket, events, queues, table
+from triptych.flows import create
 from triptych.job import Job
+from triptych.replicate import signing_secret, transport
 
 pillow_heif.register_heif_opener()
 
@@ -72,10 +75,10 @@ JPEG = picture()
 
 def forget_caches() -> None:
     settings.settings.cache_clear()
-    pictures._s3.cache_clear()
+    bucket._s3.cache_clear()
     queues._sqs.cache_clear()
-    wire._ssm.cache_clear()
-    announcements._events.cache_clear()
+    transport._ssm.cache_clear()
+    events._events.cache_clear()
     signing_secret._kept.secret = None
     signing_secret._kept.asked_at = signing_secret._NEVER
     table._Job._connection = None
@@ -208,8 +211,8 @@ class World:
 
     def new_job(self, *, owner: str = "ann", photo: bytes | None = JPEG) -> str:
         """A job that waits for its photo, or whose photo is there."""
-        order = creation.Order(owner, "image/jpeg", len(JPEG), None, None)
-        job_id = creation.create_job(order, None).job_id
+        order = create.Order(owner, "image/jpeg", len(JPEG), None, None)
+        job_id = create.create_job(order, None).job_id
         if photo is not None:
             self.upload(job_id, photo)
         return job_id

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from triptych import table
+from triptych.aws import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,7 @@ def refusal(operation: str, code: str, status: int = 400) -> ClientError:
 
 
 class Jobs:
-    """The jobs table, at the level of `triptych.table`: one version of each job, and writes conditional on it."""
+    """The jobs table, at the level of `triptych.aws.table`: one version of each job, and writes conditional on it."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job | None] = {}  # None: deleted, and its id not to be used again

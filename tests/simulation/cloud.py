@@ -24,7 +24,8 @@ from tests.simulation.functions import CONTEXT, FUNCTIONS, environments, loaded,
 from tests.simulation.patches import in_the_place_of_io
 from tests.simulation.replicate import Replicate
 from tests.simulation.services import Services
-from triptych import pictures, signing_secret, wire
+from triptych.aws import bucket
+from triptych.replicate import signing_secret, transport
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -109,7 +110,7 @@ class Cloud:
         """The client's PUT, and S3's event for it. False: the object was there already."""
         try:
             request = {"Bucket": ENVIRONMENT["BUCKET"], "Key": key, "Body": content, "IfNoneMatch": "*"}
-            self.aws.effect(pictures._s3(), "S3", "PutObject", request)
+            self.aws.effect(bucket._s3(), "S3", "PutObject", request)
         except ClientError:
             return False
         now, faults = self.engine.now, self.faults
@@ -205,7 +206,7 @@ class Cloud:
 
     def _forget(self) -> None:
         """What a new process does not know."""
-        wire._ssm().clear_cache()  # type: ignore[no-untyped-call]  # powertools leaves it so
+        transport._ssm().clear_cache()  # type: ignore[no-untyped-call]  # powertools leaves it so
         signing_secret._kept.secret = None
         signing_secret._kept.asked_at = signing_secret._NEVER
 

@@ -25,8 +25,9 @@ from tests.integration.world import ENVIRONMENT
 from tests.simulation.engine import Pool, wait
 from tests.simulation.functions import load_all
 from tests.simulation.wire import Wire
-from triptych import pictures, settings, table
-from triptych.observability import logger, metrics
+from triptych import settings
+from triptych.aws import bucket, table
+from triptych.runtime.observability import logger, metrics
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,10 +47,10 @@ def in_the_place_of_io(cloud: Cloud) -> Iterator[None]:
         put(patch.dict(os.environ, {**ENVIRONMENT, **QUEUES}))
         settings.settings.cache_clear()
         put(patch.object(BaseClient, "_make_api_call", cloud.aws.api_call()))
-        put(patch("triptych.wire._transport", lambda: Wire(cloud)))
-        put(patch("triptych.downloads._client", lambda: downloads))
+        put(patch("triptych.replicate.transport._transport", lambda: Wire(cloud)))
+        put(patch("triptych.replicate.downloads._client", lambda: downloads))
         put(patch("socket.getaddrinfo", lambda *_, **__: [(2, 1, 6, "", ("104.16.1.1", 443))]))
-        put(patch("triptych.clock.now", cloud.now))
+        put(patch("triptych.runtime.clock.now", cloud.now))
         load_all()  # so that all of the layer that they use is there to be searched
         virtual = {
             id(time): SimpleNamespace(monotonic=lambda: engine.now),
@@ -78,7 +79,7 @@ def in_the_place_of_io(cloud: Cloud) -> Iterator[None]:
                 ("delete", aws.delete),
             ):
                 put(patch.object(table, name, stand_in))
-            put(patch.object(pictures._s3(), "generate_presigned_url", _presigned))
+            put(patch.object(bucket._s3(), "generate_presigned_url", _presigned))
         yield
     settings.settings.cache_clear()
 

@@ -12,7 +12,7 @@ from pynamodb.exceptions import PynamoDBConnectionError
 from tests.integration.world import ENVIRONMENT, TOKEN
 from tests.simulation.aws import Answer, Bucket, Jobs, Request, refusal
 from tests.simulation.checks import Record
-from triptych import pictures
+from triptych.aws import bucket as pictures
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ import pillow_heif
 from PIL import Image, ImageCms, ImageDraw
 from PIL.PngImagePlugin import PngInfo
 
-from triptych.formats import MOST_SCANS
+from triptych.photo.formats import MOST_SCANS
 
 pillow_heif.register_heif_opener()
 

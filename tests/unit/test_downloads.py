@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from triptych.downloads import may_see_token
+from triptych.replicate.downloads import may_see_token
 
 HOSTS = ("replicate.delivery", "localhost", "127.0.0.1")
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from triptych.formats import HEAD_BYTES, TAIL_BYTES, content_type, is_whole
+from triptych.photo.formats import HEAD_BYTES, TAIL_BYTES, content_type, is_whole
 
 PILLOW_NAMES = {
     "image/jpeg": "JPEG",

@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 )
 
 from tests.simulation.aws import Jobs
+from triptych.aws.table import Conflict
 from triptych.job import (
     AnswerLost,
     Asked,
@@ -43,7 +44,6 @@ from triptych.job import (
     apply_all,
     new_job,
 )
-from triptych.table import Conflict
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MOST_IMAGES = 3

@@ -13,8 +13,8 @@ from PIL import Image
 
 from tests.unit.photo_corpus import jpeg_head, jpeg_of_scans, jpeg_scan, jpeg_with, scene, write
 from tests.unit.test_photos import find
-from triptych.formats import MOST_SCANS, is_too_complex, jpeg_segments
-from triptych.photos import TOO_COMPLEX, Rejected
+from triptych.photo.formats import MOST_SCANS, is_too_complex, jpeg_segments
+from triptych.photo.inspection import TOO_COMPLEX, Rejected
 
 SOI, EOI, SOS = b"\xff\xd8", b"\xff\xd9", 0xDA
 HEAD = jpeg_head((64, 64))

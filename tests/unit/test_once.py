@@ -5,8 +5,10 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from triptych import announcements, aws, downloads, pictures, queues, tls, wire
-from triptych.once import once
+from triptych.aws import bucket, events, queues, session
+from triptych.replicate import downloads, transport
+from triptych.runtime import tls
+from triptych.runtime.once import once
 
 
 class Maker:
@@ -48,14 +50,14 @@ def test_of_one_session_no_two_threads_make_clients() -> None:
 
 def test_every_client_is_made_so() -> None:
     for made in (
-        announcements._events,
-        aws.botocore_session,
-        aws.session,
+        events._events,
+        session.botocore_session,
+        session.boto3_session,
         downloads._client,
-        pictures._s3,
+        bucket._s3,
         queues._sqs,
         tls.context,
-        wire._ssm,
-        wire._transport,
+        transport._ssm,
+        transport._transport,
     ):
         assert isinstance(made, once)

@@ -29,7 +29,7 @@ from triptych.job import (
     apply,
     new_job,
 )
-from triptych.outcomes import FAULTS, UNITS, Fault, Metric, figures
+from triptych.metrics import FAULTS, UNITS, Fault, Metric, figures
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ARRIVED = UploadArrived("uploads/j/photo.jpg", 9, START)

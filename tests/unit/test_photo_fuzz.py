@@ -11,8 +11,8 @@ import time
 
 from tests.unit.photo_corpus import PREPARED, READY, REJECTED
 from tests.unit.test_photos import find
-from triptych.formats import PHOTO_TYPES
-from triptych.photos import Prepared, Ready, Rejected
+from triptych.photo.formats import PHOTO_TYPES
+from triptych.photo.inspection import Prepared, Ready, Rejected
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "3"))
 SEED = int(os.environ.get("FUZZ_SEED", "0")) or random.randrange(1, 2**32)

@@ -25,7 +25,7 @@ from tests.unit.photo_corpus import (
     turned,
     write,
 )
-from triptych.photos import Finding, Prepared, Ready, Rejected, inspect
+from triptych.photo.inspection import Finding, Prepared, Ready, Rejected, inspect
 
 PIXELS = 10_000_000
 NEAR = 6  # of 255, on average: what a JPEG may differ from its original

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.integration.world import ENVIRONMENT
-from triptych.predictions import Prediction
+from triptych.replicate.predictions import Prediction
+from triptych.replicate.tags import Tag
 from triptych.settings import settings
-from triptych.tags import Tag
 
 TAG = Tag("0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52", 2, 1)
 PHOTO_URL = (

@@ -19,7 +19,7 @@ from tests.localcloud.resources import CorsConfiguration
 from tests.localcloud.template import Template, load
 from tests.unit.template_plan import Attributes
 from tests.unit.test_page_function import page_with, policy
-from triptych import pictures
+from triptych.aws import bucket
 from triptych.job import Output, Photo
 
 BUCKET = "triptych-photos-3f2504e0-4f89-41d3-9a0c-0305e82c3301"
@@ -57,7 +57,7 @@ def region(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> R
     for name, value in here.items():
         monkeypatch.setenv(name, value)
     # A session of its own: the one of other tests knows another region.
-    monkeypatch.setattr("triptych.aws.session", lambda: boto3.Session(region_name=found.name))
+    monkeypatch.setattr("triptych.aws.session.boto3_session", lambda: boto3.Session(region_name=found.name))
     forget_caches()
     return found
 
@@ -88,9 +88,9 @@ def properties(template: Template, name: str) -> Any:
 
 
 def urls() -> list[str]:
-    upload, _ = pictures.presign_upload(Photo("uploads/a/photo.jpg", "image/jpeg", 5), 60)
-    photo = pictures.presign_photo("uploads/a/photo.jpg", "a.0.1", 60)
-    return [upload, photo, pictures.presign_output(Output("outputs/a/0.png", "image/png", 5))]
+    upload, _ = bucket.presign_upload(Photo("uploads/a/photo.jpg", "image/jpeg", 5), 60)
+    photo = bucket.presign_photo("uploads/a/photo.jpg", "a.0.1", 60)
+    return [upload, photo, bucket.presign_output(Output("outputs/a/0.png", "image/png", 5))]
 
 
 def test_every_url_is_signed_for_the_host_that_the_page_may_reach(

@@ -12,7 +12,7 @@ import pytest
 
 from tests.localcloud.template import TemplateError, load, translate
 from tests.unit.test_readme import rows
-from triptych.outcomes import Metric
+from triptych.metrics import Metric
 
 RESOURCES: Any = translate()["Resources"]
 ALARMS = {

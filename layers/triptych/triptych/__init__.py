@@ -1,1 +1,4 @@
-"""What the functions share: the job and its rules, its table, its pictures in S3, Replicate."""
+"""What the functions share, in rooms. The rules stand here at the top: pure, without I/O and without a clock.
+
+Rooms import downwards only: flows, replicate, aws, photo, runtime, rules. `tests/unit/test_rooms.py` holds that.
+"""

@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 from pydantic import BaseModel
 
-from triptych import clock, wire
+from triptych.replicate import transport
+from triptych.runtime import clock
 
 SECRET_SECONDS = 600  # after a rotation, the old one is good for no longer
 SECRET_REFETCH_SECONDS = 60
@@ -44,8 +45,8 @@ def signing_secret(*, fresh: bool = False) -> str:
     if _kept.secret is None or stale:
         _kept.asked_at = clock.now()
         try:
-            _kept.secret = wire.read(_Secret, lambda client: client.webhooks.default.secret()).key
-        except wire.ReplicateUnavailable:
+            _kept.secret = transport.read(_Secret, lambda client: client.webhooks.default.secret()).key
+        except transport.ReplicateUnavailable:
             if _kept.secret is None:
                 raise
     return _kept.secret

@@ -5,12 +5,14 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from triptych import clock, creation, pictures, table
+from triptych.aws import bucket, table
+from triptych.aws.queues import Left, WatchdogMessage
+from triptych.flows import create
 from triptych.job import ImageStatus, Job
-from triptych.observability import logger
-from triptych.queues import Left, WatchdogMessage
+from triptych.replicate.tags import Tag
+from triptych.runtime import clock
+from triptych.runtime.observability import logger
 from triptych.settings import settings
-from triptych.tags import Tag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,7 +25,7 @@ IN_FLIGHT_SECONDS = (
 
 def delete_record(job_id: str) -> None:
     """Delete a job's record. Where a key would bring forth its id again, that is kept from it for a while."""
-    keep = creation.is_keyed(job_id)
+    keep = create.is_keyed(job_id)
     table.delete(job_id, until=clock.now() + timedelta(days=GONE_DAYS) if keep else None)
 
 
@@ -53,7 +55,7 @@ def stop(job_id: str, since: datetime, left: Sequence[Left]) -> int | None:
         in how many seconds to look again, or None.
     """
     # They take long to import, and neither `api` nor most of the watchdog's looks ask Replicate for anything.
-    from triptych import predictions, wire  # noqa: PLC0415
+    from triptych.replicate import predictions, transport  # noqa: PLC0415
 
     for one in left:
         if one.prediction_id:
@@ -63,7 +65,7 @@ def stop(job_id: str, since: datetime, left: Sequence[Left]) -> int | None:
         return None
     try:
         listed = predictions.tagged_since(since)
-    except wire.ReplicateUnavailable as error:
+    except transport.ReplicateUnavailable as error:
         logger.warning("the list of predictions cannot be read", reason=str(error))
         listed = {}
     for tag in doubtful.keys() & listed.keys():
@@ -79,7 +81,7 @@ def clean_up(message: WatchdogMessage, left: Sequence[Left], job: Job | None) ->
     if job:  # the deletion was cut off
         delete_record(job.job_id)
     age = (clock.now() - deleted_at).total_seconds()
-    logger.info("cleaned up", removed=pictures.remove_all(message.job_id), age=int(age))
+    logger.info("cleaned up", removed=bucket.remove_all(message.job_id), age=int(age))
     # When the job was asked for is known no more, but it cannot be longer ago than the deadline.
     since = deleted_at - timedelta(seconds=settings().generation_deadline_seconds)
     again = stop(message.job_id, since, left)

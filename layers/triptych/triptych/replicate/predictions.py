@@ -12,13 +12,13 @@ from urllib.parse import urlencode, urlsplit
 import httpx
 from pydantic import BaseModel, BeforeValidator, JsonValue, ValidationError
 
-from triptych import wire
-from triptych.bounded import within
 from triptych.job import Failure
 from triptych.models import PRESETS
-from triptych.observability import logger
+from triptych.replicate import transport
+from triptych.replicate.tags import Tag
+from triptych.runtime.budget import within
+from triptych.runtime.observability import logger
 from triptych.settings import settings
-from triptych.tags import Tag
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -163,12 +163,12 @@ def create(wanted: Sequence[Wanted], *, webhook_url: str, cancel_after: int) -> 
     """
     give_up_at = time.monotonic() + CREATE_SECONDS
     try:
-        token = wire.token()
-    except wire.NoToken:
+        token = transport.token()
+    except transport.NoToken:
         return [Refused(REFUSALS[401]) for _ in wanted]
-    except wire.TokenUnreadable:
+    except transport.TokenUnreadable:
         return [Refused(TOKEN_UNREADABLE) for _ in wanted]
-    except wire.ReplicateUnavailable as error:
+    except transport.ReplicateUnavailable as error:
         return [NotCreated(retry_after=None, reason=str(error)) for _ in wanted]
 
     def ask(one: Wanted) -> Answer:
@@ -177,18 +177,18 @@ def create(wanted: Sequence[Wanted], *, webhook_url: str, cancel_after: int) -> 
     # One that hangs in a name look-up does not hold the rest, and cannot send any more (`wire.Wire` sees to that).
     came = within(CREATE_SECONDS + 1, [partial(ask, one) for one in wanted])
     answers = [answer or Unknown(answered=False, reason="no answer") for answer in came]
-    if Refused(REFUSALS[401]) in answers and wire.token(fresh=True) != token:
+    if Refused(REFUSALS[401]) in answers and transport.token(fresh=True) != token:
         rotated = NotCreated(retry_after=None, reason="the token was rotated")
         return [rotated if answer == Refused(REFUSALS[401]) else answer for answer in answers]
     return answers
 
 
 def _create(one: Wanted, token: str, webhook_url: str, cancel_after: int, give_up_at: float) -> Answer:
-    way = wire.Wire(give_up_at, {"Cancel-After": f"{cancel_after}s"})
+    way = transport.Wire(give_up_at, {"Cancel-After": f"{cancel_after}s"})
     model_input = settings().input_mapping.input_for(one.photo_url, one.prompt, one.seed)
     try:
-        wire.ask(
-            lambda: wire.client(token, way).predictions.create(
+        transport.ask(
+            lambda: transport.client(token, way).predictions.create(
                 version=settings().replicate_model,
                 input=dict(model_input),
                 webhook=one.tag.on(webhook_url),
@@ -196,9 +196,9 @@ def _create(one: Wanted, token: str, webhook_url: str, cancel_after: int, give_u
             )
         )
         created = Prediction.model_validate_json(way.body)
-    except wire.HttpError as error:
+    except transport.HttpError as error:
         return _judge(error)
-    except (wire.TooLateToSend, httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+    except (transport.TooLateToSend, httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
         return NotCreated(retry_after=None, reason=type(error).__name__)
     except httpx.HTTPError as error:
         return Unknown(answered=False, reason=type(error).__name__)
@@ -207,7 +207,7 @@ def _create(one: Wanted, token: str, webhook_url: str, cancel_after: int, give_u
     return Created(created.id)
 
 
-def _judge(error: wire.HttpError) -> Answer:
+def _judge(error: transport.HttpError) -> Answer:
     reason = f"HTTP {error.status}"
     if error.status == httpx.codes.TOO_MANY_REQUESTS:
         return NotCreated(error.retry_after, reason, throttled=True)
@@ -223,8 +223,8 @@ def get(prediction_id: str) -> Prediction | None:
         ReplicateUnavailable: no usable answer.
     """
     try:
-        return wire.read(Prediction, lambda client: client.predictions.get(prediction_id))
-    except wire.HttpError as error:
+        return transport.read(Prediction, lambda client: client.predictions.get(prediction_id))
+    except transport.HttpError as error:
         if error.status == httpx.codes.NOT_FOUND:
             return None
         raise
@@ -241,15 +241,15 @@ def list_since(since: datetime) -> list[Prediction]:
     found: list[Prediction] = []
     give_up_at = time.monotonic() + LIST_SECONDS
     while time.monotonic() < give_up_at:
-        page = wire.read(_Page, partial(_list, cursor=cursor))
+        page = transport.read(_Page, partial(_list, cursor=cursor))
         rows = [row for row in map(_prediction_or_none, page.results) if row]
         found += rows
         if not page.next or any(row.created_at and row.created_at < since for row in rows):
             return found
         cursor = page.next
         if not _is_at_replicate(cursor):
-            raise wire.ReplicateUnavailable("the list goes on at another host")
-    raise wire.ReplicateUnavailable("the list does not end")
+            raise transport.ReplicateUnavailable("the list goes on at another host")
+    raise transport.ReplicateUnavailable("the list does not end")
 
 
 def _is_at_replicate(url: str) -> bool:
@@ -286,6 +286,6 @@ def cancel(prediction_id: str) -> None:
     What goes wrong is logged only: `Cancel-After` ends it anyway.
     """
     try:
-        wire.read(Prediction, lambda client: client.predictions.cancel(prediction_id))
-    except wire.ReplicateUnavailable as error:
+        transport.read(Prediction, lambda client: client.predictions.cancel(prediction_id))
+    except transport.ReplicateUnavailable as error:
         logger.warning("not canceled", prediction_id=prediction_id, reason=str(error))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import enum
 from typing import TYPE_CHECKING
 
-from triptych import pictures, table, wire
-from triptych.downloads import OutputRefused, OutputUnavailable, Sources, fetch
+from triptych.aws import bucket, table
 from triptych.job import (
     Event,
     Failure,
@@ -17,7 +16,9 @@ from triptych.job import (
     PredictionCreated,
     awaits,
 )
-from triptych.observability import about
+from triptych.replicate import transport
+from triptych.replicate.downloads import OutputRefused, OutputUnavailable, Sources, fetch
+from triptych.runtime.observability import about
 from triptych.settings import settings
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
     from pydantic import JsonValue
 
-    from triptych.predictions import Prediction
-    from triptych.tags import Tag
+    from triptych.replicate.predictions import Prediction
+    from triptych.replicate.tags import Tag
 
 COPY_SECONDS = 16.0  # download and upload of one picture, in a webhook: API Gateway waits for 30
 
@@ -128,14 +129,14 @@ def _copy(url: str, job: Job, index: int, seconds: float) -> Output:
         token=_token,
         seconds=seconds,
     ) as got:
-        key = pictures.output_key(job, index, got.content_type)
-        return pictures.store_output(key, got.content_type, got.size, got.file)
+        key = bucket.output_key(job, index, got.content_type)
+        return bucket.store_output(key, got.content_type, got.size, got.file)
 
 
 def _token() -> str:
     try:
-        return wire.token()
-    except wire.ReplicateUnavailable:
+        return transport.token()
+    except transport.ReplicateUnavailable:
         raise OutputUnavailable("no token") from None
 
 
@@ -154,5 +155,5 @@ def _settle(job: Job, events: Sequence[Event]) -> tuple[Job | None, bool]:
     for stored in (event for event in events if isinstance(event, OutputStored)):
         kept = after.images[stored.index].output if after else None
         if kept is None or kept.key != stored.output.key:
-            pictures.remove(stored.output.key)
+            bucket.remove(stored.output.key)
     return after, changed

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 from botocore.config import Config
 from pydantic import BaseModel, ConfigDict, Field
 
-from triptych import aws
-from triptych.once import once
+from triptych.aws import session
+from triptych.runtime.once import once
 from triptych.settings import settings
 
 if TYPE_CHECKING:
@@ -87,4 +87,4 @@ def _given(name: str, value: str | None) -> str:
 @once
 def _sqs() -> SQSClient:
     config = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
-    return aws.session().client("sqs", config=config)
+    return session.boto3_session().client("sqs", config=config)

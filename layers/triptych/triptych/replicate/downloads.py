@@ -12,11 +12,11 @@ from typing import IO, TYPE_CHECKING
 
 import httpx
 
-from triptych import tls
-from triptych.bounded import within
-from triptych.formats import EXTENSIONS, HEAD_BYTES, TAIL_BYTES, content_type, is_whole
 from triptych.job import Failure
-from triptych.once import once
+from triptych.photo.formats import EXTENSIONS, HEAD_BYTES, TAIL_BYTES, content_type, is_whole
+from triptych.runtime import tls
+from triptych.runtime.budget import within
+from triptych.runtime.once import once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

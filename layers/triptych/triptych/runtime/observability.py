@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 from aws_lambda_powertools import Logger, Metrics
 
-from triptych import outcomes
+from triptych.metrics import UNITS, ended, figures
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from triptych.job import Job
-    from triptych.outcomes import Metric
+    from triptych.metrics import Metric
 
 # An invocation that has nothing to count is nothing to warn of.
 warnings.filterwarnings("ignore", "No application metrics to publish")
@@ -55,14 +55,14 @@ def about_nobody() -> None:
 
 def count(name: Metric, value: float = 1) -> None:
     """Add `value` to the metric `name`; it leaves with the invocation."""
-    metrics.add_metric(name=name, unit=outcomes.UNITS.get(name, "Count"), value=value)
+    metrics.add_metric(name=name, unit=UNITS.get(name, "Count"), value=value)
 
 
 def changed(before: Job, after: Job) -> None:
     """Tell of a change that this invocation has just written."""
-    for name, value in outcomes.figures(before, after):
+    for name, value in figures(before, after):
         count(name, value)
-    if outcomes.ended(before, after):
+    if ended(before, after):
         logger.info("job ended", status=after.status)
 
 

@@ -8,10 +8,9 @@ from functools import partial
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from triptych import clock, completion, generation, pictures, predictions, queues
-from triptych.bounded import within
+from triptych.aws import bucket, queues
 from triptych.deadlines import deadline, upload_deadline
-from triptych.downloads import OutputUnavailable
+from triptych.flows import collect, generate
 from triptych.job import (
     UNOPENABLE,
     DeadlinePassed,
@@ -26,15 +25,19 @@ from triptych.job import (
     UploadArrived,
     UploadExpired,
 )
-from triptych.observability import count, logger, unexpected
+from triptych.replicate import predictions
+from triptych.replicate.downloads import OutputUnavailable
+from triptych.replicate.tags import Tag
+from triptych.replicate.transport import ReplicateUnavailable
+from triptych.runtime import clock
+from triptych.runtime.budget import within
+from triptych.runtime.observability import count, logger, unexpected
 from triptych.settings import settings
-from triptych.tags import Tag
-from triptych.wire import ReplicateUnavailable
 
 LOOK_SECONDS = 32.0  # of the function's 40: what a copy may take when nothing else did
 HOPELESS_SECONDS = 600  # for as long S3 may fail to say whether the photo is there
 
-SEEN_BY = timedelta(seconds=generation.UNANSWERED_SECONDS)  # a prediction that was made is known by then
+SEEN_BY = timedelta(seconds=generate.UNANSWERED_SECONDS)  # a prediction that was made is known by then
 
 LOST = Failure("prediction_lost", "Replicate no longer knows of this picture.")
 
@@ -46,7 +49,7 @@ def finish(job: Job) -> Job | None:
 
 def _upload(job: Job) -> Job | None:
     try:
-        seen = pictures.look_at(job.photo.key)
+        seen = bucket.look_at(job.photo.key)
     except (BotoCoreError, ClientError):
         if clock.now() < upload_deadline(job) + timedelta(seconds=HOPELESS_SECONDS):
             raise
@@ -55,11 +58,11 @@ def _upload(job: Job) -> Job | None:
     if seen:
         return _found(job, seen)
     if clock.now() >= upload_deadline(job):
-        return completion.settle(job, [UploadExpired()])
+        return collect.settle(job, [UploadExpired()])
     return job
 
 
-def _found(job: Job, seen: pictures.Look) -> Job | None:
+def _found(job: Job, seen: bucket.Look) -> Job | None:
     """The photo is there, and nobody has opened it: its event was lost, or whoever opens it dies of it.
 
     Opening it is `generate`'s work alone: only there is the memory for it.
@@ -68,7 +71,7 @@ def _found(job: Job, seen: pictures.Look) -> Job | None:
     end = seen.stored_at + timedelta(seconds=settings().generation_deadline_seconds)
     if clock.now() >= end:
         # Rejected, not late: no later try may give the model a photo that nobody has looked at.
-        return completion.settle(job, [arrived, JobRejected(UNOPENABLE)])
+        return collect.settle(job, [arrived, JobRejected(UNOPENABLE)])
     logger.warning("the upload's event was lost, or its photo could not be opened")
     count("UploadsFound")
     queues.send_to_generation(job.job_id, job.photo.key, again=True)
@@ -78,7 +81,7 @@ def _found(job: Job, seen: pictures.Look) -> Job | None:
 def _finish(job: Job) -> Job | None:
     if clock.now() < deadline(job):
         advanced, events = _learn(job, last=False)
-        return completion.settle(advanced, events) if advanced else None
+        return collect.settle(advanced, events) if advanced else None
     try:
         advanced, events = _learn(job, last=True)
     except Exception:  # noqa: BLE001  # whatever it is, it must not stand in the way of the end
@@ -86,7 +89,7 @@ def _finish(job: Job) -> Job | None:
         advanced, events = job, []
     if advanced is None:
         return None
-    after = completion.settle(advanced, [*events, DeadlinePassed()])
+    after = collect.settle(advanced, [*events, DeadlinePassed()])
     learnt = {event.index for event in events if isinstance(event, OutputStored | ImageFailed)}
     for image in advanced.having(ImageStatus.GENERATING):
         if image.prediction_id and image.index not in learnt:
@@ -101,7 +104,7 @@ def _learn(job: Job, *, last: bool) -> tuple[Job | None, list[Event]]:
     """
     started = clock.now()
     give_up_at = time.monotonic() + LOOK_SECONDS
-    advanced = generation.advance(job)
+    advanced = generate.advance(job)
     running = advanced.having(ImageStatus.GENERATING) if advanced else []
     before = [image for image in running if image.asked_at is None or image.asked_at < started]
     if advanced is None or not before:
@@ -120,10 +123,10 @@ def _ask_about(job: Job, image: Image, give_up_at: float, *, last: bool) -> Even
         if prediction is None:
             return ImageFailed(image.index, image.attempt, prediction_id, LOST)
         tag = Tag(job.job_id, image.index, image.attempt)
-        return completion.outcome(job, tag, prediction, max(1.0, give_up_at - time.monotonic()))
+        return collect.outcome(job, tag, prediction, max(1.0, give_up_at - time.monotonic()))
     except OutputUnavailable as error:
         logger.warning("no output", prediction_id=prediction_id, reason=str(error))
-        lost = ImageFailed(image.index, image.attempt, prediction_id, completion.UNAVAILABLE)
+        lost = ImageFailed(image.index, image.attempt, prediction_id, collect.UNAVAILABLE)
         return lost if last else None
     except ReplicateUnavailable as error:
         logger.warning("nothing learnt", prediction_id=prediction_id, reason=str(error))

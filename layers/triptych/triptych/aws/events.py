@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from botocore.config import Config
 from pydantic import BaseModel
 
-from triptych import aws
+from triptych.aws import session
 from triptych.job import Failure, Image, ImageStatus, Job, JobStatus  # pydantic reads them
-from triptych.once import once
+from triptych.runtime.once import once
 from triptych.settings import settings
 
 if TYPE_CHECKING:
@@ -103,4 +103,4 @@ def announce(job: Job) -> None:
 @once
 def _events() -> Any:  # noqa: ANN401  # its stubs are not installed
     config = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
-    return aws.session().client("events", config=config)
+    return session.boto3_session().client("events", config=config)

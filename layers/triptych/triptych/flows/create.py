@@ -7,9 +7,10 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from triptych import clock, pictures, queues, table
+from triptych.aws import bucket, queues, table
 from triptych.job import Job, Photo, new_job
-from triptych.observability import about, count, logger
+from triptych.runtime import clock
+from triptych.runtime.observability import about, count, logger
 from triptych.settings import settings
 
 KEYED = 8  # the version of the ids that come of a key, as RFC 9562 has it for ids of one's own making
@@ -44,7 +45,7 @@ def create_job(order: Order, idempotency_key: str | None) -> Job:
         job_id=job_id,
         owner=order.owner,
         photo=Photo(
-            pictures.photo_key(job_id, order.content_type),
+            bucket.photo_key(job_id, order.content_type),
             order.content_type,
             order.size,
             order.checksum_sha256,

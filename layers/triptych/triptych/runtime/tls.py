@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
-from triptych.once import once
+from triptych.runtime.once import once
 
 if TYPE_CHECKING:
     import ssl

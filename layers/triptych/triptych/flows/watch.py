@@ -5,14 +5,16 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from triptych import clock, leftovers, table
+from triptych.aws import table
 from triptych.deadlines import deadline, upload_deadline
+from triptych.flows import cleanup
 from triptych.job import Job, JobStatus
-from triptych.observability import about
+from triptych.runtime import clock
+from triptych.runtime.observability import about
 from triptych.settings import settings
 
 if TYPE_CHECKING:
-    from triptych.queues import WatchdogMessage
+    from triptych.aws.queues import WatchdogMessage
 
 BIRTH_SECONDS = 60  # the message is sent before the job is stored; no create takes longer than this
 
@@ -26,7 +28,7 @@ def look(message: WatchdogMessage) -> int | None:
     about(message.job_id)
     job = table.get(message.job_id)
     if message.left is not None:
-        return leftovers.clean_up(message, message.left, job)
+        return cleanup.clean_up(message, message.left, job)
     if job is None or message.born_at > job.watched_since:
         # Sent before it was stored; or it never will be, or has been deleted.
         unborn = clock.now() < message.born_at + timedelta(seconds=BIRTH_SECONDS)
@@ -34,12 +36,12 @@ def look(message: WatchdogMessage) -> int | None:
     if message.born_at < job.watched_since:
         return None  # another message looks after it now
     if job.status is JobStatus.CANCELED:
-        return leftovers.stop(job.job_id, job.watched_since, leftovers.left_running(job))
+        return cleanup.stop(job.job_id, job.watched_since, cleanup.left_running(job))
     if job.status.is_terminal:
         return None
-    from triptych import finishing  # noqa: PLC0415  # what it imports takes long, and most jobs have ended by now
+    from triptych.flows import finish  # noqa: PLC0415  # what it imports takes long, and most jobs have ended by now
 
-    after = finishing.finish(job)
+    after = finish.finish(job)
     return None if after is None or after.status.is_terminal else _next_look(after)
 
 

@@ -25,16 +25,17 @@ from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
 
-from triptych import aws, clock
+from triptych.aws import session
 from triptych.job import Event, Failure, Image, ImageStatus, Job, JobStatus, Output, Photo, apply_all
-from triptych.observability import changed
+from triptych.runtime import clock
+from triptych.runtime.observability import changed
 from triptych.settings import settings
 
 if TYPE_CHECKING:
     from pynamodb.expressions.condition import Condition
 
 # PynamoDB can be given no session: it asks botocore's function, under this name, for a new one.
-pynamodb.connection.base.get_session = lambda *_: aws.botocore_session()  # type: ignore[attr-defined]  # not exported
+pynamodb.connection.base.get_session = lambda *_: session.botocore_session()  # type: ignore[attr-defined]  # not exported
 
 CONTENDED_TRIES = 20  # of one owner's transactions, which all touch his day's count: some four seconds
 CONTENTION = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}

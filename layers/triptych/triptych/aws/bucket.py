@@ -11,10 +11,10 @@ from typing import IO, TYPE_CHECKING
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from triptych import aws
-from triptych.formats import EXTENSIONS
+from triptych.aws import session
 from triptych.job import Job, Output, Photo
-from triptych.once import once
+from triptych.photo.formats import EXTENSIONS
+from triptych.runtime.once import once
 from triptych.settings import settings
 
 if TYPE_CHECKING:
@@ -187,4 +187,4 @@ def _s3() -> S3Client:
         read_timeout=10,
         retries={"mode": "standard", "max_attempts": 3},
     )
-    return aws.session().client("s3", config=config)
+    return session.boto3_session().client("s3", config=config)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import boto3
 import botocore.session
 
-from triptych.once import once
+from triptych.runtime.once import once
 
 
 @once
-def session() -> boto3.Session:
+def boto3_session() -> boto3.Session:
     return boto3.Session(botocore_session=botocore_session())
 
 

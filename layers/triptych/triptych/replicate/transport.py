@@ -20,10 +20,11 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from pydantic import BaseModel, ValidationError
 
-from triptych import aws, clock, tls
-from triptych.bounded import within
-from triptych.observability import logger
-from triptych.once import once
+from triptych.aws import session
+from triptych.runtime import clock, tls
+from triptych.runtime.budget import within
+from triptych.runtime.observability import logger
+from triptych.runtime.once import once
 from triptych.settings import settings
 
 if TYPE_CHECKING:
@@ -215,4 +216,4 @@ def _ssm() -> SSMProvider:
     from aws_lambda_powertools.utilities.parameters import SSMProvider  # noqa: PLC0415  # as above
 
     config = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
-    return SSMProvider(boto_config=config, boto3_session=aws.session())
+    return SSMProvider(boto_config=config, boto3_session=session.boto3_session())

@@ -20,9 +20,9 @@ from typing import IO, TYPE_CHECKING
 
 from PIL import Image, ImageCms, PngImagePlugin
 
-from triptych import formats
 from triptych.job import Failure
-from triptych.observability import logger
+from triptych.photo import formats
+from triptych.runtime.observability import logger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

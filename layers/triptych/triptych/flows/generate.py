@@ -15,8 +15,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import IO, TYPE_CHECKING
 
-from triptych import clock, completion, pictures, predictions, table
+from triptych.aws import bucket, table
 from triptych.deadlines import deadline
+from triptych.flows import collect
 from triptych.job import (
     AnswerLost,
     Asked,
@@ -33,11 +34,13 @@ from triptych.job import (
     UploadArrived,
     apply_all,
 )
-from triptych.observability import about, count, logger, unexpected
-from triptych.predictions import Answer, Created, NotCreated, Refused, Unknown, Wanted
+from triptych.replicate import predictions
+from triptych.replicate.predictions import Answer, Created, NotCreated, Refused, Unknown, Wanted
+from triptych.replicate.tags import Tag
+from triptych.replicate.transport import ReplicateUnavailable
+from triptych.runtime import clock
+from triptych.runtime.observability import about, count, logger, unexpected
 from triptych.settings import settings
-from triptych.tags import Tag
-from triptych.wire import ReplicateUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,9 +84,7 @@ def photo_arrived(job_id: str, key: str, *, again: bool = False) -> Job | None:
         return None
     if job is None:
         logger.warning("no such job")
-        pictures.remove(
-            key
-        )  # it came after the job was deleted: a link is given only for a job that is stored
+        bucket.remove(key)  # it came after the job was deleted: a link is given only for a job that is stored
         return None
     if job.status.is_terminal:
         return job
@@ -93,16 +94,16 @@ def photo_arrived(job_id: str, key: str, *, again: bool = False) -> Job | None:
 
 
 def _look_at_photo(job: Job, key: str, *, again: bool) -> Job | None:
-    with pictures.fetch_photo(key, settings().max_upload_bytes) as upload:
+    with bucket.fetch_photo(key, settings().max_upload_bytes) as upload:
         if upload is None:
             logger.warning("no such photo")
             return None
         arrived = UploadArrived(key, upload.size, upload.stored_at)
         if upload.file is None:
-            return completion.settle(job, [arrived, JobRejected(TOO_LARGE)])
+            return collect.settle(job, [arrived, JobRejected(TOO_LARGE)])
         if again:
             now = clock.now()
-            counted = completion.settle(
+            counted = collect.settle(
                 job, [PhotoOpened(now, now + timedelta(seconds=OPENING_SECONDS), arrived)]
             )
             if counted is None or counted is job or counted.uploaded_at:
@@ -112,20 +113,22 @@ def _look_at_photo(job: Job, key: str, *, again: bool) -> Job | None:
 
 
 def _open(file: IO[bytes], job: Job, arrived: UploadArrived) -> Job | None:
-    from triptych import photos  # noqa: PLC0415  # what it imports is large, and most invocations open no photo
+    from triptych.photo import inspection  # noqa: PLC0415  # what it imports is large, and most invocations open no photo
 
     announced, limits = job.photo.content_type, settings()
-    match photos.inspect(file, announced, max_pixels=limits.max_photo_pixels, max_edge=limits.max_photo_edge):
-        case photos.Rejected(failure):
-            return completion.settle(job, [arrived, JobRejected(failure)])
-        case photos.Prepared(jpeg):
+    match inspection.inspect(
+        file, announced, max_pixels=limits.max_photo_pixels, max_edge=limits.max_photo_edge
+    ):
+        case inspection.Rejected(failure):
+            return collect.settle(job, [arrived, JobRejected(failure)])
+        case inspection.Prepared(jpeg):
             logger.info("prepared", size=len(jpeg))
-            prepared_key = pictures.store_prepared(job.job_id, jpeg)
+            prepared_key = bucket.store_prepared(job.job_id, jpeg)
             after = advance(job, replace(arrived, prepared_key=prepared_key))
             if after is None:  # the job was deleted meanwhile
-                pictures.remove(prepared_key)
+                bucket.remove(prepared_key)
             return after
-        case photos.Ready():
+        case inspection.Ready():
             return advance(job, arrived)
 
 
@@ -141,7 +144,7 @@ def advance(job: Job, *arrived: Event) -> Job | None:
         seeded = settings().input_mapping.seed is not None
     except ValueError:
         unexpected("the model is not set up")
-        return completion.settle(job, [*arrived, JobRejected(NOT_CONFIGURED)])
+        return collect.settle(job, [*arrived, JobRejected(NOT_CONFIGURED)])
     give_up_at = time.monotonic() + ASKING_SECONDS
     after = _ask(job, arrived, seeded=seeded)
     while after and _to_ask_for(after, clock.now()) and time.monotonic() < give_up_at:
@@ -166,9 +169,9 @@ def _ask(job: Job, arrived: Sequence[Event], *, seeded: bool) -> Job | None:
             continue
         _tell_of(doubts)
         if not asked:
-            return completion.settle(stored, [])
+            return collect.settle(stored, [])
         answers = _create(stored, [stored.images[one.index] for one in asked])
-        settled = completion.settle(stored, answers)
+        settled = collect.settle(stored, answers)
         _cancel_unwanted(settled, answers)
         return settled
     raise table.Conflict(job.job_id)
@@ -280,7 +283,7 @@ def _wanted(job: Job, image: Image) -> Wanted:
     """
     tag = Tag(job.job_id, image.index, image.attempt)
     left = int((deadline(job) - clock.now()).total_seconds())
-    url = pictures.presign_photo(job.photo.model_key, tag.file_name, left + PHOTO_URL_SLACK_SECONDS)
+    url = bucket.presign_photo(job.photo.model_key, tag.file_name, left + PHOTO_URL_SLACK_SECONDS)
     return Wanted(tag, url, job.prompt or settings().default_prompt, image.seed)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from triptych import clock, creation, leftovers, pictures, queues, table
+from triptych.aws import bucket, queues, table
+from triptych.flows import cleanup, create
 from triptych.job import Canceled, Job, Retried, apply, has_used_its_retries
-from triptych.observability import count, logger
+from triptych.runtime import clock
+from triptych.runtime.observability import count, logger
 from triptych.settings import settings
 
 
@@ -30,7 +32,7 @@ def retry(job: Job) -> Job | None:
         raise RetriesUsed
     if apply(job, event, event.at) is job:
         return job
-    day = creation.owners_day(event.at)
+    day = create.owners_day(event.at)
     # Before the message, so that a day that is full sends none. Where others fill it from here on, the transaction
     # refuses; the watchdog ignores a message that no write has confirmed.
     table.check(job.owner, day)
@@ -61,10 +63,10 @@ def delete(job: Job) -> None:
     The watchdog cancels what still runs, and removes what still arrives. It is told first, and ends what a crash in
     between leaves undone.
     """
-    left = leftovers.left_running(job)
+    left = cleanup.left_running(job)
     message = queues.WatchdogMessage(job_id=job.job_id, born_at=clock.now(), left=left)
     queues.send_to_watchdog(message, delay=0)
-    leftovers.delete_record(job.job_id)
-    pictures.remove_all(job.job_id)
+    cleanup.delete_record(job.job_id)
+    bucket.remove_all(job.job_id)
     logger.info("job deleted")
     count("JobsDeleted")

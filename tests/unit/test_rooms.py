@@ -1,0 +1,96 @@
+"""The layer's rooms import downwards only, and no function imports another."""
+
+from __future__ import annotations
+
+import ast
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from tests.environment import ROOT
+
+LAYER = ROOT / "layers/triptych/triptych"
+ROOMS = ("flows", "replicate", "aws", "photo", "runtime", "rules")  # from the top downwards
+FUNCTIONS = sorted(path for path in (ROOT / "functions").iterdir() if path.is_dir())
+
+
+def imported(file: Path) -> set[str]:
+    """The modules of the layer that a file imports, anywhere in it, as `aws.table` or `job`."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        match node:
+            case ast.ImportFrom(module=str(module), names=names) if module.split(".")[0] == "triptych":
+                inner = module.removeprefix("triptych").removeprefix(".")
+                each = [f"{inner}.{name.name}".removeprefix(".") for name in names]
+                found |= {inner if is_module(inner) else one for one in each}
+            case ast.Import(names=names):
+                found |= {
+                    name.name.removeprefix("triptych.") for name in names if name.name.startswith("triptych.")
+                }
+    return found
+
+
+def is_module(name: str) -> bool:
+    return bool(name) and LAYER.joinpath(*name.split(".")).with_suffix(".py").is_file()
+
+
+def room(module: str) -> str:
+    return module.partition(".")[0] if "." in module else "rules"
+
+
+MODULES = {
+    ".".join(file.relative_to(LAYER).with_suffix("").parts): imported(file)
+    for file in LAYER.rglob("*.py")
+    if file.name != "__init__.py"
+}
+
+
+def test_every_module_is_found() -> None:
+    assert {room(module) for module in MODULES} == set(ROOMS)
+    assert "aws.table" in MODULES["flows.watch"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_from_its_own_room_or_below(module: str) -> None:
+    for other in MODULES[module]:
+        assert ROOMS.index(room(module)) <= ROOMS.index(room(other)), other
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    TopologicalSorter(MODULES).prepare()
+
+
+@pytest.mark.parametrize("rules", ["job", "metrics", "models", "deadlines"])
+def test_the_rules_do_no_io(rules: str) -> None:
+    tree = ast.parse((LAYER / f"{rules}.py").read_text())
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    tops = {name.split(".")[0] for name in names}
+    assert tops <= {
+        "__future__",
+        "collections",
+        "dataclasses",
+        "datetime",
+        "enum",
+        "pydantic",
+        "triptych",
+        "typing",
+    }
+
+
+@pytest.mark.parametrize("room", ROOMS[:-1])
+def test_each_room_says_what_belongs_there(room: str) -> None:
+    doc = ast.get_docstring(ast.parse((LAYER / room / "__init__.py").read_text()))
+    assert doc
+    assert "Nothing here" in doc
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=[path.name for path in FUNCTIONS])
+def test_no_function_imports_another(function: Path) -> None:
+    others = {path.name for path in FUNCTIONS} - {function.name}
+    for file in function.glob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not others & {name.split(".")[0] for name in names}
