@@ -14,7 +14,7 @@ LIMIT, FAILED = 20, 8
 
 
 def test_fifty_retries_and_creates_at_once_fill_the_day_exactly() -> None:
-    with replicate.start(TOKEN, seconds=0.1) as stand_in:
+    with replicate.start(TOKEN, seconds=0.1, allow_http_webhooks=True) as stand_in:
         options = ["--replicate-url", stand_in.url, "--parameter-overrides", f"DailyJobLimit={LIMIT}"]
         with serving(*options, "ImageCount=1", environment={"REPLICATE_API_TOKEN": TOKEN}) as cloud:
             stand_in.set_faults(Fault(kind="fail"))
