@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.unit.photo_corpus import jpeg_head, jpeg_of_scans, jpeg_scan, jpeg_with, scene, write
 from tests.unit.test_photos import find
-from triptych.photo.formats import MOST_SCANS, is_too_complex, jpeg_segments
+from triptych.photo.formats import MOST_SCANS, _header_segments, is_too_complex, jpeg_segments
 from triptych.photo.inspection import TOO_COMPLEX, Rejected
 
 SOI, EOI, SOS = b"\xff\xd8", b"\xff\xd9", 0xDA
@@ -119,6 +119,55 @@ def test_counting_reads_25_mib_in_a_moment(filling: bytes) -> None:
     started = time.process_time()
     is_too_complex("image/jpeg", data)
     assert time.process_time() - started < 5
+
+
+EXIF = segment(0xE1, b"Exif\0\0" + b"x")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        SOI + EOI + EXIF * 1_001 + HEAD[2:] + scan(DC, b"") + EOI,
+        HEAD + EOI + EXIF * 1_001 + scan(DC, b"") + EOI,
+        SOI + b"\xff\xc8\xff\xf0" + EXIF * 1_001 + HEAD[2:] + scan(DC, b"") + EOI,
+        SOI + b"\xff\xf7\xff\xf0" + EXIF * 1_001 + HEAD[2:] + scan(DC, b"") + EOI,
+        HEAD + EXIF * 1_001 + scan(DC, b"") + EOI,
+        SOI + b"\xff" * 2_000_000 + HEAD[2:] + scan(DC, b"") + EOI,
+        SOI + EOI + b"x" * 2_000_000,
+    ],
+    ids=["behind an EOI", "behind the head", "in JPG", "in JPG7", "plain", "filling", "no scan"],
+)
+def test_a_header_that_takes_pillow_long_is_refused(data: bytes) -> None:
+    """Pillow's own parser reads it before libjpeg does, and other markers than libjpeg."""
+    assert find(data, "image/jpeg") == Rejected(TOO_COMPLEX)
+
+
+def test_as_many_segments_as_are_allowed_are_taken() -> None:
+    photo = write(scene(), "JPEG")
+    few = len(list(jpeg_segments(photo)))
+    taken = photo[:2] + segment(0xFE, b"x") * (1_000 - few) + photo[2:]
+    assert not is_too_complex("image/jpeg", taken)
+    assert is_too_complex("image/jpeg", taken[:2] + segment(0xFE, b"x") + taken[2:])
+
+
+@pytest.mark.parametrize("frame", [0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF])
+def test_arithmetic_coding_is_refused(frame: int) -> None:
+    """A truncated scan goes on as zeros for its decoder: 31 KB took 22 s of CPU."""
+    data = HEAD.replace(b"\xff\xc2", bytes([0xFF, frame])) + scan(DC, b"") + EOI
+    assert find(data, "image/jpeg") == Rejected(TOO_COMPLEX)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(parts, max_size=12), st.lists(parts, max_size=2))
+def test_no_segment_that_pillow_reads_is_missed(body: list[bytes], behind: list[bytes]) -> None:
+    """Pillow keeps each application segment and comment that it reads, in order."""
+    data = b"".join([HEAD, *body, scan(DC, b"\0"), EOI, *behind])
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            kept = len(getattr(image, "applist", []))
+    except (OSError, SyntaxError, ValueError):
+        return
+    assert kept <= len(list(_header_segments(data)))
 
 
 def test_as_many_scans_as_are_allowed_are_few_seconds_of_work() -> None:
