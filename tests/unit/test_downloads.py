@@ -6,7 +6,7 @@ import pytest
 
 from triptych.replicate.downloads import may_see_token
 
-HOSTS = ("replicate.delivery", "localhost", "127.0.0.1")
+HOSTS = ("replicate.delivery", "localhost", "127.0.0.1", "203.0.113.9")
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,7 @@ def test_a_delivery_host_may_see_the_token(url: str) -> None:
         "http://replicate.delivery/out.png",
         "http://pbxt.replicate.delivery/out.png",
         "ftp://127.0.0.1/out.png",
+        "http://203.0.113.9/out.png",  # listed, and not this machine
         "https://notreplicate.delivery/out.png",
         "https://replicate.delivery.evil.example/out.png",
         "https://replicate.delivery@evil.example/out.png",

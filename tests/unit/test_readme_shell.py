@@ -78,7 +78,7 @@ def pasted(shell: str, folder: Path) -> tuple[list[list[str]], str]:
     # `read` would take the next line for its answer: here there is no terminal beside what is pasted.
     lines = (
         "\n".join(BLOCKS)
-        .replace("read -rs TOKEN", "TOKEN=token")
+        .replace("read -rs SECRET", "SECRET=secret")
         .replace("IFS= read -rs PASSWORD", "PASSWORD=p")
         .replace("read -r CODE", "CODE=123456")
     )

@@ -12,16 +12,26 @@ import pytest
 from tests.localcloud.template import TemplateError, load, translate
 from tests.unit.template_plan import Plan, plan
 
-NEW_ACCOUNT = (
-    10  # concurrent executions: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
-)
-ENVIRONMENT_BYTES = 4096  # of all variables: the same page
-LONGEST_STACK_NAME = (
-    "A" + "b" * 127
-)  # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-using-console-create-stack-parameters.html
-NAME = (
-    80  # characters that a name made by CloudFormation may have at most, of those that are in an environment
-)
+# Concurrent executions, and bytes of a function's environment:
+# https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+NEW_ACCOUNT = 10
+ENVIRONMENT_BYTES = 4096
+# Shards of a new on-demand table's stream: it may take 4,000 writes a second, 1,000 for each partition.
+# https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode-initial.html
+SHARDS = 4
+# https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-using-console-create-stack-parameters.html
+LONGEST_STACK_NAME = "A" + "b" * 127
+REGION = "ap-southeast-2.amazonaws.com.cn"  # longer than any
+# What CloudFormation makes of the longest stack name: a table's name may have 255 characters, a queue's 80.
+LONGEST_OF = {
+    "TABLE": f"{LONGEST_STACK_NAME}-JobsTable-ABCDEFGHIJKL",
+    "GENERATION_QUEUE_URL": f"https://sqs.{REGION}/123456789012/{'q' * 80}",
+    "WATCHDOG_QUEUE_URL": f"https://sqs.{REGION}/123456789012/{'q' * 80}",
+    "WEBHOOK_URL": f"https://abcdefghij.execute-api.{REGION}/api/v1/webhooks/replicate",
+    "BUCKET_URL": f"https://triptych-photos-3f2504e0-4f89-41d3-9a0c-0305e82c3301.s3.{REGION}",
+    "COGNITO_URL": f"https://cognito-idp.{REGION}",
+    "COGNITO_CLIENT_ID": "c" * 26,
+}
 EVERYTHING = {
     "CallbackUrl": "https://example.com/ends",
     "ReplicateTokenKeyArn": "arn:aws:kms:us-east-1:123456789012:key/3f2504e0-4f89-41d3-9a0c-0305e82c3301",
@@ -49,12 +59,13 @@ def of_type(kind: str, *, everything: bool = True) -> dict[str, Any]:
 
 def test_the_queues_and_the_stream_leave_a_new_account_its_api() -> None:
     mappings = of_type("AWS::Lambda::EventSourceMapping").values()
-    taken = [
-        int(mapping.get("ScalingConfig", {}).get("MaximumConcurrency") or mapping["ParallelizationFactor"])
-        for mapping in mappings
+    queues = [int(one["ScalingConfig"]["MaximumConcurrency"]) for one in mappings if "ScalingConfig" in one]
+    streams = [
+        int(one["ParallelizationFactor"]) * SHARDS for one in mappings if "ParallelizationFactor" in one
     ]
-    assert len(taken) == 3
-    assert sum(taken) <= NEW_ACCOUNT - 4
+    assert (len(queues), len(streams)) == (2, 1)
+    assert sum(queues) <= NEW_ACCOUNT / 2
+    assert sum(queues) + sum(streams) < NEW_ACCOUNT
 
 
 @pytest.mark.parametrize(
@@ -120,42 +131,53 @@ def test_an_alarm_tells_of_invocations_that_were_dropped_as_a_loop() -> None:
 
 
 def test_the_environment_of_every_function_fits_whatever_the_parameters_are() -> None:
+    """As JSON, which Lambda measures: its error quotes the map so, with quotes escaped."""
     parameters: Any = translate()["Parameters"]
-    for name, function in of_type("AWS::Lambda::Function").items():
-        variables = function["Environment"]["Variables"]
-        size = sum(len(key) + _longest(key, value, parameters) for key, value in variables.items())
-        assert size <= ENVIRONMENT_BYTES, (name, size)
+    made = plan(overrides=EVERYTHING, stack_name=LONGEST_STACK_NAME).resources
+    functions: list[Any] = [one.properties for one in made.values() if one.type == "AWS::Lambda::Function"]
+    assert len(functions) == 6
+    for function in functions:
+        variables = {
+            name: _longest(name, value, parameters)
+            for name, value in function["Environment"]["Variables"].items()
+        }
+        size = len(json.dumps(variables, ensure_ascii=False).encode())
+        assert size <= ENVIRONMENT_BYTES, (function["Handler"], size)
 
 
-def _longest(variable: str, value: str, parameters: Any) -> int:
-    """The most bytes that a variable's value may have."""
+def _longest(variable: str, value: str, parameters: Any) -> str:
+    """The value that takes most bytes in JSON."""
     named = "".join(word.capitalize() for word in variable.split("_"))
     parameter = parameters.get("TimeZone" if variable == "TIMEZONE" else named)
     if parameter is None:  # a name or an address of a resource
-        return len(re.sub("<[^>]*>", "x" * NAME, str(value))) + len(
-            "https://sqs.ap-northeast-2.amazonaws.com/"
-        )
+        return LONGEST_OF.get(variable, str(value))
     if parameter["Type"] == "Number":
-        return len(str(parameter.get("MaxValue", 10**9)))
+        return str(parameter["MaxValue"])
     if "AllowedValues" in parameter:
-        return max(map(len, parameter["AllowedValues"]))
-    pattern = parameter.get("AllowedPattern")
-    ascii_only = pattern is not None and not re.fullmatch(pattern, "é") and not re.fullmatch(pattern, "aé")
-    return int(parameter["MaxLength"]) * (1 if ascii_only else 4)
+        return str(max(parameter["AllowedValues"], key=len))
+    worst = ("\N{ARTIST PALETTE}", '"', "x")  # 4, 2 and 1 bytes
+    pattern, known = parameter["AllowedPattern"], parameter["Default"]
+    sign = next(one for one in worst if re.fullmatch(pattern, known + one))
+    return sign * int(parameter["MaxLength"])
 
 
 def test_a_variable_that_is_not_bounded_is_found() -> None:
+    unbounded = {"Type": "String", "Default": "", "AllowedPattern": ".*"}
     with pytest.raises(KeyError, match="MaxLength"):
-        _longest("DEFAULT_PROMPT", "x", {"DefaultPrompt": {"Type": "String"}})
+        _longest("DEFAULT_PROMPT", "x", {"DefaultPrompt": unbounded})
 
 
 @pytest.mark.parametrize(
     ("parameter", "value"),
     [
-        ("DefaultPrompt", "그" * 301),
+        ("DefaultPrompt", "그" * 201),
+        ("DefaultPrompt", "two\nlines"),
         ("ReplicateInputMapping", '{"prompt": "그림"}'),
-        ("ReplicateInputMapping", "x" * 601),
-        ("AllowedOutputHosts", "h" * 257),
+        ("ReplicateInputMapping", "x" * 401),
+        ("AllowedOutputHosts", "h" * 161),
+        ("ReplicateDeliveryHosts", "replicate.delivery."),
+        ("ReplicateDeliveryHosts", "https://replicate.delivery"),
+        ("ReplicateDeliveryHosts", "delivery"),
         ("ReplicateModel", "a/b c"),
         ("ReplicateTokenKeyArn", "alias/aws/ssm"),
         ("PermissionsBoundaryArn", "boundary"),
@@ -274,3 +296,10 @@ def test_no_partition_is_spelled_out() -> None:
     assert "arn:aws" not in text
     without_principals = re.sub(r'"(Service|Principal)": "[a-z0-9]+\.amazonaws\.com"', "", text)
     assert re.findall(r"[\w.${}:-]+\.amazonaws\.com", without_principals) == []
+
+
+# ── spending ──
+
+
+def test_a_day_has_a_limit_by_default() -> None:
+    assert int(plan().parameters["DailyJobLimit"]) > 0

@@ -58,7 +58,7 @@ class Settings(BaseModel):
     allowed_output_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)]
     replicate_delivery_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)]
     retention_days: Annotated[int, Field(gt=0)]
-    daily_job_limit: Annotated[int, Field(ge=0)] = 0
+    daily_job_limit: Annotated[int, Field(ge=0)]  # 0 is no limit
     timezone: ZoneInfo
     default_prompt: str
     replicate_model: Annotated[str, Field(min_length=1)]

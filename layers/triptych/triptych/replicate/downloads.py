@@ -172,7 +172,7 @@ def may_see_token(url: str, delivery_hosts: Sequence[str]) -> bool:
     """Whether Replicate's token may be sent to this URL: over HTTPS to a delivery host, or to this very machine."""
     parsed = httpx.URL(url)
     host = parsed.host.lower().rstrip(".")
-    if host in delivery_hosts and _is_this_machine(host):
+    if host in delivery_hosts and _is_loopback(host):
         return parsed.scheme in {"http", "https"}
     return parsed.scheme == "https" and not _is_address(host) and _is_of(host, delivery_hosts)
 
@@ -210,6 +210,10 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
 def _is_this_machine(host: str) -> bool:
