@@ -15,7 +15,7 @@ class RetriesUsed(Exception):  # noqa: N818  # an answer
 
 
 def retry(job: Job) -> Job | None:
-    """Try the failed images again, and count that as one job of the owner's day.
+    """Retry the failed images, and count that as one job of the owner's day.
 
     Where no image can be tried again, nothing happens and nothing is counted.
 
