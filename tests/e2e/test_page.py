@@ -251,7 +251,7 @@ def test_pictures_that_have_no_retry_left(
         assert cloud.request("POST", f"/api/v1/jobs/{job_id}/retry").status_code == 200
         assert cloud.end_of(job_id)["status"] == "FAILED"
     browser.click("#retry")
-    browser.says("#status", "These pictures were tried as often as they may be. Send the photo again.")
+    browser.says("#status", "These pictures have no retry left. Send the photo again.")
     assert not browser.driver.find_element(By.ID, "retry").is_displayed()
     (refused,) = browser.complaints()
     assert "409" in refused
