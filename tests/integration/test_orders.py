@@ -226,7 +226,10 @@ def test_a_cancel_stops_what_runs_and_keeps_what_is_stored(
     assert canceled(world) == {"p1", "p2"}
     tell(world, context, "p1")  # too late
     assert len(world.object_keys("outputs/")) == 1
-    assert call("POST", f"/api/v1/jobs/{job_id}/cancel")[1] == call("GET", f"/api/v1/jobs/{job_id}")[1]
+    again, seen = call("POST", f"/api/v1/jobs/{job_id}/cancel")[1], call("GET", f"/api/v1/jobs/{job_id}")[1]
+    for image in again["images"] + seen["images"]:
+        image["url"] = bool(image["url"])  # each is signed in the second of its own
+    assert again == seen
 
 
 def test_a_job_that_waits_for_its_photo_can_be_canceled(
