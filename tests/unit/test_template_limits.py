@@ -82,38 +82,7 @@ def test_the_concurrency_of_each_source_is_a_parameter(parameter: str, mapping: 
     assert str(scaling or properties["ParallelizationFactor"]) == value
 
 
-# ── the loop that Lambda would stop ──
-
-
-def test_a_function_that_sends_to_a_queue_that_invokes_it_may_do_so() -> None:
-    """By the roles and the event sources: a new function cannot be forgotten."""
-    functions = of_type("AWS::Lambda::Function")
-    roles = of_type("AWS::IAM::Role")
-    queues = set(of_type("AWS::SQS::Queue"))
-    invoked = {
-        function: queue
-        for mapping in of_type("AWS::Lambda::EventSourceMapping").values()
-        for function in functions
-        for queue in queues
-        if f"/{function}>" in mapping["FunctionName"] and f"/{queue}>" in mapping["EventSourceArn"]
-    }
-    assert invoked == {"GenerateFunction": "GenerationQueue", "WatchdogFunction": "WatchdogQueue"}
-    looping = {
-        function
-        for function, queue in invoked.items()
-        if f"/{queue}>" in str(_sends(roles[function.replace("Function", "Role")]))
-    }
-    allowed = {name for name, function in functions.items() if function.get("RecursiveLoop") == "Allow"}
-    assert allowed == looping
-
-
-def _sends(role: Any) -> list[Any]:
-    return [
-        statement["Resource"]
-        for policy in role["Policies"]
-        for statement in policy["PolicyDocument"]["Statement"]
-        if "sqs:SendMessage" in statement["Action"]
-    ]
+# ── the loop that Lambda would stop: that it is allowed holds `test_recursion_template` ──
 
 
 def test_an_alarm_tells_of_invocations_that_were_dropped_as_a_loop() -> None:
