@@ -153,17 +153,8 @@ def test_a_retry_where_nothing_failed_does_nothing(
     assert len(world.replicate.creates) == 3
 
 
-def test_two_retries_at_once_ask_once(
-    world: World,
-    context: SimpleNamespace,
-    call: Any,
-    job_id: str,
-    looks: Any,
-    tasks: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    for prediction_id in ("p0", "p1", "p2"):
-        tell(world, context, prediction_id, status="failed", output=None)
+def let_another_retry_be_first(world: World, call: Any, job_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the next write wait until the same job was retried once more, a millisecond later."""
     save = table.save
     raced: list[bool] = []
 
@@ -175,6 +166,20 @@ def test_two_retries_at_once_ask_once(
         return save(*args, **options)
 
     monkeypatch.setattr(table, "save", other_first)
+
+
+def test_two_retries_at_once_ask_once(
+    world: World,
+    context: SimpleNamespace,
+    call: Any,
+    job_id: str,
+    looks: Any,
+    tasks: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for prediction_id in ("p0", "p1", "p2"):
+        tell(world, context, prediction_id, status="failed", output=None)
+    let_another_retry_be_first(world, call, job_id, monkeypatch)
     assert call("POST", f"/api/v1/jobs/{job_id}/retry")[0] == 200
     assert len(tasks) == 1
 
@@ -490,17 +495,7 @@ def test_a_retry_that_changes_nothing_is_not_counted(
     assert counted(world) == before
     for prediction_id in ("p0", "p1", "p2"):
         tell(world, context, prediction_id, status="failed", output=None)
-    save = table.save
-    raced: list[bool] = []
-
-    def other_first(*args: Any, **options: Any) -> Any:
-        if not raced:
-            raced.append(True)
-            world.clock.advance(0.001)
-            assert call("POST", f"/api/v1/jobs/{job_id}/retry")[0] == 200
-        return save(*args, **options)
-
-    monkeypatch.setattr(table, "save", other_first)
+    let_another_retry_be_first(world, call, job_id, monkeypatch)
     assert call("POST", f"/api/v1/jobs/{job_id}/retry")[0] == 200  # the other one was faster
     assert counted(world) == before + 1
     assert world.job(job_id).retries == 1
