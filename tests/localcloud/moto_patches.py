@@ -69,7 +69,7 @@ def _speed_up() -> None:
     modules = frozenset(moto.backends.list_of_moto_modules())  # moto reads a folder for each request
     moto.backends.list_of_moto_modules = lambda: modules
     # moto inspects a class for each request.
-    responses.method_names_from_class = functools.cache(method_names_from_class)  # type: ignore[attr-defined]  # the module imports it without exporting it
+    responses.method_names_from_class = functools.cache(method_names_from_class)  # type: ignore[attr-defined]  # not exported
     # moto builds a parser for each path of each event.
     jsonpath_ng.ext.parse = functools.cache(jsonpath_ng.ext.parse)  # type: ignore[attr-defined]  # as above
     # moto's own is slow and runs for each waiting message at each look.
