@@ -8,7 +8,10 @@ import httpx
 import pytest
 from moto import mock_aws
 
-from tests.integration.world import BUCKET, ENVIRONMENT, TOKEN, Clock, FakeReplicate, World, forget_caches
+from tests.support.clock import Clock
+from tests.support.fake_replicate import FakeReplicate
+from tests.support.function_environment import BUCKET, ENVIRONMENT, TOKEN, forget_caches
+from tests.support.world import World
 from triptych.replicate import downloads, transport
 from triptych.runtime import clock
 

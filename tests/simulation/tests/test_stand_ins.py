@@ -12,8 +12,8 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from tests.integration.world import Clock
 from tests.simulation.aws import Answer, Bucket, Jobs, Queue, Request
+from tests.support.clock import Clock
 from triptych.aws import table
 from triptych.job import Job, Photo, UploadArrived, apply, new_job
 
