@@ -1,4 +1,4 @@
-"""A function's environment, and a way to make it read again."""
+"""The environment of a function; `forget_caches` makes the layer read it again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One handler at a time, on moto in this process, and a Replicate that is a function."""
+"""AWS on moto in this process, with a clock and a Replicate that a test controls."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def _resolve(host: str, *_: object, **__: object) -> list[tuple[int, int, int, s
 
 @contextmanager
 def world_on_moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """A world, until the context ends. The layer in this process works on it."""
+    """Give the layer in this process an AWS on moto and a FakeReplicate until the context ends."""
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
