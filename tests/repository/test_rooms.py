@@ -48,13 +48,25 @@ MODULES = {
 
 def test_every_module_is_found() -> None:
     assert {room(module) for module in MODULES} == set(ROOMS)
-    assert "aws.table" in MODULES["flows.watch"]
+    assert "flows.record" in MODULES["flows.watch"]
 
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_module_imports_from_its_own_room_or_below(module: str) -> None:
     for other in MODULES[module]:
         assert ROOMS.index(room(module)) <= ROOMS.index(room(other)), other
+
+
+def test_only_record_reads_and_writes_jobs() -> None:
+    users = {
+        file.relative_to(LAYER).as_posix()
+        for file in LAYER.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and (node.value.id, node.attr) in {("table", name) for name in ("get", "create", "put", "delete")}
+    }
+    assert users == {"flows/record.py"}
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:
