@@ -9,12 +9,14 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from triptych.aws import bucket
 from triptych.deadlines import upload_deadline
-from triptych.job import Failure, Image, ImageStatus, Job, JobStatus  # pydantic reads them
+from triptych.job import Image, ImageStatus, Job, JobStatus  # pydantic reads them
 from triptych.photo.formats import PHOTO_TYPES
 from triptych.settings import settings
 
 if TYPE_CHECKING:
     from typing import Self
+
+    from triptych.failures import Failure
 
 SHA256 = r"^[A-Za-z0-9+/]{43}=$"
 EXAMPLE_ID = "0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52"

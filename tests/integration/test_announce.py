@@ -22,8 +22,8 @@ from tests.environment import ROOT
 from tests.integration.world import World
 from triptych.aws import events as announcements
 from triptych.aws import table
+from triptych.failures import Failure, FailureKind
 from triptych.job import (
-    Failure,
     Image,
     ImageFailed,
     ImageStatus,
@@ -115,7 +115,7 @@ def partial_job(world: World) -> str:
         prompt="A private prompt.",
     )
     stored = OutputStored(0, 1, "p0", Output("outputs/partial/0.png", "image/png", 77))
-    refused = ImageFailed(1, 1, "p1", Failure("content_rejected", "No."))
+    refused = ImageFailed(1, 1, "p1", FailureKind.CONTENT_REJECTED)
     table.save(
         table.create(job, day=job.created_at.date(), daily_limit=0),
         UploadArrived(job.photo.key, 9, world.clock.time),
@@ -134,7 +134,7 @@ def test_an_end_is_one_event_that_tells_it(world: World, bus: Bus, context: Simp
         world.clock.time,
     )
     local = world.clock.time.astimezone(settings().timezone).isoformat(timespec="milliseconds")
-    error = {"code": "content_rejected", "message": "No."}
+    error = {"code": "content_rejected", "message": FailureKind.CONTENT_REJECTED.message}
     assert bus.details() == [
         {
             "stack": "triptych",

@@ -40,15 +40,6 @@ def test_every_parameter_is_told_with_its_default() -> None:
         assert default is None or default[1] == parameters[name], name
 
 
-def test_every_code_is_told() -> None:
-    codes = set()
-    for source in SOURCES:
-        text = source.read_text()
-        codes |= set(re.findall(r'Failure\(\s*"([a-z_]+)"', text))
-        codes |= set(re.findall(r'HTTPStatus\.[A-Z_]+[,:]\s*\(?"([a-z_]+)"', text))
-    assert codes == set(rows("When something is wrong"))
-
-
 def test_what_was_measured_names_benchmarks_that_there_are() -> None:
     section = README.split("## Measured\n", 1)[1].split("\n## ", 1)[0]
     named = {re.findall(r"`(\w+)` \|$", line)[-1] for line in section.splitlines() if line.endswith("` |")}

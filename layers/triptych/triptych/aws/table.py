@@ -26,7 +26,8 @@ from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
 
 from triptych.aws import session
-from triptych.job import Event, Failure, Image, ImageStatus, Job, JobStatus, Output, Photo, apply_all
+from triptych.failures import Failure
+from triptych.job import Event, Image, ImageStatus, Job, JobStatus, Output, Photo, apply_all
 from triptych.runtime import clock
 from triptych.runtime.observability import changed
 from triptych.settings import settings

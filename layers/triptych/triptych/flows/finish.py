@@ -10,12 +10,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from triptych.aws import bucket, queues
 from triptych.deadlines import deadline, upload_deadline
+from triptych.failures import FailureKind
 from triptych.flows import collect, generate
 from triptych.job import (
-    UNOPENABLE,
     DeadlinePassed,
     Event,
-    Failure,
     Image,
     ImageFailed,
     ImageStatus,
@@ -38,8 +37,6 @@ LOOK_SECONDS = 32.0  # of the function's 40: what a copy may take when nothing e
 HOPELESS_SECONDS = 600  # for as long S3 may fail to say whether the photo is there
 
 SEEN_BY = timedelta(seconds=generate.UNANSWERED_SECONDS)  # a prediction that was made is known by then
-
-LOST = Failure("prediction_lost", "Replicate no longer knows of this picture.")
 
 
 def finish(job: Job) -> Job | None:
@@ -71,7 +68,7 @@ def _found(job: Job, seen: bucket.Look) -> Job | None:
     end = seen.stored_at + timedelta(seconds=settings().generation_deadline_seconds)
     if clock.now() >= end:
         # Rejected, not late: no later try may give the model a photo that nobody has looked at.
-        return collect.settle(job, [arrived, JobRejected(UNOPENABLE)])
+        return collect.settle(job, [arrived, JobRejected(FailureKind.PHOTO_UNOPENABLE)])
     logger.warning("the upload's event was lost, or its photo could not be opened")
     count("UploadsFound")
     queues.send_to_generation(job.job_id, job.photo.key, again=True)
@@ -121,12 +118,12 @@ def _ask_about(job: Job, image: Image, give_up_at: float, *, last: bool) -> Even
         if prediction is None and not last and image.asked_at and clock.now() < image.asked_at + SEEN_BY:
             return None
         if prediction is None:
-            return ImageFailed(image.index, image.attempt, prediction_id, LOST)
+            return ImageFailed(image.index, image.attempt, prediction_id, FailureKind.PREDICTION_LOST)
         tag = Tag(job.job_id, image.index, image.attempt)
         return collect.outcome(job, tag, prediction, max(1.0, give_up_at - time.monotonic()))
     except OutputUnavailable as error:
         logger.warning("no output", prediction_id=prediction_id, reason=str(error))
-        lost = ImageFailed(image.index, image.attempt, prediction_id, collect.UNAVAILABLE)
+        lost = ImageFailed(image.index, image.attempt, prediction_id, FailureKind.OUTPUT_UNAVAILABLE)
         return lost if last else None
     except ReplicateUnavailable as error:
         logger.warning("nothing learnt", prediction_id=prediction_id, reason=str(error))

@@ -17,12 +17,12 @@ from typing import IO, TYPE_CHECKING
 
 from triptych.aws import bucket, table
 from triptych.deadlines import deadline
+from triptych.failures import FailureKind
 from triptych.flows import collect
 from triptych.job import (
     AnswerLost,
     Asked,
     Event,
-    Failure,
     GenerationRefused,
     Image,
     ImageStatus,
@@ -57,9 +57,6 @@ LONGEST_WAIT = 300  # seconds
 TURN_SECONDS = 12
 ASKING_SECONDS = 10.0  # then no further round is begun: one more takes 13, and the function has 40
 OPENING_SECONDS = 60  # longer than the function that opens photos may run
-
-TOO_LARGE = Failure("photo_too_large", "The photo is larger than is allowed.")
-NOT_CONFIGURED = Failure("model_not_configured", "The service is not set up for its model.")
 
 
 def photo_arrived(job_id: str, key: str, *, again: bool = False) -> Job | None:
@@ -100,7 +97,7 @@ def _look_at_photo(job: Job, key: str, *, again: bool) -> Job | None:
             return None
         arrived = UploadArrived(key, upload.size, upload.stored_at)
         if upload.file is None:
-            return collect.settle(job, [arrived, JobRejected(TOO_LARGE)])
+            return collect.settle(job, [arrived, JobRejected(FailureKind.PHOTO_TOO_LARGE)])
         if again:
             now = clock.now()
             counted = collect.settle(
@@ -144,7 +141,7 @@ def advance(job: Job, *arrived: Event) -> Job | None:
         seeded = settings().input_mapping.seed is not None
     except ValueError:
         unexpected("the model is not set up")
-        return collect.settle(job, [*arrived, JobRejected(NOT_CONFIGURED)])
+        return collect.settle(job, [*arrived, JobRejected(FailureKind.MODEL_NOT_CONFIGURED)])
     give_up_at = time.monotonic() + ASKING_SECONDS
     after = _ask(job, arrived, seeded=seeded)
     while after and _to_ask_for(after, clock.now()) and time.monotonic() < give_up_at:

@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING
 
 import httpx
 
-from triptych.job import Failure
+from triptych.failures import FailureKind
 from triptych.photo.formats import EXTENSIONS, HEAD_BYTES, TAIL_BYTES, content_type, is_whole
 from triptych.runtime import tls
 from triptych.runtime.budget import within
@@ -28,7 +28,7 @@ TIMEOUT = httpx.Timeout(5.0, connect=3.0)  # seconds, for each read
 class OutputRefused(Exception):  # noqa: N818  # a verdict on what was offered
     """What is offered will not do, however often it is asked for."""
 
-    def __init__(self, failure: Failure) -> None:
+    def __init__(self, failure: FailureKind) -> None:
         super().__init__(failure.code)
         self.failure = failure
 
@@ -39,13 +39,6 @@ class OutputUnavailable(Exception):  # noqa: N818  # as above
 
 class _AsksForToken(OutputUnavailable):
     """The host answered 401 or 403."""
-
-
-NOT_ALLOWED = Failure(
-    "output_host_not_allowed", "The model's picture lies where pictures are not taken from."
-)
-TOO_LARGE = Failure("output_too_large", "The model's picture is larger than is allowed.")
-NOT_A_PICTURE = Failure("output_not_a_picture", "What the model made is not a picture of a known format.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +125,7 @@ def _ask(url: str, headers: dict[str, str], max_bytes: int, give_up_at: float) -
             until_whole.pop_all()
             return Fetched(file, kind, size)
     except httpx.InvalidURL:
-        raise OutputRefused(NOT_ALLOWED) from None
+        raise OutputRefused(FailureKind.OUTPUT_HOST_NOT_ALLOWED) from None
     except (httpx.HTTPError, UnicodeEncodeError) as error:
         # Its message may hold the URL, or a token that is no header's value: the type says enough.
         raise OutputUnavailable(type(error).__name__) from None
@@ -141,12 +134,12 @@ def _ask(url: str, headers: dict[str, str], max_bytes: int, give_up_at: float) -
 def _copy(answer: httpx.Response, file: IO[bytes], max_bytes: int, give_up_at: float) -> int:
     announced = answer.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > max_bytes:
-        raise OutputRefused(TOO_LARGE)
+        raise OutputRefused(FailureKind.OUTPUT_TOO_LARGE)
     size = 0
     for chunk in answer.iter_raw():  # as they come: to wait for a full chunk would be to wait without a clock
         size += len(chunk)
         if size > max_bytes:
-            raise OutputRefused(TOO_LARGE)
+            raise OutputRefused(FailureKind.OUTPUT_TOO_LARGE)
         if time.monotonic() > give_up_at:
             raise OutputUnavailable("too slow")
         file.write(chunk)
@@ -164,7 +157,7 @@ def _judge(answer: httpx.Response, file: IO[bytes], size: int) -> str:
     if size == 0 or (kind and not framed and not is_whole(kind, head, tail, size)):
         raise OutputUnavailable("cut off")
     if kind not in EXTENSIONS:
-        raise OutputRefused(NOT_A_PICTURE)
+        raise OutputRefused(FailureKind.OUTPUT_NOT_A_PICTURE)
     return kind
 
 
@@ -186,22 +179,22 @@ def _check_host(url: str, allowed_hosts: Sequence[str]) -> None:
         parsed = httpx.URL(url)
         port = parsed.port or 443
     except (httpx.InvalidURL, ValueError):
-        raise OutputRefused(NOT_ALLOWED) from None
+        raise OutputRefused(FailureKind.OUTPUT_HOST_NOT_ALLOWED) from None
     host = parsed.host.lower().rstrip(".")
     if host in allowed_hosts and _is_this_machine(host):
         if parsed.scheme in {"http", "https"}:
             return
-        raise OutputRefused(NOT_ALLOWED)
+        raise OutputRefused(FailureKind.OUTPUT_HOST_NOT_ALLOWED)
     if not _is_of(host, allowed_hosts) or parsed.scheme != "https" or _is_address(host):
-        raise OutputRefused(NOT_ALLOWED)
+        raise OutputRefused(FailureKind.OUTPUT_HOST_NOT_ALLOWED)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError:  # no host can be named so
-        raise OutputRefused(NOT_ALLOWED) from None
+        raise OutputRefused(FailureKind.OUTPUT_HOST_NOT_ALLOWED) from None
     except OSError:
         raise OutputUnavailable("no such host") from None
     if not all(ipaddress.ip_address(address[0]).is_global for *_, address in found):
-        raise OutputRefused(NOT_ALLOWED)
+        raise OutputRefused(FailureKind.OUTPUT_HOST_NOT_ALLOWED)
 
 
 def _is_address(host: str) -> bool:
