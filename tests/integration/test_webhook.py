@@ -26,6 +26,7 @@ from tests.integration.world import (
     webhook_for,
 )
 from triptych.aws import table
+from triptych.failures import FailureKind
 from triptych.job import DeadlinePassed, ImageStatus, JobStatus
 from triptych.runtime import observability
 
@@ -46,7 +47,7 @@ def image_of(world: World, job_id: str, prediction_id: str) -> int:
 
 def status(event: dict[str, Any], context: SimpleNamespace) -> int:
     answer = webhook.handler(event, context)
-    told = {200: {}, 401: {"code": "webhook_rejected", "message": "This is no webhook of ours."}}
+    told = {200: {}, 401: {"code": "webhook_rejected", "message": FailureKind.WEBHOOK_REJECTED.message}}
     if answer["statusCode"] in told:  # whatever it was: nothing is told
         body = json.loads(str(answer["body"]))
         assert body.get("error", {}) == told[int(str(answer["statusCode"]))]

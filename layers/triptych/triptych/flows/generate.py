@@ -8,13 +8,13 @@ such prediction, and none can be on its way any more, is it asked for again.
 
 from __future__ import annotations
 
-import random
 import secrets
 import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import IO, TYPE_CHECKING
 
+from triptych import backoff
 from triptych.aws import bucket, table
 from triptych.deadlines import deadline
 from triptych.failures import FailureKind
@@ -51,10 +51,6 @@ PHOTO_URL_SLACK_SECONDS = 60
 # server; with one (a 503, say) it has at least arrived.
 UNANSWERED_SECONDS = 90
 ANSWERED_SECONDS = 30
-LONGEST_WAIT = 300  # seconds
-# Between tries of a job that Replicate has told to come later, about, where it says no longer. Many such jobs use up
-# what it lets through however long each waits; the last of them leave it unused for so long.
-TURN_SECONDS = 12
 ASKING_SECONDS = 10.0  # then no further round is begun: one more takes 13, and the function has 40
 OPENING_SECONDS = 60  # longer than the function that opens photos may run
 
@@ -181,36 +177,6 @@ def _cancel_unwanted(job: Job | None, answers: Sequence[Event]) -> None:
             predictions.cancel(made.prediction_id)
 
 
-def seconds_to_wait(job: Job | None, tries: int) -> int | None:
-    """How long to wait before `advance` can do more for the job; None where it is for others to go on with it.
-
-    Args:
-        job: the job, or None where there is none any more.
-        tries: how often its message has been received.
-    """
-    unasked = job.having(ImageStatus.PENDING, ImageStatus.REQUESTING) if job else []
-    now = clock.now()
-    if not job or not unasked or (job.started_at and now >= deadline(job)):
-        return None
-    told = any(image.status is ImageStatus.PENDING and image.not_before for image in unasked)
-    wait = backoff(tries, TURN_SECONDS if told else LONGEST_WAIT)
-    for image in unasked:
-        if image.not_before and image.not_before > now:
-            until = (image.not_before - now).total_seconds()
-            # In doubt, a look at the list may tell earlier; pending, it was said how long to stay away.
-            wait = min(wait, until) if image.status is ImageStatus.REQUESTING else max(wait, until)
-    return max(1, min(round(wait + 0.5), LONGEST_WAIT))
-
-
-def backoff(tries: int, longest: int = LONGEST_WAIT) -> float:
-    """Seconds to wait after so many tries: twice as long each time, up to about `longest`, with jitter.
-
-    Never more than LONGEST_WAIT.
-    """
-    wait = min(longest, 2.0 ** min(tries, 10)) * random.uniform(0.75, 1.25)  # noqa: S311  # no secret
-    return min(LONGEST_WAIT, wait)
-
-
 def _settled_doubts(job: Job, now: datetime) -> list[Event]:
     doubtful = job.having(ImageStatus.REQUESTING)
     if not doubtful:
@@ -295,9 +261,7 @@ def _event(image: Image, answer: Answer) -> Event:
         case NotCreated(retry_after, reason, throttled):
             logger.warning("not created", reason=reason, retry_after=retry_after, image=where)
             count("PredictionsNotCreated")
-            longest = TURN_SECONDS if throttled else LONGEST_WAIT
-            wait = retry_after or backoff(image.attempt - 1, longest)
-            wait = min(LONGEST_WAIT, max(wait, 1.0))
+            wait = backoff.seconds_after_refusal(image.attempt, retry_after, throttled=throttled)
             return PredictionNotCreated(image.index, image.attempt, now + timedelta(seconds=wait))
         case Refused(failure):
             logger.error("refused", code=failure.code, image=where)
