@@ -20,8 +20,8 @@ from triptych.aws import table
 from triptych.failures import FailureKind
 from triptych.flows import create, owner
 from triptych.job import MOST_RETRIES
-from triptych.runtime.observability import logger, metrics, requested
-from triptych.settings import Misconfigured
+from triptych.runtime.observability import about_request, logger, metrics
+from triptych.settings import MisconfiguredError
 from views import CreateJob, JobCreated, JobList, JobView
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ errors.install(app)
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, object], context: LambdaContext) -> dict[str, object]:
-    requested(event)
+    about_request(event)
     try:
         guards.check(APIGatewayProxyEventV2(event))
-    except (errors.ApiError, Misconfigured) as error:
+    except (errors.ApiError, MisconfiguredError) as error:
         answer = errors.answer(error)
         return {"statusCode": answer.status_code, "headers": answer.headers, "body": answer.body}
     return app.resolve(event, context)
@@ -61,7 +61,7 @@ def handler(event: dict[str, object], context: LambdaContext) -> dict[str, objec
 )
 def create_job(wanted: CreateJob, idempotency_key: IdempotencyKey = None) -> Response[str]:
     guards.check_photo(wanted)
-    order = create.Order(
+    order = create.JobRequest(
         guards.owner(app.current_event),
         wanted.content_type,
         wanted.content_length,

@@ -16,7 +16,7 @@ from triptych.flows import create, owner
 from triptych.job import MOST_RETRIES
 from triptych.runtime import clock
 from triptych.runtime.observability import logger, unexpected
-from triptych.settings import Misconfigured, settings
+from triptych.settings import MisconfiguredError, settings
 from views import Error, ErrorView
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _(error: ApiError) -> ApiError:
 
 
 @of.register
-def _(error: Misconfigured) -> ApiError:
+def _(error: MisconfiguredError) -> ApiError:
     logger.error("misconfigured", problem=str(error))
     return ApiError(FailureKind.MISCONFIGURED, f"A parameter of the stack is wrong: {error}.")
 
@@ -88,24 +88,24 @@ def _(error: RequestValidationError) -> ApiError:
 
 
 @of.register
-def _(_error: table.BadCursor) -> ApiError:
+def _(_error: table.BadCursorError) -> ApiError:
     return ApiError(FailureKind.BAD_CURSOR)
 
 
 @of.register
-def _(_error: create.KeyUsed) -> ApiError:
+def _(_error: create.KeyUsedError) -> ApiError:
     return ApiError(FailureKind.IDEMPOTENCY_KEY_USED)
 
 
 @of.register
-def _(_error: owner.RetriesUsed) -> ApiError:
+def _(_error: owner.RetriesUsedError) -> ApiError:
     return ApiError(
         FailureKind.RETRY_LIMIT_REACHED, f"This job was retried {MOST_RETRIES} times, which is the maximum."
     )
 
 
 @of.register
-def _(_error: table.LimitReached) -> ApiError:
+def _(_error: table.DayFullError) -> ApiError:
     wait = str(create.seconds_to_the_next_day(clock.now()))
     limit = settings().daily_job_limit
     return ApiError(
@@ -116,7 +116,7 @@ def _(_error: table.LimitReached) -> ApiError:
 
 
 @of.register
-def _(_error: table.Contended) -> ApiError:
+def _(_error: table.ContendedError) -> ApiError:
     return ApiError(FailureKind.TOO_MANY_AT_ONCE, headers={"Retry-After": "1"})
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import TYPE_CHECKING, Annotated
 
 from aws_lambda_powertools.event_handler import content_types
 from aws_lambda_powertools.event_handler.openapi.params import Header, Path, Query
 
 from errors import ApiError
+from triptych import job_ids
 from triptych.aws import table
 from triptych.failures import FailureKind
 from triptych.photo.formats import PHOTO_TYPES
-from triptych.runtime.observability import about
+from triptych.runtime.observability import about_job
 from triptych.settings import settings
 from views import EXAMPLE_ID
 
@@ -55,7 +55,7 @@ def check(call: APIGatewayProxyEventV2) -> None:
     """Check what every route needs: the stack's parameters, an owner, and a body of JSON where one is read.
 
     Raises:
-        Misconfigured: a parameter is wrong. It is reported at the first request, before a photo is uploaded.
+        MisconfiguredError: a parameter is wrong. It is reported at the first request, before a photo is uploaded.
         ApiError: the request is refused.
     """
     settings()
@@ -110,10 +110,10 @@ def own_job(call: APIGatewayProxyEventV2, job_id: str) -> Job:
     Raises:
         ApiError: the job does not exist, or it belongs to another user. Both are answered alike.
     """
-    job = existing(table.get(job_id) if re.fullmatch(table.JOB_ID, job_id) else None)
+    job = existing(table.get(job_id) if job_ids.is_job_id(job_id) else None)
     if job.owner != owner(call):
         raise ApiError(FailureKind.JOB_NOT_FOUND)
-    about(job_id)
+    about_job(job_id)
     return job
 
 

@@ -12,10 +12,10 @@ from pydantic import BaseModel, Field
 from triptych.failures import FailureKind
 from triptych.flows import collect
 from triptych.replicate import transport, webhooks
-from triptych.replicate.downloads import OutputUnavailable
-from triptych.replicate.transport import ReplicateUnavailable
+from triptych.replicate.downloads import OutputUnavailableError
+from triptych.replicate.transport import ReplicateUnavailableError
 from triptych.replicate.webhooks import WebhookRejectedError
-from triptych.runtime.observability import count, logger, metrics, requested
+from triptych.runtime.observability import about_request, count, logger, metrics
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -33,7 +33,7 @@ class Call(BaseModel):
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, object], context: LambdaContext) -> dict[str, object]:  # noqa: ARG001  # Lambda's signature
-    requested(event)
+    about_request(event)
     failure = _take(Call.model_validate(event))
     error = {"error": {"code": failure.code, "message": failure.message}} if failure else {}
     return {
@@ -47,17 +47,17 @@ def _take(call: Call) -> FailureKind | None:
     """Take a webhook. After a failure, Replicate calls again, for about a minute."""
     try:
         prediction, tag = webhooks.verified(call.headers, call.body, call.raw_query, is_base64=call.is_base64)
-        verdict = collect.take(prediction, tag)
-    except (WebhookRejectedError, collect.Unbound) as why:
+        handling = collect.take(prediction, tag)
+    except (WebhookRejectedError, collect.UnboundError) as why:
         logger.warning("webhook rejected", reason=str(why) or "not bound")
         count("WebhooksRejected")
         return FailureKind.WEBHOOK_REJECTED
-    except (ReplicateUnavailable, OutputUnavailable) as error:
+    except (ReplicateUnavailableError, OutputUnavailableError) as error:
         logger.warning("webhook put off", reason=f"{type(error).__name__}: {error}")
         count("WebhooksPutOff")
         return FailureKind.WEBHOOK_PUT_OFF
-    logger.info("webhook", prediction_id=prediction.id, status=prediction.status, verdict=verdict.name)
-    count(verdict.value)
+    logger.info("webhook", prediction_id=prediction.id, status=prediction.status, handling=handling.name)
+    count(handling.value)
     return None
 
 

@@ -17,8 +17,12 @@ from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 
 import generate
-from tests.integration.world import BUCKET, JPEG, PNG, TOKEN, World, picture, s3_notification, sqs_event
-from tests.unit.photo_corpus import jpeg_of_scans
+from tests.integration.generating import DONE, KEPT, deliver
+from tests.support.events import s3_notification, sqs_event
+from tests.support.function_environment import BUCKET, TOKEN
+from tests.support.photo_corpus import jpeg_of_scans
+from tests.support.photos import JPEG, PNG, picture
+from tests.support.world import World
 from triptych import backoff
 from triptych.aws import queues, table
 from triptych.flows import generate as generation
@@ -28,9 +32,7 @@ from triptych.replicate import transport
 from triptych.runtime import clock
 from triptych.runtime.observability import logger
 
-DONE: dict[str, Any] = {"batchItemFailures": []}
 RETRY = {"retry_after": 5}
-KEPT = {"batchItemFailures": [{"itemIdentifier": "m1"}]}
 
 
 @pytest.fixture
@@ -39,10 +41,6 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
     monkeypatch.setattr(queues, "put_back", lambda _receipt, *, seconds: seen.append(seconds))
     return seen
-
-
-def deliver(world: World, job_id: str, context: SimpleNamespace, receives: int = 1) -> dict[str, Any]:
-    return dict(generate.handler(sqs_event(s3_notification(job_id), receives=receives), context))
 
 
 def test_three_are_asked_for_with_all_that_they_need(world: World, context: SimpleNamespace) -> None:
@@ -172,7 +170,7 @@ def test_whoever_loses_the_race_for_the_intention_does_not_post(
     world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, waits: list[int]
 ) -> None:
     job_id = world.new_job()
-    save = table.save
+    put = table.put
     raced: list[bool] = []
 
     def lose_once(*args: Any) -> Any:
@@ -180,9 +178,9 @@ def test_whoever_loses_the_race_for_the_intention_does_not_post(
             raced.append(True)
             # Somebody else reads and writes between our read and our write.
             generation.photo_arrived(job_id, f"uploads/{job_id}/photo.jpg")
-        return save(*args)
+        return put(*args)
 
-    monkeypatch.setattr(table, "save", lose_once)
+    monkeypatch.setattr(table, "put", lose_once)
     deliver(world, job_id, context)
     assert len(world.replicate.predictions) == 3
 
@@ -475,7 +473,7 @@ def test_a_rotated_token_costs_no_job(
         world.replicate.handle,
     )
     monkeypatch.setattr(
-        "triptych.replicate.transport._transport", lambda: httpx.MockTransport(world.replicate.handle)
+        "triptych.replicate.transport.http_transport", lambda: httpx.MockTransport(world.replicate.handle)
     )
     job_id = world.new_job()
     assert deliver(world, job_id, context) == KEPT
@@ -500,7 +498,7 @@ def test_a_token_that_is_stored_before_the_old_one_is_revoked_costs_no_job(
         request.headers["authorization"] = f"Bearer {TOKEN}"
         return handle(request)
 
-    monkeypatch.setattr("triptych.replicate.transport._transport", lambda: httpx.MockTransport(checked))
+    monkeypatch.setattr("triptych.replicate.transport.http_transport", lambda: httpx.MockTransport(checked))
     deliver(world, world.new_job(), context)  # from here on this process knows the token
     good[0] = "r8_new"
     if stored_in_time:

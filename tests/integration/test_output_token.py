@@ -12,17 +12,11 @@ import pytest
 import generate
 import watchdog
 import webhook
-from tests.integration.world import (
-    PNG,
-    SECRET,
-    TOKEN,
-    World,
-    forget_caches,
-    s3_notification,
-    sqs_event,
-    streamed,
-    webhook_for,
-)
+from tests.support.events import s3_notification, sqs_event, webhook_for
+from tests.support.fake_replicate import streamed
+from tests.support.function_environment import SECRET, TOKEN, forget_caches
+from tests.support.photos import PNG
+from tests.support.world import World
 from triptych.job import ImageStatus, JobStatus
 from triptych.replicate import transport, webhooks
 from triptych.runtime.observability import logger
@@ -71,7 +65,7 @@ def asks(status: int = 401) -> Callable[[httpx.Request], httpx.Response]:
 
 
 def no_token() -> str:
-    raise transport.NoToken("no token")
+    raise transport.NoTokenError("no token")
 
 
 def illegal(request: httpx.Request) -> httpx.Response:
@@ -229,5 +223,5 @@ def test_without_a_usable_token_the_output_is_unavailable(
     )
     assert told(world, context) == 503
     assert stored(world, job_id) == 0
-    assert f"OutputUnavailable: {reason}" in lines.getvalue()
+    assert f"OutputUnavailableError: {reason}" in lines.getvalue()
     assert TOKEN not in lines.getvalue()

@@ -9,11 +9,11 @@ from typing import Any, get_args
 import pytest
 
 import words
-from tests.unit.test_readme import rows
+from tests.support.readme import rows
 from triptych import job
 from triptych.failures import Failure, FailureKind, Fault
 from triptych.photo import inspection
-from triptych.replicate.downloads import OutputRefused
+from triptych.replicate.downloads import OutputRefusedError
 from triptych.replicate.predictions import Refused
 
 CODES = {kind.code for kind in FailureKind}
@@ -69,7 +69,7 @@ CARRIERS = [
     *(event for event in get_args(job.Event.__value__) if "failure" in event.__annotations__),
     inspection.Rejected,
     Refused,
-    OutputRefused.__init__,
+    OutputRefusedError.__init__,
 ]
 
 

@@ -8,7 +8,8 @@ from typing import get_args
 
 import pytest
 
-from tests.unit.test_readme import SOURCES, rows
+from tests.support.readme import rows
+from tests.support.sources import SOURCES
 from triptych.failures import Failure, FailureKind
 from triptych.job import (
     Asked,

@@ -48,7 +48,7 @@ def verified(headers: Mapping[str, str], body: str, query: str, *, is_base64: bo
 
     Raises:
         WebhookRejectedError: the signature, the query or the body is not good.
-        transport.ReplicateUnavailable: the signing secret could not be read.
+        transport.ReplicateUnavailableError: the signing secret could not be read.
     """
     try:
         raw = base64.b64decode(body, validate=True) if is_base64 else body.encode()
@@ -142,7 +142,7 @@ def signing_secret(*, fresh: bool = False) -> str:
         fresh: fetch it again, unless it was asked for within SECRET_REFETCH_SECONDS.
 
     Raises:
-        transport.ReplicateUnavailable: the secret could not be read, and none is kept.
+        transport.ReplicateUnavailableError: the secret could not be read, and none is kept.
     """
     age = clock.now() - _kept.asked_at
     stale = age >= timedelta(seconds=SECRET_REFETCH_SECONDS if fresh else SECRET_SECONDS)
@@ -150,7 +150,7 @@ def signing_secret(*, fresh: bool = False) -> str:
         _kept.asked_at = clock.now()
         try:
             _kept.secret = transport.read(_Secret, lambda client: client.webhooks.default.secret()).key
-        except transport.ReplicateUnavailable:
+        except transport.ReplicateUnavailableError:
             if _kept.secret is None:
                 raise
     return _kept.secret

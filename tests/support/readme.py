@@ -17,3 +17,14 @@ def blocks(language: str) -> list[str]:
 def spans() -> list[str]:
     """What stands between backquotes outside of the fenced blocks."""
     return re.findall(r"`([^`\n]+)`", re.sub(r"^```.*?^```", "", README, flags=re.MULTILINE | re.DOTALL))
+
+
+def rows(heading: str) -> dict[str, str]:
+    """The first table under a heading: its first column's code, and the rest of the row."""
+    section = README.split(f" {heading}\n", 1)[1].split("\n#", 1)[0]
+    found: dict[str, str] = {}
+    for line in section.splitlines():
+        if line.startswith("| `"):
+            first, _, rest = line[2:].partition(" | ")
+            found |= dict.fromkeys(re.findall(r"`([^`]+)`", first), rest)
+    return found

@@ -10,20 +10,7 @@ from botocore import xform_name
 
 from tests.environment import ROOT
 from tests.localcloud import template
-
-README = (ROOT / "README.md").read_text()
-SOURCES = [*(ROOT / "layers/triptych").rglob("*.py"), *(ROOT / "functions").rglob("*.py")]
-
-
-def rows(heading: str) -> dict[str, str]:
-    """The first table under a heading: its first column's code, and the rest of the row."""
-    section = README.split(f" {heading}\n", 1)[1].split("\n#", 1)[0]
-    found: dict[str, str] = {}
-    for line in section.splitlines():
-        if line.startswith("| `"):
-            first, _, rest = line[2:].partition(" | ")
-            found |= dict.fromkeys(re.findall(r"`([^`]+)`", first), rest)
-    return found
+from tests.support.readme import README, rows
 
 
 def test_the_first_two_blocks_are_the_two_commands() -> None:
