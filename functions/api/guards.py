@@ -10,8 +10,8 @@ from aws_lambda_powertools.event_handler.openapi.params import Header, Path, Que
 
 from errors import ApiError
 from triptych import job_ids
-from triptych.aws import table
 from triptych.failures import FailureKind
+from triptych.flows import record
 from triptych.photo.formats import PHOTO_TYPES
 from triptych.runtime.observability import about_job
 from triptych.settings import settings
@@ -110,7 +110,7 @@ def own_job(call: APIGatewayProxyEventV2, job_id: str) -> Job:
     Raises:
         ApiError: the job does not exist, or it belongs to another user. Both are answered alike.
     """
-    job = existing(table.get(job_id) if job_ids.is_job_id(job_id) else None)
+    job = existing(record.read(job_id) if job_ids.is_job_id(job_id) else None)
     if job.owner != owner(call):
         raise ApiError(FailureKind.JOB_NOT_FOUND)
     about_job(job_id)
