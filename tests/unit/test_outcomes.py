@@ -8,7 +8,8 @@ from typing import get_args
 
 import pytest
 
-from tests.unit.test_readme import SOURCES, rows
+from tests.readme import rows
+from tests.unit.test_readme import SOURCES
 from triptych.job import (
     Asked,
     Canceled,
