@@ -244,7 +244,7 @@ def release(tmp_path: Path) -> Path:
 
 def update_command() -> list[str]:
     """What the README tells to pull a release with."""
-    (found,) = re.findall(r"^`git ([^`&]+) &&", readme.section("Update"), re.MULTILINE)
+    (found,) = re.findall(r"^git ([^&]+) &&", readme.section("Update"), re.MULTILINE)
     return shlex.split(found)
 
 

@@ -85,6 +85,14 @@ def test_no_document_is_built_into_a_function_or_layer() -> None:
     assert [file for folder in folders for file in (ROOT / folder).rglob("*.md")] == []
 
 
+def test_runbook_names_words_of_the_log_that_are_written() -> None:
+    written = "".join(source.read_text() for source in (*SOURCES, ROOT / "template.yaml"))
+    look_at = [row.split(" | ")[1] for row in rows("Runbook").values()]
+    words = [word for cell in look_at for word in re.findall(r"`([a-z][a-z_ ]+)`", cell)]
+    assert len(words) > 10
+    assert [word for word in words if f'"{word}' not in written and f"{word}=" not in written] == []
+
+
 def test_cognito_commands_and_their_options_exist() -> None:
     model = botocore.session.get_session().get_service_model("cognito-idp")
     operations = {xform_name(name, "-"): model.operation_model(name) for name in model.operation_names}
