@@ -17,9 +17,12 @@ from unittest.mock import patch
 import boto3
 
 from tests.benchmarks._replicate import Replicate, replicate
-from tests.integration import world as events
 from tests.localcloud import aws, provision, template
 from tests.localcloud.functions import Machine
+from tests.support import events
+from tests.support.clock import Clock
+from tests.support.function_environment import SECRET, TOKEN, forget_caches
+from tests.support.photos import picture
 from triptych.aws import bucket as pictures
 from triptych.flows import collect, create, generate
 from triptych.job import Job, OutputStored
@@ -31,7 +34,7 @@ if TYPE_CHECKING:
 
     from tests.localcloud.stack import Function, Stack
 
-PHOTO = events.picture("JPEG", (1600, 1200), quality=90)  # a usual one, that is passed on as it is
+PHOTO = picture("JPEG", (1600, 1200), quality=90)  # a usual one, that is passed on as it is
 PICTURE = b"a picture"
 
 
@@ -83,7 +86,7 @@ class World:
             "webhook": f"{self.stack.outputs['WebhookUrl']}?{query}",
         }
         body = json.dumps(told).encode()
-        return events.webhook_event(body, events.signed(body, events.Clock(clock.now())), query)
+        return events.webhook_event(body, events.signed(body, Clock(clock.now())), query)
 
     def stream_record(self, job: Job) -> dict[str, Any]:
         """The event that tells of the job's end."""
@@ -96,7 +99,7 @@ class World:
 @contextmanager
 def world(**parameters: str) -> Iterator[World]:
     """A world with these template parameters. While it lasts, the environment is a function's."""
-    with replicate(events.SECRET) as stand_in:
+    with replicate(SECRET) as stand_in:
         server = aws.start()
         try:
             machine = Machine(
@@ -116,10 +119,10 @@ def world(**parameters: str) -> Iterator[World]:
                 account=aws.ACCOUNT,
             )
             session.client("ssm", endpoint_url=server.endpoint).put_parameter(
-                Name=stack.parameters["ReplicateTokenParameter"], Value=events.TOKEN, Type="SecureString"
+                Name=stack.parameters["ReplicateTokenParameter"], Value=TOKEN, Type="SecureString"
             )
             with patch.dict(os.environ, _environment(machine, stack)), _quiet():
-                events.forget_caches()
+                forget_caches()
                 yield World(machine, stack, stand_in)
         finally:
             server.stop()

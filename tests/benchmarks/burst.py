@@ -20,7 +20,8 @@ import httpx
 from tests.benchmarks import _sides
 from tests.benchmarks._report import Figure
 from tests.benchmarks._verdict import judge
-from tests.integration import world
+from tests.simulation.burst import drain
+from tests.support.photos import JPEG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,8 +40,6 @@ def measure() -> Iterator[Figure]:
 
 
 def _virtual() -> Iterator[Figure]:
-    from tests.simulation.burst import drain  # noqa: PLC0415  # it puts the layer on the path
-
     found = drain(JOBS, SECONDS, per_minute=PER_MINUTE, burst=PER_MINUTE)
     yield Figure(
         f"{JOBS} jobs in {SECONDS} s: last prediction made",
@@ -64,7 +63,7 @@ def _virtual() -> Iterator[Figure]:
 
 def _real(jobs: int, per_minute: int) -> Iterator[Figure]:
     pictures = jobs * IMAGES
-    with _sides.triptych(workers=WORKERS, photo=world.JPEG, creates_per_minute=per_minute) as side:
+    with _sides.triptych(workers=WORKERS, photo=JPEG, creates_per_minute=per_minute) as side:
         began = time.monotonic()
         with ThreadPoolExecutor(CLIENTS) as crowd:
             made = list(crowd.map(lambda number: _order(side, began + number * SECONDS / jobs), range(jobs)))

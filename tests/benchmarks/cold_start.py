@@ -21,8 +21,8 @@ from typing import TYPE_CHECKING, Any
 from tests.benchmarks._report import Figure
 from tests.benchmarks._world import World, world
 from tests.environment import ROOT
-from tests.integration.world import api_event, s3_notification, sqs_event
 from tests.localcloud.functions import Functions
+from tests.support.events import api_event, s3_notification, sqs_event
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -23,13 +23,13 @@ from urllib.parse import urlsplit
 from tests.benchmarks import _prices, photo
 from tests.benchmarks._prices import usd
 from tests.benchmarks._report import Figure
-from tests.e2e.driving import serving
 from tests.localcloud import replicate, template
+from tests.localcloud.driving import serving
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from tests.e2e.driving import Driver
+    from tests.localcloud.driving import Driver
 
 JOBS = 3  # that are counted, after one that finds every process new
 POLLS = 5  # whose mean is taken

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from tests.e2e.driving import serving
 from tests.localcloud import replicate
+from tests.localcloud.driving import serving
 
 TOKEN = "r8_the_token_of_this_test"
 VERSION = "5c7d5dc6dd8bf75c1acaa8565735e7986bc5b66206b55cca93cb72c9bf15ccaa"

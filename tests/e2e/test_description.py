@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.driving import PYTHON, Driver, serving
+from tests.localcloud.driving import PYTHON, Driver, serving
 
 # Not checked: that what fits the schema is accepted (a cursor is a string, but not every string is a cursor), and
 # that TRACE and the like are answered with 405 (API Gateway itself answers 404 to a method that no route has).

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.driving import Driver, serving
+from tests.localcloud.driving import Driver, serving
 from tests.localcloud.http_server import HttpServer, Request, Response
 
 

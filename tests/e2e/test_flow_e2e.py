@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.e2e.driving import PYTHON, Driver, serving
 from tests.environment import ROOT
 from tests.localcloud import replicate
+from tests.localcloud.driving import PYTHON, Driver, serving
 from tests.localcloud.http_server import HttpServer, Request, Response
 from tests.localcloud.replicate_faults import Fault
 from tests.localcloud.replicate_predictions import Entry

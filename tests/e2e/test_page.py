@@ -30,9 +30,9 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from tests.e2e.browser import CHROMEDRIVER, CHROMIUM, Browser, browsing
-from tests.e2e.driving import PYTHON, Driver, serving
 from tests.environment import ROOT
 from tests.localcloud import replicate, sample
+from tests.localcloud.driving import PYTHON, Driver, serving
 from tests.localcloud.replicate_faults import Fault
 from triptych.job import MOST_RETRIES
 

@@ -16,9 +16,9 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from tests import readme
-from tests.e2e.driving import PYTHON, Serving, serving
 from tests.environment import ROOT
+from tests.localcloud.driving import PYTHON, Serving, serving
+from tests.support import readme
 
 PASSWORD = """Aa1 ,="'$ !\\%{"""  # whatever a shell or AWS CLI's shorthand would take apart
 # macOS pads the number with blanks.

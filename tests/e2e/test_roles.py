@@ -22,14 +22,14 @@ import httpx
 import pytest
 from PIL import Image
 
-from tests.e2e.driving import Driver
-from tests.integration.world import sqs_event
 from tests.localcloud import roles, streams
 from tests.localcloud.cloud import Cloud, local_cloud
+from tests.localcloud.driving import Driver
 from tests.localcloud.policies import Call, Statement, differences
 from tests.localcloud.replicate import StandIn
 from tests.localcloud.replicate_faults import Fault
-from tests.unit import photo_corpus
+from tests.support import photo_corpus
+from tests.support.events import sqs_event
 
 PARAMETERS = {
     "CallbackUrl": "http://127.0.0.1:9/nobody",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import random
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.e2e.driving import serving
 from tests.localcloud import replicate
+from tests.localcloud.driving import serving
 from tests.localcloud.replicate_faults import Fault
 
 TOKEN = "r8_the_token_of_this_test"

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 import announce
 from tests.environment import ROOT
-from tests.integration.world import World
+from tests.support.events import stream_event
+from tests.support.world import World
 from triptych.aws import events as announcements
 from triptych.aws import table
 from triptych.job import (
@@ -69,28 +70,6 @@ def bus(world: World, monkeypatch: pytest.MonkeyPatch) -> Bus:
     return made
 
 
-def image_of(job_id: str) -> dict[str, Any]:
-    """The job's item as a stream would give it."""
-    item: dict[str, Any] = boto3.client("dynamodb").get_item(TableName="jobs", Key={"job_id": {"S": job_id}})[
-        "Item"
-    ]
-    return item
-
-
-def stream_event(*images: object) -> dict[str, Any]:
-    return {
-        "Records": [
-            {
-                "eventID": f"e{number}",
-                "eventName": "MODIFY",
-                "eventSource": "aws:dynamodb",
-                "dynamodb": {"NewImage": image, "SequenceNumber": str(number)},
-            }
-            for number, image in enumerate(images)
-        ]
-    }
-
-
 def failed(event: dict[str, Any], context: SimpleNamespace) -> list[str]:
     """The sequence numbers that the function gives back."""
     answer: Any = announce.handler(event, context)
@@ -126,7 +105,7 @@ def partial_job(world: World) -> str:
 
 
 def test_an_end_is_one_event_that_tells_it(world: World, bus: Bus, context: SimpleNamespace) -> None:
-    assert failed(stream_event(image_of(partial_job(world))), context) == []
+    assert failed(stream_event(world.item(partial_job(world))), context) == []
     (event,) = bus.events
     assert (event["Source"], event["DetailType"], event["Time"]) == (
         "triptych",
@@ -177,7 +156,7 @@ def test_moto_takes_the_event(world: World, context: SimpleNamespace) -> None:
     ]
     events.put_targets(Rule="all", Targets=[{"Id": "1", "Arn": arn}])
     job_id = expired_job(world)
-    assert failed(stream_event(image_of(job_id)), context) == []
+    assert failed(stream_event(world.item(job_id)), context) == []
     told = json.loads(world.sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"])
     assert (told["detail-type"], told["detail"]["job_id"]) == ("Job Expired", job_id)
     assert told["detail"]["error"]["code"] == "upload_expired"
@@ -202,7 +181,7 @@ def test_an_entry_that_is_not_taken_is_a_failure_of_its_record_alone(
         }
 
     bus.answer = throttled
-    assert failed(stream_event(*map(image_of, jobs)), context) == ["1"]
+    assert failed(stream_event(*map(world.item, jobs)), context) == ["1"]
     assert [detail["job_id"] for detail in bus.details()] == [jobs[0], jobs[2]]
 
 
@@ -211,7 +190,7 @@ def test_a_bus_that_is_down_fails_every_record(world: World, bus: Bus, context: 
         raise UNAVAILABLE
 
     bus.answer = down
-    event = stream_event(image_of(expired_job(world)), image_of(expired_job(world)))
+    event = stream_event(world.item(expired_job(world)), world.item(expired_job(world)))
     assert failed(event, context) == ["0", "1"]
     bus.answer = taken
     assert failed(event, context) == []
@@ -233,12 +212,12 @@ def test_a_record_that_cannot_be_read_is_given_back_and_keeps_no_other(
     world: World, bus: Bus, context: SimpleNamespace, image: object
 ) -> None:
     job_id = expired_job(world)
-    assert failed(stream_event(image, image_of(job_id)), context) == ["0"]
+    assert failed(stream_event(image, world.item(job_id)), context) == ["0"]
     assert [detail["job_id"] for detail in bus.details()] == [job_id]
 
 
 def test_a_job_that_has_not_ended_is_not_announced(world: World, bus: Bus, context: SimpleNamespace) -> None:
-    assert failed(stream_event(image_of(world.new_job())), context) == ["0"]
+    assert failed(stream_event(world.item(world.new_job())), context) == ["0"]
     assert bus.events == []
 
 

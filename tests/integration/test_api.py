@@ -13,7 +13,9 @@ import pytest
 
 import api
 from tests.environment import ROOT
-from tests.integration.world import JPEG, World, api_event
+from tests.support.events import api_event
+from tests.support.photos import JPEG
+from tests.support.world import World
 from triptych.aws import table
 from triptych.job import JobStatus, UploadExpired
 from triptych.settings import settings

@@ -13,16 +13,10 @@ import pytest
 import generate
 import watchdog
 import webhook
-from tests.integration.world import (
-    World,
-    forget_caches,
-    promised,
-    s3_notification,
-    signed,
-    sqs_event,
-    webhook_event,
-    webhook_for,
-)
+from tests.support.events import s3_notification, signed, sqs_event, webhook_event, webhook_for
+from tests.support.fake_replicate import promised
+from tests.support.function_environment import forget_caches
+from tests.support.world import World
 from triptych.aws import queues
 from triptych.job import ImageStatus, JobStatus
 

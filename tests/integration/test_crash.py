@@ -17,12 +17,12 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from tests.integration.world import BUCKET, ENVIRONMENT, TOKEN, forget_caches
 from tests.simulation.checks import Violation
 from tests.simulation.clients import Client
 from tests.simulation.cloud import Cloud
 from tests.simulation.faults import Faults
 from tests.simulation.replicate import picture
+from tests.support.function_environment import BUCKET, ENVIRONMENT, TOKEN, forget_caches
 from triptych.aws import table
 from triptych.job import JobStatus
 

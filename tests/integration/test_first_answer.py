@@ -13,7 +13,9 @@ import api
 import generate
 import watchdog
 import webhook
-from tests.integration.world import World, api_event, forget_caches, s3_notification, sqs_event, webhook_for
+from tests.support.events import api_event, s3_notification, sqs_event, webhook_for
+from tests.support.function_environment import forget_caches
+from tests.support.world import World
 
 
 def finished(world: World, context: SimpleNamespace) -> str:

@@ -17,7 +17,9 @@ import generate
 import watchdog
 import webhook
 from tests.benchmarks import _prices
-from tests.integration.world import JPEG, World, api_event, picture, s3_notification, sqs_event, webhook_for
+from tests.support.events import api_event, s3_notification, sqs_event, webhook_for
+from tests.support.photos import JPEG, picture
+from tests.support.world import World
 from triptych import settings
 
 NEW = "the process is new"

@@ -8,19 +8,11 @@ from types import SimpleNamespace
 import api
 import generate
 import webhook
-from tests.integration.world import (
-    JPEG,
-    PNG,
-    TOKEN,
-    WEBHOOK_URL,
-    World,
-    s3_notification,
-    sqs_event,
-    webhook_for,
-)
-from tests.integration.world import (
-    api_event as call,
-)
+from tests.support.events import api_event as call
+from tests.support.events import s3_notification, sqs_event, webhook_for
+from tests.support.function_environment import TOKEN, WEBHOOK_URL
+from tests.support.photos import JPEG, PNG
+from tests.support.world import World
 
 
 def test_a_photo_becomes_three_pictures(world: World, context: SimpleNamespace) -> None:

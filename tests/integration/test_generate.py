@@ -17,8 +17,12 @@ from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 
 import generate
-from tests.integration.world import BUCKET, JPEG, PNG, TOKEN, World, picture, s3_notification, sqs_event
-from tests.unit.photo_corpus import jpeg_of_scans
+from tests.integration.generating import DONE, KEPT, deliver
+from tests.support.events import s3_notification, sqs_event
+from tests.support.function_environment import BUCKET, TOKEN
+from tests.support.photo_corpus import jpeg_of_scans
+from tests.support.photos import JPEG, PNG, picture
+from tests.support.world import World
 from triptych.aws import queues, table
 from triptych.flows import generate as generation
 from triptych.job import ImageStatus, JobStatus, is_retryable
@@ -26,9 +30,7 @@ from triptych.photo.formats import MOST_SCANS
 from triptych.replicate import transport
 from triptych.runtime.observability import logger
 
-DONE: dict[str, Any] = {"batchItemFailures": []}
 RETRY = {"retry_after": 5}
-KEPT = {"batchItemFailures": [{"itemIdentifier": "m1"}]}
 
 
 @pytest.fixture
@@ -37,10 +39,6 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     seen: list[int] = []
     monkeypatch.setattr(queues, "put_back", lambda _receipt, *, seconds: seen.append(seconds))
     return seen
-
-
-def deliver(world: World, job_id: str, context: SimpleNamespace, receives: int = 1) -> dict[str, Any]:
-    return dict(generate.handler(sqs_event(s3_notification(job_id), receives=receives), context))
 
 
 def test_three_are_asked_for_with_all_that_they_need(world: World, context: SimpleNamespace) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from tests.environment import ROOT
-from tests.integration.world import ENVIRONMENT
 from tests.localcloud import packages
+from tests.support.function_environment import ENVIRONMENT
 
 # What takes long to import. What opens photos; Replicate's client, and what it speaks through; the models that powertools
 # describes an API with; those that it parses events with, which its batches import where pydantic is there before them.

@@ -16,15 +16,10 @@ import api
 import generate
 import watchdog
 import webhook
-from tests.integration.world import (
-    BUCKET,
-    JPEG,
-    World,
-    api_event,
-    s3_notification,
-    sqs_event,
-    webhook_for,
-)
+from tests.support.events import api_event, s3_notification, sqs_event, webhook_for
+from tests.support.function_environment import BUCKET
+from tests.support.photos import JPEG
+from tests.support.world import World
 from triptych.aws import bucket, queues, table
 from triptych.flows import owner as orders
 from triptych.job import MOST_RETRIES, DeadlinePassed, ImageStatus, JobStatus

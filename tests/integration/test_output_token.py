@@ -12,17 +12,11 @@ import pytest
 import generate
 import watchdog
 import webhook
-from tests.integration.world import (
-    PNG,
-    SECRET,
-    TOKEN,
-    World,
-    forget_caches,
-    s3_notification,
-    sqs_event,
-    streamed,
-    webhook_for,
-)
+from tests.support.events import s3_notification, sqs_event, webhook_for
+from tests.support.fake_replicate import streamed
+from tests.support.function_environment import SECRET, TOKEN, forget_caches
+from tests.support.photos import PNG
+from tests.support.world import World
 from triptych.job import ImageStatus, JobStatus
 from triptych.replicate import transport
 from triptych.runtime.observability import logger

@@ -11,8 +11,11 @@ import pytest
 from botocore.exceptions import ClientError
 
 import generate
-from tests.integration.test_generate import DONE, KEPT, deliver
-from tests.integration.world import BUCKET, JPEG, World, picture, s3_notification, sqs_event
+from tests.integration.generating import DONE, KEPT, deliver
+from tests.support.events import s3_notification, sqs_event
+from tests.support.function_environment import BUCKET
+from tests.support.photos import JPEG, picture
+from tests.support.world import World
 from triptych.aws import bucket, queues, table
 from triptych.flows import create
 from triptych.flows import generate as generation

@@ -17,19 +17,17 @@ import generate
 import watchdog
 import webhook
 from tests.integration.emf import lines_in, metrics_in, totals
-from tests.integration.test_announce import image_of, stream_event
-from tests.integration.world import (
-    JPEG,
-    PNG,
-    World,
+from tests.support.events import (
     api_event,
-    picture,
     s3_notification,
     signed,
     sqs_event,
+    stream_event,
     webhook_event,
     webhook_for,
 )
+from tests.support.photos import JPEG, PNG, picture
+from tests.support.world import World
 from triptych.aws import events, queues, table
 from triptych.job import JobStatus, UploadExpired
 from triptych.runtime.observability import logger, metrics
@@ -217,7 +215,7 @@ def test_what_nobody_has_foreseen_is_counted_where_it_is_caught(
 ) -> None:
     """Lambda counts none of these as errors: the handlers answer."""
     job_id = world.new_job()
-    event = image_of(job_id)
+    event = world.item(job_id)
     metrics.clear_metrics()
 
     def broken(*_: object, **__: object) -> None:
@@ -264,7 +262,7 @@ def test_one_id_leads_through_every_function(
     for prediction_id in ("p0", "p1", "p2"):
         hook(world, prediction_id, context)
     assert world.job(job_id).status is JobStatus.SUCCEEDED
-    announce.handler(stream_event(image_of(job_id)), context)
+    announce.handler(stream_event(world.item(job_id)), context)
     found = lines_in(lines.getvalue())
     assert {line["correlation_id"] for line in found} == {line["job_id"] for line in found} == {job_id}
     told = [line["message"] for line in found]
@@ -294,7 +292,7 @@ def test_a_record_that_cannot_be_read_is_not_told_as_the_one_before_it(
     job_id = world.new_job(photo=None)
     table.save(world.job(job_id), UploadExpired())
     lines.truncate(0)
-    announce.handler(stream_event(image_of(job_id), {"job_id": {"N": "1"}}), context)
+    announce.handler(stream_event(world.item(job_id), {"job_id": {"N": "1"}}), context)
     well, ill = lines_in(lines.getvalue().lstrip("\0"))
     assert (well["message"], well["job_id"]) == ("announced", job_id)
     assert ill["message"] == "not announced"

@@ -11,7 +11,8 @@ import httpx
 import pytest
 
 import generate
-from tests.integration.world import World, s3_notification, sqs_event
+from tests.support.events import s3_notification, sqs_event
+from tests.support.world import World
 from triptych.aws import queues
 from triptych.flows import generate as generation
 from triptych.job import ImageStatus

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.integration.world import ENVIRONMENT, World
+from tests.support.function_environment import ENVIRONMENT
+from tests.support.world import World
 from triptych import settings
 from triptych.replicate import downloads, predictions, transport
 

@@ -13,7 +13,11 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 import generate
 import watchdog
-from tests.integration.world import BUCKET, PNG, World, s3_notification, sqs_event, streamed
+from tests.support.events import s3_notification, sqs_event
+from tests.support.fake_replicate import streamed
+from tests.support.function_environment import BUCKET
+from tests.support.photos import PNG
+from tests.support.world import World
 from triptych.aws import bucket, queues, table
 from triptych.flows import generate as generation
 from triptych.job import ImageStatus, JobStatus, is_retryable

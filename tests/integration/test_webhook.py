@@ -13,18 +13,11 @@ from botocore.client import BaseClient
 
 import generate
 import webhook
-from tests.integration.world import (
-    BUCKET,
-    PNG,
-    SECRET,
-    World,
-    s3_notification,
-    signed,
-    sqs_event,
-    streamed,
-    webhook_event,
-    webhook_for,
-)
+from tests.support.events import s3_notification, signed, sqs_event, webhook_event, webhook_for
+from tests.support.fake_replicate import streamed
+from tests.support.function_environment import BUCKET, SECRET
+from tests.support.photos import PNG
+from tests.support.world import World
 from triptych.aws import table
 from triptych.job import DeadlinePassed, ImageStatus, JobStatus
 from triptych.runtime import observability

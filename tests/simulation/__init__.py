@@ -1,7 +1,7 @@
 """Many jobs on virtual time, through the real handlers, with faults drawn by a seed.
 
 * `engine`: virtual time; handlers in threads of which only one moves at a time.
-* `aws`: what stands in for DynamoDB, S3 and SQS, checked against moto by `tests/integration/test_stand_ins.py`.
+* `aws`: what stands in for DynamoDB, S3 and SQS, checked against moto by `tests/simulation/tests/test_stand_ins.py`.
 * `replicate`: what stands in for Replicate.
 * `faults`: what goes wrong, and how often.
 * `wire`: the way to it.

@@ -1,6 +1,6 @@
 """The jobs table, S3 and SQS in memory, as far as Triptych uses them. Of S3 and SQS, requests and answers are boto3's.
 
-What is not understood is an error: no request is answered with a guess. `tests/integration/test_stand_ins.py`
+What is not understood is an error: no request is answered with a guess. `tests/simulation/tests/test_stand_ins.py`
 holds it against moto.
 """
 

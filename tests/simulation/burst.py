@@ -6,13 +6,13 @@ from collections import Counter
 from dataclasses import dataclass
 from random import Random
 
-from tests.integration.world import ENVIRONMENT
 from tests.simulation.checks import Violation
 from tests.simulation.clients import Client
 from tests.simulation.cloud import Cloud
 from tests.simulation.faults import Faults
 from tests.simulation.replicate import MODEL_SECONDS
 from tests.simulation.run import END
+from tests.support.function_environment import ENVIRONMENT
 
 CONCURRENCY = 20  # GenerateConcurrency of an account that is not new: Replicate's limit is to be the only one
 IMAGES = int(ENVIRONMENT["IMAGE_COUNT"])  # of each job

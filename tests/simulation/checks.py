@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from tests.integration.world import JPEG
 from tests.simulation.replicate import picture
+from tests.support.photos import JPEG
 
 if TYPE_CHECKING:
     from tests.simulation.cloud import Cloud

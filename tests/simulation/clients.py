@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tests.integration.world import JPEG, api_event
 from tests.simulation.checks import Violation
 from tests.simulation.cloud import Cloud
+from tests.support.events import api_event
+from tests.support.photos import JPEG
 
 RETRY_SECONDS = 20.0
 POLLS = (20.0, 90.0, 600.0)  # seconds between looks; the last again and again

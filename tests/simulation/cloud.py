@@ -14,8 +14,6 @@ from typing import Any, Self
 from aws_lambda_powertools.event_handler.api_gateway import BaseRouter
 from botocore.exceptions import ClientError
 
-from tests.integration.world import ENVIRONMENT, s3_notification, signed, sqs_event, webhook_event
-from tests.integration.world import Clock as WallClock
 from tests.simulation.aws import Answer, Queue, Request
 from tests.simulation.checks import Checks, Violation
 from tests.simulation.engine import Engine, Killed, Process
@@ -24,6 +22,9 @@ from tests.simulation.functions import CONTEXT, FUNCTIONS, environments, loaded,
 from tests.simulation.patches import in_the_place_of_io
 from tests.simulation.replicate import Replicate
 from tests.simulation.services import Services
+from tests.support.clock import Clock as WallClock
+from tests.support.events import s3_notification, signed, sqs_event, webhook_event
+from tests.support.function_environment import ENVIRONMENT
 from triptych.aws import bucket
 from triptych.replicate import signing_secret, transport
 

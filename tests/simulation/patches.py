@@ -21,10 +21,10 @@ import httpx
 from aws_lambda_powertools.utilities import parameters
 from botocore.client import BaseClient
 
-from tests.integration.world import ENVIRONMENT
 from tests.simulation.engine import Pool, wait
 from tests.simulation.functions import load_all
 from tests.simulation.wire import Wire
+from tests.support.function_environment import ENVIRONMENT
 from triptych import settings
 from triptych.aws import bucket, table
 from triptych.runtime.observability import logger, metrics

@@ -12,9 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import httpx
 
-from tests.integration.world import SECRET
 from tests.simulation.engine import Engine
 from tests.simulation.faults import Faults
+from tests.support.function_environment import SECRET
 
 RETENTION_SECONDS = 3600
 WEBHOOK_TRIES = (0, 5, 15, 35, 60)  # seconds after the end; the last about a minute after it

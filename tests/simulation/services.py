@@ -9,9 +9,9 @@ from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 from pynamodb.exceptions import PynamoDBConnectionError
 
-from tests.integration.world import ENVIRONMENT, TOKEN
 from tests.simulation.aws import Answer, Bucket, Jobs, Request, refusal
 from tests.simulation.checks import Record
+from tests.support.function_environment import ENVIRONMENT, TOKEN
 from triptych.aws import bucket as pictures
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.unit.photo_corpus import jpeg_head, jpeg_of_scans, jpeg_scan, jpeg_with, scene, write
-from tests.unit.test_photos import find
+from tests.support.photo_corpus import jpeg_head, jpeg_of_scans, jpeg_scan, jpeg_with, scene, write
+from tests.unit.inspecting import find
 from triptych.photo.formats import MOST_SCANS, _header_segments, is_too_complex, jpeg_segments
 from triptych.photo.inspection import TOO_COMPLEX, Rejected
 

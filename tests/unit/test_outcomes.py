@@ -8,8 +8,8 @@ from typing import get_args
 
 import pytest
 
-from tests.readme import rows
-from tests.unit.test_readme import SOURCES
+from tests.support.readme import rows
+from tests.support.sources import SOURCES
 from triptych.job import (
     Asked,
     Canceled,

@@ -3,53 +3,23 @@
 from __future__ import annotations
 
 import html
-import importlib
 import json
 import re
 from types import ModuleType
-from typing import Any
 
 import pytest
 
-from tests import readme
 from tests.environment import ROOT
 from tests.localcloud import s3_cors
 from tests.localcloud.resources import CorsConfiguration, PoolPolicies
 from tests.localcloud.template import load
-
-ENVIRONMENT = {
-    "BUCKET_URL": "https://photos.s3.eu-west-1.amazonaws.com",
-    "COGNITO_URL": "https://cognito-idp.eu-west-1.amazonaws.com",
-    "COGNITO_CLIENT_ID": "client",
-    "IMAGE_COUNT": "3",
-    "MAX_UPLOAD_BYTES": "1000",
-    "DEFAULT_PROMPT": """Say "cheese" & <smile>, it's $5.""",
-}
-EVENT = json.loads((ROOT / "functions/page/event.json").read_text())
-
-
-def page_with(monkeypatch: pytest.MonkeyPatch, **environment: str) -> ModuleType:
-    """The module, started anew with this environment."""
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    for name, value in (ENVIRONMENT | environment).items():
-        monkeypatch.setenv(name, value)
-    import page  # noqa: PLC0415  # it reads the environment when it is imported
-
-    return importlib.reload(page)
+from tests.support import readme
+from tests.unit.page_function import EVENT, get, page_with, policy
 
 
 @pytest.fixture
 def page(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return page_with(monkeypatch)
-
-
-def get(page: ModuleType, path: str, **headers: str) -> dict[str, Any]:
-    return dict(page.handler({**EVENT, "rawPath": path, "headers": headers}, None))
-
-
-def policy(page: ModuleType) -> dict[str, str]:
-    header = get(page, "/")["headers"]["Content-Security-Policy"]
-    return dict(directive.split(" ", 1) for directive in header.split("; "))
 
 
 def test_its_event_is_answered_with_the_page(page: ModuleType) -> None:

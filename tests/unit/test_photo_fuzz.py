@@ -9,8 +9,8 @@ import os
 import random
 import time
 
-from tests.unit.photo_corpus import PREPARED, READY, REJECTED
-from tests.unit.test_photos import find
+from tests.support.photo_corpus import PREPARED, READY, REJECTED
+from tests.unit.inspecting import find
 from triptych.photo.formats import PHOTO_TYPES
 from triptych.photo.inspection import Prepared, Ready, Rejected
 

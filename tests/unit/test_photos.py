@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-import tempfile
 
 import pytest
 from PIL import Image, ImageChops, ImageStat
 
 from tests.environment import ROOT
-from tests.unit.photo_corpus import (
+from tests.support.photo_corpus import (
     PREPARED,
     READY,
     REJECTED,
@@ -25,17 +24,10 @@ from tests.unit.photo_corpus import (
     turned,
     write,
 )
-from triptych.photo.inspection import Finding, Prepared, Ready, Rejected, inspect
+from tests.unit.inspecting import find
+from triptych.photo.inspection import Prepared, Ready, Rejected
 
-PIXELS = 10_000_000
 NEAR = 6  # of 255, on average: what a JPEG may differ from its original
-
-
-def find(data: bytes, announced: str, *, pixels: int = PIXELS, edge: int = 2048) -> Finding:
-    with tempfile.TemporaryFile() as file:
-        file.write(data)
-        file.flush()
-        return inspect(file, announced, max_pixels=pixels, max_edge=edge)
 
 
 def prepared(data: bytes, announced: str, *, edge: int = 2048) -> Image.Image:

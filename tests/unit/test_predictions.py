@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tests.integration.world import ENVIRONMENT
+from tests.support.function_environment import ENVIRONMENT
 from triptych.replicate.predictions import Prediction
 from triptych.replicate.tags import Tag
 from triptych.settings import settings

@@ -13,12 +13,12 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from tests.integration.world import ENVIRONMENT, forget_caches
 from tests.localcloud import s3_cors
 from tests.localcloud.resources import CorsConfiguration
 from tests.localcloud.template import Template, load
+from tests.support.function_environment import ENVIRONMENT, forget_caches
+from tests.unit.page_function import page_with, policy
 from tests.unit.template_plan import Attributes
-from tests.unit.test_page_function import page_with, policy
 from triptych.aws import bucket
 from triptych.job import Output, Photo
 

@@ -11,7 +11,7 @@ from typing import Any, get_args
 import pytest
 
 from tests.localcloud.template import TemplateError, load, translate
-from tests.readme import rows
+from tests.support.readme import rows
 from triptych.metrics import Metric
 
 RESOURCES: Any = translate()["Resources"]

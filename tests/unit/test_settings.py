@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from tests.integration.world import ENVIRONMENT
+from tests.support.function_environment import ENVIRONMENT
 from triptych.models import PRESETS, InputMapping, mapping_for
 from triptych.settings import Misconfigured, Settings, settings
 

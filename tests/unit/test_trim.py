@@ -20,8 +20,8 @@ from layers.dependencies import trim
 from tests.environment import ROOT
 from tests.localcloud import packages
 from tests.localcloud.template import translate
+from tests.support.sources import SOURCES
 
-SOURCES = [*(ROOT / "layers/triptych").rglob("*.py"), *(ROOT / "functions").rglob("*.py")]
 LARGEST = 300_000  # bytes of all data; S3's description alone has four times as many
 
 # What Lambda itself may do with a function's role: poll for it, and write its log.

@@ -11,9 +11,8 @@ from botocore import xform_name
 
 from tests.environment import ROOT
 from tests.localcloud import template
-from tests.readme import DOCUMENTS, README, anchors, blocks, links, rows, section
-
-SOURCES = [*(ROOT / "layers/triptych").rglob("*.py"), *(ROOT / "functions").rglob("*.py")]
+from tests.support.readme import DOCUMENTS, README, anchors, blocks, links, rows, section
+from tests.support.sources import SOURCES
 
 
 def test_the_first_two_blocks_are_the_two_commands() -> None:

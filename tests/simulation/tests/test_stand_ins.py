@@ -12,8 +12,9 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 
-from tests.integration.world import Clock
 from tests.simulation.aws import Answer, Bucket, Jobs, Queue, Request
+from tests.support.clock import Clock
+from tests.support.world import world_on_moto
 from triptych.aws import table
 from triptych.job import Job, Photo, UploadArrived, apply, new_job
 
@@ -207,22 +208,23 @@ class Table:
 
 
 @pytest.fixture(params=["moto", "stand-in"])
-def jobs(request: pytest.FixtureRequest) -> Table:
+def jobs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Table]:
     if request.param == "stand-in":
         stand_in = Jobs()
-        return Table(
+        yield Table(
             stand_in.get,
             stand_in.create,
             stand_in.save,
             lambda job_id, keep: stand_in.delete(job_id, keep_id=keep),
         )
-    request.getfixturevalue("world")
-    return Table(
-        table.get,
-        lambda job: table.create(job, day=START.date(), daily_limit=0),
-        table._save,
-        lambda job_id, keep: table.delete(job_id, until=START if keep else None),
-    )
+        return
+    with world_on_moto(monkeypatch):
+        yield Table(
+            table.get,
+            lambda job: table.create(job, day=START.date(), daily_limit=0),
+            table._save,
+            lambda job_id, keep: table.delete(job_id, until=START if keep else None),
+        )
 
 
 def a_job() -> Job:

@@ -7,8 +7,8 @@ import re
 
 import pytest
 
-from tests import readme
 from tests.benchmarks import _prices, cost
+from tests.support import readme
 
 BUCKET = "http://127.0.0.1:4000/triptych-photos"
 

@@ -15,10 +15,11 @@ from typing import Any
 
 import pytest
 
-from tests import environment, readme
+from tests import environment
 from tests.environment import ROOT
 from tests.localcloud import template
 from tests.localcloud.overrides import OverrideError, quoted, read
+from tests.support import readme
 
 LOCK = ROOT / "tests/sam/requirements.txt"
 NAMES = frozenset(template.load().parameters)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import readme
+from tests.support import readme
 
 BLOCKS = readme.blocks("sh")
 SHELLS = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}

@@ -1,4 +1,4 @@
-"""Parameter overrides, without SAM CLI; tests/integration/test_sam_cli.py compares with SAM CLI itself."""
+"""Parameter overrides, without SAM CLI; tests/sam/tests/test_sam_cli.py compares with SAM CLI itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The layer's rooms import downwards only, and no function imports another."""
+"""The layer's rooms and the folders of tests/ import downwards only. No function imports another."""
 
 from __future__ import annotations
 
@@ -94,3 +94,52 @@ def test_no_function_imports_another(function: Path) -> None:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
             assert not others & {name.split(".")[0] for name in names}
+
+
+SHARED = ("benchmarks", "simulation", "localcloud", "support")  # folders of tests/, from the top downwards
+TESTS = {
+    ".".join(file.relative_to(ROOT).with_suffix("").parts): file for file in (ROOT / "tests").rglob("*.py")
+}
+
+
+def imported_by_test(module: str) -> set[str]:
+    """The modules of tests/ that a module imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(TESTS[module].read_text())):
+        match node:
+            case ast.ImportFrom(module=source, names=names, level=level):
+                package = module.split(".")[:-level] if level else []
+                origin = ".".join([*package, *([source] if source else [])])
+                each = {f"{origin}.{name.name}" for name in names}
+                found |= {one if one in TESTS else origin for one in each}
+            case ast.Import(names=names):
+                found |= {name.name for name in names}
+    return {name for name in found if name.partition(".")[0] == "tests"}
+
+
+def folder_of(module: str) -> str:
+    """The folder of tests/ that holds a module, or "" for tests/ itself."""
+    name = module.split(".")[1]
+    return name if (ROOT / "tests" / name).is_dir() else ""
+
+
+def folders_imported_by(folder: str) -> set[str]:
+    modules = [module for module in TESTS if folder_of(module) == folder]
+    return {folder_of(other) for module in modules for other in imported_by_test(module)} - {"", folder}
+
+
+def test_every_test_folder_is_found() -> None:
+    assert folders_imported_by("unit") >= {"localcloud", "support"}
+    assert folders_imported_by("benchmarks") >= {"simulation"}
+
+
+@pytest.mark.parametrize("folder", sorted({folder_of(module) for module in TESTS}))
+def test_a_test_folder_imports_only_shared_folders_below(folder: str) -> None:
+    below = SHARED[SHARED.index(folder) + 1 :] if folder in SHARED else SHARED
+    assert folders_imported_by(folder) <= set(below if folder else ())
+
+
+def test_no_test_module_imports_another() -> None:
+    for module in TESTS:
+        for other in imported_by_test(module):
+            assert not other.rpartition(".")[2].startswith("test_"), (module, other)

@@ -1,0 +1,114 @@
+"""The events that enter the functions, as AWS builds them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+from tests.support.clock import Clock
+from tests.support.fake_replicate import promised
+from tests.support.function_environment import SECRET
+
+
+def signed(body: bytes, clock: Clock, *, secret: str = SECRET, webhook_id: str = "msg_1") -> dict[str, str]:
+    """The headers that Replicate would send with `body`."""
+    timestamp = str(int(clock.time.timestamp()))
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    content = f"{webhook_id}.{timestamp}.".encode() + body
+    signature = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
+    return {
+        "webhook-id": webhook_id,
+        "webhook-timestamp": timestamp,
+        "webhook-signature": f"v1,{signature}",
+        "content-type": "application/json",
+    }
+
+
+def webhook_event(body: bytes, headers: dict[str, str], query: str) -> dict[str, Any]:
+    """What API Gateway makes of Replicate's call."""
+    return {
+        "version": "2.0",
+        "headers": headers,
+        "rawQueryString": query,
+        "body": body.decode(),
+        "isBase64Encoded": False,
+    }
+
+
+def webhook_for(prediction: dict[str, Any], clock: Clock, *, echoes: bool = False) -> dict[str, Any]:
+    body = json.dumps(prediction if echoes else promised(prediction)).encode()
+    return webhook_event(body, signed(body, clock), urlsplit(prediction["webhook"]).query)
+
+
+def sqs_event(body: object, *, receives: int = 1, receipt: str = "receipt") -> dict[str, Any]:
+    """A batch of one, as the event source mapping hands it over."""
+    record = {
+        "messageId": "m1",
+        "receiptHandle": receipt,
+        "body": body if isinstance(body, str) else json.dumps(body),
+        "attributes": {"ApproximateReceiveCount": str(receives), "SentTimestamp": "0"},
+        "messageAttributes": {},
+        "md5OfBody": "",
+        "eventSource": "aws:sqs",
+        "eventSourceARN": "arn:aws:sqs:ap-northeast-2:123456789012:generation",
+        "awsRegion": "ap-northeast-2",
+    }
+    return {"Records": [record]}
+
+
+def api_event(
+    method: str, path: str, body: object = None, *, owner: str = "ann", **headers: str
+) -> dict[str, Any]:
+    """What API Gateway makes of a client's request, once it has checked the token."""
+    path, _, query = path.partition("?")
+    return {
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": query,
+        "headers": {
+            "content-type": "application/json",
+            **{k.replace("_", "-"): v for k, v in headers.items()},
+        },
+        "queryStringParameters": dict(pair.split("=", 1) for pair in query.split("&")) if query else None,
+        "requestContext": {
+            "authorizer": {"jwt": {"claims": {"sub": owner}, "scopes": None}},
+            "http": {
+                "method": method,
+                "path": path,
+                "protocol": "HTTP/1.1",
+                "sourceIp": "127.0.0.1",
+                "userAgent": "t",
+            },
+            "requestId": "1",
+            "stage": "$default",
+        },
+        "body": body if isinstance(body, str) or body is None else json.dumps(body),
+        "isBase64Encoded": False,
+    }
+
+
+def s3_notification(job_id: str, key: str = "uploads/{job_id}/photo.jpg") -> dict[str, Any]:
+    """What S3 sends to the generation queue."""
+    return {
+        "Records": [{"eventName": "ObjectCreated:Put", "s3": {"object": {"key": key.format(job_id=job_id)}}}]
+    }
+
+
+def stream_event(*images: object) -> dict[str, Any]:
+    """A batch of the jobs table's stream, with these new images."""
+    return {
+        "Records": [
+            {
+                "eventID": f"e{number}",
+                "eventName": "MODIFY",
+                "eventSource": "aws:dynamodb",
+                "dynamodb": {"NewImage": image, "SequenceNumber": str(number)},
+            }
+            for number, image in enumerate(images)
+        ]
+    }
