@@ -20,7 +20,7 @@ def test_the_first_two_blocks_are_the_two_commands() -> None:
     assert [block.strip() for block in fenced[:2]] == ["python3 -m tests.localcloud", "python3 -m tests"]
 
 
-def test_every_parameter_is_told_with_its_default() -> None:
+def test_every_parameter_is_listed_with_its_default() -> None:
     told = rows("Configuration")
     parameters = template.load().parameters
     assert set(told) == set(parameters)
@@ -38,7 +38,7 @@ def test_every_code_is_told() -> None:
     assert codes == set(rows("When something is wrong"))
 
 
-def test_what_was_measured_names_benchmarks_that_there_are() -> None:
+def test_measured_table_names_existing_benchmarks() -> None:
     lines = section("Measured").splitlines()
     named = {re.findall(r"`(\w+)` \|$", line)[-1] for line in lines if line.endswith("` |")}
     there = {file.stem for file in (ROOT / "tests/benchmarks").glob("[a-z]*.py")}
@@ -84,7 +84,7 @@ def test_no_document_is_built_into_a_function_or_layer() -> None:
     assert [file for folder in folders for file in (ROOT / folder).rglob("*.md")] == []
 
 
-def test_runbook_names_words_of_the_log_that_are_written() -> None:
+def test_runbook_names_real_log_words() -> None:
     written = "".join(source.read_text() for source in (*SOURCES, ROOT / "template.yaml"))
     look_at = [row.split(" | ")[1] for row in rows("Runbook").values()]
     words = [word for cell in look_at for word in re.findall(r"`([a-z][a-z_ ]+)`", cell)]
