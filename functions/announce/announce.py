@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 
 from triptych.aws import events, table
-from triptych.runtime.observability import about, about_nobody, logger, metrics, unexpected
+from triptych.runtime.observability import about_job, about_no_job, logger, metrics, unexpected
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
@@ -30,10 +30,10 @@ def handler(event: dict[str, object], context: LambdaContext) -> PartialItemFail
 
 
 def _record(record: DynamoDBRecord) -> None:
-    about_nobody()  # yet: the record before this one was about another job
+    about_no_job()  # yet: the record before this one was about another job
     try:
         job = table.read_image(record.raw_event["dynamodb"]["NewImage"])
-        about(job.job_id)
+        about_job(job.job_id)
         events.announce(job)
     except Exception:
         # Unreadable or not taken: tried again, and in the end left to the dead-letter queue, whose alarm tells.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from triptych.runtime import init  # isort: skip  # before all else
 
 import json
-import re
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated
@@ -16,13 +15,14 @@ from aws_lambda_powertools.event_handler.openapi.params import Header, Path, Que
 from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
 from description import answers, describe, methods_at
+from triptych import job_ids
 from triptych.aws import table
 from triptych.flows import create, owner
 from triptych.job import MOST_RETRIES
 from triptych.photo import formats
 from triptych.runtime import clock
-from triptych.runtime.observability import about, logger, metrics, requested, unexpected
-from triptych.settings import Misconfigured, settings
+from triptych.runtime.observability import about_job, about_request, logger, metrics, unexpected
+from triptych.settings import MisconfiguredError, settings
 from views import EXAMPLE_ID, CreateJob, Error, ErrorView, JobCreated, JobList, JobView
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ app = APIGatewayHttpResolver(enable_validation=True)
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, object], context: LambdaContext) -> dict[str, object]:
-    requested(event)
+    about_request(event)
     problem = _wrong_with_the_stack() or _wrong_with(APIGatewayProxyEventV2(event))
     if problem:
         answer = on_problem(problem)
@@ -106,13 +106,13 @@ def create_job(
             "photo_too_large",
             f"A photo may have {largest} bytes at most.",
         )
-    order = create.Order(
+    order = create.JobRequest(
         _owner(), wanted.content_type, wanted.content_length, wanted.checksum_sha256, wanted.prompt
     )
     try:
         with _within_the_day():
             job = create.create_job(order, idempotency_key)
-    except create.KeyUsed:
+    except create.KeyUsedError:
         raise Problem(
             HTTPStatus.CONFLICT,
             "idempotency_key_used",
@@ -136,7 +136,7 @@ def list_jobs(
 ) -> Response[str]:
     try:
         jobs, following = table.list_jobs(_owner(), limit=limit, cursor=cursor)
-    except table.BadCursor:
+    except table.BadCursorError:
         raise Problem(HTTPStatus.BAD_REQUEST, "bad_cursor", "cursor is not one that this API gave.") from None
     return _answer(HTTPStatus.OK, JobList(jobs=[JobView.of(job) for job in jobs], cursor=following))
 
@@ -191,7 +191,7 @@ def retry_job(job_id: JobId) -> Response[str]:
     try:
         with _within_the_day():
             job = owner.retry(_own_job(job_id))
-    except owner.RetriesUsed:
+    except owner.RetriesUsedError:
         raise Problem(
             HTTPStatus.CONFLICT,
             "retry_limit_reached",
@@ -271,7 +271,7 @@ def _wrong_with_the_stack() -> Problem | None:
     """A parameter that would fail some call later is told at the first, and before anybody has uploaded anything."""
     try:
         settings()
-    except Misconfigured as error:
+    except MisconfiguredError as error:
         logger.error("misconfigured", problem=str(error))
         message = f"The stack's parameters are wrong. {error}."
         return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "misconfigured", message)
@@ -318,14 +318,14 @@ def _within_the_day() -> Iterator[None]:
     """Answer 429 where the owner's day is full, or cannot be counted."""
     try:
         yield
-    except table.LimitReached:
+    except table.DayFullError:
         limit = settings().daily_job_limit
         message = f"An owner may create or retry {limit} jobs in a day. Try again tomorrow."
         wait = str(create.seconds_to_the_next_day(clock.now()))
         raise Problem(
             HTTPStatus.TOO_MANY_REQUESTS, "daily_limit_reached", message, {"Retry-After": wait}
         ) from None
-    except table.Contended:
+    except table.ContendedError:
         message = "Too many jobs are being created or retried at once. Try again in a moment."
         raise Problem(
             HTTPStatus.TOO_MANY_REQUESTS, "too_many_at_once", message, {"Retry-After": "1"}
@@ -340,10 +340,10 @@ def _owner() -> str:
 
 def _own_job(job_id: str) -> Job:
     """The caller's job. One that does not exist and one of somebody else look the same."""
-    job = table.get(job_id) if re.fullmatch(table.JOB_ID, job_id) else None
+    job = table.get(job_id) if job_ids.is_job_id(job_id) else None
     if job is None or job.owner != _owner():
         raise _no_such_job()
-    about(job_id)
+    about_job(job_id)
     return job
 
 

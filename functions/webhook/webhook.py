@@ -13,13 +13,13 @@ from pydantic import BaseModel, Field, ValidationError
 
 from triptych.flows import collect
 from triptych.replicate import signatures, transport
-from triptych.replicate.downloads import OutputUnavailable
+from triptych.replicate.downloads import OutputUnavailableError
 from triptych.replicate.predictions import Prediction
 from triptych.replicate.signing_secret import signing_secret
 from triptych.replicate.tags import Tag
-from triptych.replicate.transport import ReplicateUnavailable
+from triptych.replicate.transport import ReplicateUnavailableError
 from triptych.runtime import clock
-from triptych.runtime.observability import count, logger, metrics, requested
+from triptych.runtime.observability import about_request, count, logger, metrics
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -52,7 +52,7 @@ class Call(BaseModel):
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, object], context: LambdaContext) -> dict[str, object]:  # noqa: ARG001  # Lambda's signature
-    requested(event)
+    about_request(event)
     status = _status(Call.model_validate(event))
     code, message = ANSWERS.get(status, (None, None))
     body = {"error": {"code": code, "message": message}} if code else {}
@@ -68,11 +68,11 @@ def _status(call: Call) -> HTTPStatus:
     try:
         prediction, tag = _verified(call)
         verdict = collect.take(prediction, tag)
-    except (Rejected, collect.Unbound) as why:
+    except (Rejected, collect.UnboundError) as why:
         logger.warning("webhook rejected", reason=str(why) or "not bound")
         count("WebhooksRejected")
         return HTTPStatus.UNAUTHORIZED  # whatever the reason: it tells a forger nothing
-    except (ReplicateUnavailable, OutputUnavailable) as error:
+    except (ReplicateUnavailableError, OutputUnavailableError) as error:
         logger.warning("webhook put off", reason=f"{type(error).__name__}: {error}")
         count("WebhooksPutOff")
         return HTTPStatus.SERVICE_UNAVAILABLE

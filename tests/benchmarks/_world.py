@@ -24,7 +24,7 @@ from tests.support.clock import Clock
 from tests.support.function_environment import SECRET, TOKEN, forget_caches
 from tests.support.photos import picture
 from triptych.aws import bucket as pictures
-from triptych.flows import collect, create, generate
+from triptych.flows import create, generate, record
 from triptych.job import Job, OutputStored
 from triptych.runtime import clock
 from triptych.runtime.observability import logger, metrics
@@ -55,7 +55,7 @@ class World:
 
     def new_job(self, owner: str = "ann") -> Job:
         """A job whose photo is there."""
-        order = create.Order(owner, "image/jpeg", len(PHOTO), None, None)
+        order = create.JobRequest(owner, "image/jpeg", len(PHOTO), None, None)
         job = create.create_job(order, None)
         pictures._s3().put_object(Bucket=self.bucket, Key=job.photo.key, Body=PHOTO)
         return job
@@ -73,7 +73,7 @@ class World:
             key = pictures.output_key(job, image.index, "image/png")
             output = pictures.store_output(key, "image/png", len(PICTURE), io.BytesIO(PICTURE))
             stored.append(OutputStored(image.index, image.attempt, image.prediction_id or "", output))
-        return _there(collect.settle(job, stored))
+        return _there(record.move_on(job, *stored).job)
 
     def webhook(self, job: Job, size: int) -> dict[str, Any]:
         """The event of the webhook that tells of a picture of `size` bytes, the first of the job's."""

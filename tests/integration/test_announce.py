@@ -23,6 +23,7 @@ from tests.support.events import stream_event
 from tests.support.world import World
 from triptych.aws import events as announcements
 from triptych.aws import table
+from triptych.flows import record
 from triptych.job import (
     Failure,
     Image,
@@ -78,7 +79,7 @@ def failed(event: dict[str, Any], context: SimpleNamespace) -> list[str]:
 
 def expired_job(world: World) -> str:
     job_id = world.new_job(photo=None)
-    table.save(world.job(job_id), UploadExpired())
+    record.move_on(world.job(job_id), UploadExpired())
     return job_id
 
 
@@ -95,8 +96,8 @@ def partial_job(world: World) -> str:
     )
     stored = OutputStored(0, 1, "p0", Output("outputs/partial/0.png", "image/png", 77))
     refused = ImageFailed(1, 1, "p1", Failure("content_rejected", "No."))
-    table.save(
-        table.create(job, day=job.created_at.date(), daily_limit=0),
+    record.move_on(
+        table.create(job, table.Day(job.created_at.date(), 0)),
         UploadArrived(job.photo.key, 9, world.clock.time),
         stored,
         refused,

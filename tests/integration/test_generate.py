@@ -168,7 +168,7 @@ def test_whoever_loses_the_race_for_the_intention_does_not_post(
     world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, waits: list[int]
 ) -> None:
     job_id = world.new_job()
-    save = table.save
+    put = table.put
     raced: list[bool] = []
 
     def lose_once(*args: Any) -> Any:
@@ -176,9 +176,9 @@ def test_whoever_loses_the_race_for_the_intention_does_not_post(
             raced.append(True)
             # Somebody else reads and writes between our read and our write.
             generation.photo_arrived(job_id, f"uploads/{job_id}/photo.jpg")
-        return save(*args)
+        return put(*args)
 
-    monkeypatch.setattr(table, "save", lose_once)
+    monkeypatch.setattr(table, "put", lose_once)
     deliver(world, job_id, context)
     assert len(world.replicate.predictions) == 3
 
@@ -471,7 +471,7 @@ def test_a_rotated_token_costs_no_job(
         world.replicate.handle,
     )
     monkeypatch.setattr(
-        "triptych.replicate.transport._transport", lambda: httpx.MockTransport(world.replicate.handle)
+        "triptych.replicate.transport.http_transport", lambda: httpx.MockTransport(world.replicate.handle)
     )
     job_id = world.new_job()
     assert deliver(world, job_id, context) == KEPT
@@ -496,7 +496,7 @@ def test_a_token_that_is_stored_before_the_old_one_is_revoked_costs_no_job(
         request.headers["authorization"] = f"Bearer {TOKEN}"
         return handle(request)
 
-    monkeypatch.setattr("triptych.replicate.transport._transport", lambda: httpx.MockTransport(checked))
+    monkeypatch.setattr("triptych.replicate.transport.http_transport", lambda: httpx.MockTransport(checked))
     deliver(world, world.new_job(), context)  # from here on this process knows the token
     good[0] = "r8_new"
     if stored_in_time:

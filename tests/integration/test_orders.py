@@ -22,6 +22,7 @@ from tests.support.photos import JPEG
 from tests.support.world import World
 from triptych.aws import bucket, queues, table
 from triptych.flows import owner as orders
+from triptych.flows import record
 from triptych.job import MOST_RETRIES, DeadlinePassed, ImageStatus, JobStatus
 
 ORDER = {"content_type": "image/jpeg", "content_length": len(JPEG)}
@@ -120,7 +121,7 @@ def test_a_copy_from_before_the_retry_cannot_touch_what_comes_after_it(
     def all_the_rest_first(*args: Any) -> Any:
         if not nested:  # p0's copy is under way when its time runs out, its owner retries, and all goes well
             nested.append(True)
-            table.record(world.job(job_id), DeadlinePassed())
+            record.move_on(world.job(job_id), DeadlinePassed())
             call("POST", f"/api/v1/jobs/{job_id}/retry")
             generate.handler(sqs_event({"job_id": tasks[0][0], "original_s3_key": tasks[0][1]}), context)
             for prediction_id in ("p3", "p4", "p5"):
@@ -150,7 +151,7 @@ def test_a_retry_where_nothing_failed_does_nothing(
 
 def let_another_retry_be_first(world: World, call: Any, job_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Have the next write wait until the same job was retried once more, a millisecond later."""
-    save = table.save
+    put = table.put
     raced: list[bool] = []
 
     def other_first(*args: Any, **options: Any) -> Any:
@@ -158,9 +159,9 @@ def let_another_retry_be_first(world: World, call: Any, job_id: str, monkeypatch
             raced.append(True)
             world.clock.advance(0.001)
             assert call("POST", f"/api/v1/jobs/{job_id}/retry")[0] == 200
-        return save(*args, **options)
+        return put(*args, **options)
 
-    monkeypatch.setattr(table, "save", other_first)
+    monkeypatch.setattr(table, "put", other_first)
 
 
 def test_two_retries_at_once_ask_once(
@@ -371,7 +372,7 @@ def test_a_day_that_cannot_be_counted_is_no_5xx(
     world: World, call: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def contended(*_: Any, **__: Any) -> Any:
-        raise table.Contended
+        raise table.ContendedError
 
     monkeypatch.setattr(table, "create", contended)
     status, answer = call("POST", "/api/v1/jobs", ORDER)
@@ -508,7 +509,7 @@ def test_a_retry_that_cannot_be_counted_is_no_5xx(
 
     before = world.job(failed_id)
     monkeypatch.setattr(TransactWrite, "_commit", contended)
-    monkeypatch.setattr("triptych.aws.table.time.sleep", lambda _: None)
+    monkeypatch.setattr("triptych.runtime.clock.sleep", lambda _: None)
     status, answer = call("POST", f"/api/v1/jobs/{failed_id}/retry")
     assert (status, answer["error"]["code"]) == (429, "too_many_at_once")
     assert (world.job(failed_id), tasks) == (before, [])

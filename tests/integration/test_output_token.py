@@ -65,7 +65,7 @@ def asks(status: int = 401) -> Callable[[httpx.Request], httpx.Response]:
 
 
 def no_token() -> str:
-    raise transport.NoToken("no token")
+    raise transport.NoTokenError("no token")
 
 
 def illegal(request: httpx.Request) -> httpx.Response:
@@ -223,5 +223,5 @@ def test_without_a_usable_token_the_output_is_unavailable(
     )
     assert told(world, context) == 503
     assert stored(world, job_id) == 0
-    assert f"OutputUnavailable: {reason}" in lines.getvalue()
+    assert f"OutputUnavailableError: {reason}" in lines.getvalue()
     assert TOKEN not in lines.getvalue()

@@ -34,7 +34,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def new_job(world: World, photo: bytes, content_type: str) -> str:
-    order = create.Order("ann", content_type, len(photo), None, None)
+    order = create.JobRequest("ann", content_type, len(photo), None, None)
     job = create.create_job(order, None)
     world.s3.put_object(Bucket=BUCKET, Key=job.photo.key, Body=photo)
     return job.job_id

@@ -29,6 +29,7 @@ from tests.support.events import (
 from tests.support.photos import JPEG, PNG, picture
 from tests.support.world import World
 from triptych.aws import events, queues, table
+from triptych.flows import record
 from triptych.job import JobStatus, UploadExpired
 from triptych.runtime.observability import logger, metrics
 
@@ -115,16 +116,16 @@ def test_two_that_copy_the_same_picture_at_once_count_it_once(
     job_id = world.new_job()
     deliver(job_id, context)
     capsys.readouterr()
-    save = table.save
+    put = table.put
     nested: list[bool] = []
 
     def the_same_first(*args: Any, **options: Any) -> Any:
         if not nested:
             nested.append(True)
             hook(world, "p0", context)
-        return save(*args, **options)
+        return put(*args, **options)
 
-    monkeypatch.setattr(table, "save", the_same_first)
+    monkeypatch.setattr(table, "put", the_same_first)
     hook(world, "p0", context)
     counted = totals(capsys.readouterr().out)
     assert (counted["ImagesStored"], counted["BytesCopied"]) == (1, len(PNG))
@@ -290,7 +291,7 @@ def test_a_record_that_cannot_be_read_is_not_told_as_the_one_before_it(
 ) -> None:
     monkeypatch.setattr(events, "announce", lambda _: None)
     job_id = world.new_job(photo=None)
-    table.save(world.job(job_id), UploadExpired())
+    record.move_on(world.job(job_id), UploadExpired())
     lines.truncate(0)
     announce.handler(stream_event(world.item(job_id), {"job_id": {"N": "1"}}), context)
     well, ill = lines_in(lines.getvalue().lstrip("\0"))

@@ -12,6 +12,7 @@ from tests.support.function_environment import ENVIRONMENT
 from tests.support.world import World
 from triptych import settings
 from triptych.replicate import downloads, predictions, transport
+from triptych.runtime.budget import TimeBudget
 
 
 @pytest.fixture(params=["in the headers", "in the body"])
@@ -49,9 +50,13 @@ def trickling(request: pytest.FixtureRequest) -> Iterator[str]:
 def test_a_picture_that_trickles_is_given_up(trickling: str, monkeypatch: pytest.MonkeyPatch) -> None:
     sources = downloads.Sources(allowed=["127.0.0.1"], delivery=[])
     with (
-        pytest.raises(downloads.OutputUnavailable),
+        pytest.raises(downloads.OutputUnavailableError),
         downloads.fetch(
-            f"{trickling}/x.png", max_bytes=10**6, sources=sources, token=lambda: "unused", seconds=0.5
+            f"{trickling}/x.png",
+            max_bytes=10**6,
+            sources=sources,
+            token=lambda: "unused",
+            budget=TimeBudget(0.5),
         ),
     ):
         pass
@@ -66,5 +71,5 @@ def test_an_answer_that_trickles_is_given_up(
     environment = {**ENVIRONMENT, "REPLICATE_BASE_URL": trickling}
     configured = settings.Settings.model_validate(environment)
     monkeypatch.setattr(transport, "settings", lambda: configured)
-    with pytest.raises(transport.ReplicateUnavailable):
+    with pytest.raises(transport.ReplicateUnavailableError):
         predictions.get("p0")

@@ -93,13 +93,13 @@ def test_a_warm_invocation_makes_nothing_anew_that_could_be_kept(
 
 def test_the_first_requests_of_a_process_read_the_certificates_once(monkeypatch: pytest.MonkeyPatch) -> None:
     tls.context.cache_clear()
-    transport._transport.cache_clear()
+    transport.http_transport.cache_clear()
     made = counted(monkeypatch)
     meet = threading.Barrier(3)
 
     def first(_: int) -> None:
         meet.wait()
-        transport._transport()
+        transport.http_transport()
 
     with ThreadPoolExecutor(3) as pool:
         list(pool.map(first, range(3)))

@@ -19,8 +19,8 @@ from tests.support.function_environment import BUCKET, SECRET
 from tests.support.photos import PNG
 from tests.support.world import World
 from triptych.aws import table
+from triptych.flows import record
 from triptych.job import DeadlinePassed, ImageStatus, JobStatus
-from triptych.runtime import observability
 
 OTHER_SECRET = "whsec_" + base64.b64encode(b"another secret").decode()
 
@@ -290,13 +290,13 @@ def test_a_webhook_for_a_job_that_is_gone_is_taken_and_stores_nothing(
 def test_a_picture_that_comes_too_late_is_not_left_lying_about(
     world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record = table.record
+    move_on = record.move_on
 
     def deadline_first(job: Any, *events: Any) -> Any:
-        record(world.job(job_id), DeadlinePassed())
-        return record(job, *events)
+        move_on(world.job(job_id), DeadlinePassed())
+        return move_on(job, *events)
 
-    monkeypatch.setattr(table, "record", deadline_first)
+    monkeypatch.setattr(record, "move_on", deadline_first)
     assert status(webhook_for(world.replicate.finish("p0"), world.clock), context) == 200
     assert world.job(job_id).status is JobStatus.FAILED
     assert world.object_keys("outputs/") == []
@@ -306,19 +306,19 @@ def test_a_job_ends_once(
     world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended: list[str] = []
-    monkeypatch.setattr(observability, "count", lambda name, _value=1: ended.append(name))
+    monkeypatch.setattr(record, "count", lambda name, _value=1: ended.append(name))
     for prediction_id in ("p0", "p1"):
         status(webhook_for(world.replicate.finish(prediction_id), world.clock), context)
-    save = table.save
+    put = table.put
     nested: list[bool] = []
 
     def the_same_first(*args: Any, **options: Any) -> Any:
         if not nested:
             nested.append(True)
             status(webhook_for(world.replicate.finish("p2"), world.clock), context)
-        return save(*args, **options)
+        return put(*args, **options)
 
-    monkeypatch.setattr(table, "save", the_same_first)
+    monkeypatch.setattr(table, "put", the_same_first)
     status(webhook_for(world.replicate.finish("p2"), world.clock), context)
     assert ended.count("JobsSucceeded") == 1
 
@@ -326,16 +326,16 @@ def test_a_job_ends_once(
 def test_two_webhooks_at_once_are_both_recorded(
     world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save = table.save
+    put = table.put
     nested: list[bool] = []
 
     def other_first(*args: Any, **options: Any) -> Any:
         if not nested:
             nested.append(True)
             status(webhook_for(world.replicate.finish("p1"), world.clock), context)
-        return save(*args, **options)
+        return put(*args, **options)
 
-    monkeypatch.setattr(table, "save", other_first)
+    monkeypatch.setattr(table, "put", other_first)
     status(webhook_for(world.replicate.finish("p0"), world.clock), context)
     assert len(world.job(job_id).having(ImageStatus.STORED)) == 2
 

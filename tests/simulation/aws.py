@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from triptych.aws import table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import date
 
     from triptych.job import Job
 
@@ -35,41 +37,57 @@ def refusal(operation: str, code: str, status: int = 400) -> ClientError:
 
 
 class Jobs:
-    """The jobs table, at the level of `triptych.aws.table`: one version of each job, and writes conditional on it."""
+    """The jobs table, with the functions of `triptych.aws.table`: one version of each job, and conditional writes."""
 
     def __init__(self) -> None:
-        self._jobs: dict[str, Job | None] = {}  # None: deleted, and its id not to be used again
+        self._jobs: dict[str, Job | None] = {}  # None: deleted, and the id is blocked
+        self._counts: Counter[tuple[str, date]] = Counter()
 
     def get(self, job_id: str) -> Job | None:
         return self._jobs.get(job_id)
 
-    def create(self, job: Job) -> Job:
-        """Store a new job.
+    def create(self, job: Job, day: table.Day) -> Job:
+        """Store a new job, and count it.
 
         Raises:
-            table.Conflict: its id is, or was, another's.
+            table.ConflictError: The id is in use or blocked.
+            table.DayFullError: The day has reached its limit.
         """
         if job.job_id in self._jobs:
-            raise table.Conflict(job.job_id)
-        return self._put(job)
+            raise table.ConflictError(job.job_id)
+        return self._write(job, day)
 
-    def save(self, job: Job) -> Job:
-        """Store `job` if its version is the one that is stored.
+    def put(self, job: Job, day: table.Day | None = None) -> Job:
+        """Store the job if the stored version is the one that was read.
 
         Raises:
-            table.Conflict: it is not.
+            table.ConflictError: It is not.
+            table.DayFullError: The day has reached its limit.
         """
         stored = self._jobs.get(job.job_id)
         if stored is None or stored.version != job.version:
-            raise table.Conflict(job.job_id)
-        return self._put(job)
+            raise table.ConflictError(job.job_id)
+        return self._write(job, day)
 
-    def delete(self, job_id: str, *, keep_id: bool) -> None:
+    def delete(self, job_id: str, *, until: datetime | None = None) -> None:
+        """Remove the job. With `until`, its id stays blocked for good."""
         self._jobs.pop(job_id, None)
-        if keep_id:
+        if until:
             self._jobs[job_id] = None
 
-    def _put(self, job: Job) -> Job:
+    def check(self, owner: str, day: table.Day) -> None:
+        """Read the count.
+
+        Raises:
+            table.DayFullError: The day has reached its limit.
+        """
+        if day.limit and self._counts[owner, day.date] >= day.limit:
+            raise table.DayFullError(owner)
+
+    def _write(self, job: Job, day: table.Day | None) -> Job:
+        if day and day.limit:
+            self.check(job.owner, day)
+            self._counts[job.owner, day.date] += 1
         stored = replace(job, version=(job.version or 0) + 1)
         self._jobs[job.job_id] = stored
         return stored

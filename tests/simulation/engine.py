@@ -12,10 +12,11 @@ import itertools
 import threading
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Self
+from functools import partial
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Sequence
 
 
 class Killed(BaseException):
@@ -138,6 +139,29 @@ class Engine:
         if task.process.dead:
             raise Killed
 
+    def sleep(self, seconds: float) -> None:
+        """Wait, as the current task."""
+        self.waker()(seconds)
+        self.wait()
+
+    def run_tasks[T](self, tasks: Sequence[Callable[[], T]], seconds: float) -> list[T | None]:
+        """`triptych.runtime.budget.run_in_threads`: run `tasks` as further tasks of the current process."""
+        assert self.current
+        process, ends_at = self.current.process, self.now + seconds
+        futures: list[Future[T]] = [Future() for _ in tasks]
+        for task, future in zip(tasks, futures, strict=True):
+            self.start(process, partial(_settle, future, task))
+        for future in futures:
+            if future.done():
+                continue
+            wake = self.waker()
+            future.add_done_callback(lambda _, wake=wake: wake())  # type: ignore[misc]  # mypy wants no default here
+            wake(ends_at - self.now)
+            self.wait()
+            if not future.done():
+                break
+        return [future.result() if future.done() else None for future in futures]
+
     def kill(self, process: Process) -> None:
         process.dead = True
         for task in process.tasks:
@@ -188,6 +212,13 @@ class Engine:
         (following.worker.turn if following else self._over).release()
 
 
+def _settle[T](future: Future[T], task: Callable[[], T]) -> None:
+    try:
+        future.set_result(task())
+    except Exception as error:  # noqa: BLE001  # as an executor does
+        future.set_exception(error)
+
+
 class _Worker(threading.Thread):
     """A thread that is used again and again."""
 
@@ -205,56 +236,3 @@ class _Worker(threading.Thread):
             body()
             if not self._engine.next_for(self):
                 self.turn.acquire()
-
-
-class Pool:
-    """`ThreadPoolExecutor`, as far as the layer uses it, on an engine."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._futures: list[Future[object]] = []
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        wait(self._engine, self._futures)
-
-    def submit[**P, T](self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        future: Future[T] = Future()
-        task = self._engine.current
-        assert task
-
-        def body() -> None:
-            try:
-                future.set_result(call(*args, **kwargs))
-            except Exception as error:  # noqa: BLE001  # as an executor does
-                future.set_exception(error)
-
-        self._engine.start(task.process, body)
-        self._futures.append(future)  # type: ignore[arg-type]  # Future is invariant
-        return future
-
-    def map[A, T](self, call: Callable[[A], T], items: Iterable[A]) -> Iterator[T]:
-        futures = [self.submit(call, item) for item in items]
-        wait(self._engine, futures)
-        return iter([future.result() for future in futures])
-
-    def shutdown(self, *, wait: bool, cancel_futures: bool) -> None:
-        assert not wait
-        assert cancel_futures
-
-
-def wait[T](engine: Engine, futures: Iterable[Future[T]], timeout: float | None = None) -> None:
-    """`concurrent.futures.wait`, as far as the layer uses it, on an engine."""
-    give_up_at = engine.now + timeout if timeout is not None else None
-    for future in futures:
-        if future.done():
-            continue
-        wake = engine.waker()
-        future.add_done_callback(lambda _, wake=wake: wake())  # type: ignore[misc]  # mypy wants no default here
-        if give_up_at is not None:
-            wake(give_up_at - engine.now)
-        engine.wait()
-        if not future.done():
-            return

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import os
 import random
 import secrets
-import sys
-import time
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 from unittest.mock import patch
@@ -21,7 +16,6 @@ import httpx
 from aws_lambda_powertools.utilities import parameters
 from botocore.client import BaseClient
 
-from tests.simulation.engine import Pool, wait
 from tests.simulation.functions import load_all
 from tests.simulation.wire import Wire
 from tests.support.function_environment import ENVIRONMENT
@@ -47,20 +41,14 @@ def in_the_place_of_io(cloud: Cloud) -> Iterator[None]:
         put(patch.dict(os.environ, {**ENVIRONMENT, **QUEUES}))
         settings.settings.cache_clear()
         put(patch.object(BaseClient, "_make_api_call", cloud.aws.api_call()))
-        put(patch("triptych.replicate.transport._transport", lambda: Wire(cloud)))
-        put(patch("triptych.replicate.downloads._client", lambda: downloads))
+        put(patch("triptych.replicate.transport.http_transport", lambda: Wire(cloud)))
+        put(patch("triptych.replicate.downloads.http_client", lambda: downloads))
         put(patch("socket.getaddrinfo", lambda *_, **__: [(2, 1, 6, "", ("104.16.1.1", 443))]))
         put(patch("triptych.runtime.clock.now", cloud.now))
-        load_all()  # so that all of the layer that they use is there to be searched
-        virtual = {
-            id(time): SimpleNamespace(monotonic=lambda: engine.now),
-            id(ThreadPoolExecutor): lambda max_workers: Pool(engine),
-            id(concurrent.futures.wait): partial(wait, engine),
-        }
-        for module in [one for name, one in sys.modules.items() if name.startswith("triptych.")]:
-            for name, value in list(vars(module).items()):
-                if id(value) in virtual:
-                    put(patch.object(module, name, virtual[id(value)]))
+        put(patch("triptych.runtime.clock.monotonic", lambda: engine.now))
+        put(patch("triptych.runtime.clock.sleep", engine.sleep))
+        put(patch("triptych.runtime.budget.run_in_threads", engine.run_tasks))
+        load_all()
         put(patch.object(parameters.base, "datetime", SimpleNamespace(now=cloud.now)))
         put(patch.object(uuid, "uuid4", lambda: uuid.UUID(int=chance.getrandbits(128), version=4)))
         put(patch.object(secrets, "randbelow", chance.randrange))
@@ -72,13 +60,8 @@ def in_the_place_of_io(cloud: Cloud) -> Iterator[None]:
         else:
             # Signing and PynamoDB take more than half of the time of a job.
             aws = cloud.aws
-            for name, stand_in in (
-                ("get", aws.get),
-                ("create", aws.create),
-                ("_save", aws.save),
-                ("delete", aws.delete),
-            ):
-                put(patch.object(table, name, stand_in))
+            for stand_in in (aws.get, aws.create, aws.put, aws.delete, aws.check):
+                put(patch.object(table, stand_in.__name__, stand_in))
             put(patch.object(bucket._s3(), "generate_presigned_url", _presigned))
         yield
     settings.settings.cache_clear()

@@ -16,9 +16,10 @@ from triptych.aws import bucket as pictures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import date, datetime
+    from datetime import datetime
 
     from tests.simulation.cloud import Cloud
+    from triptych.aws.table import Day
     from triptych.job import Job
 
 TRIES = 3  # of boto3
@@ -112,16 +113,19 @@ class Services:
     def get(self, job_id: str) -> Job | None:
         return self._of_the_table("GetItem", lambda: self._jobs.get(job_id))
 
-    def create(self, job: Job, *, day: date, daily_limit: int) -> Job:
-        assert not daily_limit, f"the limit of {day} is not counted here"
-        return self._write("PutItem", partial(self._jobs.create, job))
+    def create(self, job: Job, day: Day) -> Job:
+        return self._write("PutItem", partial(self._jobs.create, job, day))
 
-    def save(self, job: Job) -> Job:
-        return self._write("PutItem", partial(self._jobs.save, job))
+    def put(self, job: Job, day: Day | None = None) -> Job:
+        return self._write("PutItem", partial(self._jobs.put, job, day))
 
-    def delete(self, job_id: str, *, until: datetime | None) -> None:
+    def check(self, owner: str, day: Day) -> None:
+        if day.limit:
+            self._of_the_table("GetItem", lambda: self._jobs.check(owner, day))
+
+    def delete(self, job_id: str, *, until: datetime | None = None) -> None:
         def remove() -> None:
-            self._jobs.delete(job_id, keep_id=until is not None)
+            self._jobs.delete(job_id, until=until)
             self._cloud.checks.on_forgotten(job_id)
 
         self._of_the_table("PutItem" if until else "DeleteItem", remove)

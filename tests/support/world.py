@@ -59,7 +59,7 @@ class World:
 
     def new_job(self, *, owner: str = "ann", photo: bytes | None = JPEG) -> str:
         """A job that waits for its photo, or whose photo is there."""
-        order = create.Order(owner, "image/jpeg", len(JPEG), None, None)
+        order = create.JobRequest(owner, "image/jpeg", len(JPEG), None, None)
         job_id = create.create_job(order, None).job_id
         if photo is not None:
             self.upload(job_id, photo)
@@ -107,9 +107,9 @@ def world_on_moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         forget_caches()
         fake_clock, replicate = Clock(), FakeReplicate()
         monkeypatch.setattr(clock, "now", fake_clock.now)
-        monkeypatch.setattr(transport, "_transport", lambda: httpx.MockTransport(replicate.handle))
+        monkeypatch.setattr(transport, "http_transport", lambda: httpx.MockTransport(replicate.handle))
         client = httpx.Client(transport=httpx.MockTransport(replicate.handle))
-        monkeypatch.setattr(downloads, "_client", lambda: client)
+        monkeypatch.setattr(downloads, "http_client", lambda: client)
         monkeypatch.setattr("socket.getaddrinfo", _resolve)
         yield World(fake_clock, replicate, s3, sqs, urls)
         forget_caches()

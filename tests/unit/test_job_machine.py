@@ -19,7 +19,7 @@ from hypothesis.stateful import (
 )
 
 from tests.simulation.aws import Jobs
-from triptych.aws.table import Conflict
+from triptych.aws.table import ConflictError, Day
 from triptych.job import (
     AnswerLost,
     Asked,
@@ -68,7 +68,7 @@ class Racers(RuleBasedStateMachine):
         job = new_job(job_id="j", owner="ann", photo=photo, prompt=None, image_count=images, now=START)
         self.now = START
         self.table = Jobs()
-        self.last = self.table.create(job)
+        self.last = self.table.create(job, Day(START.date(), 0))
         self.seen = [self.last] * WRITERS  # what each has read last
         self.on_their_way: list[Post] = []  # POSTs that have left and not arrived
         self.made: dict[Post, str] = {}  # predictions, all of them billed
@@ -168,7 +168,7 @@ class Racers(RuleBasedStateMachine):
         return job
 
     def record(self, writer: int, event: Event) -> Job:
-        """As `table.record`: apply to what was read, and where that is old, read and apply again."""
+        """As `record.update`: apply to what was read, and where that is old, read and apply again."""
         self.now += timedelta(seconds=1)
         while True:
             seen = self.seen[writer]
@@ -176,8 +176,8 @@ class Racers(RuleBasedStateMachine):
             if after is seen:
                 return seen
             try:
-                self.seen[writer] = self.table.save(after)
-            except Conflict:
+                self.seen[writer] = self.table.put(after)
+            except ConflictError:
                 self.seen[writer] = self.stored()
             else:
                 return self.seen[writer]
@@ -189,8 +189,8 @@ class Racers(RuleBasedStateMachine):
         asked = [Asked(image.index, None, self.now, until) for image in seen.images]
         after = apply_all(seen, [UploadArrived("uploads/j/photo.jpg", 10, self.now), *asked], self.now)
         try:
-            self.seen[writer] = after if after is seen else self.table.save(after)
-        except Conflict:
+            self.seen[writer] = after if after is seen else self.table.put(after)
+        except ConflictError:
             self.seen[writer] = self.stored()
             return
         for old, new in zip(seen.images, after.images, strict=True):

@@ -53,11 +53,11 @@ def test_every_client_is_made_so() -> None:
         events._events,
         session.botocore_session,
         session.boto3_session,
-        downloads._client,
+        downloads.http_client,
         bucket._s3,
         queues._sqs,
         tls.context,
         transport._ssm,
-        transport._transport,
+        transport.http_transport,
     ):
         assert isinstance(made, once)

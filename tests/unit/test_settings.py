@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from tests.support.function_environment import ENVIRONMENT
 from triptych.models import PRESETS, InputMapping, mapping_for
-from triptych.settings import Misconfigured, Settings, settings
+from triptych.settings import MisconfiguredError, Settings, settings
 
 
 def test_the_environment_becomes_settings() -> None:
@@ -44,7 +44,7 @@ def test_what_is_wrong_is_told_without_its_value(monkeypatch: pytest.MonkeyPatch
     for key, text in {**ENVIRONMENT, "REPLICATE_INPUT_MAPPING": '{"image": "x", "other": 1}'}.items():
         monkeypatch.setenv(key, text)
     settings.cache_clear()
-    with pytest.raises(Misconfigured, match=r"^REPLICATE_INPUT_MAPPING\.other: Extra inputs") as told:
+    with pytest.raises(MisconfiguredError, match=r"^REPLICATE_INPUT_MAPPING\.other: Extra inputs") as told:
         settings()
     assert "'x'" not in str(told.value)
     settings.cache_clear()

@@ -1,4 +1,4 @@
-"""When a job ends, whatever happens; and until when its photo may come."""
+"""The deadlines of a job: when it ends whatever happens, and until when its photo may arrive."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
     from triptych.job import Job
 
-SLOW_UPLOAD_SECONDS = 300
+SLOW_UPLOAD_SECONDS = 300  # how long an upload may take
 
 
 def deadline(job: Job) -> datetime:
-    """When the job ends, whatever happens."""
+    """Return when the job ends, whatever happens."""
     return (job.started_at or job.created_at) + timedelta(seconds=settings().generation_deadline_seconds)
 
 
 def upload_deadline(job: Job) -> datetime:
-    """Until when the photo may come: the link may be used in its last second, and the photo be large."""
+    """Return until when the photo may arrive: a large upload may start in the last second of its URL."""
     life = settings().upload_url_seconds
     return job.created_at + timedelta(seconds=life + min(life, SLOW_UPLOAD_SECONDS))

@@ -1,4 +1,4 @@
-"""How each model at Replicate takes its input. The names were read off the models' own pages, 2026-11."""
+"""How each model at Replicate takes its input. The field names are from the models' own pages, 2026-11."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 
 class InputMapping(BaseModel):
-    """Which field of a model's input takes what."""
+    """The names of a model's input fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -16,10 +16,12 @@ class InputMapping(BaseModel):
         default="prompt", description="The field that takes the prompt, if there is one."
     )
     seed: str | None = Field(default="seed", description="The field that takes the seed, if there is one.")
-    extra: dict[str, JsonValue] = Field(default={}, description="Further input, the same for each picture.")
+    extra: dict[str, JsonValue] = Field(
+        default={}, description="Further input, the same for each prediction."
+    )
 
     def input_for(self, image_url: str, prompt: str, seed: int | None) -> dict[str, JsonValue]:
-        """The `input` of a prediction."""
+        """Return the `input` of a prediction."""
         values: dict[str, JsonValue] = dict(self.extra)
         values[self.image] = [image_url] if self.image_is_list else image_url
         if self.prompt:
@@ -39,15 +41,15 @@ PRESETS: dict[str, InputMapping] = {
 
 
 def mapping_for(model: str) -> InputMapping:
-    """The preset of `model`, with or without a version behind it.
+    """Return the preset of `model`, which may end with a version.
 
     Raises:
-        ValueError: no preset; the deployer has to say how the model takes its input.
+        ValueError: There is no preset. The operator must set ReplicateInputMapping.
     """
     try:
         return PRESETS[model.partition(":")[0]]
     except KeyError:
         known = ", ".join(PRESETS)
         raise ValueError(
-            f"no input mapping is known for the model {model!r}: set ReplicateInputMapping, or use one of {known}"
+            f"There is no input mapping for the model {model!r}. Set ReplicateInputMapping, or use one of {known}."
         ) from None

@@ -1,4 +1,4 @@
-"""What the template's parameters set, as the functions see it: environment variables, checked once."""
+"""The settings: template parameters, which reach a function as environment variables, checked once."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 
-class Misconfigured(Exception):  # noqa: N818  # a verdict
-    """A parameter of the stack makes no sense. The message names it as the environment does, without its value."""
+class MisconfiguredError(Exception):
+    """A parameter of the stack has an invalid value. The message names its environment variable, without the value."""
 
 
 type Seconds = Annotated[int, Field(gt=0)]
@@ -36,7 +36,7 @@ def _none_if_empty(value: object) -> object:
 
 
 class Settings(BaseModel):
-    """One class for all functions; what one function alone is given is optional here."""
+    """The settings of all functions. A setting that only some functions get is optional."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -75,30 +75,30 @@ class Settings(BaseModel):
         """How the model takes its input.
 
         Raises:
-            ValueError: the model is unknown and no mapping was given.
+            ValueError: The model is unknown and the operator gave no mapping.
         """
         return self.replicate_input_mapping or mapping_for(self.replicate_model)
 
     @property
     def first_look_seconds(self) -> int:
-        """From birth, or a retry, to the watchdog's first look: no later than the deadline may come."""
+        """From the creation or a retry of a job to the watchdog's first look. Never later than the deadline."""
         return min(self.watchdog_delay_seconds, self.generation_deadline_seconds)
 
     def local_time(self, time: datetime) -> str:
-        """ISO 8601 with offset, in the configured time zone."""
+        """Return the time in ISO 8601 with offset, in the configured time zone."""
         return time.astimezone(self.timezone).isoformat(timespec="milliseconds")
 
 
 @cache
 def settings() -> Settings:
-    """This function's settings, read from its environment once.
+    """Return this function's settings, read from its environment once.
 
     Raises:
-        Misconfigured: a variable is missing or wrong.
+        MisconfiguredError: A variable is missing or invalid.
     """
     try:
         return Settings.model_validate(dict(os.environ))
     except ValidationError as error:
         wrong = error.errors(include_url=False, include_input=False, include_context=False)
-        told = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong)
-        raise Misconfigured("; ".join(told)) from None
+        problems = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in wrong)
+        raise MisconfiguredError("; ".join(problems)) from None

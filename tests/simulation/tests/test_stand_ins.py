@@ -21,6 +21,7 @@ from triptych.job import Job, Photo, UploadArrived, apply, new_job
 VISIBILITY = 240
 MOST_RECEIVES = 3
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
+NO_LIMIT = table.Day(START.date(), 0)
 
 type Call = Callable[[str, Request], Answer]
 
@@ -203,7 +204,7 @@ class Table:
 
     get: Callable[[str], Job | None]
     create: Callable[[Job], Job]
-    save: Callable[[Job], Job]
+    put: Callable[[Job], Job]
     delete: Callable[[str, bool], None]
 
 
@@ -213,16 +214,16 @@ def jobs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         stand_in = Jobs()
         yield Table(
             stand_in.get,
-            stand_in.create,
-            stand_in.save,
-            lambda job_id, keep: stand_in.delete(job_id, keep_id=keep),
+            lambda job: stand_in.create(job, NO_LIMIT),
+            stand_in.put,
+            lambda job_id, keep: stand_in.delete(job_id, until=START if keep else None),
         )
         return
     with world_on_moto(monkeypatch):
         yield Table(
             table.get,
-            lambda job: table.create(job, day=START.date(), daily_limit=0),
-            table._save,
+            lambda job: table.create(job, NO_LIMIT),
+            table.put,
             lambda job_id, keep: table.delete(job_id, until=START if keep else None),
         )
 
@@ -241,22 +242,22 @@ def test_a_job_is_read_as_it_was_written(jobs: Table) -> None:
     stored = jobs.create(a_job())
     assert stored == a_job()
     assert jobs.get("j") == stored
-    again = jobs.save(moved_on(stored))
+    again = jobs.put(moved_on(stored))
     assert jobs.get("j") == again == moved_on(a_job())
     assert (stored.version, again.version) == (1, 2)
 
 
 def test_only_one_creates_a_job(jobs: Table) -> None:
     jobs.create(a_job())
-    with pytest.raises(table.Conflict):
+    with pytest.raises(table.ConflictError):
         jobs.create(a_job())
 
 
 def test_only_who_has_seen_the_last_version_writes(jobs: Table) -> None:
     first = jobs.create(a_job())
-    second = jobs.save(moved_on(first))
-    with pytest.raises(table.Conflict):
-        jobs.save(moved_on(first))
+    second = jobs.put(moved_on(first))
+    with pytest.raises(table.ConflictError):
+        jobs.put(moved_on(first))
     assert jobs.get("j") == second
 
 
@@ -266,15 +267,15 @@ def test_a_deleted_job_is_not_written_again_by_who_has_read_it(jobs: Table, keep
     jobs.delete("j", keep)
     jobs.delete("j", keep)
     assert jobs.get("j") is None
-    with pytest.raises(table.Conflict):
-        jobs.save(moved_on(stored))
+    with pytest.raises(table.ConflictError):
+        jobs.put(moved_on(stored))
     assert jobs.get("j") is None
 
 
 def test_an_id_that_is_kept_is_not_used_again(jobs: Table) -> None:
     jobs.create(a_job())
     jobs.delete("j", True)  # noqa: FBT003
-    with pytest.raises(table.Conflict):
+    with pytest.raises(table.ConflictError):
         jobs.create(a_job())
     jobs.delete("j", False)  # noqa: FBT003
     assert jobs.create(a_job()).version == 1

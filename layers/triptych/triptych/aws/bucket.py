@@ -1,7 +1,8 @@
-"""Photos and pictures in S3: presigned links, the photo and its prepared copy, the stored outputs."""
+"""The bucket: where photos, prepared copies and outputs lie, and presigned URLs for them."""
 
 from __future__ import annotations
 
+import re
 import shutil
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 256 * 1024
 
 
-PREFIXES = ("uploads", "prepared", "outputs")
+# The key layout: FOLDER/JOB_ID/NAME. template.yaml grants each function the folders that it needs.
+FOLDERS = UPLOADS, PREPARED, OUTPUTS = ("uploads", "prepared", "outputs")
+UPLOAD_KEY = re.compile(rf"{UPLOADS}/(?P<job_id>[^/]{{1,64}})/[^/]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """What a look at an object tells."""
+    """The size and the age of an object."""
 
     size: int  # bytes
     stored_at: datetime
@@ -39,23 +42,44 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A photo as it was uploaded."""
+    """A photo as the client uploaded it."""
 
-    file: IO[bytes] | None  # at its beginning; None where there is more than was asked for
+    file: IO[bytes] | None  # at its beginning; None if it is larger than the caller's limit
     size: int  # bytes
     stored_at: datetime
 
 
 def photo_key(job_id: str, content_type: str) -> str:
-    return f"uploads/{job_id}/photo.{EXTENSIONS[content_type]}"
+    """Return where the client uploads the job's photo."""
+    return f"{UPLOADS}/{job_id}/photo.{EXTENSIONS[content_type]}"
+
+
+def is_upload_of(key: str, job_id: str) -> bool:
+    """Return whether the key lies in the job's folder for uploads."""
+    return key.startswith(f"{UPLOADS}/{job_id}/")
+
+
+def job_of_upload(key: str) -> str | None:
+    """Return the id of the job that an uploaded object belongs to, or None if the key is not an upload's."""
+    found = UPLOAD_KEY.fullmatch(key)
+    return found["job_id"] if found else None
+
+
+def output_key(job: Job, index: int, content_type: str) -> str:
+    """Return where an image's output lies.
+
+    After a retry, the name holds the attempt. An invocation that still copies an output from before the retry then
+    writes and removes another object.
+    """
+    attempt = f".{job.images[index].attempt}" if job.retried_at else ""
+    return f"{OUTPUTS}/{job.job_id}/{index}{attempt}.{EXTENSIONS[content_type]}"
 
 
 def presign_upload(photo: Photo, seconds: int) -> tuple[str, dict[str, str]]:
-    """A link for one PUT of exactly this type, size and checksum, and the headers that the client must send.
+    """Return a presigned URL for one PUT of exactly this type, size and checksum, and the headers that it needs.
 
-    It is good for `seconds`.
-
-    `If-None-Match: *` is signed into it: S3 takes the upload once, and answers 412 from then on.
+    The URL is valid for `seconds`. `If-None-Match: *` is signed into it: S3 accepts one upload and answers 412 to
+    every later one.
     """
     params: dict[str, str | int] = {
         "Bucket": settings().bucket,
@@ -76,14 +100,14 @@ def presign_upload(photo: Photo, seconds: int) -> tuple[str, dict[str, str]]:
 
 
 def presign_photo(key: str, file_name: str, seconds: int) -> str:
-    """A link to the photo for Replicate, good for `seconds`. `file_name` makes it a link like no other."""
+    """Return a presigned URL of the photo for Replicate, valid for `seconds`. `file_name` makes the URL unique."""
     disposition = f'inline; filename="{file_name}"'
     params = {"Bucket": settings().bucket, "Key": key, "ResponseContentDisposition": disposition}
     return _s3().generate_presigned_url("get_object", Params=params, ExpiresIn=seconds)
 
 
 def presign_output(output: Output) -> str:
-    """A link to a stored picture, for its owner."""
+    """Return a presigned URL of an output, for its owner."""
     params = {"Bucket": settings().bucket, "Key": output.key}
     return _s3().generate_presigned_url(
         "get_object", Params=params, ExpiresIn=settings().download_url_seconds
@@ -91,7 +115,7 @@ def presign_output(output: Output) -> str:
 
 
 def look_at(key: str) -> Look | None:
-    """The object's size and age, or None where there is no such object."""
+    """Return the size and age of an object, or None if there is no such object."""
     try:
         answer = _s3().head_object(Bucket=settings().bucket, Key=key)
     except ClientError as error:
@@ -103,10 +127,10 @@ def look_at(key: str) -> Look | None:
 
 @contextmanager
 def fetch_photo(key: str, max_bytes: int) -> Iterator[Upload | None]:
-    """The photo at `key` (one GET) in a temporary file that goes away with the context, or None where there is none.
+    """Yield the photo at `key` (one GET) in a temporary file that the context removes, or None if there is none.
 
     Raises:
-        botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError: it could not be had this time.
+        botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError: S3 did not answer; try again later.
     """
     try:
         answer = _s3().get_object(Bucket=settings().bucket, Key=key)
@@ -126,26 +150,16 @@ def fetch_photo(key: str, max_bytes: int) -> Iterator[Upload | None]:
 
 
 def store_prepared(job_id: str, jpeg: bytes) -> str:
-    """Store a photo's copy for the model, and return its key. A second time with the same bytes changes nothing."""
-    key = f"prepared/{job_id}/photo.jpg"
+    """Store the copy of a photo that the model is given; return its key. Repeating it changes nothing."""
+    key = f"{PREPARED}/{job_id}/photo.jpg"
     _s3().put_object(Bucket=settings().bucket, Key=key, Body=jpeg, ContentType="image/jpeg")
     return key
 
 
-def output_key(job: Job, index: int, content_type: str) -> str:
-    """Where an image's picture lies.
-
-    After a retry the attempt is in the name: an invocation that still copies what was made before the retry then
-    writes, and removes, another object.
-    """
-    attempt = f".{job.images[index].attempt}" if job.retried_at else ""
-    return f"outputs/{job.job_id}/{index}{attempt}.{EXTENSIONS[content_type]}"
-
-
 def store_output(key: str, content_type: str, size: int, file: IO[bytes]) -> Output:
-    """Store a picture. A second time with the same bytes changes nothing.
+    """Store an output. Repeating it with the same bytes changes nothing.
 
-    `file` is seekable: botocore reads it again when S3 asks for a retry.
+    `file` must be seekable: botocore reads it again to repeat a request.
     """
     _s3().put_object(
         Bucket=settings().bucket, Key=key, Body=file, ContentLength=size, ContentType=content_type
@@ -154,18 +168,18 @@ def store_output(key: str, content_type: str, size: int, file: IO[bytes]) -> Out
 
 
 def remove(key: str) -> None:
-    """Remove an object, if it is there."""
+    """Remove an object. An object that is not there is no error."""
     _s3().delete_object(Bucket=settings().bucket, Key=key)
 
 
 def remove_all(job_id: str) -> int:
-    """Remove whatever lies in S3 for a job, and say how many objects that were."""
+    """Remove every object of a job; return how many there were."""
     removed = 0
-    for prefix in PREFIXES:
+    for folder in FOLDERS:
         pages = (
             _s3()
             .get_paginator("list_objects_v2")
-            .paginate(Bucket=settings().bucket, Prefix=f"{prefix}/{job_id}/")
+            .paginate(Bucket=settings().bucket, Prefix=f"{folder}/{job_id}/")
         )
         for page in pages:
             for item in page.get("Contents", []):
@@ -176,9 +190,9 @@ def remove_all(job_id: str) -> int:
 
 @once
 def _s3() -> S3Client:
-    # SigV4 and the regional host, also in us-east-1, where botocore's default is the global one: that redirects, which
-    # breaks a browser's preflight, and the page's CSP names the regional one. No checksum that the client would have
-    # to send.
+    # SigV4 and the regional host. In us-east-1 botocore's default is the global host. It redirects, which breaks a
+    # browser's preflight, and the page's CSP names the regional host. Without "when_required", the client would have to
+    # send a checksum.
     config = Config(
         signature_version="s3v4",
         s3={"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"},

@@ -1,4 +1,4 @@
-"""What the world is told when a job ends: one event on EventBridge's default bus."""
+"""The event bus: one event on EventBridge's default bus when a job ends."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 SOURCE = "triptych"
 
 
-class NotTaken(Exception):  # noqa: N818  # a verdict
-    """EventBridge did not take the event; it may take it the next time."""
+class EventRefusedError(Exception):
+    """EventBridge did not accept the event. A later try may succeed."""
 
 
 class _Error(BaseModel):
@@ -54,9 +54,9 @@ class _EndedImage(BaseModel):
 
 
 class Detail(BaseModel):
-    """The event's `detail`. Whoever has a rule on the bus reads it: it holds no link, no key and no prompt."""
+    """The event's `detail`. Every rule on the bus can read it, so it holds no URL, no key and no prompt."""
 
-    stack: str | None  # one bus serves all stacks of an account and region
+    stack: str | None  # all stacks of an account and region share one bus
     job_id: str
     owner: str
     status: JobStatus
@@ -80,15 +80,15 @@ class Detail(BaseModel):
 
 
 def announce(job: Job) -> None:
-    """Put the event of a job's end on the bus. The same end told twice is two events with the same `detail`.
+    """Put the event of a job's end on the bus. Calling it twice puts two events with the same `detail`.
 
     Raises:
-        ValueError: the job has not ended.
-        NotTaken: EventBridge said no to this event.
-        botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError: it could not be asked.
+        ValueError: The job has not ended.
+        EventRefusedError: EventBridge did not accept the event.
+        botocore.exceptions.BotoCoreError, botocore.exceptions.ClientError: EventBridge did not answer.
     """
     if not job.status.is_terminal:
-        raise ValueError(f"the job is {job.status}, which is no end")
+        raise ValueError(f"The job is {job.status}. It has not ended.")
     entry = {
         "Source": SOURCE,
         "DetailType": f"Job {job.status.title()}",
@@ -96,11 +96,11 @@ def announce(job: Job) -> None:
         "Time": job.updated_at,
     }
     answer = _events().put_events(Entries=[entry])
-    if answer["FailedEntryCount"]:  # with a status of 200
-        raise NotTaken(answer["Entries"][0].get("ErrorCode"))
+    if answer["FailedEntryCount"]:  # the HTTP status is 200 all the same
+        raise EventRefusedError(answer["Entries"][0].get("ErrorCode"))
 
 
 @once
-def _events() -> Any:  # noqa: ANN401  # its stubs are not installed
+def _events() -> Any:  # noqa: ANN401  # no stubs are installed for EventBridge
     config = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
     return session.boto3_session().client("events", config=config)

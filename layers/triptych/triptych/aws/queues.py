@@ -1,4 +1,4 @@
-"""The two queues: their messages, and the visibility of a message that has to wait."""
+"""The generation queue and the watchdog queue: their messages, and the visibility of a message that has to wait."""
 
 from __future__ import annotations
 
@@ -15,42 +15,46 @@ from triptych.settings import settings
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
-LONGEST_DELAY = 900  # seconds; SQS takes no more
+LONGEST_DELAY = 900  # seconds; the limit of SQS
 
 
-class Left(BaseModel):
-    """A prediction that a job which is no more has left running, or may have."""
+class RunningPrediction(BaseModel):
+    """A prediction of a deleted or canceled job that runs on, or may run on."""
 
     model_config = ConfigDict(frozen=True)
 
     image: int
     attempt: int
     prediction_id: str | None
-    in_doubt_until: datetime | None  # without an id: when it must have shown itself, if it was made
+    in_doubt_until: datetime | None  # without an id: Replicate lists it by then, if it exists
 
 
 class WatchdogMessage(BaseModel):
-    """What the watchdog queue carries: one for each job, from its birth (or its retry) to its end."""
+    """A message of the watchdog queue. Each job has one, from its creation (or retry) to its end."""
 
     model_config = ConfigDict(frozen=True)
 
     job_id: str
     born_at: datetime
-    left: tuple[Left, ...] | None = None  # of a job that was deleted at `born_at`
+    left: tuple[RunningPrediction, ...] | None = None  # only if the job was deleted, at `born_at`
 
 
 class GenerationMessage(BaseModel):
-    """Generate the pictures of one job; beside S3's own notifications, what the generation queue carries."""
+    """A message of the generation queue, beside S3's own notifications: generate the images of one job."""
 
     job_id: Annotated[str, Field(min_length=1, max_length=64)]
     original_s3_key: str
-    again: bool = False  # somebody may have died of this photo
+    again: bool = False  # an invocation may have died while it opened this photo
 
 
 def send_to_generation(job_id: str, photo_key: str, *, again: bool = False, delay: int = 0) -> None:
-    """Have a job's pending pictures asked for in `delay` seconds, as if its photo had just arrived.
+    """Have `generate` continue with a job in `delay` seconds, as if its photo had just arrived.
 
-    With `again`, as if it had once before.
+    Args:
+        job_id: The job.
+        photo_key: Where its photo lies.
+        again: This is not the first delivery for the job.
+        delay: Seconds.
     """
     message = GenerationMessage(job_id=job_id, original_s3_key=photo_key, again=again)
     _sqs().send_message(
@@ -70,7 +74,7 @@ def send_to_watchdog(message: WatchdogMessage, *, delay: int) -> None:
 
 
 def put_back(receipt_handle: str, *, seconds: int) -> None:
-    """Let the generation queue deliver this message again in `seconds`, instead of when its visibility ends."""
+    """Have the generation queue deliver this message again in `seconds`, before its visibility timeout ends."""
     _sqs().change_message_visibility(
         QueueUrl=_given("GENERATION_QUEUE_URL", settings().generation_queue_url),
         ReceiptHandle=receipt_handle,
@@ -80,7 +84,7 @@ def put_back(receipt_handle: str, *, seconds: int) -> None:
 
 def _given(name: str, value: str | None) -> str:
     if value is None:
-        raise RuntimeError(f"this function has no {name}")
+        raise RuntimeError(f"{name} is not set. This function has no permission for that queue.")
     return value
 
 

@@ -1,6 +1,6 @@
-"""The one session that all clients of AWS are made of.
+"""The one boto3 session that every AWS client is made from.
 
-A session loads the endpoints and the services' models for itself, which takes half as long as importing boto3.
+Each session loads the endpoints and the services' models again, which takes half as long as importing boto3.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from triptych.runtime.once import once
 
 @once
 def boto3_session() -> boto3.Session:
+    """Return the session, for clients of boto3."""
     return boto3.Session(botocore_session=botocore_session())
 
 
 @once
 def botocore_session() -> botocore.session.Session:
-    """What is within it, for those who want no more."""
+    """Return the botocore session inside it, for PynamoDB."""
     return botocore.session.get_session()

@@ -1,10 +1,9 @@
-"""The jobs table: one item a job, under optimistic locking."""
+"""The jobs table: one item for each job, under optimistic locking. It only gets, creates, puts, deletes and lists."""
 
 from __future__ import annotations
 
 import base64
 import random
-import time
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -25,36 +24,49 @@ from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
 
+from triptych import job_ids
 from triptych.aws import session
-from triptych.job import Event, Failure, Image, ImageStatus, Job, JobStatus, Output, Photo, apply_all
+from triptych.job import Failure, Image, ImageStatus, Job, JobStatus, Output, Photo
 from triptych.runtime import clock
-from triptych.runtime.observability import changed
 from triptych.settings import settings
 
 if TYPE_CHECKING:
     from pynamodb.expressions.condition import Condition
 
-# PynamoDB can be given no session: it asks botocore's function, under this name, for a new one.
+# PynamoDB takes no session. It calls botocore's function of this name to make one.
 pynamodb.connection.base.get_session = lambda *_: session.botocore_session()  # type: ignore[attr-defined]  # not exported
 
-CONTENDED_TRIES = 20  # of one owner's transactions, which all touch his day's count: some four seconds
+CONTENDED_TRIES = 20  # about four seconds: one owner's transactions all update the count of the day
 CONTENTION = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
-COUNT_DAYS = 2  # a day's count is kept for so long
+COUNT_DAYS = 2  # how long the count of a day is kept
 
 
-JOB_ID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+class ConflictError(Exception):
+    """The stored item is not the one that was read: another invocation wrote first, or the id is in use."""
 
 
-class Conflict(Exception):  # noqa: N818  # it is no error: somebody was faster
-    """The item is not what it was when it was read."""
+class BadCursorError(ValueError):
+    """The cursor does not come from `list_jobs`."""
 
 
-class BadCursor(ValueError):  # noqa: N818  # the field's own name for it
-    """The cursor is not one that `list_jobs` gave."""
+class ContendedError(Exception):
+    """The owner creates or retries too many jobs at once, so that the count of the day cannot be updated."""
+
+
+class DayFullError(Exception):
+    """The owner has created or retried as many jobs today as the limit allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """An owner's day, and how many jobs the owner may create or retry in it. 0 is no limit."""
+
+    date: date
+    limit: int
 
 
 class _Bounds:
-    """How long to wait for DynamoDB: PynamoDB by itself waits for 30 s, which is all that API Gateway has."""
+    """How long to wait for DynamoDB. PynamoDB's default is 30 s, which is all the time that API Gateway gives."""
 
     connect_timeout_seconds = 2
     read_timeout_seconds = 4
@@ -77,7 +89,7 @@ class _Image(MapAttribute[str, object]):
 
 
 class _Count(Model):
-    """How many jobs an owner has created or retried in a day: an item beside the jobs, under a key that no job has."""
+    """How many jobs an owner has created or retried in a day. The item lies beside the jobs, under a key that no job has."""
 
     class Meta:
         table_name = ""
@@ -88,7 +100,7 @@ class _Count(Model):
 
 
 class _Gone(Model):
-    """A deleted job's id, which its idempotency key would bring forth again: a late webhook must not find it."""
+    """Marks the id of a deleted job whose idempotency key can produce the id again. A late webhook must not find a job."""
 
     class Meta(_Bounds):
         table_name = ""
@@ -117,7 +129,7 @@ class _Job(Model):
     uploaded_at = UTCDateTimeAttribute(null=True)
     retried_at = UTCDateTimeAttribute(null=True)
     retries = NumberAttribute(null=True)
-    status = UnicodeAttribute()  # for the stream's filter, and whoever looks at the table; never read back
+    status = UnicodeAttribute()  # for the stream's filter and for people; never read back
     closed_as = UnicodeAttribute(null=True)
     prompt = UnicodeAttribute(null=True)
     photo_key = UnicodeAttribute()
@@ -136,98 +148,46 @@ class _Job(Model):
     by_owner: ClassVar = _ByOwner()
 
 
-class Contended(Exception):  # noqa: N818  # an answer
-    """The owner creates or retries so many jobs at once that the day's count cannot be had."""
+def get(job_id: str) -> Job | None:
+    """Return the job as it is now (a consistent read), or None if there is none."""
+    try:
+        record = _table().get(job_id, consistent_read=True)
+    except _Job.DoesNotExist:
+        return None
+    return _to_job(record) if record.attribute_values.get("owner") else None  # without an owner it is a _Gone
 
 
-class LimitReached(Exception):  # noqa: N818  # an answer
-    """The owner has created or retried as many jobs today as are allowed."""
+def create(job: Job, day: Day) -> Job:
+    """Store a new job and count it for `day` in one transaction; return it with its version.
+
+    Raises:
+        ConflictError: The id is in use.
+        DayFullError: The day has reached its limit.
+        ContendedError: Too many jobs at once; a later call may succeed.
+    """
+    return _write(job, day, _Job.job_id.does_not_exist())
 
 
-@dataclass(frozen=True, slots=True)
-class Day:
-    """An owner's day, and how many jobs may be created or retried in it; 0 is no limit."""
-
-    date: date
-    limit: int
-
-
-def create(job: Job, *, day: date, daily_limit: int) -> Job:
-    """Store a new job; where there is a limit, count it in the same transaction, so that neither is without the other.
+def put(job: Job, day: Day | None = None) -> Job:
+    """Store the job if the stored version is the one that was read; return it with its new version.
 
     Args:
-        job: the job.
-        day: the owner's day that it counts for.
-        daily_limit: jobs that one owner may create in a day; 0 is no limit.
+        job: The job as it should be, with the version that was read.
+        day: If given, the write counts as one job of this day, in the same transaction.
 
     Raises:
-        Conflict: there is a job of that id already.
-        LimitReached: the owner's day is full.
-        Contended: too many at once; later it may succeed.
+        ConflictError: Another version is stored, or none.
+        DayFullError, ContendedError: As `create` does.
     """
-    if not daily_limit:
-        return _save(job, _Job.job_id.does_not_exist())
-    return _save_and_count(job, Day(day, daily_limit), _Job.job_id.does_not_exist())
-
-
-def check(owner: str, day: Day) -> None:
-    """Read the day's count, and change nothing.
-
-    Raises:
-        LimitReached: the owner's day is full.
-    """
-    if not day.limit:
-        return
-    key = _count(owner, day.date).job_id
-    # By the jobs' own connection: another would have another client.
-    found = _table()._get_connection().get_item(key, consistent_read=True).get("Item")  # noqa: SLF001  # as above
-    if found and int(found["jobs"]["N"]) >= day.limit:
-        raise LimitReached(owner)
-
-
-def _save_and_count(job: Job, day: Day, condition: Condition | None = None) -> Job:
-    """Store the job under its version's condition, and count it in the same transaction.
-
-    Raises:
-        Conflict, LimitReached, Contended: nothing is stored or counted.
-    """
-    record = _to_record(job)
-    count = _count(job.owner, day.date)
-    connection = _table()._get_connection().connection  # noqa: SLF001  # another would have another client
-    for tries in range(CONTENDED_TRIES):
-        time.sleep(random.uniform(0, 0.02 * tries))  # noqa: S311  # no secret
-        try:
-            with TransactWrite(connection=connection) as transaction:
-                transaction.save(record, condition=condition)
-                transaction.update(
-                    count,
-                    actions=[
-                        _Count.jobs.add(1),
-                        _Count.expires_at.set(job.updated_at + timedelta(days=COUNT_DAYS)),
-                    ],
-                    condition=_Count.jobs.does_not_exist() | (_Count.jobs < day.limit),
-                )
-        except TransactWriteError as error:
-            job_reason, count_reason = (
-                reason.code if reason else None for reason in error.cancellation_reasons or (None, None)
-            )
-            if job_reason == "ConditionalCheckFailed":
-                raise Conflict(job.job_id) from None
-            if count_reason == "ConditionalCheckFailed":
-                raise LimitReached(job.owner) from None
-            if not CONTENTION & {job_reason, count_reason}:
-                raise
-        else:
-            return replace(job, version=record.version)
-    raise Contended(job.owner)
+    return _write(job, day)
 
 
 def delete(job_id: str, *, until: datetime | None = None) -> None:
-    """Remove a job's record, whatever its version; it may be gone already.
+    """Remove the job, whatever its version. A job that is not there is no error.
 
     Args:
-        job_id: the job.
-        until: where given, its id is kept from being used again until then, by an item that holds nothing else.
+        job_id: The job.
+        until: If given, the id cannot be used again before this time. An item that holds nothing else sees to it.
     """
     if until is None:
         _table()(job_id).delete(add_version_condition=False)
@@ -236,91 +196,51 @@ def delete(job_id: str, *, until: datetime | None = None) -> None:
     _Gone(job_id, expires_at=until).save()
 
 
-def get(job_id: str) -> Job | None:
-    """The job as it is now (a consistent read), or None where there is none."""
-    try:
-        record = _table().get(job_id, consistent_read=True)
-    except _Job.DoesNotExist:
-        return None
-    return _to_job(record) if record.attribute_values.get("owner") else None  # else it is a _Gone
+def check(owner: str, day: Day) -> None:
+    """Read the count of the day. This changes nothing.
+
+    Raises:
+        DayFullError: The day has reached its limit.
+    """
+    if not day.limit:
+        return
+    key = _count(owner, day.date).job_id
+    # Through the connection of `_Job`: another model would make another client.
+    found = _table()._get_connection().get_item(key, consistent_read=True).get("Item")  # noqa: SLF001  # no public way
+    if found and int(found["jobs"]["N"]) >= day.limit:
+        raise DayFullError(owner)
 
 
 def read_image(image: dict[str, dict[str, object]]) -> Job:
-    """The job in an image of its item, as the table's stream gives it: attribute values with their types.
+    """Return the job in an image of its item, as the table's stream holds it: attribute values with their types.
 
     Raises:
-        KeyError, TypeError, ValueError, AttributeError: it is not one.
+        KeyError, TypeError, ValueError, AttributeError: The image is not a job's.
     """
     return _to_job(_Job.from_raw_data(image))
-
-
-def save(job: Job, *events: Event, day: Day | None = None) -> Job:
-    """Store `job` after `events`, and count what that changed; nothing is written where none applies.
-
-    Args:
-        job: the job as it was read.
-        events: what happened to it.
-        day: where given, the write counts as one job of its owner's day, in the same transaction.
-
-    Raises:
-        Conflict: somebody else wrote since `job` was read. Read it again: the events may no longer apply.
-        LimitReached: the owner's day is full.
-        Contended: too many at once; later it may succeed.
-    """
-    after = apply_all(job, events, clock.now())
-    if after is job:
-        return job
-    stored = _save_and_count(after, day) if day and day.limit else _save(after)
-    changed(job, stored)
-    return stored
-
-
-def record(job: Job, *events: Event, day: Day | None = None) -> tuple[Job | None, bool]:
-    """Store what happened to `job`, whoever else writes: a lost race reads again and applies again.
-
-    Args:
-        job: the job as it was read.
-        events: what happened to it.
-        day: as in `save`.
-
-    Raises:
-        LimitReached, Contended: as `save` does.
-
-    Returns:
-        the job as it is stored now (None where it has been deleted), and whether it was this write that changed it.
-    """
-    current: Job | None = job
-    while current:
-        try:
-            after = save(current, *events, day=day)
-        except Conflict:
-            current = get(job.job_id)
-        else:
-            return after, after is not current
-    return None, False
 
 
 class _Cursor(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     created_at: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+0000$")]
-    job_id: Annotated[str, Field(pattern=f"^{JOB_ID}$")]
+    job_id: Annotated[str, Field(pattern=f"^{job_ids.PATTERN}$")]
 
 
 def list_jobs(owner: str, *, limit: int, cursor: str | None) -> tuple[list[Job], str | None]:
-    """The owner's jobs, newest first, and the cursor of the next page (None after the last).
+    """Return a page of the owner's jobs, newest first, and the cursor of the next page (None after the last).
 
-    A cursor holds a place in a list, not whose list: it reads the caller's own jobs, wherever it came from.
+    A cursor holds a place in a list but no owner. With another owner's cursor this reads the given owner's jobs.
 
     Raises:
-        BadCursor: `cursor` is not one that this function gave.
+        BadCursorError: `cursor` does not come from this function.
     """
     start = None
     if cursor is not None:
         try:
             place = _Cursor.model_validate_json(base64.b64decode(cursor.encode(), b"-_", validate=True))
         except ValueError as error:  # binascii.Error, UnicodeError and ValidationError are ValueErrors
-            raise BadCursor from error
+            raise BadCursorError from error
         start = {
             "owner": {"S": owner},
             "created_at": {"S": place.created_at},
@@ -347,15 +267,54 @@ def _count(owner: str, day: date) -> _Count:
     return _Count(f"jobs of {owner} on {day.isoformat()}")
 
 
-def _save(job: Job, condition: Condition | None = None) -> Job:
+def _write(job: Job, day: Day | None, condition: Condition | None = None) -> Job:
     record = _to_record(job)
+    if day and day.limit:
+        _save_and_count(record, job, day, condition)
+    else:
+        _save(record, condition)
+    return replace(job, version=record.version)
+
+
+def _save(record: _Job, condition: Condition | None) -> None:
     try:
         record.save(condition)
     except PutError as error:
         if error.cause_response_code == "ConditionalCheckFailedException":
-            raise Conflict(job.job_id) from None
+            raise ConflictError(record.job_id) from None
         raise
-    return replace(job, version=record.version)
+
+
+def _save_and_count(record: _Job, job: Job, day: Day, condition: Condition | None) -> None:
+    """Save and count in one transaction: neither happens without the other."""
+    count = _count(job.owner, day.date)
+    connection = _table()._get_connection().connection  # noqa: SLF001  # another model would make another client
+    for tries in range(CONTENDED_TRIES):
+        clock.sleep(random.uniform(0, 0.02 * tries))  # noqa: S311  # not a secret
+        try:
+            with TransactWrite(connection=connection) as transaction:
+                transaction.save(record, condition=condition)
+                transaction.update(
+                    count,
+                    actions=[
+                        _Count.jobs.add(1),
+                        _Count.expires_at.set(job.updated_at + timedelta(days=COUNT_DAYS)),
+                    ],
+                    condition=_Count.jobs.does_not_exist() | (_Count.jobs < day.limit),
+                )
+        except TransactWriteError as error:
+            job_reason, count_reason = (
+                reason.code if reason else None for reason in error.cancellation_reasons or (None, None)
+            )
+            if job_reason == "ConditionalCheckFailed":
+                raise ConflictError(job.job_id) from None
+            if count_reason == "ConditionalCheckFailed":
+                raise DayFullError(job.owner) from None
+            if not CONTENTION & {job_reason, count_reason}:
+                raise
+        else:
+            return
+    raise ContendedError(job.owner)
 
 
 def _to_record(job: Job) -> _Job:

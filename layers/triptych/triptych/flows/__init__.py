@@ -1,5 +1,5 @@
-"""What happens to a job, one file for each thing: it reads the job, applies the rules, asks others and writes.
+"""What can happen to a job, one file for each: create, generate, collect, finish, watch, clean up, and the owner's wishes.
 
-Nothing here speaks HTTP or SQL: that belongs in `replicate` and `aws`. No rule is decided here: rules stand above the
-rooms, in `job`.
+All of them move a job on through `record`. Nothing here speaks HTTP or to AWS directly; that belongs in `replicate` and
+`aws`. Nothing here decides a rule; rules are in `job`.
 """

@@ -1,13 +1,13 @@
-"""What is left of a job that nobody waits for any more: predictions that run on, and what arrives late."""
+"""Clean up after a canceled or deleted job: predictions that run on, and objects that arrive late."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from triptych.aws import bucket, table
-from triptych.aws.queues import Left, WatchdogMessage
-from triptych.flows import create
+from triptych.aws import bucket
+from triptych.aws.queues import RunningPrediction, WatchdogMessage
+from triptych.flows import record
 from triptych.job import ImageStatus, Job
 from triptych.replicate.tags import Tag
 from triptych.runtime import clock
@@ -17,22 +17,14 @@ from triptych.settings import settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-GONE_DAYS = 2  # longer than anything at Replicate may still tell of a job
-IN_FLIGHT_SECONDS = (
-    300  # what was under way when a job was deleted (a webhook's copy, an upload) has arrived by then
-)
+# A copy or an upload that was under way when the job was deleted has arrived by then.
+IN_FLIGHT_SECONDS = 300
 
 
-def delete_record(job_id: str) -> None:
-    """Delete a job's record. Where a key would bring forth its id again, that is kept from it for a while."""
-    keep = create.is_keyed(job_id)
-    table.delete(job_id, until=clock.now() + timedelta(days=GONE_DAYS) if keep else None)
-
-
-def left_running(job: Job) -> tuple[Left, ...]:
-    """The predictions that run on, or may, when nobody waits for the job any more."""
+def running_predictions(job: Job) -> tuple[RunningPrediction, ...]:
+    """Return the predictions of a job that run, or may run."""
     return tuple(
-        Left(
+        RunningPrediction(
             image=image.index,
             attempt=image.attempt,
             prediction_id=image.prediction_id,
@@ -43,29 +35,29 @@ def left_running(job: Job) -> tuple[Left, ...]:
     )
 
 
-def stop(job_id: str, since: datetime, left: Sequence[Left]) -> int | None:
-    """Cancel what runs on for nothing. What may have been made and is not known is looked for while that is in doubt.
+def stop(job_id: str, since: datetime, running: Sequence[RunningPrediction]) -> int | None:
+    """Cancel predictions that nobody needs. One without an id is looked for in the list while it is in doubt.
 
     Args:
-        job_id: the job that wants them no more.
-        since: before which none of them was made.
-        left: the predictions.
+        job_id: The job that they belong to.
+        since: None of them was created before this time.
+        running: The predictions.
 
     Returns:
-        in how many seconds to look again, or None.
+        In how many seconds to look again, or None.
     """
-    # They take long to import, and neither `api` nor most of the watchdog's looks ask Replicate for anything.
+    # These take long to import. `api` and most looks of the watchdog send no request to Replicate.
     from triptych.replicate import predictions, transport  # noqa: PLC0415
 
-    for one in left:
+    for one in running:
         if one.prediction_id:
             predictions.cancel(one.prediction_id)
-    doubtful = {Tag(job_id, one.image, one.attempt): one for one in left if one.prediction_id is None}
+    doubtful = {Tag(job_id, one.image, one.attempt): one for one in running if one.prediction_id is None}
     if not doubtful:
         return None
     try:
         listed = predictions.tagged_since(since)
-    except transport.ReplicateUnavailable as error:
+    except transport.ReplicateUnavailableError as error:
         logger.warning("the list of predictions cannot be read", reason=str(error))
         listed = {}
     for tag in doubtful.keys() & listed.keys():
@@ -75,14 +67,18 @@ def stop(job_id: str, since: datetime, left: Sequence[Left]) -> int | None:
     return int(seconds) + 1 if seconds > 0 else None
 
 
-def clean_up(message: WatchdogMessage, left: Sequence[Left], job: Job | None) -> int | None:
-    """Stop what a deleted job has left running, and remove what arrives after it."""
+def clean_up(message: WatchdogMessage, running: Sequence[RunningPrediction], job: Job | None) -> int | None:
+    """Cancel the predictions of a deleted job, and remove its objects, also those that arrive later.
+
+    Returns:
+        In how many seconds to look again, or None.
+    """
     deleted_at = message.born_at
     if job:  # the deletion was cut off
-        delete_record(job.job_id)
+        record.delete(job.job_id)
     age = (clock.now() - deleted_at).total_seconds()
     logger.info("cleaned up", removed=bucket.remove_all(message.job_id), age=int(age))
-    # When the job was asked for is known no more, but it cannot be longer ago than the deadline.
+    # The message does not say when the predictions were created. It was not longer ago than the deadline.
     since = deleted_at - timedelta(seconds=settings().generation_deadline_seconds)
-    again = stop(message.job_id, since, left)
+    again = stop(message.job_id, since, running)
     return again or (int(IN_FLIGHT_SECONDS - age) + 1 if age < IN_FLIGHT_SECONDS else None)

@@ -1,11 +1,12 @@
-"""What a prediction has come to, and the copy of what it made."""
+"""Collect the result of a prediction: copy its output to S3, or record why there is none."""
 
 from __future__ import annotations
 
 import enum
 from typing import TYPE_CHECKING
 
-from triptych.aws import bucket, table
+from triptych.aws import bucket
+from triptych.flows import record
 from triptych.job import (
     Event,
     Failure,
@@ -17,19 +18,18 @@ from triptych.job import (
     awaits,
 )
 from triptych.replicate import transport
-from triptych.replicate.downloads import OutputRefused, OutputUnavailable, Sources, fetch
-from triptych.runtime.observability import about
+from triptych.replicate.downloads import OutputRefusedError, OutputUnavailableError, Sources, fetch
+from triptych.runtime.budget import TimeBudget
+from triptych.runtime.observability import about_job
 from triptych.settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from pydantic import JsonValue
 
     from triptych.replicate.predictions import Prediction
     from triptych.replicate.tags import Tag
 
-COPY_SECONDS = 16.0  # download and upload of one picture, in a webhook: API Gateway waits for 30
+COPY_SECONDS = 16.0  # to copy one output in the webhook function; API Gateway waits for 30
 
 NO_OUTPUT = Failure("output_missing", "The model finished without a picture.")
 FAILED = Failure("prediction_failed", "The model could not make this picture.")
@@ -40,62 +40,62 @@ UNAVAILABLE = Failure("output_unavailable", "The model's picture could not be fe
 CANCELED = Failure("prediction_canceled", "The picture's prediction was canceled at Replicate.")
 ABORTED = Failure("prediction_aborted", "Replicate could not start on the picture in time.")
 
-# How the models word it; Replicate has no code for it.
+# The words that models use; Replicate has no code for it.
 UNSAFE_WORDS = ("nsfw", "sensitive", "flagged", "safety", "moderat", "content policy", "(e005)")
 
 
-class Verdict(enum.Enum):
-    """What became of a webhook, and as what it is counted."""
+class Handling(enum.Enum):
+    """How a webhook was handled, as the metric that counts it."""
 
     APPLIED = "WebhooksApplied"
-    IGNORED = "WebhooksIgnored"  # a duplicate, a late one, or for a job or an attempt that is no more
+    IGNORED = "WebhooksIgnored"  # a duplicate, a late webhook, or one for a deleted job or an earlier attempt
 
 
-class Unbound(Exception):  # noqa: N818  # a verdict
-    """A webhook's query names another picture than its signed body does."""
+class UnboundError(Exception):
+    """The query of a webhook names another image than its signed body does."""
 
 
-def take(prediction: Prediction, tag: Tag) -> Verdict:
+def take(prediction: Prediction, tag: Tag) -> Handling:
     """Move on the job that a signed webhook is about.
 
     Args:
-        prediction: the signed body.
-        tag: what the query says, which is not signed. It counts only where the body says the same: in the photo's
-            URL, in its echo of the webhook's URL, or else by an id that the image is known to have.
+        prediction: The signed body.
+        tag: The tag in the query, which is not signed. It counts only if the body confirms it: in the photo's URL, in
+            the webhook's URL, or else by a prediction id that the image is known to have.
 
     Raises:
-        Unbound: it does not.
-        OutputUnavailable: the picture could not be fetched this time; Replicate shall call again.
+        UnboundError: The body does not confirm the tag.
+        OutputUnavailableError: The output could not be fetched this time. Replicate must call again.
     """
-    about(tag.job_id)
-    told = prediction.tags
-    if told and told != {tag}:
-        raise Unbound
-    job = table.get(tag.job_id)
+    about_job(tag.job_id)
+    tags = prediction.tags
+    if tags and tags != {tag}:
+        raise UnboundError
+    job = record.read(tag.job_id)
     if job is None:
-        return Verdict.IGNORED
+        return Handling.IGNORED
     if tag.image >= len(job.images):
-        raise Unbound
+        raise UnboundError
     image = job.images[tag.image]
-    if not told and image.prediction_id != prediction.id:
-        raise Unbound
+    if not tags and image.prediction_id != prediction.id:
+        raise UnboundError
     if job.status.is_terminal or not awaits(image, tag.attempt, prediction.id):
-        return Verdict.IGNORED
-    _, changed = _settle(job, [outcome(job, tag, prediction, COPY_SECONDS)])
-    return Verdict.APPLIED if changed else Verdict.IGNORED
+        return Handling.IGNORED
+    change = record.move_on(job, result(job, tag, prediction, TimeBudget(COPY_SECONDS)))
+    return Handling.APPLIED if change.written else Handling.IGNORED
 
 
-def outcome(job: Job, tag: Tag, prediction: Prediction, seconds: float) -> Event:  # noqa: PLR0911  # one for each status
-    """What `prediction` means for the image that `tag` names; a picture that it made is in S3 afterwards.
+def result(job: Job, tag: Tag, prediction: Prediction, budget: TimeBudget) -> Event:  # noqa: PLR0911  # one for each status
+    """Return what `prediction` means for its image. If it has an output, the output is in S3 afterwards.
 
     Args:
-        job: the job.
-        tag: the image, and the attempt at it.
-        prediction: as Replicate tells it.
-        seconds: that the copy of its picture may take.
+        job: The job.
+        tag: The image and the attempt.
+        prediction: As Replicate reports it.
+        budget: For the copy of the output.
 
     Raises:
-        OutputUnavailable: there is a picture, and it could not be fetched this time.
+        OutputUnavailableError: The output could not be fetched this time.
     """
 
     def failed(failure: Failure) -> ImageFailed:
@@ -104,8 +104,8 @@ def outcome(job: Job, tag: Tag, prediction: Prediction, seconds: float) -> Event
     match prediction.status:
         case "succeeded" if prediction.output_url:
             try:
-                output = _copy(prediction.output_url, job, tag.image, seconds)
-            except OutputRefused as refused:
+                output = _copy(prediction.output_url, job, tag.image, budget)
+            except OutputRefusedError as refused:
                 return failed(refused.failure)
             return OutputStored(tag.image, tag.attempt, prediction.id, output)
         case "succeeded":
@@ -120,40 +120,26 @@ def outcome(job: Job, tag: Tag, prediction: Prediction, seconds: float) -> Event
             return PredictionCreated(tag.image, tag.attempt, prediction.id)
 
 
-def _copy(url: str, job: Job, index: int, seconds: float) -> Output:
+def _copy(url: str, job: Job, index: int, budget: TimeBudget) -> Output:
     limits = settings()
     with fetch(
         url,
         max_bytes=limits.max_output_bytes,
         sources=Sources(limits.allowed_output_hosts, limits.replicate_delivery_hosts),
         token=_token,
-        seconds=seconds,
-    ) as got:
-        key = bucket.output_key(job, index, got.content_type)
-        return bucket.store_output(key, got.content_type, got.size, got.file)
+        budget=budget,
+    ) as fetched:
+        key = bucket.output_key(job, index, fetched.content_type)
+        return bucket.store_output(key, fetched.content_type, fetched.size, fetched.file)
 
 
 def _token() -> str:
     try:
         return transport.token()
-    except transport.ReplicateUnavailable:
-        raise OutputUnavailable("no token") from None
+    except transport.ReplicateUnavailableError:
+        raise OutputUnavailableError("no token") from None
 
 
 def _why(error: JsonValue) -> Failure:
-    said = str(error or "").lower()
-    return UNSAFE if any(word in said for word in UNSAFE_WORDS) else FAILED
-
-
-def settle(job: Job, events: Sequence[Event]) -> Job | None:
-    """Record `events`; a picture that was stored for nothing, since the job had ended or gone, is removed."""
-    return _settle(job, events)[0]
-
-
-def _settle(job: Job, events: Sequence[Event]) -> tuple[Job | None, bool]:
-    after, changed = table.record(job, *events)
-    for stored in (event for event in events if isinstance(event, OutputStored)):
-        kept = after.images[stored.index].output if after else None
-        if kept is None or kept.key != stored.output.key:
-            bucket.remove(stored.output.key)
-    return after, changed
+    text = str(error or "").lower()
+    return UNSAFE if any(word in text for word in UNSAFE_WORDS) else FAILED

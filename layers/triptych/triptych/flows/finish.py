@@ -1,8 +1,7 @@
-"""Finishing what no webhook finished, and ending what cannot be finished."""
+"""Finish what no webhook finished, and end what cannot be finished."""
 
 from __future__ import annotations
 
-import time
 from datetime import timedelta
 from functools import partial
 
@@ -10,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from triptych.aws import bucket, queues
 from triptych.deadlines import deadline, upload_deadline
-from triptych.flows import collect, generate
+from triptych.flows import collect, generate, record
 from triptych.job import (
     UNOPENABLE,
     DeadlinePassed,
@@ -26,24 +25,27 @@ from triptych.job import (
     UploadExpired,
 )
 from triptych.replicate import predictions
-from triptych.replicate.downloads import OutputUnavailable
+from triptych.replicate.downloads import OutputUnavailableError
 from triptych.replicate.tags import Tag
-from triptych.replicate.transport import ReplicateUnavailable
+from triptych.replicate.transport import ReplicateUnavailableError
 from triptych.runtime import clock
-from triptych.runtime.budget import within
+from triptych.runtime.budget import TimeBudget
 from triptych.runtime.observability import count, logger, unexpected
 from triptych.settings import settings
 
-LOOK_SECONDS = 32.0  # of the function's 40: what a copy may take when nothing else did
-HOPELESS_SECONDS = 600  # for as long S3 may fail to say whether the photo is there
+LOOK_SECONDS = 32.0  # for one look, of the function's 40
+MIN_COPY_SECONDS = 1.0
+HOPELESS_SECONDS = 600  # how long S3 may fail to answer whether the photo is there
 
-SEEN_BY = timedelta(seconds=generate.UNANSWERED_SECONDS)  # a prediction that was made is known by then
+SEEN_BY = timedelta(
+    seconds=generate.UNANSWERED_SECONDS
+)  # Replicate knows every prediction that exists by then
 
 LOST = Failure("prediction_lost", "Replicate no longer knows of this picture.")
 
 
 def finish(job: Job) -> Job | None:
-    """Do for a job that has not ended what can be done now, and return it as it then is; None where it has been deleted."""
+    """Do what can be done now for a job that has not ended; return it as it is then, None if it has been deleted."""
     return _finish(job) if job.uploaded_at else _upload(job)
 
 
@@ -53,26 +55,26 @@ def _upload(job: Job) -> Job | None:
     except (BotoCoreError, ClientError):
         if clock.now() < upload_deadline(job) + timedelta(seconds=HOPELESS_SECONDS):
             raise
-        unexpected("the upload cannot be looked for")
+        unexpected("S3 does not say whether the photo is there")
         seen = None
     if seen:
         return _found(job, seen)
     if clock.now() >= upload_deadline(job):
-        return collect.settle(job, [UploadExpired()])
+        return record.move_on(job, UploadExpired()).job
     return job
 
 
 def _found(job: Job, seen: bucket.Look) -> Job | None:
-    """The photo is there, and nobody has opened it: its event was lost, or whoever opens it dies of it.
+    """Pass on a photo that is there and has not been opened: its event was lost, or opening it killed the function.
 
-    Opening it is `generate`'s work alone: only there is the memory for it.
+    Only `generate` opens photos, because only it has the memory.
     """
     arrived = UploadArrived(job.photo.key, seen.size, seen.stored_at)
     end = seen.stored_at + timedelta(seconds=settings().generation_deadline_seconds)
     if clock.now() >= end:
-        # Rejected, not late: no later try may give the model a photo that nobody has looked at.
-        return collect.settle(job, [arrived, JobRejected(UNOPENABLE)])
-    logger.warning("the upload's event was lost, or its photo could not be opened")
+        # Rejected, not late: a retry must not give the model a photo that has not been inspected.
+        return record.move_on(job, arrived, JobRejected(UNOPENABLE)).job
+    logger.warning("the event of the upload was lost, or the photo could not be opened")
     count("UploadsFound")
     queues.send_to_generation(job.job_id, job.photo.key, again=True)
     return job
@@ -81,40 +83,45 @@ def _found(job: Job, seen: bucket.Look) -> Job | None:
 def _finish(job: Job) -> Job | None:
     if clock.now() < deadline(job):
         advanced, events = _learn(job, last=False)
-        return collect.settle(advanced, events) if advanced else None
+        return record.move_on(advanced, *events).job if advanced else None
     try:
         advanced, events = _learn(job, last=True)
-    except Exception:  # noqa: BLE001  # whatever it is, it must not stand in the way of the end
+    except Exception:  # noqa: BLE001  # no error may keep the job from ending
         unexpected("the last look failed")
         advanced, events = job, []
     if advanced is None:
         return None
-    after = collect.settle(advanced, [*events, DeadlinePassed()])
+    after = record.move_on(advanced, *events, DeadlinePassed()).job
     learnt = {event.index for event in events if isinstance(event, OutputStored | ImageFailed)}
     for image in advanced.having(ImageStatus.GENERATING):
         if image.prediction_id and image.index not in learnt:
-            predictions.cancel(image.prediction_id)  # it would run on for nothing, and be billed
+            predictions.cancel(image.prediction_id)  # it would run on and be billed
     return after
 
 
 def _learn(job: Job, *, last: bool) -> tuple[Job | None, list[Event]]:
-    """Settle doubts and ask for what is pending; then see what has become of those that ran before this look.
+    """Settle doubts and create pending predictions; then get the results of those that ran before this look.
 
-    `last`: there will be no other look, so that a picture that cannot be fetched now is lost.
+    Args:
+        job: The job.
+        last: No other look follows, so an output that cannot be fetched now is lost.
+
+    Returns:
+        The job as it is then, and what happened to it, which is not stored yet.
     """
     started = clock.now()
-    give_up_at = time.monotonic() + LOOK_SECONDS
+    budget = TimeBudget(LOOK_SECONDS)
     advanced = generate.advance(job)
     running = advanced.having(ImageStatus.GENERATING) if advanced else []
     before = [image for image in running if image.asked_at is None or image.asked_at < started]
     if advanced is None or not before:
         return advanced, []
-    asks = [partial(_ask_about, advanced, image, give_up_at, last=last) for image in before]
-    found = within(max(1.0, give_up_at - time.monotonic()), asks)
+    budget = budget.at_least(MIN_COPY_SECONDS)
+    found = budget.run([partial(_result, advanced, image, budget, last=last) for image in before])
     return advanced, [event for event in found if event]
 
 
-def _ask_about(job: Job, image: Image, give_up_at: float, *, last: bool) -> Event | None:
+def _result(job: Job, image: Image, budget: TimeBudget, *, last: bool) -> Event | None:
     prediction_id = image.prediction_id or ""
     try:
         prediction = predictions.get(prediction_id)
@@ -123,14 +130,14 @@ def _ask_about(job: Job, image: Image, give_up_at: float, *, last: bool) -> Even
         if prediction is None:
             return ImageFailed(image.index, image.attempt, prediction_id, LOST)
         tag = Tag(job.job_id, image.index, image.attempt)
-        return collect.outcome(job, tag, prediction, max(1.0, give_up_at - time.monotonic()))
-    except OutputUnavailable as error:
+        return collect.result(job, tag, prediction, budget.at_least(MIN_COPY_SECONDS))
+    except OutputUnavailableError as error:
         logger.warning("no output", prediction_id=prediction_id, reason=str(error))
         lost = ImageFailed(image.index, image.attempt, prediction_id, collect.UNAVAILABLE)
         return lost if last else None
-    except ReplicateUnavailable as error:
-        logger.warning("nothing learnt", prediction_id=prediction_id, reason=str(error))
+    except ReplicateUnavailableError as error:
+        logger.warning("the prediction cannot be read", prediction_id=prediction_id, reason=str(error))
         return None
-    except Exception:  # noqa: BLE001  # one image's trouble is not the others'
-        unexpected("nothing learnt", prediction_id=prediction_id)
+    except Exception:  # noqa: BLE001  # a failure of one image must not affect the others
+        unexpected("the prediction cannot be read", prediction_id=prediction_id)
         return None

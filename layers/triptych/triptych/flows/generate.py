@@ -1,23 +1,22 @@
-"""Asking Replicate for a job's pictures, each exactly once.
+"""Generate a job's images: create one prediction for each at Replicate, and never two.
 
-What keeps that promise is an order: an image's intention is stored, under the optimistic lock, before its POST
-leaves. Only the invocation whose write won sends the POST. From then on the image is in doubt until its
-prediction is known: by the answer, by its webhook, or because Replicate lists it. Only when Replicate lists no
-such prediction, and none can be on its way any more, is it asked for again.
+The order of the steps keeps that promise. The intention to create a prediction is stored, under the optimistic lock,
+before the POST. Only the invocation whose write won sends the POST. From then on the image is in doubt until its
+prediction is known: from the answer, from its webhook, or from Replicate's list. A new prediction is created only if
+Replicate lists none and none can be on its way any more.
 """
 
 from __future__ import annotations
 
 import random
 import secrets
-import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import IO, TYPE_CHECKING
 
-from triptych.aws import bucket, table
+from triptych.aws import bucket
 from triptych.deadlines import deadline
-from triptych.flows import collect
+from triptych.flows import record
 from triptych.job import (
     AnswerLost,
     Asked,
@@ -35,27 +34,28 @@ from triptych.job import (
     apply_all,
 )
 from triptych.replicate import predictions
-from triptych.replicate.predictions import Answer, Created, NotCreated, Refused, Unknown, Wanted
+from triptych.replicate.predictions import Answer, Created, InDoubt, NewPrediction, NotCreated, Refused
 from triptych.replicate.tags import Tag
-from triptych.replicate.transport import ReplicateUnavailable
+from triptych.replicate.transport import ReplicateUnavailableError
 from triptych.runtime import clock
-from triptych.runtime.observability import about, count, logger, unexpected
+from triptych.runtime.budget import TimeBudget
+from triptych.runtime.observability import about_job, count, logger, unexpected
 from triptych.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-RACES = 5  # lost in a row before the message is put back
+RACES = 5  # lost in a row before the message is put back; each of them may read Replicate's list
 PHOTO_URL_SLACK_SECONDS = 60
-# How long a prediction may stay unseen after its POST. Without an answer, the request may still wait in some
-# server; with one (a 503, say) it has at least arrived.
+# How long a prediction may stay in doubt after its POST. Without an answer, the request may still wait in some server.
+# With one (a 503, say), it has at least arrived.
 UNANSWERED_SECONDS = 90
 ANSWERED_SECONDS = 30
 LONGEST_WAIT = 300  # seconds
 # Between tries of a job that Replicate has told to come later, about, where it says no longer. Many such jobs use up
 # what it lets through however long each waits; the last of them leave it unused for so long.
 TURN_SECONDS = 12
-ASKING_SECONDS = 10.0  # then no further round is begun: one more takes 13, and the function has 40
+ASKING_SECONDS = 10.0  # no round starts later: a round takes up to 13 s, and the function has 40
 OPENING_SECONDS = 60  # longer than the function that opens photos may run
 
 TOO_LARGE = Failure("photo_too_large", "The photo is larger than is allowed.")
@@ -63,28 +63,27 @@ NOT_CONFIGURED = Failure("model_not_configured", "The service is not set up for 
 
 
 def photo_arrived(job_id: str, key: str, *, again: bool = False) -> Job | None:
-    """A photo lies in S3: look at it, and ask for its pictures.
+    """Inspect a photo that has arrived in S3, and create the predictions for its job.
 
-    Harmless as often as it is called. What cannot go on (no such job, no such photo, not this job's photo) is
-    logged and let go.
+    Repeating it is harmless. If there is no such job or photo, or the photo is another job's, that is logged only.
 
     Args:
-        job_id: the job.
-        key: where the photo lies.
-        again: this is not the first try, and the photo may be what the last one died of (of memory, or of time).
-            Then the try is counted before the photo is opened. A first try is not: it costs no write.
+        job_id: The job.
+        key: Where the photo lies.
+        again: This is not the first try. The photo may have killed the function the last time (memory or time), so the
+            try is counted before the photo is opened. A first try is not counted, which saves a write.
 
     Returns:
-        the job, or None where there is nothing to do.
+        The job, or None if there is nothing to do.
     """
-    about(job_id)
-    job = table.get(job_id)
-    if not key.startswith(f"uploads/{job_id}/"):
+    about_job(job_id)
+    job = record.read(job_id)
+    if not bucket.is_upload_of(key, job_id):
         logger.warning("not this job's photo")
         return None
     if job is None:
         logger.warning("no such job")
-        bucket.remove(key)  # it came after the job was deleted: a link is given only for a job that is stored
+        bucket.remove(key)  # uploaded after the job was deleted: only a stored job gets an upload URL
         return None
     if job.status.is_terminal:
         return job
@@ -100,32 +99,30 @@ def _look_at_photo(job: Job, key: str, *, again: bool) -> Job | None:
             return None
         arrived = UploadArrived(key, upload.size, upload.stored_at)
         if upload.file is None:
-            return collect.settle(job, [arrived, JobRejected(TOO_LARGE)])
+            return record.move_on(job, arrived, JobRejected(TOO_LARGE)).job
         if again:
             now = clock.now()
-            counted = collect.settle(
-                job, [PhotoOpened(now, now + timedelta(seconds=OPENING_SECONDS), arrived)]
-            )
-            if counted is None or counted is job or counted.uploaded_at:
-                return counted  # gone, being opened by somebody else, or through with it
-            job = counted
+            counted = record.move_on(job, PhotoOpened(now, now + timedelta(seconds=OPENING_SECONDS), arrived))
+            if counted.job is None or not counted.written or counted.job.uploaded_at:
+                return counted.job  # deleted, being opened by another invocation, or already inspected
+            job = counted.job
         return _open(upload.file, job, arrived)
 
 
 def _open(file: IO[bytes], job: Job, arrived: UploadArrived) -> Job | None:
-    from triptych.photo import inspection  # noqa: PLC0415  # what it imports is large, and most invocations open no photo
+    from triptych.photo import inspection  # noqa: PLC0415  # slow to import, and most invocations open no photo
 
     announced, limits = job.photo.content_type, settings()
     match inspection.inspect(
         file, announced, max_pixels=limits.max_photo_pixels, max_edge=limits.max_photo_edge
     ):
         case inspection.Rejected(failure):
-            return collect.settle(job, [arrived, JobRejected(failure)])
+            return record.move_on(job, arrived, JobRejected(failure)).job
         case inspection.Prepared(jpeg):
             logger.info("prepared", size=len(jpeg))
             prepared_key = bucket.store_prepared(job.job_id, jpeg)
             after = advance(job, replace(arrived, prepared_key=prepared_key))
-            if after is None:  # the job was deleted meanwhile
+            if after is None:  # the job has been deleted meanwhile
                 bucket.remove(prepared_key)
             return after
         case inspection.Ready():
@@ -133,52 +130,53 @@ def _open(file: IO[bytes], job: Job, arrived: UploadArrived) -> Job | None:
 
 
 def advance(job: Job, *arrived: Event) -> Job | None:
-    """Settle what is in doubt, ask for what is pending, and record it all. `arrived` is recorded along.
+    """Settle doubts, create the pending predictions, and store it all, together with `arrived`.
 
-    All pictures are asked for at once; once Replicate has told one to come later, one after the other.
+    All predictions are created at the same time. Once Replicate has refused one for its rate limit, they are created one
+    after the other.
 
     Raises:
-        table.Conflict: the race was lost too often; call again later.
+        table.ConflictError: Too many races were lost; call again later.
     """
     try:
         seeded = settings().input_mapping.seed is not None
     except ValueError:
-        unexpected("the model is not set up")
-        return collect.settle(job, [*arrived, JobRejected(NOT_CONFIGURED)])
-    give_up_at = time.monotonic() + ASKING_SECONDS
+        unexpected("no input mapping for the model")
+        return record.move_on(job, *arrived, JobRejected(NOT_CONFIGURED)).job
+    budget = TimeBudget(ASKING_SECONDS)
     after = _ask(job, arrived, seeded=seeded)
-    while after and _to_ask_for(after, clock.now()) and time.monotonic() < give_up_at:
+    while after and _to_ask_for(after, clock.now()) and not budget.is_spent:
         after = _ask(after, (), seeded=seeded)
     return after
 
 
 def _ask(job: Job, arrived: Sequence[Event], *, seeded: bool) -> Job | None:
-    for _ in range(RACES):
+    doubts: list[Event] = []
+    asked: list[Asked] = []
+
+    def intend(job: Job) -> Job:
+        nonlocal doubts, asked
         now = clock.now()
-        doubts = _settled_doubts(apply_all(job, arrived, now), now)
-        events = [*arrived, *doubts]
-        after = apply_all(job, events, now)
-        asked = [_asked(image, now, seeded=seeded) for image in _to_ask_for(after, now)]
-        try:
-            stored = table.save(job, *events, *asked)
-        except table.Conflict:
-            again = table.get(job.job_id)
-            if again is None:
-                return None
-            job = again
-            continue
-        _tell_of(doubts)
-        if not asked:
-            return collect.settle(stored, [])
-        answers = _create(stored, [stored.images[one.index] for one in asked])
-        settled = collect.settle(stored, answers)
-        _cancel_unwanted(settled, answers)
-        return settled
-    raise table.Conflict(job.job_id)
+        job = apply_all(job, arrived, now)
+        doubts = _settled_doubts(job, now)
+        job = apply_all(job, doubts, now)
+        asked = [_asked(image, now, seeded=seeded) for image in _to_ask_for(job, now)]
+        return apply_all(job, asked, now)
+
+    intended = record.update(job, intend, races=RACES).job
+    if intended is None:
+        return None
+    _log_settled(doubts)
+    if not asked:
+        return intended
+    answers = _create(intended, [intended.images[one.index] for one in asked])
+    after = record.move_on(intended, *answers).job
+    _cancel_unneeded(after, answers)
+    return after
 
 
-def _cancel_unwanted(job: Job | None, answers: Sequence[Event]) -> None:
-    """Stop what was made for a job that has been canceled or deleted meanwhile."""
+def _cancel_unneeded(job: Job | None, answers: Sequence[Event]) -> None:
+    """Cancel predictions that were created for a job which has been canceled or deleted meanwhile."""
     for made in (answer for answer in answers if isinstance(answer, PredictionCreated)):
         if job is None or job.images[made.index].prediction_id != made.prediction_id:
             predictions.cancel(made.prediction_id)
@@ -221,7 +219,7 @@ def _settled_doubts(job: Job, now: datetime) -> list[Event]:
     since = min(image.asked_at or job.created_at for image in doubtful)
     try:
         listed = predictions.tagged_since(since)
-    except ReplicateUnavailable as error:
+    except ReplicateUnavailableError as error:
         logger.warning("the list of predictions cannot be read", reason=str(error))
         return []
     events: list[Event] = []
@@ -234,7 +232,7 @@ def _settled_doubts(job: Job, now: datetime) -> list[Event]:
     return events
 
 
-def _tell_of(settled: Sequence[Event]) -> None:
+def _log_settled(settled: Sequence[Event]) -> None:
     for event in settled:
         match event:
             case PredictionCreated(index, _, prediction_id):
@@ -252,7 +250,7 @@ def _to_ask_for(job: Job, now: datetime) -> list[Image]:
     told = [image.not_before for image in pending if image.not_before]
     if not told:
         return pending
-    # "Not yet" is about the account, not about that one picture: more at once would only be refused with it.
+    # A rate limit concerns the account, not one image: several POSTs at once would all be refused.
     return pending[:1] if max(told) <= now else []
 
 
@@ -265,26 +263,25 @@ def _create(job: Job, images: Sequence[Image]) -> list[Event]:
     webhook_url = settings().webhook_url
     if webhook_url is None:
         raise RuntimeError("WEBHOOK_URL is not set")
-    wanted = [_wanted(job, image) for image in images]
+    new = [_new_prediction(job, image) for image in images]
     cancel_after = int((deadline(job) - clock.now()).total_seconds())
-    answers = predictions.create(wanted, webhook_url=webhook_url, cancel_after=cancel_after)
+    answers = predictions.create(new, webhook_url=webhook_url, cancel_after=cancel_after)
     return [_event(image, answer) for image, answer in zip(images, answers, strict=True)]
 
 
-def _wanted(job: Job, image: Image) -> Wanted:
-    """What to ask for, with a link to the photo that is good for as long as Replicate can still have a use for it.
+def _new_prediction(job: Job, image: Image) -> NewPrediction:
+    """Return the prediction to create, with a presigned URL of the photo that is valid until the deadline.
 
-    That is until the deadline: `Cancel-After` ends a prediction that waits in Replicate's queue for longer. Not a
-    minute more is asked for, because a link dies with the session of the role that signed it, and how long that
-    has to live is told to no function, nor promised by its role's settings
-    (https://repost.aws/knowledge-center/presigned-url-s3-bucket-expiration). For the same reason it is signed here,
-    just before the POST, and anew for each attempt. Where a session ends all the same, the prediction fails, that
-    is said, and a retry is given a new link.
+    `Cancel-After` ends a prediction that waits longer in Replicate's queue. The URL is not valid for longer, because it
+    ends with the session of the role that signed it, and a function cannot know how long that lasts
+    (https://repost.aws/knowledge-center/presigned-url-s3-bucket-expiration). For the same reason it is signed here, just
+    before the POST, and again for each attempt. If the session ends early, the prediction fails, and a retry gets a new
+    URL.
     """
     tag = Tag(job.job_id, image.index, image.attempt)
     left = int((deadline(job) - clock.now()).total_seconds())
     url = bucket.presign_photo(job.photo.model_key, tag.file_name, left + PHOTO_URL_SLACK_SECONDS)
-    return Wanted(tag, url, job.prompt or settings().default_prompt, image.seed)
+    return NewPrediction(tag, url, job.prompt or settings().default_prompt, image.seed)
 
 
 def _event(image: Image, answer: Answer) -> Event:
@@ -306,7 +303,7 @@ def _event(image: Image, answer: Answer) -> Event:
             logger.error("refused", code=failure.code, image=where)
             count("PredictionsRefused")
             return GenerationRefused(image.index, image.attempt, failure)
-        case Unknown(answered, reason):
+        case InDoubt(answered, reason):
             logger.warning("in doubt", reason=reason, image=where)
             count("PredictionsInDoubt")
             patience = ANSWERED_SECONDS if answered else UNANSWERED_SECONDS

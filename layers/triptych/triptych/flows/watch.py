@@ -1,45 +1,44 @@
-"""Looking after a job until it has ended."""
+"""Watch a job until it has ended: the watchdog's looks."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from triptych.aws import table
 from triptych.deadlines import deadline, upload_deadline
-from triptych.flows import cleanup
+from triptych.flows import cleanup, record
 from triptych.job import Job, JobStatus
 from triptych.runtime import clock
-from triptych.runtime.observability import about
+from triptych.runtime.observability import about_job
 from triptych.settings import settings
 
 if TYPE_CHECKING:
     from triptych.aws.queues import WatchdogMessage
 
-BIRTH_SECONDS = 60  # the message is sent before the job is stored; no create takes longer than this
+CREATION_SECONDS = 60  # the message is sent before the job is stored; no create takes longer
 
 
 def look(message: WatchdogMessage) -> int | None:
-    """Look at a job, and do for it what is to be done.
+    """Look at a job and do whatever it needs now.
 
     Returns:
-        in how many seconds to look again, or None: there is nothing left to do.
+        In how many seconds to look again, or None if nothing is left to do.
     """
-    about(message.job_id)
-    job = table.get(message.job_id)
+    about_job(message.job_id)
+    job = record.read(message.job_id)
     if message.left is not None:
         return cleanup.clean_up(message, message.left, job)
     if job is None or message.born_at > job.watched_since:
-        # Sent before it was stored; or it never will be, or has been deleted.
-        unborn = clock.now() < message.born_at + timedelta(seconds=BIRTH_SECONDS)
-        return settings().watchdog_delay_seconds if unborn else None
+        # The job (or its retry) is not stored yet, or never will be, or the job has been deleted.
+        may_come = clock.now() < message.born_at + timedelta(seconds=CREATION_SECONDS)
+        return settings().watchdog_delay_seconds if may_come else None
     if message.born_at < job.watched_since:
-        return None  # another message looks after it now
+        return None  # the message of a later retry watches the job
     if job.status is JobStatus.CANCELED:
-        return cleanup.stop(job.job_id, job.watched_since, cleanup.left_running(job))
+        return cleanup.stop(job.job_id, job.watched_since, cleanup.running_predictions(job))
     if job.status.is_terminal:
         return None
-    from triptych.flows import finish  # noqa: PLC0415  # what it imports takes long, and most jobs have ended by now
+    from triptych.flows import finish  # noqa: PLC0415  # slow to import, and most jobs have ended by now
 
     after = finish.finish(job)
     return None if after is None or after.status.is_terminal else _next_look(after)
@@ -49,5 +48,5 @@ def _next_look(job: Job) -> int:
     end = deadline(job) if job.started_at else upload_deadline(job)
     left = (end - clock.now()).total_seconds()
     delay = settings().watchdog_delay_seconds
-    # Past the end, the photo is there and was handed to `generate`: that shall have its time.
+    # Past its end, an open job has a photo that was passed to `generate`, which needs time.
     return delay if left < 0 else min(delay, int(left) + 1)

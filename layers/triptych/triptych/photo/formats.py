@@ -1,4 +1,4 @@
-"""Picture formats, told by their bytes, and what a picture's file holds besides the picture."""
+"""Image formats: which one a file has, whether it is whole, and what it holds besides the image."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from mmap import mmap
 
-# content type → the extension of its keys (Replicate's models name their input files by the URL's path)
+# Media type → extension of the keys in S3. Replicate's models name their input files after the URL's path.
 EXTENSIONS = {
     "image/jpeg": "jpg",
     "image/png": "png",
@@ -21,12 +21,12 @@ EXTENSIONS = {
 }
 PHOTO_TYPES = ("image/jpeg", "image/png", "image/webp", "image/heic", "image/heif")
 HEIF_SEQUENCE = "image/heif-sequence"
-HEAD_BYTES = 32  # enough of a file's beginning for `content_type`
-TAIL_BYTES = 32  # enough of its end for `is_whole`
+HEAD_BYTES = 32  # the beginning of a file that `content_type` needs
+TAIL_BYTES = 32  # the end of a file that `is_whole` needs
 
 
 def content_type(head: bytes) -> str | None:
-    """The type of the picture that begins with `head`, or None where it is none that we know."""
+    """Return the media type of a file that begins with `head`, or None if it is not a known image format."""
     if head.startswith(b"\xff\xd8\xff"):
         return "image/jpeg"
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -39,7 +39,7 @@ def content_type(head: bytes) -> str | None:
 
 
 def _heif_type(head: bytes) -> str | None:
-    """By the brands of ISO/IEC 23008-12, annex B: the major one, and after four bytes of version the others."""
+    """Read the brands of ISO/IEC 23008-12, annex B: the major brand, four bytes of version, then the other brands."""
     major, others = head[8:12], {head[at : at + 4] for at in range(16, len(head), 4)}
     if major in {b"avif", b"avis"} or (major in {b"mif1", b"msf1"} and others & {b"avif", b"avis"}):
         return "image/avif"
@@ -51,7 +51,7 @@ def _heif_type(head: bytes) -> str | None:
 
 
 def is_whole(kind: str, head: bytes, tail: bytes, size: int) -> bool:
-    """Whether a picture of `size` bytes ends as its format says that it must, where the format says so."""
+    """Return whether a file of `size` bytes ends as its format demands. Formats without a fixed end always pass."""
     match kind:
         case "image/jpeg":
             return b"\xff\xd9" in tail
@@ -65,32 +65,32 @@ def is_whole(kind: str, head: bytes, tail: bytes, size: int) -> bool:
             return True
 
 
-# ── how much work a JPEG is to decode ──
+# ── how much work it is to decode a JPEG ──
 
-# A scan costs a decoder a pass over all pixels, and may be 10 bytes long. libjpeg's own progressive scripts have
-# 10 scans (CMYK: 18), and mozjpeg writes at most 16. At 70 megapixels, the worst 64 scans take 5 s of CPU, and a usual
-# progressive photo 2 s.
+# Each scan is a pass over all pixels, and can be as short as 10 bytes. libjpeg's own progressive scripts have 10 scans
+# (CMYK: 18), and mozjpeg writes at most 16. At 70 megapixels, the worst 64 scans take 5 s of CPU; a usual progressive
+# photo takes 2 s.
 MOST_SCANS = 64
 # Pillow's time grows with the square of the number of EXIF segments. A segment holds up to 64 KiB, so real files have
 # a few hundred at most.
 MOST_SEGMENTS = 1_000
-MOST_JUNK = 2**20  # bytes between the segments before the first scan, which Pillow reads one by one
-# Frames that are coded arithmetically. No camera writes them, and their decoder does not stop where its data do: 31 KB
-# took 22 s of CPU.
+MOST_JUNK = 2**20  # bytes between the segments before the first scan; Pillow reads them one by one
+# Frames with arithmetic coding. No camera writes them, and their decoder does not stop at the end of its data: 31 KB took
+# 22 s of CPU.
 _ARITHMETIC = frozenset({0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 _FIRST_MARKER = 0xC0
-# What Pillow skips by its length, and what is no marker to it. It reads on behind filling and the other markers.
+# The markers whose segments Pillow skips by their length. After filling and other markers it reads on.
 _PILLOW_SEGMENT = re.compile(rb"\xff([\x01-\xc7\xc9-\xcf\xda-\xef\xfe])")
-# The markers whose segments libjpeg reads or skips by their length, and the end. At any other it stops, or goes on to
-# the next one.
+# The markers whose segments libjpeg reads or skips by their length, and the end marker. At any other marker it stops or
+# goes on to the next one.
 _JPEG_SEGMENT = re.compile(rb"\xff([\xc0-\xcf\xd9-\xdd\xe0-\xef\xfe])")
 
 
 def is_too_complex(kind: str, data: mmap | bytes) -> bool:
-    """Whether a JPEG is coded arithmetically, or has more scans or segments than any camera or encoder writes.
+    """Return whether a JPEG uses arithmetic coding, or has more scans or segments than any camera or encoder writes.
 
-    No pixel is decoded for it. The file is read as libjpeg reads it and, up to the first scan, as Pillow does: the two
-    do not read the same markers.
+    This decodes no pixel. It reads the file as libjpeg does and, up to the first scan, as Pillow does: the two do not
+    read the same markers.
     """
     if kind != "image/jpeg":
         return False
@@ -108,15 +108,15 @@ def is_too_complex(kind: str, data: mmap | bytes) -> bool:
 
 
 def _header_segments(data: mmap | bytes) -> Iterator[tuple[int, int]]:
-    """The begin and the end of each segment that Pillow reads, up to the first scan or the end of the file.
+    """Yield the begin and the end of each segment that Pillow reads, up to the first scan or the end of the file.
 
-    By `JpegImageFile._open` of Pillow 13. Unlike libjpeg, it goes on behind an EOI, does not skip the segments of
-    extension markers, and skips those of DHP and EXP.
+    This follows `JpegImageFile._open` of Pillow 13. Unlike libjpeg, Pillow reads on after an EOI, does not skip the
+    segments of extension markers, and skips those of DHP and EXP.
     """
     at = 2
     while found := _PILLOW_SEGMENT.search(data, at):
         begin, marker = found.start(), found[1][0]
-        if marker < _FIRST_MARKER:  # Pillow gives the file up
+        if marker < _FIRST_MARKER:  # Pillow refuses the file
             return
         at = begin + 2 + max(2, int.from_bytes(data[begin + 2 : begin + 4]))
         yield begin, at
@@ -126,10 +126,10 @@ def _header_segments(data: mmap | bytes) -> Iterator[tuple[int, int]]:
 
 
 def jpeg_segments(data: mmap | bytes) -> Iterator[tuple[int, int]]:
-    """The marker and the position of each segment that libjpeg may read (its jdmarker.c).
+    """Yield the marker and the position of each segment that libjpeg may read (its jdmarker.c).
 
-    Like libjpeg, it resumes at the next marker after damage, and ends at the first EOI. Where libjpeg would stop
-    with an error, it goes on: a segment too many may be counted, and none too few.
+    As libjpeg does, this goes on at the next marker after damage and ends at the first EOI. Where libjpeg stops with an
+    error, this goes on, so it may yield a segment too many but never one too few.
     """
     at = 2
     while found := _JPEG_SEGMENT.search(data, at):
@@ -140,11 +140,11 @@ def jpeg_segments(data: mmap | bytes) -> Iterator[tuple[int, int]]:
         at += 2 + int.from_bytes(data[at + 2 : at + 4])
 
 
-# ── what else a photo's file holds ──
+# ── what a file holds besides the image ──
 
-# A marker after entropy-coded data, in which FF00 is a plain FF, FFD0 to FFD7 are restarts and FFFF is filling.
+# A marker after entropy-coded data. There, FF00 is a plain FF, FFD0 to FFD7 are restarts, and FFFF is filling.
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
-_PICTURE = range(0xC0, 0xE0)  # frames, scans and their tables: every marker but APPn, COM and the reserved
+_PICTURE = range(0xC0, 0xE0)  # frames, scans and their tables: all markers except APPn, COM and reserved ones
 _SOS, _EOI = 0xDA, 0xD9
 _PNG_CHUNKS = {
     *(b"IHDR", b"PLTE", b"IDAT", b"IEND", b"tRNS"),
@@ -154,10 +154,10 @@ _WEBP_CHUNKS = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ICCP"}
 
 
 def holds_only_the_picture(kind: str, data: mmap) -> bool:
-    """Whether a file holds what is needed to show it, and nothing else.
+    """Return whether a file holds only what is needed to show the image.
 
-    Anything else (EXIF, XMP, IPTC, comments, thumbnails, further pictures, whatever lies behind the end) may tell
-    where somebody lives, and so may what cannot be understood: then it is False.
+    Everything else (EXIF, XMP, IPTC, comments, thumbnails, further images, bytes after the end) can reveal where the
+    photo was taken. So can anything unknown, which gives False, too.
     """
     match kind:
         case "image/jpeg":
@@ -171,7 +171,7 @@ def holds_only_the_picture(kind: str, data: mmap) -> bool:
 
 
 def _is_bare_jpeg(data: mmap) -> bool:
-    """By ITU-T T.81, annex B."""
+    """Read the file as ITU-T T.81, annex B, describes it."""
     at = 2
     while data[at : at + 1] == b"\xff":
         marker = int.from_bytes(data[at + 1 : at + 2])
@@ -217,16 +217,16 @@ def _is_bare_webp(data: mmap) -> bool:
 
 
 def is_whole_heif(data: mmap) -> bool:
-    """Whether the boxes that hold a HEIF picture are all there: the decoder leaves what is missing grey."""
+    """Return whether all boxes of a HEIF image are there. The decoder would leave missing parts grey."""
     at, seen = 0, set()
     while header := data[at : at + 16]:
         size, box = int.from_bytes(header[:4]), header[4:8]
         if size == 1:
             size = int.from_bytes(header[8:16])
-        elif size == 0:  # to the end
+        elif size == 0:  # up to the end
             size = len(data) - at
         if box not in {b"ftyp", b"meta", b"mdat"}:
-            if at + size > len(data) or size < 8:  # noqa: PLR2004  # no box: something that was put behind
+            if at + size > len(data) or size < 8:  # noqa: PLR2004  # not a box: bytes after the end
                 break
         elif at + size > len(data):
             return False

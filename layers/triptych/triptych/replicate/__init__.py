@@ -1,4 +1,4 @@
-"""Everything that Replicate says or is asked: predictions, webhooks, downloads of outputs.
+"""Replicate: predictions, webhooks and their signatures, downloads of outputs.
 
-Nothing here knows what a job is to do next: that belongs in `flows`.
+Nothing here knows what a job does next; that belongs in `flows`.
 """

@@ -1,10 +1,9 @@
-"""Fetching what a model made: from allowed hosts only, in constant memory, whole or not at all."""
+"""Downloads of outputs: from allowed hosts only, in constant memory, whole or not at all."""
 
 from __future__ import annotations
 
 import ipaddress
 import socket
-import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryFile
@@ -15,29 +14,31 @@ import httpx
 from triptych.job import Failure
 from triptych.photo.formats import EXTENSIONS, HEAD_BYTES, TAIL_BYTES, content_type, is_whole
 from triptych.runtime import tls
-from triptych.runtime.budget import within
 from triptych.runtime.once import once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-REDIRECTS = 3
+    from triptych.runtime.budget import TimeBudget
+
+REDIRECTS = 3  # followed at most
 TIMEOUT = httpx.Timeout(5.0, connect=3.0)  # seconds, for each read
+GRACE_SECONDS = 0.5
 
 
-class OutputRefused(Exception):  # noqa: N818  # a verdict on what was offered
-    """What is offered will not do, however often it is asked for."""
+class OutputRefusedError(Exception):
+    """The output cannot be used. Asking again does not help."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.code)
         self.failure = failure
 
 
-class OutputUnavailable(Exception):  # noqa: N818  # as above
-    """It could not be had this time; the same request may succeed later."""
+class OutputUnavailableError(Exception):
+    """The output could not be fetched this time. The same request may succeed later."""
 
 
-class _AsksForToken(OutputUnavailable):
+class _TokenRequiredError(OutputUnavailableError):
     """The host answered 401 or 403."""
 
 
@@ -52,16 +53,16 @@ NOT_A_PICTURE = Failure("output_not_a_picture", "What the model made is not a pi
 class Sources:
     """The hosts that outputs are fetched from, each with all its subdomains.
 
-    Only an IP address or `localhost` that is itself in a list may be plain HTTP or a private address.
+    Plain HTTP and private addresses are refused, unless the IP address or `localhost` is itself in a list.
     """
 
     allowed: Sequence[str]
-    delivery: Sequence[str]  # Replicate's own: only they may see the API token
+    delivery: Sequence[str]  # Replicate's own; only these may receive the API token
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """A picture that was fetched whole; `file` is at its beginning."""
+    """An output that was fetched whole; `file` is at its beginning."""
 
     file: IO[bytes]
     content_type: str
@@ -70,91 +71,92 @@ class Fetched:
 
 @contextmanager
 def fetch(
-    url: str, *, max_bytes: int, sources: Sources, token: Callable[[], str], seconds: float
+    url: str, *, max_bytes: int, sources: Sources, token: Callable[[], str], budget: TimeBudget
 ) -> Iterator[Fetched]:
-    """The picture at `url`, in a temporary file that goes away with the context.
+    """Yield the output at `url`, in a temporary file that the context removes.
 
-    Replicate's reference says that outputs need the API token; the hosts seen so far give them without. So the first
-    request carries no token. Where a delivery host answers it with 401 or 403, one more request carries the token.
-    A redirect is followed without the token, and its target is never asked with it.
+    Replicate's reference says that outputs need the API token. The hosts seen so far do not ask for it. So the first
+    request carries no token. If a delivery host answers 401 or 403, one more request carries the token. A redirect is
+    followed without the token, and its target never receives it.
 
     Args:
-        url: where the model put its picture.
-        max_bytes: what is larger is refused while it streams.
-        sources: the hosts that may be asked, without the token and with it.
-        token: gives the API token, or raises OutputUnavailable. It is called only when the token is sent.
-        seconds: for all of it, redirects included.
+        url: Where the model put its output.
+        max_bytes: A larger output is refused while it streams.
+        sources: The hosts that may be asked, without the token and with it.
+        token: Returns the API token or raises OutputUnavailableError. It is called only to send the token.
+        budget: For all requests together, redirects included.
 
     Raises:
-        OutputRefused: another host, too large, or no picture.
-        OutputUnavailable: no answer, an error, or a cut download.
+        OutputRefusedError: The host is not allowed, the output is too large, or it is not an image.
+        OutputUnavailableError: No answer, an error, or a truncated download.
     """
-    give_up_at = time.monotonic() + seconds
-    (got,) = within(seconds + 0.5, [lambda: _fetch(url, max_bytes, sources, token, give_up_at)])
+    (got,) = budget.run([lambda: _fetch(url, max_bytes, sources, token, budget)], grace=GRACE_SECONDS)
     if got is None:
-        raise OutputUnavailable("too slow")
+        raise OutputUnavailableError("too slow")
     with got.file:
         yield got
 
 
 def _fetch(
-    url: str, max_bytes: int, sources: Sources, token: Callable[[], str], give_up_at: float
+    url: str, max_bytes: int, sources: Sources, token: Callable[[], str], budget: TimeBudget
 ) -> Fetched:
     for hop in range(REDIRECTS + 1):
         _check_host(url, sources.allowed)
         try:
-            got = _ask(url, {}, max_bytes, give_up_at)
-        except _AsksForToken:
+            got = _ask(url, {}, max_bytes, budget)
+        except _TokenRequiredError:
             if hop or not may_see_token(url, sources.delivery):
                 raise
-            got = _ask(url, {"authorization": f"Bearer {token()}"}, max_bytes, give_up_at)
+            got = _ask(url, {"authorization": f"Bearer {token()}"}, max_bytes, budget)
         if isinstance(got, Fetched):
             return got
         url = got
-    raise OutputUnavailable("too many redirects")
+    raise OutputUnavailableError("too many redirects")
 
 
-def _ask(url: str, headers: dict[str, str], max_bytes: int, give_up_at: float) -> Fetched | str:
-    """Send one request; return the picture, or the URL that it is redirected to."""
-    if time.monotonic() > give_up_at:
-        raise OutputUnavailable("too slow")
+def _ask(url: str, headers: dict[str, str], max_bytes: int, budget: TimeBudget) -> Fetched | str:
+    """Send one request; return the output, or the URL of a redirect."""
+    if budget.is_spent:
+        raise OutputUnavailableError("too slow")
     try:
-        with ExitStack() as until_whole, _client().stream("GET", url, headers=headers) as answer:
+        with ExitStack() as until_whole, http_client().stream("GET", url, headers=headers) as answer:
             if answer.is_redirect:
                 return str(answer.url.join(answer.headers.get("location", "")))
             if answer.status_code != httpx.codes.OK:
                 denied = answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}
-                raise (_AsksForToken if denied else OutputUnavailable)(f"HTTP {answer.status_code}")
+                raise (_TokenRequiredError if denied else OutputUnavailableError)(
+                    f"HTTP {answer.status_code}"
+                )
             file = until_whole.enter_context(TemporaryFile())
-            size = _copy(answer, file, max_bytes, give_up_at)
+            size = _copy(answer, file, max_bytes, budget)
             kind = _judge(answer, file, size)
             file.seek(0)
             until_whole.pop_all()
             return Fetched(file, kind, size)
     except httpx.InvalidURL:
-        raise OutputRefused(NOT_ALLOWED) from None
+        raise OutputRefusedError(NOT_ALLOWED) from None
     except (httpx.HTTPError, UnicodeEncodeError) as error:
-        # Its message may hold the URL, or a token that is no header's value: the type says enough.
-        raise OutputUnavailable(type(error).__name__) from None
+        # The message may hold the URL, or a malformed token. The type is enough.
+        raise OutputUnavailableError(type(error).__name__) from None
 
 
-def _copy(answer: httpx.Response, file: IO[bytes], max_bytes: int, give_up_at: float) -> int:
+def _copy(answer: httpx.Response, file: IO[bytes], max_bytes: int, budget: TimeBudget) -> int:
     announced = answer.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > max_bytes:
-        raise OutputRefused(TOO_LARGE)
+        raise OutputRefusedError(TOO_LARGE)
     size = 0
-    for chunk in answer.iter_raw():  # as they come: to wait for a full chunk would be to wait without a clock
+    for chunk in answer.iter_raw():  # no chunk size: waiting for a full chunk would not look at the budget
         size += len(chunk)
         if size > max_bytes:
-            raise OutputRefused(TOO_LARGE)
-        if time.monotonic() > give_up_at:
-            raise OutputUnavailable("too slow")
+            raise OutputRefusedError(TOO_LARGE)
+        if budget.is_spent:
+            raise OutputUnavailableError("too slow")
         file.write(chunk)
     return size
 
 
 def _judge(answer: httpx.Response, file: IO[bytes], size: int) -> str:
-    """The picture's type, by its bytes: the header is the model's word only."""
+    """Return the output's media type, by its bytes. The header is not reliable."""
     file.seek(0)
     head = file.read(HEAD_BYTES)
     file.seek(max(0, size - TAIL_BYTES))
@@ -162,14 +164,14 @@ def _judge(answer: httpx.Response, file: IO[bytes], size: int) -> str:
     kind = content_type(head)
     framed = "content-length" in answer.headers or "chunked" in answer.headers.get("transfer-encoding", "")
     if size == 0 or (kind and not framed and not is_whole(kind, head, tail, size)):
-        raise OutputUnavailable("cut off")
+        raise OutputUnavailableError("truncated")
     if kind not in EXTENSIONS:
-        raise OutputRefused(NOT_A_PICTURE)
+        raise OutputRefusedError(NOT_A_PICTURE)
     return kind
 
 
 def may_see_token(url: str, delivery_hosts: Sequence[str]) -> bool:
-    """Whether Replicate's token may be sent to this URL: over HTTPS to a delivery host, or to this very machine."""
+    """Return whether Replicate's token may be sent to this URL: over HTTPS to a delivery host, or to this machine."""
     parsed = httpx.URL(url)
     host = parsed.host.lower().rstrip(".")
     if host in delivery_hosts and _is_loopback(host):
@@ -186,22 +188,22 @@ def _check_host(url: str, allowed_hosts: Sequence[str]) -> None:
         parsed = httpx.URL(url)
         port = parsed.port or 443
     except (httpx.InvalidURL, ValueError):
-        raise OutputRefused(NOT_ALLOWED) from None
+        raise OutputRefusedError(NOT_ALLOWED) from None
     host = parsed.host.lower().rstrip(".")
     if host in allowed_hosts and _is_this_machine(host):
         if parsed.scheme in {"http", "https"}:
             return
-        raise OutputRefused(NOT_ALLOWED)
+        raise OutputRefusedError(NOT_ALLOWED)
     if not _is_of(host, allowed_hosts) or parsed.scheme != "https" or _is_address(host):
-        raise OutputRefused(NOT_ALLOWED)
+        raise OutputRefusedError(NOT_ALLOWED)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError:  # no host can be named so
-        raise OutputRefused(NOT_ALLOWED) from None
+    except UnicodeError:  # not a valid host name
+        raise OutputRefusedError(NOT_ALLOWED) from None
     except OSError:
-        raise OutputUnavailable("no such host") from None
+        raise OutputUnavailableError("no such host") from None
     if not all(ipaddress.ip_address(address[0]).is_global for *_, address in found):
-        raise OutputRefused(NOT_ALLOWED)
+        raise OutputRefusedError(NOT_ALLOWED)
 
 
 def _is_address(host: str) -> bool:
@@ -217,14 +219,14 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_this_machine(host: str) -> bool:
-    """Whether a deployer who lists this host can only have meant the very machine."""
+    """Return whether a host in the list can only be meant literally: an address, or this machine."""
     return host == "localhost" or _is_address(host)
 
 
 @once
-def _client() -> httpx.Client:
-    # trust_env off: neither a proxy nor a .netrc's password has a place here. No connection is kept: it would be
-    # stale when Lambda thaws the function.
+def http_client() -> httpx.Client:
+    # trust_env is off: no proxy and no password from .netrc. No connection is kept: after Lambda has frozen the
+    # function, it would be stale.
     headers = {"accept": "image/*", "accept-encoding": "identity"}
     limits = httpx.Limits(max_keepalive_connections=0)
     return httpx.Client(

@@ -1,8 +1,7 @@
-"""Predictions: asking Replicate for them, finding them again, and what they have come to."""
+"""Predictions at Replicate: create, get, list and cancel them, and read what Replicate sends."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,7 +15,7 @@ from triptych.job import Failure
 from triptych.models import PRESETS
 from triptych.replicate import transport
 from triptych.replicate.tags import Tag
-from triptych.runtime.budget import within
+from triptych.runtime.budget import TimeBudget
 from triptych.runtime.observability import logger
 from triptych.settings import settings
 
@@ -25,12 +24,13 @@ if TYPE_CHECKING:
 
     from replicate.client import Client
 
-CREATE_SECONDS = 12.0  # a create answers in one or two; all of it, from the connection to the last byte
-LIST_SECONDS = 9.0  # all pages together
-MIN_CANCEL_AFTER = 5  # seconds; less is refused
+CREATE_SECONDS = 12.0  # from the connection to the last byte; a create usually answers in one or two
+CREATE_GRACE_SECONDS = 1.0
+LIST_SECONDS = 9.0  # for all pages together
+MIN_CANCEL_AFTER = 5  # seconds; Replicate refuses less
 
 
-# ── what Replicate says ──
+# ── answers ──
 
 
 def _text_or_none(value: object) -> str | None:
@@ -41,7 +41,7 @@ def _time_or_none(value: object) -> datetime | None:
     if not isinstance(value, str):
         return None
     try:
-        # Up to nine fractional digits come; Python reads all of them and keeps six.
+        # Replicate sends up to nine fractional digits. Python reads all of them and keeps six.
         read = datetime.fromisoformat(value)
     except ValueError:
         return None
@@ -49,7 +49,7 @@ def _time_or_none(value: object) -> datetime | None:
 
 
 class Prediction(BaseModel):
-    """A prediction, as far as we need it: whatever else is odd about it, it was made and may be billed."""
+    """A prediction, as far as it matters here. Odd values are tolerated: it exists and may be billed all the same."""
 
     id: Annotated[str, BeforeValidator(lambda value: value or None)]
     status: Annotated[str | None, BeforeValidator(_text_or_none)] = None
@@ -61,10 +61,10 @@ class Prediction(BaseModel):
 
     @property
     def tags(self) -> set[Tag]:
-        """The tags in the photo's URL in `input` and in the echo of the webhook's URL: one, if all is well.
+        """The tags in the photo's URL (part of `input`) and in the webhook's URL. Normally there is exactly one.
 
-        Replicate's schema promises `input`. It does not promise the echo, so that none follows from its absence.
-        Only fields that take a photo are read: a client may have written what the others hold, such as the prompt.
+        Replicate's schema promises `input`. It does not promise `webhook`, so its absence means nothing. Only fields
+        that take a photo are read: a client writes the other fields, such as the prompt.
         """
         found = [Tag.of_query(self.webhook.partition("?")[2]) if self.webhook else None]
         given = self.input if isinstance(self.input, dict) else {}
@@ -75,15 +75,15 @@ class Prediction(BaseModel):
 
     @property
     def output_url(self) -> str | None:
-        """Where the picture is: models give a URL or a list of them, of which the first counts."""
+        """Where the output is. A model gives a URL or a list of URLs, of which the first counts."""
         first = self.output[0] if isinstance(self.output, list) and self.output else self.output
         return first if isinstance(first, str) else None
 
 
 def _photo_fields() -> set[str]:
-    """The input fields that may hold the photo.
+    """Return the input fields that may hold the photo.
 
-    The presets' fields are among them, because a deployment may change the model while predictions run.
+    The fields of all presets are included, because a deployment may change the model while predictions run.
     """
     mapping = settings().input_mapping
     return {one.image for one in (mapping, *PRESETS.values())} - {mapping.prompt}
@@ -94,44 +94,46 @@ class _Page(BaseModel):
     next: str | None = None
 
 
-# ── what a request for a prediction came to ──
+# ── results of a create ──
 
 
 @dataclass(frozen=True, slots=True)
 class Created:
+    """Replicate has created the prediction."""
+
     prediction_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class NotCreated:
-    """It provably was not made: another try later may succeed."""
+    """The prediction provably does not exist. A later try may succeed."""
 
-    retry_after: float | None  # seconds, where Replicate says
+    retry_after: float | None  # seconds, if Replicate names them
     reason: str
     throttled: bool = False  # by Replicate's rate limit
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """It was not made, and will not be."""
+    """The prediction does not exist, and Replicate will not create it."""
 
     failure: Failure
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
-    """It may have been made."""
+class InDoubt:
+    """The prediction may or may not exist."""
 
-    answered: bool  # something came back, so the request is no longer on its way
+    answered: bool  # there was some answer, so the request is no longer on its way
     reason: str
 
 
-type Answer = Created | NotCreated | Refused | Unknown
+type Answer = Created | NotCreated | Refused | InDoubt
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A prediction to ask for."""
+class NewPrediction:
+    """A prediction to create."""
 
     tag: Tag
     photo_url: str
@@ -146,81 +148,87 @@ REFUSALS = {
     404: Failure("replicate_model_not_found", "The model that makes the pictures does not exist."),
     422: Failure("replicate_input_rejected", "The model does not take this photo or prompt."),
 }
-# Who says so is not who makes predictions: the request may have gone through, and be worked on yet.
+# A gateway sends these, not the server that creates predictions: the request may still be on its way to that server.
 GATEWAY = {502, 504, 408, *range(520, 525)}  # 520 to 524 are Cloudflare's
 REFUSED = Failure("replicate_refused", "Replicate refused to make the pictures.")
 TOKEN_UNREADABLE = Failure("replicate_token_unreadable", "The service may not read its token for Replicate.")
 
 
-def create(wanted: Sequence[Wanted], *, webhook_url: str, cancel_after: int) -> list[Answer]:
-    """Ask for all of `wanted` at once, and say of each what came of it. Returns within CREATE_SECONDS or so.
+def create(new: Sequence[NewPrediction], *, webhook_url: str, cancel_after: int) -> list[Answer]:
+    """Create all of `new` at the same time, one POST each; return the result of each in about CREATE_SECONDS at most.
 
     Args:
-        wanted: one POST each.
-        webhook_url: where Replicate shall tell the end, before the tag is put on it.
-        cancel_after: seconds from creation after which Replicate gives up by itself, so that nothing runs on at
-            the user's cost.
+        new: The predictions.
+        webhook_url: Where Replicate reports the end; each prediction's tag is added to it.
+        cancel_after: Seconds after which Replicate itself cancels the prediction, so that nothing runs on and is billed.
     """
-    give_up_at = time.monotonic() + CREATE_SECONDS
+    budget = TimeBudget(CREATE_SECONDS)
     try:
         token = transport.token()
-    except transport.NoToken:
-        return [Refused(REFUSALS[401]) for _ in wanted]
-    except transport.TokenUnreadable:
-        return [Refused(TOKEN_UNREADABLE) for _ in wanted]
-    except transport.ReplicateUnavailable as error:
-        return [NotCreated(retry_after=None, reason=str(error)) for _ in wanted]
+    except transport.NoTokenError:
+        return [Refused(REFUSALS[401]) for _ in new]
+    except transport.TokenUnreadableError:
+        return [Refused(TOKEN_UNREADABLE) for _ in new]
+    except transport.ReplicateUnavailableError as error:
+        return [NotCreated(retry_after=None, reason=str(error)) for _ in new]
 
-    def ask(one: Wanted) -> Answer:
-        return _create(one, token, webhook_url, max(MIN_CANCEL_AFTER, cancel_after), give_up_at)
+    def create_one(one: NewPrediction) -> Answer:
+        return _create(one, token, webhook_url, max(MIN_CANCEL_AFTER, cancel_after), budget)
 
-    # One that hangs in a name look-up does not hold the rest, and cannot send any more (`wire.Wire` sees to that).
-    came = within(CREATE_SECONDS + 1, [partial(ask, one) for one in wanted])
-    answers = [answer or Unknown(answered=False, reason="no answer") for answer in came]
+    # A POST that hangs in a name look-up does not delay the others, and `Exchange` keeps it from being sent later.
+    results = budget.run([partial(create_one, one) for one in new], grace=CREATE_GRACE_SECONDS)
+    answers = [answer or InDoubt(answered=False, reason="no answer") for answer in results]
     if Refused(REFUSALS[401]) in answers and transport.token(fresh=True) != token:
         rotated = NotCreated(retry_after=None, reason="the token was rotated")
         return [rotated if answer == Refused(REFUSALS[401]) else answer for answer in answers]
     return answers
 
 
-def _create(one: Wanted, token: str, webhook_url: str, cancel_after: int, give_up_at: float) -> Answer:
-    way = transport.Wire(give_up_at, {"Cancel-After": f"{cancel_after}s"})
+def _create(
+    one: NewPrediction, token: str, webhook_url: str, cancel_after: int, budget: TimeBudget
+) -> Answer:
+    exchange = transport.Exchange(budget, {"Cancel-After": f"{cancel_after}s"})
     model_input = settings().input_mapping.input_for(one.photo_url, one.prompt, one.seed)
     try:
-        transport.ask(
-            lambda: transport.client(token, way).predictions.create(
+        transport.send(
+            lambda: transport.client(token, exchange).predictions.create(
                 version=settings().replicate_model,
                 input=dict(model_input),
                 webhook=one.tag.on(webhook_url),
                 webhook_events_filter=["completed"],
             )
         )
-        created = Prediction.model_validate_json(way.body)
+        created = Prediction.model_validate_json(exchange.body)
     except transport.HttpError as error:
-        return _judge(error)
-    except (transport.TooLateToSend, httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
+        return _result_of(error)
+    except (
+        transport.TooLateToSendError,
+        httpx.ConnectError,
+        httpx.ConnectTimeout,
+        httpx.PoolTimeout,
+    ) as error:
         return NotCreated(retry_after=None, reason=type(error).__name__)
     except httpx.HTTPError as error:
-        return Unknown(answered=False, reason=type(error).__name__)
+        return InDoubt(answered=False, reason=type(error).__name__)
     except ValidationError:
-        return Unknown(answered=True, reason="unreadable answer")
+        return InDoubt(answered=True, reason="unreadable answer")
     return Created(created.id)
 
 
-def _judge(error: transport.HttpError) -> Answer:
+def _result_of(error: transport.HttpError) -> Answer:
     reason = f"HTTP {error.status}"
     if error.status == httpx.codes.TOO_MANY_REQUESTS:
         return NotCreated(error.retry_after, reason, throttled=True)
     if error.status >= 500 or error.status == httpx.codes.REQUEST_TIMEOUT:  # noqa: PLR2004
-        return Unknown(answered=error.status not in GATEWAY, reason=reason)
+        return InDoubt(answered=error.status not in GATEWAY, reason=reason)
     return Refused(REFUSALS.get(error.status, REFUSED))
 
 
 def get(prediction_id: str) -> Prediction | None:
-    """The prediction as it is now, or None where Replicate knows of none.
+    """Return the prediction as it is now, or None if Replicate does not know it.
 
     Raises:
-        ReplicateUnavailable: no usable answer.
+        ReplicateUnavailableError: No usable answer.
     """
     try:
         return transport.read(Prediction, lambda client: client.predictions.get(prediction_id))
@@ -231,16 +239,16 @@ def get(prediction_id: str) -> Prediction | None:
 
 
 def list_since(since: datetime) -> list[Prediction]:
-    """Every prediction made since then, newest first. What cannot be read hides no other.
+    """Return every prediction created since then, newest first. An unreadable row does not hide the others.
 
     Raises:
-        ReplicateUnavailable: the list could not be read to its end, so that nothing follows from what is absent.
+        ReplicateUnavailableError: The list could not be read to its end, so a missing prediction proves nothing.
     """
-    since -= timedelta(seconds=60)  # their clock is not ours
+    since -= timedelta(seconds=60)  # Replicate's clock may differ
     cursor = f"/v1/predictions?{urlencode({'created_after': since.isoformat()})}"
     found: list[Prediction] = []
-    give_up_at = time.monotonic() + LIST_SECONDS
-    while time.monotonic() < give_up_at:
+    budget = TimeBudget(LIST_SECONDS)
+    while not budget.is_spent:
         page = transport.read(_Page, partial(_list, cursor=cursor))
         rows = [row for row in map(_prediction_or_none, page.results) if row]
         found += rows
@@ -248,8 +256,8 @@ def list_since(since: datetime) -> list[Prediction]:
             return found
         cursor = page.next
         if not _is_at_replicate(cursor):
-            raise transport.ReplicateUnavailable("the list goes on at another host")
-    raise transport.ReplicateUnavailable("the list does not end")
+            raise transport.ReplicateUnavailableError("the next page of the list is at another host")
+    raise transport.ReplicateUnavailableError("the list is too long to read in time")
 
 
 def _is_at_replicate(url: str) -> bool:
@@ -260,10 +268,10 @@ def _is_at_replicate(url: str) -> bool:
 
 
 def tagged_since(since: datetime) -> dict[Tag, str]:
-    """The ids of all predictions made since then, by what they are for. A row with two tags counts for neither.
+    """Return the ids of all predictions created since then, by their tag. A row with two tags counts for neither.
 
     Raises:
-        ReplicateUnavailable: as `list_since`.
+        ReplicateUnavailableError: As `list_since` does.
     """
     return {tag: row.id for row in list_since(since) if len(row.tags) == 1 for tag in row.tags}
 
@@ -276,16 +284,16 @@ def _prediction_or_none(row: JsonValue) -> Prediction | None:
     try:
         return Prediction.model_validate(row)
     except ValidationError:
-        logger.warning("a listed prediction cannot be read")
+        logger.warning("a row in the list of predictions cannot be read")
         return None
 
 
 def cancel(prediction_id: str) -> None:
-    """Ask Replicate to stop. That it had ended already, or is unknown there, is as good.
+    """Ask Replicate to cancel a prediction. One that has ended, or that Replicate does not know, is no error.
 
-    What goes wrong is logged only: `Cancel-After` ends it anyway.
+    A failure is only logged, because `Cancel-After` ends the prediction anyway.
     """
     try:
         transport.read(Prediction, lambda client: client.predictions.cancel(prediction_id))
-    except transport.ReplicateUnavailable as error:
+    except transport.ReplicateUnavailableError as error:
         logger.warning("not canceled", prediction_id=prediction_id, reason=str(error))

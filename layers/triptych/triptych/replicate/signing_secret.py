@@ -38,7 +38,7 @@ def signing_secret(*, fresh: bool = False) -> str:
         fresh: the one that is kept did not fit: fetch it again, unless that was tried within the last minute.
 
     Raises:
-        wire.ReplicateUnavailable: it could not be had, now or before.
+        wire.ReplicateUnavailableError: it could not be had, now or before.
     """
     age = clock.now() - _kept.asked_at
     stale = age >= timedelta(seconds=SECRET_REFETCH_SECONDS if fresh else SECRET_SECONDS)
@@ -46,7 +46,7 @@ def signing_secret(*, fresh: bool = False) -> str:
         _kept.asked_at = clock.now()
         try:
             _kept.secret = transport.read(_Secret, lambda client: client.webhooks.default.secret()).key
-        except transport.ReplicateUnavailable:
+        except transport.ReplicateUnavailableError:
             if _kept.secret is None:
                 raise
     return _kept.secret

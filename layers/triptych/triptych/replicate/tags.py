@@ -1,4 +1,4 @@
-"""Which picture a prediction is for."""
+"""Tags: the job, image and attempt that a prediction belongs to."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _NUMBER = re.compile(r"[0-9]{1,6}")
 
 
 class Tag(NamedTuple):
-    """Names one POST: a job, one of its images, and the how manyeth attempt at it.
+    """The job, image and attempt that a prediction belongs to. A tag names exactly one POST to Replicate.
 
-    It travels in the webhook URL's query and in the photo's URL (as the download's file name), so that what
-    Replicate signs and what it lists tells which picture it is for, whether or not the model takes a seed.
+    A tag is part of the webhook URL (its query) and of the photo's URL (the file name of the download). So webhooks and
+    lists of predictions name the image, whether or not the model takes a seed.
     """
 
     job_id: str
@@ -25,13 +25,13 @@ class Tag(NamedTuple):
         return f"{self.job_id}.{self.image}.{self.attempt}"
 
     def on(self, webhook_url: str) -> str:
-        """The webhook's URL for this prediction."""
+        """Return the webhook URL for this prediction."""
         query = {"job_id": self.job_id, "image": self.image, "attempt": self.attempt}
         return f"{webhook_url}?{urlencode(query)}"
 
     @classmethod
     def of_query(cls, query: str) -> Self | None:
-        """The tag in a webhook URL's query, or None."""
+        """Return the tag in a webhook URL's query, or None."""
         try:
             values = parse_qs(query, max_num_fields=16)
             (job_id,), (image,), (attempt,) = values["job_id"], values["image"], values["attempt"]
@@ -41,7 +41,7 @@ class Tag(NamedTuple):
 
     @classmethod
     def of_photo_url(cls, url: str) -> Self | None:
-        """The tag in a photo's presigned URL, or None."""
+        """Return the tag in a photo's presigned URL, or None."""
         try:
             values = parse_qs(urlsplit(url).query, max_num_fields=32)
         except ValueError:

@@ -1,15 +1,14 @@
-"""The way to Replicate: its token, and one request there and back.
+"""Requests to Replicate: the API token, and one request with its answer.
 
-The `replicate` client (1.0.7) builds the requests. Its gaps are closed in one place, the transport that it is
-given (`Wire`): it has no timeout on a create; retries GETs ten times and sleeps for as long as a `Retry-After`
-says; drops the headers and fields of an error; cannot send `Cancel-After`; and cannot parse some predictions
-that have been made and billed. So the transport keeps what came over the wire, and that is what counts.
+The `replicate` client (1.0.7) builds the requests. The transport that it is given (`Exchange`) closes its gaps. The
+client has no timeout for a create. It retries GETs ten times and sleeps as long as `Retry-After` asks. It drops the
+headers and fields of an error. It cannot send `Cancel-After`. It cannot parse some predictions that exist and are
+billed. So the transport keeps the body as it was received, and this module reads that.
 """
 
 from __future__ import annotations
 
 import math
-import time
 from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from importlib import import_module
@@ -22,7 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from triptych.aws import session
 from triptych.runtime import clock, tls
-from triptych.runtime.budget import within
+from triptych.runtime.budget import TimeBudget
 from triptych.runtime.observability import logger
 from triptych.runtime.once import once
 from triptych.settings import settings
@@ -33,86 +32,88 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.parameters import SSMProvider
     from replicate.client import Client
 
-READ_SECONDS = 6.0
+READ_SECONDS = 6.0  # for one request that changes nothing
+GRACE_SECONDS = 0.5
 MAX_BODY_BYTES = 16 * 1024 * 1024
 TOKEN_SECONDS = 300
 
 
 def prepare() -> None:
-    """Import what a request takes: with init, when Lambda gives more CPU, where one is sure to come.
+    """Import the modules that a request needs, in functions that always send one. During init, Lambda gives more CPU.
 
-    Elsewhere that is left until there is one: it takes a third as long as all else that a function imports.
+    Other functions import them for their first request. They take a third as long as all other imports together.
     """
     for name in ("aws_lambda_powertools.utilities.parameters", "httpcore", "replicate.client"):
         import_module(name)
 
 
-class ReplicateUnavailable(Exception):  # noqa: N818  # it is theirs, not ours
-    """Replicate did not answer, or not with what was asked for. Later it may."""
+class ReplicateUnavailableError(Exception):
+    """Replicate gave no usable answer. It may give one later."""
 
 
-class NoToken(ReplicateUnavailable):
-    """Nobody has put the token where it is looked for: waiting does not help."""
+class NoTokenError(ReplicateUnavailableError):
+    """The parameter with the token does not exist. Waiting does not help."""
 
 
-class TokenUnreadable(ReplicateUnavailable):
-    """The token is there, and this function may not read or decrypt it: waiting does not help."""
+class TokenUnreadableError(ReplicateUnavailableError):
+    """The token exists, but this function may not read or decrypt it. Waiting does not help."""
 
 
-class _Problem(BaseModel):
-    """What an error's body may hold."""
+class _ErrorBody(BaseModel):
+    """The part of an error's body that matters here."""
 
     retry_after: float | None = None
 
 
 def read[T: BaseModel](kind: type[T], request: Callable[[Client], object]) -> T:
-    """What Replicate answers to a request that changes nothing.
+    """Send a request that changes nothing; return its answer as a `kind`.
 
     Raises:
-        ReplicateUnavailable: no usable answer.
+        ReplicateUnavailableError: No usable answer.
     """
-    wire = Wire(time.monotonic() + READ_SECONDS)
-    speaking = client(token(), wire)
+    budget = TimeBudget(READ_SECONDS)
+    exchange = Exchange(budget)
+    replicate = client(token(), exchange)
 
-    def send() -> bool:
-        ask(lambda: request(speaking))
+    def task() -> bool:
+        send(lambda: request(replicate))
         return True
 
     try:
-        if within(READ_SECONDS + 0.5, [send]) == [None]:
-            raise ReplicateUnavailable("too slow")
-        return kind.model_validate_json(wire.body)
+        if budget.run([task], grace=GRACE_SECONDS) == [None]:
+            raise ReplicateUnavailableError("too slow")
+        return kind.model_validate_json(exchange.body)
     except HttpError as error:
         if error.status == httpx.codes.UNAUTHORIZED:
             token(fresh=True)  # it may have been rotated
         raise
-    except (httpx.HTTPError, TooLateToSend, ValidationError) as error:
-        raise ReplicateUnavailable(type(error).__name__) from None
+    except (httpx.HTTPError, TooLateToSendError, ValidationError) as error:
+        raise ReplicateUnavailableError(type(error).__name__) from None
 
 
-class HttpError(ReplicateUnavailable):
-    """Replicate answered, but not with 2xx. It carries what `ReplicateError` drops.
+class HttpError(ReplicateUnavailableError):
+    """Replicate answered with another status than 2xx. This holds what the client's `ReplicateError` drops.
 
-    `retry_after` is how many seconds to wait, by the body or else by Retry-After; None where neither gives a positive
-    number. Replicate documents neither. `ratelimit-reset` is ignored: nothing says what it counts.
+    `retry_after` is the number of seconds to wait, from the body or else from Retry-After. It is None if neither holds a
+    positive number. Replicate documents neither. `ratelimit-reset` is ignored: its unit is not documented.
     """
 
     def __init__(self, status: int, headers: httpx.Headers, body: bytes) -> None:
         super().__init__(f"HTTP {status}")
         self.status = status
-        hints = (_told_by_body(body), _told_by_header(headers.get("retry-after", "")))
+        hints = (_retry_after_in_body(body), _retry_after_in_header(headers.get("retry-after", "")))
         self.retry_after = next((hint for hint in hints if hint and 0 < hint < math.inf), None)
 
 
-def _told_by_body(body: bytes) -> float | None:
+def _retry_after_in_body(body: bytes) -> float | None:
     try:
-        return _Problem.model_validate_json(body).retry_after
+        return _ErrorBody.model_validate_json(body).retry_after
     except ValidationError:
         return None
 
 
-def _told_by_header(value: str) -> float | None:
-    """Return the seconds that a Retry-After header gives as a number or as a date; None where it gives neither."""
+def _retry_after_in_header(value: str) -> float | None:
+    """Return the seconds in a Retry-After header, which holds a number or a date; None if it holds neither."""
     with suppress(ValueError):
         return float(value)
     with suppress(ValueError, TypeError):  # TypeError: a date without a time zone
@@ -120,31 +121,31 @@ def _told_by_header(value: str) -> float | None:
     return None
 
 
-class TooLateToSend(Exception):  # noqa: N818  # caught within this module
-    """The time for this request ran out before it left."""
+class TooLateToSendError(Exception):
+    """The budget was spent before the request was sent. Replicate has not seen it."""
 
 
-class Wire(httpx.BaseTransport):
-    """One request's way to Replicate: bounded in time and size, and what came back is kept.
+class Exchange(httpx.BaseTransport):
+    """One request to Replicate and its answer, limited in time and size. `body` holds the answer's bytes.
 
-    An answer that is not 2xx is raised from here, past the client's retries.
+    An answer other than 2xx is raised from here, so that the client does not retry.
     """
 
-    def __init__(self, give_up_at: float, headers: dict[str, str] | None = None) -> None:
+    def __init__(self, budget: TimeBudget, headers: dict[str, str] | None = None) -> None:
         self.body = b""
-        self._give_up_at = give_up_at
+        self._budget = budget
         self._headers = headers or {}
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         request.headers.update(self._headers)
-        left = max(0.1, self._give_up_at - time.monotonic())
+        left = max(0.1, self._budget.seconds_left)
         timeout = httpx.Timeout(left, connect=min(3.0, left)).as_dict()
         request.extensions = {**request.extensions, "timeout": timeout, "trace": self._trace}
-        answer = _transport().handle_request(request)
+        answer = http_transport().handle_request(request)
         try:
             for chunk in answer.iter_bytes():
                 self.body += chunk
-                if len(self.body) > MAX_BODY_BYTES or time.monotonic() > self._give_up_at:
+                if len(self.body) > MAX_BODY_BYTES or self._budget.is_spent:
                     raise httpx.ReadTimeout("the answer does not end", request=request)
         finally:
             answer.close()
@@ -153,50 +154,54 @@ class Wire(httpx.BaseTransport):
         return httpx.Response(answer.status_code, content=self.body, request=request)
 
     def _trace(self, event: str, _info: object) -> None:
-        # A thread that was stuck before its request left, in a name look-up say, or in a function that Lambda
-        # froze, must not send it when everybody has come to believe that it never will.
-        if event.endswith("send_request_headers.started") and time.monotonic() > self._give_up_at:
-            raise TooLateToSend
+        # A name look-up can hang, and Lambda can freeze the function, before the request is sent. By the time it could
+        # go on, the request has been recorded as not sent, so it must not be sent any more.
+        if event.endswith("send_request_headers.started") and self._budget.is_spent:
+            raise TooLateToSendError
 
 
-def ask(request: Callable[[], object]) -> None:
-    """Send a request through the client, whatever the client then makes of the answer."""
+def send(request: Callable[[], object]) -> None:
+    """Send a request through the client; ignore the client's trouble with the answer."""
     try:
         request()
     except (ValueError, TypeError, AttributeError, KeyError) as error:
-        # pydantic.v1.ValidationError and JSONDecodeError among them: it was answered, and `Wire` has the answer.
-        logger.info("the client cannot read an answer", reason=type(error).__name__)
+        # Also pydantic.v1.ValidationError and JSONDecodeError. There is an answer, and the `Exchange` holds it.
+        logger.info("the replicate client cannot read the answer", reason=type(error).__name__)
 
 
-def client(api_token: str, wire: Wire) -> Client:
+def client(api_token: str, exchange: Exchange) -> Client:
+    """Return a client of Replicate for one request."""
     from replicate.client import Client  # noqa: PLC0415  # see `prepare`
 
-    return Client(api_token=api_token, base_url=settings().replicate_base_url, transport=wire)
+    return Client(api_token=api_token, base_url=settings().replicate_base_url, transport=exchange)
 
 
 @once
-def _transport() -> httpx.HTTPTransport:
-    # No connection is kept: one that the other side has closed meanwhile looks like a lost answer.
+def http_transport() -> httpx.HTTPTransport:
+    # No connection is kept: one that Replicate has closed meanwhile looks like a lost answer.
     limits = httpx.Limits(max_keepalive_connections=0)
     return httpx.HTTPTransport(limits=limits, verify=tls.context(), trust_env=False)
 
 
-# By https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html; a key that the function may
-# not use is an AccessDeniedException too, one that is disabled or gone an InvalidKeyId.
-_TOKEN_ERRORS: dict[str, type[ReplicateUnavailable]] = {
-    "ParameterNotFound": NoToken,
-    "AccessDeniedException": TokenUnreadable,
-    "InvalidKeyId": TokenUnreadable,
+# See https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html. A KMS key that the function
+# may not use also gives AccessDeniedException; one that is disabled or deleted gives InvalidKeyId.
+_TOKEN_ERRORS: dict[str, type[ReplicateUnavailableError]] = {
+    "ParameterNotFound": NoTokenError,
+    "AccessDeniedException": TokenUnreadableError,
+    "InvalidKeyId": TokenUnreadableError,
 }
 
 
 def token(*, fresh: bool = False) -> str:
-    """The API token, kept for TOKEN_SECONDS.
+    """Return the API token, which is kept for TOKEN_SECONDS.
+
+    Args:
+        fresh: Read it again now.
 
     Raises:
-        NoToken: there is none.
-        TokenUnreadable: the function's role does not permit to read it, or to decrypt it.
-        ReplicateUnavailable: AWS did not answer.
+        NoTokenError: The parameter does not exist.
+        TokenUnreadableError: The function's role may not read or decrypt it.
+        ReplicateUnavailableError: AWS did not answer.
     """
     from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError  # noqa: PLC0415  # as above
 
@@ -204,10 +209,10 @@ def token(*, fresh: bool = False) -> str:
     try:
         found = str(_ssm().get(name, decrypt=True, max_age=TOKEN_SECONDS, force_fetch=fresh))
     except GetParameterError as error:
-        cause = error.__context__  # powertools raises it without a cause
+        cause = error.__context__  # powertools sets no cause
         reason = cause.response["Error"]["Code"] if isinstance(cause, ClientError) else type(cause).__name__
         logger.error("no Replicate token", parameter=name, reason=reason)
-        raise _TOKEN_ERRORS.get(reason, ReplicateUnavailable)("no token") from None
+        raise _TOKEN_ERRORS.get(reason, ReplicateUnavailableError)("no token") from None
     return found.strip()
 
 

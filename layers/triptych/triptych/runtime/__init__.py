@@ -1,4 +1,4 @@
-"""What every function needs around its work: init, clock, time limits, TLS, logs and metrics.
+"""The surroundings of every function: init, clock, time budgets, TLS, logs and metrics.
 
 Nothing here knows AWS's services, Replicate or the flow of a job.
 """

@@ -1,8 +1,19 @@
-"""The one place that reads the clock, so that a test or a simulation can set it."""
+"""The one place that reads the clock or sleeps, so that a test or a simulation can replace both."""
 
+import time
 from datetime import UTC, datetime
 
 
 def now() -> datetime:
-    """The time, in UTC."""
+    """Return the time, in UTC."""
     return datetime.now(UTC)
+
+
+def monotonic() -> float:
+    """Return seconds that never go backwards; only the difference of two readings means anything."""
+    return time.monotonic()
+
+
+def sleep(seconds: float) -> None:
+    """Wait."""
+    time.sleep(seconds)

@@ -1,6 +1,6 @@
-"""Init, as Lambda calls all that happens before the first event: each function imports this first.
+"""The init phase: everything before a function's first event. Each function imports this module first.
 
-What is imported stays. Python would look through it for garbage again and again, which takes a tenth of init.
+Imported modules stay in memory. Searching them for garbage again and again would take a tenth of init.
 """
 
 from __future__ import annotations
@@ -11,6 +11,6 @@ gc.disable()
 
 
 def done() -> None:
-    """Collect garbage from here on, and leave alone what init has made. The last line of each function."""
+    """End the init phase: collect garbage from here on, but not among the objects that init made."""
     gc.freeze()
     gc.enable()

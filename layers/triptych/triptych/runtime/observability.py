@@ -1,10 +1,10 @@
 """Logs and metrics, the same for every function.
 
-Log lines carry job and prediction ids, and never a presigned URL, a token, a prompt or a whole webhook body
-(Replicate echoes the webhook's URL and the input in it).
+Log lines carry job and prediction ids. They never carry a presigned URL, a token, a prompt or a whole webhook body:
+Replicate repeats the webhook's URL and the input in the body.
 
-What belongs together has one `correlation_id`: the id of the job as soon as it is known, which is what the client is
-given, what each message holds and what each webhook's URL names; until then, that of the request to the API.
+All log lines about one job share a `correlation_id`: the job's id. Clients know it, every message holds it, and every
+webhook URL names it. Before the id is known, it is the id of the API request.
 """
 
 from __future__ import annotations
@@ -15,26 +15,25 @@ from typing import TYPE_CHECKING
 
 from aws_lambda_powertools import Logger, Metrics
 
-from triptych.metrics import UNITS, ended, figures
+from triptych.metrics import UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from triptych.job import Job
     from triptych.metrics import Metric
 
-# An invocation that has nothing to count is nothing to warn of.
+# An invocation that counts nothing is normal.
 warnings.filterwarnings("ignore", "No application metrics to publish")
 
 logger = Logger(utc=True, log_uncaught_exceptions=True)
-# By stack, so that two in one account are told apart; not by function, which would make a sum of every alarm. Not in
-# the settings: a stack whose settings are wrong must be seen, too.
+# The dimension is the stack, so that two stacks in one account stay apart. It is not the function, because every alarm
+# would then need a sum. It is not read from the settings: a stack with wrong settings must be visible, too.
 metrics = Metrics(namespace="Triptych", service="")
 metrics.set_default_dimensions(Stack=os.environ.get("STACK_NAME", "triptych"))
 
 
-def requested(event: Mapping[str, object]) -> None:
-    """Put the id of a request to the API, which its answer's `apigw-requestid` tells the client, on every log line."""
+def about_request(event: Mapping[str, object]) -> None:
+    """Put the API request's id on every log line. The client finds it in the header `apigw-requestid`."""
     context = event.get("requestContext")
     request_id = context.get("requestId") if isinstance(context, dict) else None
     if request_id:
@@ -42,31 +41,23 @@ def requested(event: Mapping[str, object]) -> None:
         logger.set_correlation_id(request_id)
 
 
-def about(job_id: str) -> None:
+def about_job(job_id: str) -> None:
     """Put the job's id on every log line from here to the end of the invocation."""
     logger.append_keys(job_id=job_id)
     logger.set_correlation_id(job_id)
 
 
-def about_nobody() -> None:
-    """Undo `about`: what follows is another record of the same invocation."""
+def about_no_job() -> None:
+    """Undo `about_job`, before the next record of the same invocation."""
     logger.remove_keys(["job_id", "correlation_id"])
 
 
 def count(name: Metric, value: float = 1) -> None:
-    """Add `value` to the metric `name`; it leaves with the invocation."""
+    """Add `value` to the metric `name`. Metrics are published when the invocation ends."""
     metrics.add_metric(name=name, unit=UNITS.get(name, "Count"), value=value)
 
 
-def changed(before: Job, after: Job) -> None:
-    """Tell of a change that this invocation has just written."""
-    for name, value in figures(before, after):
-        count(name, value)
-    if ended(before, after):
-        logger.info("job ended", status=after.status)
-
-
-def unexpected(what: str, **keys: object) -> None:
-    """Tell of the exception that is being handled, which nobody has foreseen: the alarm FunctionErrors counts them."""
-    logger.error(what, exc_info=True, stacklevel=3, extra=keys)  # noqa: LOG014  # it is called from one
+def unexpected(message: str, **keys: object) -> None:
+    """Log the exception that is being handled, and count it. The alarm FunctionErrors watches this count."""
+    logger.error(message, exc_info=True, stacklevel=3, extra=keys)  # noqa: LOG014  # called from an exception handler
     count("UnexpectedErrors")

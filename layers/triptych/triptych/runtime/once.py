@@ -1,4 +1,4 @@
-"""What is made once for a process, whatever the number of threads that ask for it first."""
+"""Objects that a process makes once, however many threads ask for them first."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# One for all, since what makes a client makes it of the session: and of one session no two threads may make clients
+# One lock for all: every client is made from the same session, and two threads must not make clients from one session
+# at the same time
 # (https://docs.aws.amazon.com/boto3/latest/guide/session.html#multithreading-or-multiprocessing-with-sessions).
 _making = RLock()
 
 
-class once[T]:  # noqa: N801  # it is used as functools.cache is, which lets each of several threads make one
-    """What a function of no arguments makes, kept from the first call on."""
+class once[T]:  # noqa: N801  # a decorator, as functools.cache is; that one lets each of several threads make an object
+    """The result of a function without arguments, made by the first call and kept."""
 
     def __init__(self, make: Callable[[], T]) -> None:
         self._make = make
@@ -28,5 +29,5 @@ class once[T]:  # noqa: N801  # it is used as functools.cache is, which lets eac
         return self._made[0]
 
     def cache_clear(self) -> None:
-        """Have it made anew."""
+        """Forget the object; the next call makes a new one."""
         self._made.clear()

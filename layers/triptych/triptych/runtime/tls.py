@@ -1,4 +1,4 @@
-"""Whom Replicate and the hosts of its pictures are believed by: httpx's certificates, read once for all clients."""
+"""The TLS trust store, loaded once for all clients."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 
 @once
 def context() -> ssl.SSLContext:
-    """What each httpx client would make for itself, which takes some 20 ms of CPU.
+    """Return httpx's certificates as a context.
 
-    The first three requests of a process leave at once, in threads: two wait for the one that reads.
+    Each httpx client would otherwise load them by itself, which takes 20 ms of CPU. The first three requests of a
+    process start at the same time, so two of them wait for the one that loads.
     """
     return httpx.create_ssl_context(trust_env=False)

@@ -1,0 +1,123 @@
+"""The one place that moves a job on: it reads, applies the rules, writes, counts, and removes orphaned outputs.
+
+`aws.table` stores whatever it is given, and `job.apply` knows nothing of storage. Both meet here only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from triptych import job_ids
+from triptych.aws import bucket, table
+from triptych.job import Event, Job, OutputStored, apply_all
+from triptych.metrics import ended, figures
+from triptych.runtime import clock
+from triptych.runtime.observability import count, logger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from triptych.aws.table import Day
+
+GONE_DAYS = 2  # longer than any webhook or list of Replicate's can still name a deleted job
+MOST_RACES = 100  # lost in a row: far more invocations than work on one job
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """The result of an attempt to move a job on."""
+
+    before: Job | None  # as it was read last
+    job: Job | None  # as it is stored now; None if the job has been deleted
+
+    @property
+    def written(self) -> bool:
+        """Whether this invocation changed the job."""
+        return self.job is not self.before
+
+
+def read(job_id: str) -> Job | None:
+    """Return the job as it is now, or None if there is none."""
+    return table.get(job_id)
+
+
+def create(job: Job, day: Day) -> Job:
+    """Store a new job and count it; return it with its version.
+
+    Raises:
+        table.ConflictError, table.DayFullError, table.ContendedError: As `table.create` does.
+    """
+    stored = table.create(job, day)
+    logger.info("job created")
+    count("JobsCreated")
+    return stored
+
+
+def move_on(job: Job, *events: Event, day: Day | None = None) -> Change:
+    """Apply `events` to the job and store the result, whatever other invocations write at the same time.
+
+    An output in `events` that no image keeps, because the job has ended or is gone, is removed from S3.
+
+    Args:
+        job: The job as it was read.
+        events: What happened to it.
+        day: If given, the write counts as one job of this day.
+
+    Raises:
+        table.ConflictError, table.DayFullError, table.ContendedError: As `table.put` does.
+    """
+    change = update(job, lambda current: apply_all(current, events, clock.now()), day=day)
+    for stored in (event for event in events if isinstance(event, OutputStored)):
+        kept = change.job.images[stored.index].output if change.job else None
+        if kept is None or kept.key != stored.output.key:
+            bucket.remove(stored.output.key)
+    return change
+
+
+def update(
+    job: Job, rule: Callable[[Job], Job], *, day: Day | None = None, races: int = MOST_RACES
+) -> Change:
+    """Store what `rule` makes of the job. After a lost race, read the job again and apply `rule` again.
+
+    Nothing is written if `rule` returns the very job that it was given.
+
+    Args:
+        job: The job as it was read.
+        rule: Applied once for each write. It may ask others, but must not change anything.
+        day: If given, the write counts as one job of this day.
+        races: How many writes may lose a race.
+
+    Raises:
+        table.ConflictError: All of them did.
+        table.DayFullError, table.ContendedError: As `table.put` does.
+    """
+    for _ in range(races):
+        after = rule(job)
+        if after is job:
+            return Change(job, job)
+        try:
+            stored = table.put(after, day)
+        except table.ConflictError:
+            again = table.get(job.job_id)
+            if again is None:
+                return Change(None, None)
+            job = again
+        else:
+            _count(job, stored)
+            return Change(job, stored)
+    raise table.ConflictError(job.job_id)
+
+
+def delete(job_id: str) -> None:
+    """Delete the job's record. If an idempotency key can produce the id again, the id stays blocked for GONE_DAYS."""
+    blocked = clock.now() + timedelta(days=GONE_DAYS) if job_ids.is_keyed(job_id) else None
+    table.delete(job_id, until=blocked)
+
+
+def _count(before: Job, after: Job) -> None:
+    for name, value in figures(before, after):
+        count(name, value)
+    if ended(before, after):
+        logger.info("job ended", status=after.status)

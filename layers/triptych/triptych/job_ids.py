@@ -1,0 +1,26 @@
+"""The ids of jobs: their form, and the id that an idempotency key stands for."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import uuid
+
+PATTERN = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+KEYED_VERSION = 8  # RFC 9562 reserves version 8 for ids of an application's own making
+
+
+def is_job_id(text: str) -> bool:
+    """Return whether `text` has the form of a job's id."""
+    return re.fullmatch(PATTERN, text) is not None
+
+
+def keyed(owner: str, idempotency_key: str) -> str:
+    """Return the id for this owner and key. It is always the same, so that one conditional write decides."""
+    digest = hashlib.sha256(f"{len(owner)}:{owner}{idempotency_key}".encode()).digest()
+    return str(uuid.UUID(int=int.from_bytes(digest[:16]) & ~(0xF << 76) | KEYED_VERSION << 76))
+
+
+def is_keyed(job_id: str) -> bool:
+    """Return whether the id comes from an idempotency key, which can produce the same id again."""
+    return uuid.UUID(job_id).int >> 76 & 0xF == KEYED_VERSION

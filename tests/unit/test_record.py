@@ -1,0 +1,161 @@
+"""Moving a job on: read, apply, write, count, and remove orphaned outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.simulation.aws import Jobs
+from triptych.aws import bucket, table
+from triptych.flows import record
+from triptych.job import (
+    Asked,
+    Canceled,
+    Job,
+    JobStatus,
+    Output,
+    OutputStored,
+    Photo,
+    UploadArrived,
+    apply,
+    new_job,
+)
+from triptych.runtime import clock
+
+START = datetime(2026, 11, 24, 12, tzinfo=UTC)
+NO_LIMIT = table.Day(START.date(), 0)
+ARRIVED = UploadArrived("uploads/j/photo.jpg", 9, START)
+
+
+@dataclass
+class Store:
+    """The table in memory, and what `record` counted and removed."""
+
+    jobs: Jobs = field(default_factory=Jobs)
+    counted: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+
+
+@pytest.fixture
+def store(monkeypatch: pytest.MonkeyPatch) -> Store:
+    store = Store()
+    for function in (store.jobs.get, store.jobs.create, store.jobs.put, store.jobs.delete):
+        monkeypatch.setattr(table, function.__name__, function)
+    monkeypatch.setattr(record, "count", lambda name, _value=1: store.counted.append(name))
+    monkeypatch.setattr(bucket, "remove", store.removed.append)
+    monkeypatch.setattr(clock, "now", lambda: START)
+    return store
+
+
+def stored_job(store: Store) -> Job:
+    photo = Photo("uploads/j/photo.jpg", "image/jpeg", 9)
+    job = new_job(job_id="j", owner="ann", photo=photo, prompt=None, image_count=1, now=START)
+    return store.jobs.create(job, NO_LIMIT)
+
+
+def asked_job(store: Store) -> Job:
+    asked = Asked(0, 1, START, START + timedelta(seconds=90))
+    job = record.move_on(stored_job(store), ARRIVED, asked).job
+    assert job
+    store.counted.clear()
+    return job
+
+
+def output(key: str = "outputs/j/0.png") -> OutputStored:
+    return OutputStored(0, 1, "p0", Output(key, "image/png", 100))
+
+
+def test_a_change_is_stored_and_counted_once(store: Store) -> None:
+    job = asked_job(store)
+    change = record.move_on(job, output())
+    assert change.written
+    assert change.job == store.jobs.get("j")
+    assert store.counted.count("JobsSucceeded") == 1
+    again = record.move_on(job, output())
+    assert (again.written, again.job) == (False, change.job)
+    assert store.counted.count("JobsSucceeded") == 1
+
+
+def test_an_event_that_does_not_apply_writes_nothing(store: Store) -> None:
+    job = asked_job(store)
+    change = record.move_on(job, ARRIVED)
+    assert (change.written, change.job) == (False, job)
+    stored = store.jobs.get("j")
+    assert stored
+    assert stored.version == job.version
+    assert store.counted == []
+
+
+def test_a_lost_race_reads_and_applies_again(store: Store) -> None:
+    stale = stored_job(store)
+    record.move_on(stale, ARRIVED)
+    change = record.move_on(stale, Canceled())
+    assert change.written
+    assert change.job
+    assert (change.job.status, change.job.uploaded_at) == (JobStatus.CANCELED, START)
+
+
+def test_the_rule_is_applied_once_for_each_write(store: Store) -> None:
+    stale = stored_job(store)
+    record.move_on(stale, ARRIVED)
+    seen: list[int | None] = []
+
+    def rule(job: Job) -> Job:
+        seen.append(job.version)
+        return apply(job, Canceled(), START)
+
+    assert record.update(stale, rule).written
+    assert seen == [1, 2]  # the stale job, then the one that was read again
+
+
+def test_races_are_given_up_after_their_limit(store: Store) -> None:
+    stale = stored_job(store)
+
+    def overtaken(job: Job) -> Job:
+        store.jobs.put(job)
+        return apply(job, Canceled(), START)
+
+    with pytest.raises(table.ConflictError):
+        record.update(stale, overtaken, races=3)
+    stored = store.jobs.get("j")
+    assert stored
+    assert stored.version == 4
+    assert store.counted == []
+
+
+def test_a_deleted_job_is_not_written_again(store: Store) -> None:
+    job = asked_job(store)
+    store.jobs.delete("j")
+    change = record.move_on(job, output())
+    assert (change.written, change.job) == (False, None)
+    assert store.jobs.get("j") is None
+
+
+def test_an_output_that_no_image_keeps_is_removed(store: Store) -> None:
+    job = asked_job(store)
+    record.move_on(job, Canceled())
+    record.move_on(job, output())
+    assert store.removed == ["outputs/j/0.png"]
+
+
+def test_an_output_that_comes_twice_is_kept(store: Store) -> None:
+    job = asked_job(store)
+    for _ in range(2):
+        record.move_on(job, output())
+    assert store.removed == []
+
+
+def test_an_output_under_another_key_is_removed(store: Store) -> None:
+    job = asked_job(store)
+    record.move_on(job, output())
+    record.move_on(job, output("outputs/j/0.webp"))
+    assert store.removed == ["outputs/j/0.webp"]
+
+
+def test_an_output_of_a_deleted_job_is_removed(store: Store) -> None:
+    job = asked_job(store)
+    store.jobs.delete("j")
+    record.move_on(job, output())
+    assert store.removed == ["outputs/j/0.png"]
