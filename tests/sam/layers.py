@@ -1,7 +1,8 @@
 """What `sam build` has put into the layers.
 
 `python3 -m tests.sam.layers` prints their sizes, and fails where they are too large, hold what only a test needs,
-or lack what the functions import or its bytecode. The imaging layer, which one function carries, is counted apart.
+hold one of our documents, or lack what the functions import or its bytecode. The imaging layer, which one function
+carries, is counted apart.
 
 With another build's folder behind it, it also fails where that build came to something else. SAM puts a function's
 code or a layer under the digest that is compared here, and CloudFormation publishes neither anew while that stands.
@@ -84,6 +85,12 @@ def problems() -> list[str]:
             for file in root.rglob("*.py")
             if not _is_unchecked(Path(cache_from_source(str(file))))
         ]
+    ours = {file.read_bytes() for folder in ("functions", "layers") for file in (ROOT / folder).glob("*.md")}
+    found += [
+        f"a build holds a document: {file.relative_to(BUILT)}"
+        for file in BUILT.rglob("*.md")
+        if file.read_bytes() in ours
+    ]
     imaging = sizes.pop(IMAGING)
     for what, mib, largest in (
         ("the layers of every function", sum(sizes.values()), LARGEST_MIB),
