@@ -12,6 +12,7 @@ from botocore import xform_name
 from tests.environment import ROOT
 from tests.localcloud import template
 from tests.support.readme import DOCUMENTS, README, anchors, blocks, links, rows, section
+from tests.support.sources import SOURCES
 
 
 def test_the_first_two_blocks_are_the_two_commands() -> None:
