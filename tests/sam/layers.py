@@ -1,7 +1,8 @@
 """Checks of the layers that `sam build` has built.
 
 `python3 -m tests.sam.layers` prints the layers' sizes. It fails if a layer is too large, holds a package that only
-tests need, or lacks a module or its bytecode. The imaging layer has its own limit, because only one function uses it.
+tests need, holds a document of this repository, or lacks a module or its bytecode. The imaging layer has its own limit,
+because only one function uses it.
 
 `python3 -m tests.sam.layers FOLDER` also fails if another build in FOLDER differs. SAM uploads code under the digest
 that is compared here, and CloudFormation publishes it again only when the digest changes.
@@ -84,6 +85,14 @@ def problems() -> list[str]:
             for file in root.rglob("*.py")
             if not _is_unchecked(Path(cache_from_source(str(file))))
         ]
+    documents = {
+        file.read_bytes() for folder in ("functions", "layers") for file in (ROOT / folder).glob("*.md")
+    }
+    found += [
+        f"a build holds a document: {file.relative_to(BUILT)}"
+        for file in BUILT.rglob("*.md")
+        if file.read_bytes() in documents
+    ]
     imaging = sizes.pop(IMAGING)
     for name, mib, largest in (
         ("the layers of every function", sum(sizes.values()), LARGEST_MIB),

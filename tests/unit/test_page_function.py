@@ -115,16 +115,6 @@ def test_no_script_or_style_stands_in_the_html() -> None:
     assert not re.search(r"<style|\sstyle=|\son\w+=", index)
 
 
-def test_every_code_that_the_page_words_is_told_in_the_readme() -> None:
-    script = (ROOT / "functions/page/static/page.js").read_text()
-    table, own = script.split("const WORDS = {\n", 1)[1].split("\n};", 1)[0].split("  // The page's own.\n")
-    readme = (ROOT / "README.md").read_text()
-    worded = re.findall(r"^  (\w+): ", table, re.MULTILINE)
-    assert len(worded) > 15
-    assert own
-    assert [code for code in worded if f"| `{code}` |" not in readme] == []
-
-
 def test_without_the_page_nothing_of_it_is_deployed() -> None:
     of_it = {name for name in load().resources if name.startswith("Page")}
     assert {"PageFunction", "PageRole", "PageFunctionPagePermission"} <= of_it
