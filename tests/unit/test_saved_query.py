@@ -29,6 +29,6 @@ def logged_fields() -> set[str]:
 
 def test_saved_query_asks_for_logged_fields() -> None:
     (query,) = (one for one in load().resources.values() if one.type == "AWS::Logs::QueryDefinition")
-    (fields,) = re.findall(r"^fields (.*)$", query.properties["QueryString"], re.MULTILINE)
+    (fields,) = re.findall(r"^fields (.*)$", str(query.properties["QueryString"]), re.MULTILINE)
     asked = {field for field in fields.split(", ") if not field.startswith("@")}
     assert asked - STANDARD <= logged_fields()
