@@ -1,4 +1,4 @@
-"""A job has ended, says the jobs table's stream: tell the world.
+"""The jobs table's stream reports that a job has ended: publish it.
 
 The event source mapping lets through only what its filter in template.yaml matches: changes from a status that is
 no end to one that is. The write that ended the job is what sets this off, so no crash can come between the two.

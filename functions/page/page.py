@@ -20,7 +20,7 @@ CONTENT_TYPES = {
     ".svg": "image/svg+xml",
 }
 
-# The local cloud has all of AWS at one address, as boto3 is told by the same variable.
+# In the local cloud, all of AWS has one address. boto3 reads the same variable.
 ENDPOINT = os.environ.get("AWS_ENDPOINT_URL")
 BUCKET = ENDPOINT or os.environ["BUCKET_URL"]
 COGNITO = ENDPOINT or os.environ["COGNITO_URL"]
