@@ -1,4 +1,4 @@
-"""The API's description of itself: OpenAPI 3.1, made from the routes that serve it."""
+"""The API's OpenAPI 3.1 description, made from its routes."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, TypeAdapter
 
+from triptych.failures import FailureKind
 from views import Error, Refusal
 
 if TYPE_CHECKING:
@@ -21,55 +22,47 @@ if TYPE_CHECKING:
 TITLE = "Triptych"
 VERSION = "1"
 ABOUT = (
-    "One photo goes up, three generated pictures come back. Create a job, PUT the photo to the URL that it names, "
-    "with exactly the headers that it names, and get the job until it has ended. Errors have one shape; their codes "
-    "are in the README."
+    "One photo goes up, three generated images come back. Create a job. PUT the photo to the returned URL, with "
+    "exactly the returned headers. Get the job until it has ended. All errors have one shape. The README explains "
+    "their codes."
 )
-MEANINGS = {
-    HTTPStatus.BAD_REQUEST: "Something in the request is missing or wrong; the message names it.",
-    HTTPStatus.FORBIDDEN: "The token does not say whose it is.",
-    HTTPStatus.INTERNAL_SERVER_ERROR: "A bug, or trouble at AWS.",
-    HTTPStatus.NOT_FOUND: "There is no such job, or it is somebody else's.",
-    HTTPStatus.CONFLICT: "The Idempotency-Key was used for another order.",
-    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The photo is larger than is allowed.",
-    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: "The photo is of a type that is not taken.",
-    HTTPStatus.TOO_MANY_REQUESTS: "Too many today, or at once; the latter API Gateway may say in its own words.",
-}
+# Any route may answer with these.
+ANYWHERE = (FailureKind.NO_OWNER, FailureKind.INTERNAL_ERROR, FailureKind.MISCONFIGURED)
+GATEWAY_ALSO = "API Gateway also answers 429, in its own shape."
 _PATHS: TypeAdapter[dict[str, dict[str, object]]] = TypeAdapter(dict[str, dict[str, object]])
 
 
 def answers(
     good: Mapping[HTTPStatus, tuple[str, type[BaseModel] | None]],
-    *problems: HTTPStatus,
+    *failures: FailureKind,
     headers: Mapping[str, str] | None = None,
-    meanings: Mapping[HTTPStatus, str] | None = None,
 ) -> dict[int, OpenAPIResponse]:
-    """What a route may answer: what it is for (with `headers`), `problems`, and what API Gateway answers in its place.
-
-    `meanings` holds what a problem means on this route, where that is not what it means on others.
-    """
-    told: dict[int, OpenAPIResponse] = {}
+    """The answers of a route: its own, with `headers`, its `failures`, and those of API Gateway."""
+    described: dict[int, OpenAPIResponse] = {}
     for status, (meaning, model) in good.items():
-        told[int(status)] = {"description": meaning, "content": {}}
+        described[int(status)] = {"description": meaning, "content": {}}
         if model:
-            told[int(status)]["content"]["application/json"] = {"model": model}
+            described[int(status)]["content"]["application/json"] = {"model": model}
         if headers:
-            told[int(status)]["headers"] = {name: _header(about) for name, about in headers.items()}
-    for status in (*problems, HTTPStatus.FORBIDDEN, HTTPStatus.INTERNAL_SERVER_ERROR):
-        told[int(status)] = {
-            "description": {**MEANINGS, **(meanings or {})}[status],
-            "content": {"application/json": {"model": Error}},
-        }
-    told[int(HTTPStatus.TOO_MANY_REQUESTS)] = {
-        "description": MEANINGS[HTTPStatus.TOO_MANY_REQUESTS],
-        "content": {"application/json": {"schema": {"anyOf": [_ref(Error), _ref(Refusal)]}}},
-        "headers": {"Retry-After": _header("Seconds, where it is not API Gateway that says so.")},
+            described[int(status)]["headers"] = {name: _header(about) for name, about in headers.items()}
+    meanings: dict[int, str] = {}
+    for kind in (*failures, *ANYWHERE):
+        if kind.status:
+            before = f"{meanings[kind.status]} " if kind.status in meanings else ""
+            meanings[kind.status] = f"{before}`{kind.code}`: {kind.message}"
+    too_many = int(HTTPStatus.TOO_MANY_REQUESTS)
+    meanings[too_many] = f"{meanings.get(too_many, '')} {GATEWAY_ALSO}".strip()
+    for answer, meaning in meanings.items():
+        described[answer] = {"description": meaning, "content": {"application/json": {"model": Error}}}
+    described[too_many]["content"] = {"application/json": {"schema": {"anyOf": [_ref(Error), _ref(Refusal)]}}}
+    described[too_many]["headers"] = {
+        "Retry-After": _header("Seconds to wait. Absent in API Gateway's answer.")
     }
-    told[int(HTTPStatus.UNAUTHORIZED)] = {
-        "description": "No token, or not a good one. It is API Gateway that says so, in its own words.",
+    described[int(HTTPStatus.UNAUTHORIZED)] = {
+        "description": "The token is missing or not valid. API Gateway answers this, in its own shape.",
         "content": {"application/json": {"model": Refusal}},
     }
-    return told
+    return described
 
 
 def _header(about: str) -> OpenAPIResponseHeader:
@@ -81,8 +74,8 @@ def _ref(model: type[BaseModel]) -> dict[str, str]:
 
 
 def describe(app: APIGatewayHttpResolver) -> dict[str, JsonValue]:
-    """The description of all routes, as JSON values."""
-    from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer  # noqa: PLC0415  # a fifth of a cold start
+    """Describe all routes of `app`."""
+    from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer  # noqa: PLC0415  # it takes a fifth of a cold start
 
     made = app.get_openapi_json_schema(
         title=TITLE,
@@ -92,7 +85,7 @@ def describe(app: APIGatewayHttpResolver) -> dict[str, JsonValue]:
         security=[{"token": []}],
     )
     described: dict[str, JsonValue] = json.loads(made)
-    # What powertools takes for granted of its own validation errors; ours are answered with 400 and our shape.
+    # powertools adds its own validation errors. This API answers 400, in its own shape.
     for operation in operations(described):
         responses = operation["responses"]
         if isinstance(responses, dict):
@@ -106,7 +99,7 @@ def describe(app: APIGatewayHttpResolver) -> dict[str, JsonValue]:
 
 
 def operations(described: Mapping[str, JsonValue]) -> list[dict[str, JsonValue]]:
-    """Each operation of each path."""
+    """List the operations of all paths."""
     paths = described["paths"]
     items = paths.values() if isinstance(paths, dict) else ()
     return [
@@ -119,7 +112,7 @@ def operations(described: Mapping[str, JsonValue]) -> list[dict[str, JsonValue]]
 
 
 def methods_at(described: Mapping[str, JsonValue], path: str) -> str:
-    """The methods that the route at `path` takes, as an `Allow` header has them; empty where there is no route."""
+    """Return the methods of the route at `path` in the form of an `Allow` header; empty if there is no route."""
     for template, item in _PATHS.validate_python(described["paths"]).items():
         if re.fullmatch(re.sub(r"{\w+}", "[^/]+", template), path):
             return ", ".join(method.upper() for method in item)

@@ -14,20 +14,18 @@ from urllib.parse import unquote_plus
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from triptych import backoff
 from triptych.aws import queues
 from triptych.aws.queues import GenerationMessage
 from triptych.flows import generate
 from triptych.replicate import transport
+from triptych.runtime import clock
 from triptych.runtime.observability import count, logger, metrics, unexpected
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
     from aws_lambda_powertools.utilities.typing import LambdaContext
-
-# A message that has waited so often is exchanged for a new one, since SQS gives it up after 20. Not each time: of a
-# message that is delivered twice, each time, there would be ever more.
-MOST_RECEIVES = 15
 
 UPLOAD_KEY = re.compile(r"uploads/(?P<job_id>[^/]{1,64})/[^/]+")
 
@@ -61,8 +59,8 @@ type Message = GenerationMessage | S3Notification | S3TestEvent
 MESSAGE: TypeAdapter[Message] = TypeAdapter(Message)
 
 
-class NotYet(Exception):  # noqa: N818  # it tells SQS to keep the message
-    """The job's pictures could not all be asked for; the message has been put back."""
+class NotYetError(Exception):
+    """Some predictions could not be requested yet. SQS keeps the message, which has been put back."""
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -79,23 +77,24 @@ def _record(record: SQSRecord) -> None:
         logger.error("unreadable message", message_id=record.message_id, problems=error.error_count())
         count("UnexpectedErrors")
         return
-    tries = int(record.attributes.approximate_receive_count)
+    receives = int(record.attributes.approximate_receive_count)
     for task in _tasks(message):
         try:
-            job = generate.photo_arrived(task.job_id, task.original_s3_key, again=task.again or tries > 1)
+            job = generate.photo_arrived(task.job_id, task.original_s3_key, again=task.again or receives > 1)
         except Exception:
-            unexpected("put back", tries=tries)
+            unexpected("put back", tries=receives)
             # Not only when the visibility timeout ends.
-            queues.put_back(record.receipt_handle, seconds=round(generate.backoff(tries)))
+            queues.put_back(record.receipt_handle, seconds=round(backoff.seconds_after(receives)))
             raise
-        wait = generate.seconds_to_wait(job, tries)
+        wait = backoff.seconds_until_next(job, receives, clock.now())
         if wait is None:
             continue
-        logger.info("put back", seconds=wait, tries=tries)
-        if tries < MOST_RECEIVES:
-            queues.put_back(record.receipt_handle, seconds=wait)
-            raise NotYet
-        queues.send_to_generation(task.job_id, task.original_s3_key, again=True, delay=wait)
+        logger.info("put back", seconds=wait, tries=receives)
+        if backoff.is_worn_out(receives):
+            queues.send_to_generation(task.job_id, task.original_s3_key, again=True, delay=wait)
+            continue
+        queues.put_back(record.receipt_handle, seconds=wait)
+        raise NotYetError
 
 
 def _tasks(message: Message) -> list[GenerationMessage]:

@@ -11,6 +11,8 @@ from pathlib import Path
 from string import Template
 from typing import NamedTuple
 
+from words import NOT_FOUND, NOT_RETRYABLE, WORDS
+
 FOLDER = Path(__file__).parent / "static"
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
@@ -28,6 +30,8 @@ SETTINGS = {
     "imageCount": int(os.environ["IMAGE_COUNT"]),
     "maxUploadBytes": int(os.environ["MAX_UPLOAD_BYTES"]),
     "defaultPrompt": os.environ["DEFAULT_PROMPT"],
+    "words": WORDS,
+    "notRetryable": NOT_RETRYABLE,
     "tokenInLink": bool(ENDPOINT),  # anywhere else, a link could sign a visitor in as another user
 }
 POLICY = {
@@ -71,10 +75,10 @@ def handler(event: dict[str, object], context: object) -> dict[str, object]:  # 
 
 
 def _not_found() -> dict[str, object]:
-    error = {"code": "route_not_found", "message": "There is no such route."}
+    code, message = NOT_FOUND
     return {
         "headers": {**HEADERS, "Cache-Control": "no-store", "Content-Type": "application/json"},
-        "body": json.dumps({"error": error}),
+        "body": json.dumps({"error": {"code": code, "message": message}}),
         "statusCode": HTTPStatus.NOT_FOUND,
     }
 

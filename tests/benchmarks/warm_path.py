@@ -24,7 +24,7 @@ from tests.benchmarks._report import Figure
 from tests.benchmarks._world import World, world
 from tests.simulation.functions import CONTEXT, loaded
 from tests.support.events import api_event, s3_notification, sqs_event
-from triptych.replicate.signing_secret import signing_secret
+from triptych.replicate.webhooks import signing_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

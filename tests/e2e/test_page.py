@@ -290,15 +290,15 @@ def test_what_will_not_do_is_said_before_it_is_sent(browser: Browser, cloud: Dri
     too_large = tmp_path / "large.jpg"
     too_large.write_bytes(sample.photo() + bytes(6_000_000))
     browser.choose(too_large)
-    browser.says("#problem", "This photo is too large. The most that is taken is 5.7 MB")
+    browser.says("#problem", "This photo is too large. The limit is 5.7 MB")
     text = tmp_path / "text.txt"
     text.write_text("no photo")
     browser.choose(text)
-    browser.says("#problem", "This is no photo that can be read here.")
+    browser.says("#problem", "This file cannot be used.")
     lie = tmp_path / "lie.jpg"
     lie.write_text("no photo either")
     browser.choose(lie)
-    browser.says("#problem", "This is no photo that can be read here.")
+    browser.says("#problem", "This file cannot be used.")
     assert not browser.find("#make").is_enabled()
 
 
@@ -309,7 +309,7 @@ def test_a_photo_that_is_of_another_type_than_its_name_says(
     Image.new("RGB", (64, 48), "red").save(gif, "GIF")
     browser.open(link(cloud))
     make(browser, gif)
-    browser.says("#status", "This is no photo that can be read here. Choose a JPEG, PNG, WebP or HEIC.")
+    browser.says("#status", "This file cannot be used. Choose a JPEG, PNG, WebP or HEIC photo.")
     assert not browser.driver.find_element(By.ID, "retry").is_displayed()
 
 

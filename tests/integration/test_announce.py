@@ -23,9 +23,9 @@ from tests.support.events import stream_event
 from tests.support.world import World
 from triptych.aws import events as announcements
 from triptych.aws import table
+from triptych.failures import Failure, FailureKind
 from triptych.flows import record
 from triptych.job import (
-    Failure,
     Image,
     ImageFailed,
     ImageStatus,
@@ -95,7 +95,7 @@ def partial_job(world: World) -> str:
         prompt="A private prompt.",
     )
     stored = OutputStored(0, 1, "p0", Output("outputs/partial/0.png", "image/png", 77))
-    refused = ImageFailed(1, 1, "p1", Failure("content_rejected", "No."))
+    refused = ImageFailed(1, 1, "p1", FailureKind.CONTENT_REJECTED)
     record.move_on(
         table.create(job, table.Day(job.created_at.date(), 0)),
         UploadArrived(job.photo.key, 9, world.clock.time),
@@ -114,7 +114,7 @@ def test_an_end_is_one_event_that_tells_it(world: World, bus: Bus, context: Simp
         world.clock.time,
     )
     local = world.clock.time.astimezone(settings().timezone).isoformat(timespec="milliseconds")
-    error = {"code": "content_rejected", "message": "No."}
+    error = {"code": "content_rejected", "message": FailureKind.CONTENT_REJECTED.message}
     assert bus.details() == [
         {
             "stack": "triptych",

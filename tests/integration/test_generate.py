@@ -23,11 +23,13 @@ from tests.support.function_environment import BUCKET, TOKEN
 from tests.support.photo_corpus import jpeg_of_scans
 from tests.support.photos import JPEG, PNG, picture
 from tests.support.world import World
+from triptych import backoff
 from triptych.aws import queues, table
 from triptych.flows import generate as generation
 from triptych.job import ImageStatus, JobStatus, is_retryable
 from triptych.photo.formats import MOST_SCANS
 from triptych.replicate import transport
+from triptych.runtime import clock
 from triptych.runtime.observability import logger
 
 RETRY = {"retry_after": 5}
@@ -156,7 +158,7 @@ def test_a_second_event_while_the_first_still_asks_bills_nothing_twice(
     def meanwhile(_: httpx.Request) -> None:
         if first.acquire(blocking=False):
             job = generation.photo_arrived(job_id, f"uploads/{job_id}/photo.jpg")
-            inner.append(generation.seconds_to_wait(job, 1))
+            inner.append(backoff.seconds_until_next(job, 1, clock.now()))
 
     world.replicate.before_create = meanwhile
     assert deliver(world, job_id, context) == DONE
@@ -323,7 +325,7 @@ def test_low_credit_is_waited_for_and_finishes_slowly(
         answer = deliver(world, job_id, context, receives)
         if answer == DONE:
             break
-        assert 7 <= waits[-1] <= generation.LONGEST_WAIT
+        assert 7 <= waits[-1] <= backoff.LONGEST_SECONDS
         asked = len(world.replicate.creates)
         assert deliver(world, job_id, context, receives) == KEPT  # too early: nothing is asked for
         assert len(world.replicate.creates) == asked
@@ -356,10 +358,10 @@ def test_a_job_that_was_told_to_come_later_comes_soon_however_often_it_was_told(
 ) -> None:
     world.replicate.before_create = lambda _: httpx.Response(429, json=RETRY)
     job_id = world.new_job()
-    for receives in range(1, generate.MOST_RECEIVES):
+    for receives in range(1, backoff.MOST_RECEIVES):
         assert deliver(world, job_id, context, receives) == KEPT
         world.clock.advance(waits[-1])
-    assert max(waits) <= generation.TURN_SECONDS * 1.25 + 1
+    assert max(waits) <= backoff.TURN_SECONDS * 1.25 + 1
 
 
 def test_a_retry_after_of_a_day_is_not_slept_out(
@@ -368,7 +370,7 @@ def test_a_retry_after_of_a_day_is_not_slept_out(
     world.replicate.before_create = lambda _: httpx.Response(429, headers={"retry-after": "86400"})
     world.replicate.on_read = lambda _: httpx.Response(429, headers={"retry-after": "86400"})
     assert deliver(world, world.new_job(), context) == KEPT
-    assert waits == [generation.LONGEST_WAIT]
+    assert waits == [backoff.LONGEST_SECONDS]
 
 
 def test_a_refused_connection_is_no_doubt(world: World, context: SimpleNamespace, waits: list[int]) -> None:
@@ -529,10 +531,10 @@ def test_a_message_that_waited_very_often_is_exchanged_for_a_new_one(
     job_id = world.new_job()
     monkeypatch.setattr(BaseClient, "_make_api_call", seen)
     world.replicate.before_create = lambda _: httpx.Response(429, json=RETRY)
-    assert deliver(world, job_id, context, receives=generate.MOST_RECEIVES) == DONE
+    assert deliver(world, job_id, context, receives=backoff.MOST_RECEIVES) == DONE
     (message,) = sent
     assert message["QueueUrl"] == world.queues["generation"]
-    assert RETRY["retry_after"] <= message["DelaySeconds"] <= generation.TURN_SECONDS * 1.25 + 1
+    assert RETRY["retry_after"] <= message["DelaySeconds"] <= backoff.TURN_SECONDS * 1.25 + 1
     world.replicate.before_create = lambda _: None
     world.clock.advance(message["DelaySeconds"])
     assert generate.handler(sqs_event(message["MessageBody"]), context) == DONE

@@ -204,7 +204,9 @@ def test_a_job_has_four_retries(
     tasks.clear()
     status, answer = call("POST", f"/api/v1/jobs/{failed_id}/retry")
     assert (status, answer["error"]["code"]) == (409, "retry_limit_reached")
-    assert answer["error"]["message"] == "This job was retried 4 times, which is the most. Create a new job."
+    assert (
+        answer["error"]["message"] == "This job was retried 4 times, which is the maximum. Create a new job."
+    )
     assert world.job(failed_id) == before
     assert looks == tasks == []
     assert len(world.replicate.creates) == 3 * (1 + MOST_RETRIES)

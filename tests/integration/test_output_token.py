@@ -18,7 +18,7 @@ from tests.support.function_environment import SECRET, TOKEN, forget_caches
 from tests.support.photos import PNG
 from tests.support.world import World
 from triptych.job import ImageStatus, JobStatus
-from triptych.replicate import transport
+from triptych.replicate import transport, webhooks
 from triptych.runtime.observability import logger
 
 AUTHORIZED = f"Bearer {TOKEN}"
@@ -217,7 +217,7 @@ def test_without_a_usable_token_the_output_is_unavailable(
         monkeypatch.setattr(transport, "token", no_token)
     else:
         monkeypatch.setattr(transport, "token", lambda: value)
-    monkeypatch.setattr(webhook, "signing_secret", lambda: SECRET)
+    monkeypatch.setattr(webhooks, "signing_secret", lambda: SECRET)
     world.replicate.on_download = lambda request: (
         illegal(request) if "authorization" in request.headers else httpx.Response(401)
     )

@@ -236,7 +236,7 @@ def test_what_nobody_has_foreseen_is_counted_where_it_is_caught(
     assert [line["message"] for line in told] == [
         "put back",
         "the look failed",
-        "a bug",
+        "unexpected error",
         "not announced",
         "unreadable message",
     ]

@@ -13,6 +13,7 @@ import pytest
 import generate
 from tests.support.events import s3_notification, sqs_event
 from tests.support.world import World
+from triptych import backoff
 from triptych.aws import queues
 from triptych.flows import generate as generation
 from triptych.job import ImageStatus
@@ -21,7 +22,7 @@ from triptych.replicate.transport import HttpError
 DETAIL = {"detail": "Request was throttled. Your rate limit resets in ~30s."}
 FIRST_BACKOFF = (1, 3)  # seconds, when nothing says how long to wait
 SEVEN = (7, 8)
-LONGEST = (generation.LONGEST_WAIT, generation.LONGEST_WAIT)
+LONGEST = (backoff.LONGEST_SECONDS, backoff.LONGEST_SECONDS)
 
 
 @pytest.fixture
@@ -114,10 +115,10 @@ def test_without_a_hint_a_throttled_job_comes_soon(
 ) -> None:
     world.replicate.before_create = lambda _: httpx.Response(429, json=DETAIL)
     job_id = world.new_job()
-    for receives in range(1, generate.MOST_RECEIVES):
+    for receives in range(1, backoff.MOST_RECEIVES):
         assert not deliver(world, job_id, context, receives)
         world.clock.advance(waits[-1])
-    assert max(waits) <= generation.TURN_SECONDS * 1.25 + 1
+    assert max(waits) <= backoff.TURN_SECONDS * 1.25 + 1
 
 
 def test_low_credit_without_a_hint_is_waited_for(
@@ -136,7 +137,7 @@ def test_low_credit_without_a_hint_is_waited_for(
 
     world.replicate.before_create = low_credit
     job_id = world.new_job()
-    for receives in range(1, generate.MOST_RECEIVES):
+    for receives in range(1, backoff.MOST_RECEIVES):
         if deliver(world, job_id, context, receives):
             break
         world.clock.advance(waits[-1])
@@ -148,7 +149,7 @@ def test_low_credit_without_a_hint_is_waited_for(
 @pytest.mark.parametrize("tries", range(20))
 def test_no_backoff_is_longer_than_the_longest_wait(monkeypatch: pytest.MonkeyPatch, tries: int) -> None:
     monkeypatch.setattr("random.uniform", lambda _, most: most)
-    assert generation.backoff(tries) <= generation.LONGEST_WAIT
+    assert backoff.seconds_after(tries) <= backoff.LONGEST_SECONDS
 
 
 def test_a_create_answered_with_202_is_one(world: World, context: SimpleNamespace, waits: list[int]) -> None:

@@ -19,6 +19,7 @@ from tests.support.function_environment import BUCKET, SECRET
 from tests.support.photos import PNG
 from tests.support.world import World
 from triptych.aws import table
+from triptych.failures import FailureKind
 from triptych.flows import record
 from triptych.job import DeadlinePassed, ImageStatus, JobStatus
 
@@ -39,7 +40,7 @@ def image_of(world: World, job_id: str, prediction_id: str) -> int:
 
 def status(event: dict[str, Any], context: SimpleNamespace) -> int:
     answer = webhook.handler(event, context)
-    told = {200: {}, 401: {"code": "webhook_rejected", "message": "This is no webhook of ours."}}
+    told = {200: {}, 401: {"code": "webhook_rejected", "message": FailureKind.WEBHOOK_REJECTED.message}}
     if answer["statusCode"] in told:  # whatever it was: nothing is told
         body = json.loads(str(answer["body"]))
         assert body.get("error", {}) == told[int(str(answer["statusCode"]))]

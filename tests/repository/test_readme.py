@@ -29,15 +29,6 @@ def test_every_parameter_is_listed_with_its_default() -> None:
         assert default is None or default[1] == parameters[name], name
 
 
-def test_every_code_is_told() -> None:
-    codes = set()
-    for source in SOURCES:
-        text = source.read_text()
-        codes |= set(re.findall(r'Failure\(\s*"([a-z_]+)"', text))
-        codes |= set(re.findall(r'HTTPStatus\.[A-Z_]+[,:]\s*\(?"([a-z_]+)"', text))
-    assert codes == set(rows("When something is wrong"))
-
-
 def test_measured_table_names_existing_benchmarks() -> None:
     lines = section("Measured").splitlines()
     named = {re.findall(r"`(\w+)` \|$", line)[-1] for line in lines if line.endswith("` |")}

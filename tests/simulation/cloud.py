@@ -26,7 +26,7 @@ from tests.support.clock import Clock as WallClock
 from tests.support.events import s3_notification, signed, sqs_event, webhook_event
 from tests.support.function_environment import ENVIRONMENT
 from triptych.aws import bucket
-from triptych.replicate import signing_secret, transport
+from triptych.replicate import transport, webhooks
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -208,8 +208,8 @@ class Cloud:
     def _forget(self) -> None:
         """What a new process does not know."""
         transport._ssm().clear_cache()  # type: ignore[no-untyped-call]  # powertools leaves it so
-        signing_secret._kept.secret = None
-        signing_secret._kept.asked_at = signing_secret._NEVER
+        webhooks._kept.secret = None
+        webhooks._kept.asked_at = webhooks._NEVER
 
     def exchange[T](
         self,

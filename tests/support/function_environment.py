@@ -6,7 +6,7 @@ import base64
 
 from triptych import settings
 from triptych.aws import bucket, events, queues, table
-from triptych.replicate import signing_secret, transport
+from triptych.replicate import transport, webhooks
 
 BUCKET = "photos"
 TOKEN = "r8_a_token_that_must_never_be_seen"
@@ -50,7 +50,7 @@ def forget_caches() -> None:
     queues._sqs.cache_clear()
     transport._ssm.cache_clear()
     events._events.cache_clear()
-    signing_secret._kept.secret = None
-    signing_secret._kept.asked_at = signing_secret._NEVER
+    webhooks._kept.secret = None
+    webhooks._kept.asked_at = webhooks._NEVER
     table._Job._connection = None
     table._Gone._connection = None

@@ -9,17 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from triptych.failures import Failure, FailureKind
 from triptych.job import (
     MOST_OPENS,
     MOST_RETRIES,
     MOVES,
-    UNOPENABLE,
     AnswerLost,
     Asked,
     Canceled,
     DeadlinePassed,
     Event,
-    Failure,
     GenerationRefused,
     ImageFailed,
     ImageStatus,
@@ -43,7 +42,8 @@ from triptych.job import (
 )
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
-WHY = Failure("why", "Because.")
+KIND = FailureKind.REPLICATE_REFUSED
+WHY = Failure.of(KIND)
 OUTPUT = Output("outputs/j/0.png", "image/png", 100)
 
 
@@ -77,7 +77,7 @@ def stored(index: int, attempt: int = 1) -> OutputStored:
 
 
 def failed(index: int, attempt: int = 1) -> ImageFailed:
-    return ImageFailed(index, attempt, f"p{index}", WHY)
+    return ImageFailed(index, attempt, f"p{index}", KIND)
 
 
 # ── from beginning to end ──
@@ -97,7 +97,7 @@ def test_what_is_stored_is_kept_when_others_fail() -> None:
 
 def test_a_job_whose_images_all_failed_alike_says_what_they_say() -> None:
     assert apply_all(generating(), [failed(0), failed(1), failed(2)], NOW).failure == WHY
-    other = ImageFailed(2, 1, "p2", Failure("other", "Otherwise."))
+    other = ImageFailed(2, 1, "p2", FailureKind.OUTPUT_MISSING)
     mixed = apply_all(generating(), [failed(0), failed(1), other], NOW).failure
     assert mixed
     assert mixed.code == "all_images_failed"
@@ -116,7 +116,7 @@ def test_an_upload_that_came_does_not_expire() -> None:
 
 
 def test_a_rejected_photo_fails_the_job_before_anybody_is_asked() -> None:
-    job = apply_all(a_job(), [arrived(), JobRejected(WHY)], NOW)
+    job = apply_all(a_job(), [arrived(), JobRejected(KIND)], NOW)
     assert (job.status, job.failure) == (JobStatus.FAILED, WHY)
 
 
@@ -126,7 +126,7 @@ def test_a_photo_is_opened_again_so_often_and_then_rejected() -> None:
         job = apply(job, opened(NOW + timedelta(minutes=minute)), NOW)
         assert job.status is JobStatus.AWAITING_UPLOAD
     job = apply(job, opened(NOW + timedelta(minutes=MOST_OPENS)), NOW)
-    assert (job.status, job.failure) == (JobStatus.FAILED, UNOPENABLE)
+    assert (job.status, job.failure) == (JobStatus.FAILED, Failure.of(FailureKind.PHOTO_UNOPENABLE))
 
 
 def test_while_a_photo_is_being_opened_again_nobody_else_opens_it() -> None:
@@ -142,7 +142,7 @@ def test_a_photo_that_was_opened_well_is_not_opened_again() -> None:
 
 def test_nothing_is_rejected_that_is_already_paid_for() -> None:
     job = generating()
-    assert apply(job, JobRejected(WHY), NOW) is job
+    assert apply(job, JobRejected(KIND), NOW) is job
 
 
 def test_the_deadline_ends_what_is_open_and_keeps_what_is_stored() -> None:
@@ -185,7 +185,7 @@ def test_a_webhook_may_be_faster_than_the_answer() -> None:
 def test_another_prediction_than_the_known_one_changes_nothing() -> None:
     job = generating()
     assert apply(job, OutputStored(0, 1, "stranger", OUTPUT), NOW) is job
-    assert apply(job, ImageFailed(0, 1, "stranger", WHY), NOW) is job
+    assert apply(job, ImageFailed(0, 1, "stranger", KIND), NOW) is job
 
 
 def test_a_lost_answer_leaves_the_image_in_doubt_until_then() -> None:
@@ -196,14 +196,14 @@ def test_a_lost_answer_leaves_the_image_in_doubt_until_then() -> None:
 
 def test_a_refusal_ends_what_is_not_made_and_leaves_what_is() -> None:
     events: list[Event] = [arrived(), asked(0), asked(1), PredictionCreated(0, 1, "p0")]
-    job = apply_all(a_job(), [*events, GenerationRefused(1, 1, WHY)], NOW)
+    job = apply_all(a_job(), [*events, GenerationRefused(1, 1, KIND)], NOW)
     assert [image.status for image in job.images] == ["GENERATING", "FAILED", "FAILED"]
     assert apply(job, stored(0), NOW).status is JobStatus.PARTIAL
 
 
 def test_after_a_refusal_what_was_in_doubt_and_was_never_made_is_not_asked_for_again() -> None:
-    events: list[Event] = [arrived(), asked(0), asked(1), asked(2), GenerationRefused(1, 1, WHY)]
-    job = apply_all(a_job(), [*events, GenerationRefused(2, 1, WHY), PredictionNotCreated(0, 1, NOW)], NOW)
+    events: list[Event] = [arrived(), asked(0), asked(1), asked(2), GenerationRefused(1, 1, KIND)]
+    job = apply_all(a_job(), [*events, GenerationRefused(2, 1, KIND), PredictionNotCreated(0, 1, NOW)], NOW)
     assert (job.status, job.failure) == (JobStatus.FAILED, WHY)
 
 
@@ -216,15 +216,15 @@ times = st.integers(0, 100).map(lambda seconds: NOW + timedelta(seconds=seconds)
 events = st.one_of(
     st.builds(UploadArrived, st.just("uploads/j/photo.jpg"), st.just(10), times),
     times.map(opened),
-    st.builds(JobRejected, st.just(WHY)),
+    st.builds(JobRejected, st.just(KIND)),
     st.just(UploadExpired()),
     st.builds(Asked, indices, st.integers(0, 9) | st.none(), times, times),
     st.builds(PredictionCreated, indices, attempts, ids),
     st.builds(PredictionNotCreated, indices, attempts, times),
     st.builds(AnswerLost, indices, attempts, times),
-    st.builds(GenerationRefused, indices, attempts, st.just(WHY)),
+    st.builds(GenerationRefused, indices, attempts, st.just(KIND)),
     st.builds(OutputStored, indices, attempts, ids, st.just(OUTPUT)),
-    st.builds(ImageFailed, indices, attempts, ids, st.just(WHY)),
+    st.builds(ImageFailed, indices, attempts, ids, st.just(KIND)),
     st.just(DeadlinePassed()),
     st.just(Canceled()),
 )
@@ -332,16 +332,22 @@ def test_a_job_is_retried_four_times_at_most() -> None:
 
 def test_only_the_count_makes_a_job_run_out_of_retries() -> None:
     failed_job = apply(generating(), DeadlinePassed(), NOW)
-    rejected = apply_all(a_job(), [arrived(), JobRejected(Failure("photo_unsupported", "No."))], NOW)
+    rejected = apply_all(a_job(), [arrived(), JobRejected(FailureKind.PHOTO_UNSUPPORTED)], NOW)
     for job in (a_job(), generating(), failed_job, rejected, apply(generating(), Canceled(), NOW)):
         assert not has_used_its_retries(job)
     for job in (generating(), rejected, apply(generating(), Canceled(), NOW)):
         assert not has_used_its_retries(replace(job, retries=MOST_RETRIES))
 
 
-def test_a_photo_that_was_rejected_is_not_tried_again() -> None:
-    rejected = apply_all(a_job(), [arrived(), JobRejected(Failure("photo_unsupported", "No."))], NOW)
-    assert apply(rejected, Retried(NOW), NOW) is rejected
+@pytest.mark.parametrize("kind", [kind for kind in FailureKind if kind.ends])
+def test_the_table_says_which_failures_can_be_retried(kind: FailureKind) -> None:
+    rejected = apply_all(a_job(), [arrived(), JobRejected(kind)], NOW)
+    assert (apply(rejected, Retried(NOW), NOW) is not rejected) is kind.retryable
+
+
+def test_a_code_of_another_release_can_be_retried() -> None:
+    rejected = apply_all(a_job(), [arrived(), JobRejected(KIND)], NOW)
+    assert is_retryable(replace(rejected, error=Failure("code_of_another_release", "No.")))
 
 
 def test_the_deadline_counts_from_the_retry() -> None:

@@ -20,13 +20,13 @@ from hypothesis.stateful import (
 
 from tests.simulation.aws import Jobs
 from triptych.aws.table import ConflictError, Day
+from triptych.failures import FailureKind
 from triptych.job import (
     AnswerLost,
     Asked,
     Canceled,
     DeadlinePassed,
     Event,
-    Failure,
     GenerationRefused,
     ImageFailed,
     ImageStatus,
@@ -48,7 +48,7 @@ from triptych.job import (
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MOST_IMAGES = 3
 WRITERS = 3
-WHY = Failure("why", "Because.")
+WHY = FailureKind.REPLICATE_REFUSED
 
 
 type Post = tuple[int, int]  # image and attempt

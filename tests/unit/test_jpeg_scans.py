@@ -13,8 +13,9 @@ from PIL import Image
 
 from tests.support.photo_corpus import jpeg_head, jpeg_of_scans, jpeg_scan, jpeg_with, scene, write
 from tests.unit.inspecting import find
+from triptych.failures import FailureKind
 from triptych.photo.formats import MOST_SCANS, _header_segments, is_too_complex, jpeg_segments
-from triptych.photo.inspection import TOO_COMPLEX, Rejected
+from triptych.photo.inspection import Rejected
 
 SOI, EOI, SOS = b"\xff\xd8", b"\xff\xd9", 0xDA
 HEAD = jpeg_head((64, 64))
@@ -107,7 +108,9 @@ def test_too_many_scans_are_refused_before_anything_is_decoded(monkeypatch: pyte
         pytest.fail("the file was given to the decoder")
 
     monkeypatch.setattr(Image, "open", opened)
-    assert find(jpeg_of_scans(12_000, (10_000, 7_000)), "image/jpeg") == Rejected(TOO_COMPLEX)
+    assert find(jpeg_of_scans(12_000, (10_000, 7_000)), "image/jpeg") == Rejected(
+        FailureKind.PHOTO_TOO_COMPLEX
+    )
 
 
 @pytest.mark.parametrize(
@@ -139,7 +142,7 @@ EXIF = segment(0xE1, b"Exif\0\0" + b"x")
 )
 def test_a_header_that_takes_pillow_long_is_refused(data: bytes) -> None:
     """Pillow's own parser reads it before libjpeg does, and other markers than libjpeg."""
-    assert find(data, "image/jpeg") == Rejected(TOO_COMPLEX)
+    assert find(data, "image/jpeg") == Rejected(FailureKind.PHOTO_TOO_COMPLEX)
 
 
 def test_as_many_segments_as_are_allowed_are_taken() -> None:
@@ -154,7 +157,7 @@ def test_as_many_segments_as_are_allowed_are_taken() -> None:
 def test_arithmetic_coding_is_refused(frame: int) -> None:
     """A truncated scan goes on as zeros for its decoder: 31 KB took 22 s of CPU."""
     data = HEAD.replace(b"\xff\xc2", bytes([0xFF, frame])) + scan(DC, b"") + EOI
-    assert find(data, "image/jpeg") == Rejected(TOO_COMPLEX)
+    assert find(data, "image/jpeg") == Rejected(FailureKind.PHOTO_TOO_COMPLEX)
 
 
 @settings(max_examples=300, deadline=None)

@@ -13,7 +13,6 @@ from tests.environment import ROOT
 from tests.localcloud import s3_cors
 from tests.localcloud.resources import CorsConfiguration, PoolPolicies
 from tests.localcloud.template import load
-from tests.support import readme
 from tests.unit.page_function import EVENT, get, page_with, policy
 
 
@@ -114,16 +113,6 @@ def test_no_script_or_style_stands_in_the_html() -> None:
     index = (ROOT / "functions/page/static/index.html").read_text()
     assert re.findall(r"<script[^>]*>", index) == ['<script type="module" src="/page/page.js">']
     assert not re.search(r"<style|\sstyle=|\son\w+=", index)
-
-
-def test_every_code_that_the_page_words_is_told_in_the_readme() -> None:
-    script = (ROOT / "functions/page/static/page.js").read_text()
-    table, own = script.split("const WORDS = {\n", 1)[1].split("\n};", 1)[0].split("  // The page's own.\n")
-    codes = readme.rows("When something is wrong")
-    worded = re.findall(r"^  (\w+): ", table, re.MULTILINE)
-    assert len(worded) > 15
-    assert own
-    assert [code for code in worded if code not in codes] == []
 
 
 def test_without_the_page_nothing_of_it_is_deployed() -> None:

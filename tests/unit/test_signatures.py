@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triptych.replicate.signatures import is_signed
+from triptych.replicate.webhooks import is_signed
 
 # The test vector of the standard-webhooks project.
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

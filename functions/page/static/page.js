@@ -10,50 +10,15 @@ const POLL_SECONDS = 2; // where the API does not say when to come back
 const JOBS_A_PAGE = 6;
 const FULL_MEGABYTE = 1048576; // bytes
 
-// ── what went wrong, in words that say what to do ──
+// ── failures, in words that say what to do ──
 
 const WORDS = {
-  photo_too_large: `This photo is too large. The most that is taken is ${megabytes(settings.maxUploadBytes)}: choose a smaller one.`,
-  photo_unsupported: "This is no photo that can be read here. Choose a JPEG, PNG, WebP or HEIC.",
-  photo_type_mismatch: "This file is not what its name says. Save it again as a JPEG, and choose that.",
-  photo_empty: "There is nothing in this file. Choose another.",
-  photo_unreadable: "This photo is damaged or cut off. Choose another, or save it again.",
-  photo_animated: "This picture moves. Choose one that stands still.",
-  photo_too_many_pixels: "This photo has too many pixels. Make it smaller, and choose it again.",
-  photo_too_complex: "This photo is stored in an unusual way. Save it again as a JPEG, and choose that.",
-  photo_unopenable: "This photo could not be opened. Save it again as a JPEG, and choose that.",
-  upload_expired: "The photo did not arrive in time. Choose it again.",
-  job_not_found: "These pictures are no longer there.",
-  daily_limit_reached: "You have made all the pictures that one may make in a day.",
-  retry_limit_reached: "These pictures have no retry left. Send the photo again.",
-  too_many_at_once: "Too much is going on just now. Try again in a moment.",
-  idempotency_key_used: "This photo was sent before with another wish. Send it again.",
-  deadline_exceeded: "It was not finished in time. Try again.",
-  content_rejected: "The model would not draw this. Try another photo, or another wish.",
-  prediction_failed: "The model could not draw this one. Try again.",
-  prediction_canceled: "The drawing was stopped. Try again.",
-  prediction_aborted: "The model was too busy to begin. Try again in a while.",
-  prediction_lost: "The drawing got lost on its way. Try again.",
-  output_missing: "The model came back without a picture. Try again.",
-  output_unavailable: "The picture could not be fetched from where the model put it. Try again.",
-  output_too_large: "The picture is too large to be kept. Whoever runs this can raise the limit.",
-  output_not_a_picture: "What the model made is no picture. Whoever runs this should look at the model.",
-  output_host_not_allowed: "The picture lies where it may not be fetched from. Whoever runs this should look at it.",
-  all_images_failed: "None of the pictures could be made. Each frame says why.",
-  replicate_unauthorized: "The drawing service let nobody in. Whoever runs this has to renew its token.",
-  replicate_token_unreadable: "The drawing service cannot be asked: its token cannot be read. Whoever runs this has to look.",
-  replicate_out_of_credit: "The drawing service wants to be paid. Whoever runs this has to add credit.",
-  replicate_model_not_found: "The model is not there. Whoever runs this has to choose another.",
-  replicate_input_rejected: "The model does not take this photo or this wish. Try another.",
-  replicate_refused: "The drawing service refused. Try again later.",
-  model_not_configured: "It is not known how to ask this model. Whoever runs this has to say it.",
-  // The page's own.
+  ...settings.words, // of the API's failures
+  photo_too_large: settings.words.photo_too_large.replace("{limit}", megabytes(settings.maxUploadBytes)),
   offline: "There is no connection. Check it, and try again.",
-  upload_failed: "The photo did not get through. Try again.",
-  unavailable: "That did not work just now. Try again in a moment.",
-  busy: "Too much is going on just now. Try again in a moment.",
-  route_not_found: "This cannot be done here.",
-  method_not_allowed: "This cannot be done here.",
+  upload_failed: "The photo could not be sent. Try again.",
+  unavailable: "This did not work. Try again in a moment.",
+  busy: "Too much is going on. Try again in a moment.",
   signed_out: "Your sign-in has ended. Sign in again.",
   NotAuthorizedException: "The e-mail or the password is wrong.",
   UserNotFoundException: "The e-mail or the password is wrong.",
@@ -502,8 +467,8 @@ function show(job) {
   say("status", sentence(job));
   const ended = ENDED.has(job.status);
   const failed = job.images.filter((image) => image.status === "FAILED").length;
-  const photoWillDo = !job.error?.code.startsWith("photo_");
-  $("retry").hidden = !["FAILED", "PARTIAL"].includes(job.status) || !photoWillDo || usedUp.has(job.job_id);
+  const retryable = ["FAILED", "PARTIAL"].includes(job.status) && !settings.notRetryable.includes(job.error?.code);
+  $("retry").hidden = !retryable || usedUp.has(job.job_id);
   say("retry", failed === 1 ? "Try the failed one again" : `Try the failed ${NUMBERS[failed]} again`);
   $("cancel").hidden = ended;
   $("delete").hidden = !ended;

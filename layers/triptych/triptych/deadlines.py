@@ -24,3 +24,9 @@ def upload_deadline(job: Job) -> datetime:
     """Return until when the photo may arrive: a large upload may start in the last second of its URL."""
     life = settings().upload_url_seconds
     return job.created_at + timedelta(seconds=life + min(life, SLOW_UPLOAD_SECONDS))
+
+
+def upload_url_seconds(job: Job, now: datetime) -> int:
+    """How long an upload URL made `now` is valid: its configured life, but not past the upload's deadline."""
+    left = int((upload_deadline(job) - now).total_seconds())
+    return max(1, min(settings().upload_url_seconds, left))

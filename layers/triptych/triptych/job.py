@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from triptych.failures import Failure, FailureKind
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
@@ -64,14 +66,6 @@ MOVES: dict[ImageStatus, frozenset[ImageStatus]] = {
     ImageStatus.FAILED: frozenset({ImageStatus.PENDING}),  # when its owner wants it tried again
     ImageStatus.CANCELED: frozenset(),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why an image or a job came to nothing: a code for programs, a sentence for people."""
-
-    code: str
-    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +161,7 @@ class Job:
             return self.error
         errors = {image.error for image in self.images}
         only = errors.pop() if len(errors) == 1 else None
-        return only or Failure("all_images_failed", "No picture could be made; each image says why.")
+        return only or Failure.of(FailureKind.ALL_IMAGES_FAILED)
 
     def having(self, *statuses: ImageStatus) -> list[Image]:
         """The images in one of `statuses`, in order."""
@@ -211,7 +205,7 @@ class PhotoOpened:
 class JobRejected:
     """Nobody should be paid for this job: its photo will not do, or the stack is not set up for it."""
 
-    failure: Failure
+    failure: FailureKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +256,7 @@ class GenerationRefused:
 
     index: int
     attempt: int
-    failure: Failure
+    failure: FailureKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,7 +276,7 @@ class ImageFailed:
     index: int
     attempt: int
     prediction_id: str
-    failure: Failure
+    failure: FailureKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,12 +313,6 @@ type Event = (
     | Retried
 )
 
-DEADLINE = Failure("deadline_exceeded", "The picture was not finished in time.")
-EXPIRED = Failure("upload_expired", "The photo was not uploaded in time. Create a new job.")
-UNOPENABLE = Failure(
-    "photo_unopenable",
-    "The photo could not be opened. Send a smaller one, or save it anew with another program.",
-)
 MOST_RETRIES = 4  # of a job, so an image has at most 5 predictions that are paid for
 MOST_OPENS = 3  # after the first: each may also have been an accident of the machine's
 
@@ -355,8 +343,8 @@ def has_used_its_retries(job: Job) -> bool:
 
 
 def _may_do_better(job: Job) -> bool:
-    photo_rejected = job.error is not None and job.error.code.startswith("photo_")
-    return not job.closed_as and bool(job.having(ImageStatus.FAILED)) and not photo_rejected
+    retryable = job.error is None or job.error.retryable
+    return not job.closed_as and bool(job.having(ImageStatus.FAILED)) and retryable
 
 
 def awaits(image: Image, attempt: int, prediction_id: str) -> bool:
@@ -377,17 +365,18 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # th
             if job.uploaded_at or (job.photo.opening_until and at < job.photo.opening_until):
                 return job
             if job.photo.opens == MOST_OPENS:
-                return _after(_after(job, arrived), JobRejected(UNOPENABLE))
+                return _after(_after(job, arrived), JobRejected(FailureKind.PHOTO_UNOPENABLE))
             photo = replace(job.photo, opens=job.photo.opens + 1, opening_until=until)
             return replace(job, photo=photo)
-        case JobRejected(failure):
+        case JobRejected(kind):
             if job.having(ImageStatus.REQUESTING, ImageStatus.GENERATING):
                 return job
+            failure = Failure.of(kind)
             return replace(_move(job, ImageStatus.FAILED, error=failure), error=failure)
         case UploadExpired():
             if job.uploaded_at:
                 return job
-            closed = replace(job, closed_as=JobStatus.EXPIRED, error=EXPIRED)
+            closed = replace(job, closed_as=JobStatus.EXPIRED, error=Failure.of(FailureKind.UPLOAD_EXPIRED))
             return _move(closed, ImageStatus.CANCELED)
         case Asked(index, seed, at, in_doubt_until):
             if job.uploaded_at is None or job.images[index].status is not ImageStatus.PENDING:
@@ -409,9 +398,10 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # th
             if not _is_in_doubt(job.images[index], attempt):
                 return job
             return _put(job, replace(job.images[index], not_before=in_doubt_until))
-        case GenerationRefused(index, attempt, failure):
+        case GenerationRefused(index, attempt, kind):
             if not _is_in_doubt(job.images[index], attempt):
                 return job
+            failure = Failure.of(kind)
             refused = replace(job.images[index], status=ImageStatus.FAILED, error=failure, not_before=None)
             job = _put(replace(job, error=failure), refused)
             return _move(job, ImageStatus.FAILED, only=ImageStatus.PENDING, error=failure)
@@ -420,13 +410,14 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # th
                 return job
             stored = replace(_created(job.images[index], prediction_id), status=ImageStatus.STORED)
             return _put(job, replace(stored, output=output))
-        case ImageFailed(index, attempt, prediction_id, failure):
+        case ImageFailed(index, attempt, prediction_id, kind):
             if not awaits(job.images[index], attempt, prediction_id):
                 return job
             failed = replace(_created(job.images[index], prediction_id), status=ImageStatus.FAILED)
-            return _put(job, replace(failed, error=failure))
+            return _put(job, replace(failed, error=Failure.of(kind)))
         case DeadlinePassed():
-            return _move(job, ImageStatus.FAILED, error=DEADLINE) if job.uploaded_at else job
+            late = Failure.of(FailureKind.DEADLINE_EXCEEDED)
+            return _move(job, ImageStatus.FAILED, error=late) if job.uploaded_at else job
         case Canceled():
             return _move(replace(job, closed_as=JobStatus.CANCELED), ImageStatus.CANCELED)
         case Retried(at):

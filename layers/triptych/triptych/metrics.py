@@ -6,9 +6,9 @@ comes five times, or to two functions at once, is counted once: only one write c
 
 from __future__ import annotations
 
-from enum import Enum, auto
 from typing import Literal
 
+from triptych.failures import Fault
 from triptych.job import Image, ImageStatus, Job, JobStatus
 
 # Every name is one metric for each stack: CloudWatch bills each combination of a name and its dimensions, and an alarm
@@ -54,45 +54,6 @@ UNITS: dict[Metric, Literal["Seconds", "Bytes"]] = {  # of those that are no pla
 }
 
 
-class Fault(Enum):
-    """Who can do something about a failure."""
-
-    OURS = auto()  # the operator, or whoever mends this code
-    PHOTO = auto()  # the client, with another photo or prompt
-    MODEL = auto()  # Replicate, or the model's maker: it may go well the next time
-
-
-# The code of each failure → whose it is. `all_images_failed` is none of its own: each image says why.
-FAULTS = {
-    "deadline_exceeded": Fault.OURS,
-    "model_not_configured": Fault.OURS,
-    "output_host_not_allowed": Fault.OURS,
-    "output_not_a_picture": Fault.OURS,
-    "output_too_large": Fault.OURS,
-    "photo_unopenable": Fault.OURS,  # it passed every check and still took too much: promised, and not kept
-    "replicate_input_rejected": Fault.OURS,  # where the mapping is wrong, that is what every job meets
-    "replicate_model_not_found": Fault.OURS,
-    "replicate_out_of_credit": Fault.OURS,
-    "replicate_refused": Fault.OURS,
-    "replicate_token_unreadable": Fault.OURS,
-    "replicate_unauthorized": Fault.OURS,
-    "content_rejected": Fault.PHOTO,
-    "photo_animated": Fault.PHOTO,
-    "photo_empty": Fault.PHOTO,
-    "photo_too_complex": Fault.PHOTO,
-    "photo_too_large": Fault.PHOTO,
-    "photo_too_many_pixels": Fault.PHOTO,
-    "photo_type_mismatch": Fault.PHOTO,
-    "photo_unreadable": Fault.PHOTO,
-    "photo_unsupported": Fault.PHOTO,
-    "upload_expired": Fault.PHOTO,
-    "output_missing": Fault.MODEL,
-    "output_unavailable": Fault.MODEL,
-    "prediction_aborted": Fault.MODEL,
-    "prediction_canceled": Fault.MODEL,
-    "prediction_failed": Fault.MODEL,
-    "prediction_lost": Fault.MODEL,
-}
 ENDS: dict[JobStatus, Metric] = {
     JobStatus.SUCCEEDED: "JobsSucceeded",
     JobStatus.PARTIAL: "JobsPartial",
@@ -101,15 +62,15 @@ ENDS: dict[JobStatus, Metric] = {
     JobStatus.EXPIRED: "JobsExpired",
 }
 IMAGES: dict[Fault, Metric] = {
-    Fault.OURS: "ImagesFailedByUs",
-    Fault.PHOTO: "ImagesFailedByPhoto",
+    Fault.SERVICE: "ImagesFailedByUs",
+    Fault.CLIENT: "ImagesFailedByPhoto",
     Fault.MODEL: "ImagesFailedByModel",
 }
 
 
 def fault_of(image: Image) -> Fault | None:
-    """Whose fault it is that the image failed; None where it did not. What nobody has judged is ours."""
-    return FAULTS.get(image.error.code, Fault.OURS) if image.error else None
+    """Whose fault it is that the image failed; None if it did not fail."""
+    return image.error.fault if image.error else None
 
 
 def ended(before: Job, after: Job) -> bool:
@@ -132,7 +93,7 @@ def figures(before: Job, after: Job) -> list[tuple[Metric, float]]:
         found.append((ENDS[after.status], 1))
         if after.status is JobStatus.SUCCEEDED:
             found.append(("SecondsToLastPicture", took))
-        if Fault.OURS in map(fault_of, after.images):
+        if Fault.SERVICE in map(fault_of, after.images):
             found.append(("JobsFailedByUs", 1))
     return found
 
@@ -141,7 +102,7 @@ def _of_photo(job: Job) -> list[tuple[Metric, float]]:
     found: list[tuple[Metric, float]] = [("PhotosArrived", 1)]
     if job.photo.prepared_key:
         found.append(("PhotosPrepared", 1))
-    if job.error and FAULTS.get(job.error.code) is Fault.PHOTO:
+    if job.error and job.error.fault is Fault.CLIENT:
         found.append(("PhotosRejected", 1))
     return found
 

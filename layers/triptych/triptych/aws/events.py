@@ -8,12 +8,14 @@ from botocore.config import Config
 from pydantic import BaseModel
 
 from triptych.aws import session
-from triptych.job import Failure, Image, ImageStatus, Job, JobStatus  # pydantic reads them
+from triptych.job import Image, ImageStatus, Job, JobStatus  # pydantic reads them
 from triptych.runtime.once import once
 from triptych.settings import settings
 
 if TYPE_CHECKING:
     from typing import Self
+
+    from triptych.failures import Failure
 
 SOURCE = "triptych"
 

@@ -26,7 +26,8 @@ from pynamodb.transactions import TransactWrite
 
 from triptych import job_ids
 from triptych.aws import session
-from triptych.job import Failure, Image, ImageStatus, Job, JobStatus, Output, Photo
+from triptych.failures import Failure
+from triptych.job import Image, ImageStatus, Job, JobStatus, Output, Photo
 from triptych.runtime import clock
 from triptych.settings import settings
 

@@ -6,10 +6,10 @@ import enum
 from typing import TYPE_CHECKING
 
 from triptych.aws import bucket
+from triptych.failures import FailureKind
 from triptych.flows import record
 from triptych.job import (
     Event,
-    Failure,
     ImageFailed,
     Job,
     Output,
@@ -30,15 +30,6 @@ if TYPE_CHECKING:
     from triptych.replicate.tags import Tag
 
 COPY_SECONDS = 16.0  # to copy one output in the webhook function; API Gateway waits for 30
-
-NO_OUTPUT = Failure("output_missing", "The model finished without a picture.")
-FAILED = Failure("prediction_failed", "The model could not make this picture.")
-UNSAFE = Failure(
-    "content_rejected", "The model's safety filter rejected the photo, the prompt or the picture."
-)
-UNAVAILABLE = Failure("output_unavailable", "The model's picture could not be fetched from where it put it.")
-CANCELED = Failure("prediction_canceled", "The picture's prediction was canceled at Replicate.")
-ABORTED = Failure("prediction_aborted", "Replicate could not start on the picture in time.")
 
 # The words that models use; Replicate has no code for it.
 UNSAFE_WORDS = ("nsfw", "sensitive", "flagged", "safety", "moderat", "content policy", "(e005)")
@@ -98,7 +89,7 @@ def result(job: Job, tag: Tag, prediction: Prediction, budget: TimeBudget) -> Ev
         OutputUnavailableError: The output could not be fetched this time.
     """
 
-    def failed(failure: Failure) -> ImageFailed:
+    def failed(failure: FailureKind) -> ImageFailed:
         return ImageFailed(tag.image, tag.attempt, prediction.id, failure)
 
     match prediction.status:
@@ -109,13 +100,13 @@ def result(job: Job, tag: Tag, prediction: Prediction, budget: TimeBudget) -> Ev
                 return failed(refused.failure)
             return OutputStored(tag.image, tag.attempt, prediction.id, output)
         case "succeeded":
-            return failed(NO_OUTPUT)
+            return failed(FailureKind.OUTPUT_MISSING)
         case "failed":
             return failed(_why(prediction.error))
         case "canceled":
-            return failed(CANCELED)
+            return failed(FailureKind.PREDICTION_CANCELED)
         case "aborted":
-            return failed(ABORTED)
+            return failed(FailureKind.PREDICTION_ABORTED)
         case _:
             return PredictionCreated(tag.image, tag.attempt, prediction.id)
 
@@ -140,6 +131,7 @@ def _token() -> str:
         raise OutputUnavailableError("no token") from None
 
 
-def _why(error: JsonValue) -> Failure:
+def _why(error: JsonValue) -> FailureKind:
     text = str(error or "").lower()
-    return UNSAFE if any(word in text for word in UNSAFE_WORDS) else FAILED
+    unsafe = any(word in text for word in UNSAFE_WORDS)
+    return FailureKind.CONTENT_REJECTED if unsafe else FailureKind.PREDICTION_FAILED

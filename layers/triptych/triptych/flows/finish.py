@@ -9,12 +9,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from triptych.aws import bucket, queues
 from triptych.deadlines import deadline, upload_deadline
+from triptych.failures import FailureKind
 from triptych.flows import collect, generate, record
 from triptych.job import (
-    UNOPENABLE,
     DeadlinePassed,
     Event,
-    Failure,
     Image,
     ImageFailed,
     ImageStatus,
@@ -40,8 +39,6 @@ HOPELESS_SECONDS = 600  # how long S3 may fail to answer whether the photo is th
 SEEN_BY = timedelta(
     seconds=generate.UNANSWERED_SECONDS
 )  # Replicate knows every prediction that exists by then
-
-LOST = Failure("prediction_lost", "Replicate no longer knows of this picture.")
 
 
 def finish(job: Job) -> Job | None:
@@ -73,7 +70,7 @@ def _found(job: Job, seen: bucket.Look) -> Job | None:
     end = seen.stored_at + timedelta(seconds=settings().generation_deadline_seconds)
     if clock.now() >= end:
         # Rejected, not late: a retry must not give the model a photo that has not been inspected.
-        return record.move_on(job, arrived, JobRejected(UNOPENABLE)).job
+        return record.move_on(job, arrived, JobRejected(FailureKind.PHOTO_UNOPENABLE)).job
     logger.warning("the event of the upload was lost, or the photo could not be opened")
     count("UploadsFound")
     queues.send_to_generation(job.job_id, job.photo.key, again=True)
@@ -128,12 +125,12 @@ def _result(job: Job, image: Image, budget: TimeBudget, *, last: bool) -> Event 
         if prediction is None and not last and image.asked_at and clock.now() < image.asked_at + SEEN_BY:
             return None
         if prediction is None:
-            return ImageFailed(image.index, image.attempt, prediction_id, LOST)
+            return ImageFailed(image.index, image.attempt, prediction_id, FailureKind.PREDICTION_LOST)
         tag = Tag(job.job_id, image.index, image.attempt)
         return collect.result(job, tag, prediction, budget.at_least(MIN_COPY_SECONDS))
     except OutputUnavailableError as error:
         logger.warning("no output", prediction_id=prediction_id, reason=str(error))
-        lost = ImageFailed(image.index, image.attempt, prediction_id, collect.UNAVAILABLE)
+        lost = ImageFailed(image.index, image.attempt, prediction_id, FailureKind.OUTPUT_UNAVAILABLE)
         return lost if last else None
     except ReplicateUnavailableError as error:
         logger.warning("the prediction cannot be read", prediction_id=prediction_id, reason=str(error))

@@ -8,20 +8,20 @@ Replicate lists none and none can be on its way any more.
 
 from __future__ import annotations
 
-import random
 import secrets
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import IO, TYPE_CHECKING
 
+from triptych import backoff
 from triptych.aws import bucket
 from triptych.deadlines import deadline
+from triptych.failures import FailureKind
 from triptych.flows import record
 from triptych.job import (
     AnswerLost,
     Asked,
     Event,
-    Failure,
     GenerationRefused,
     Image,
     ImageStatus,
@@ -51,15 +51,8 @@ PHOTO_URL_SLACK_SECONDS = 60
 # With one (a 503, say), it has at least arrived.
 UNANSWERED_SECONDS = 90
 ANSWERED_SECONDS = 30
-LONGEST_WAIT = 300  # seconds
-# Between tries of a job that Replicate has told to come later, about, where it says no longer. Many such jobs use up
-# what it lets through however long each waits; the last of them leave it unused for so long.
-TURN_SECONDS = 12
 ASKING_SECONDS = 10.0  # no round starts later: a round takes up to 13 s, and the function has 40
 OPENING_SECONDS = 60  # longer than the function that opens photos may run
-
-TOO_LARGE = Failure("photo_too_large", "The photo is larger than is allowed.")
-NOT_CONFIGURED = Failure("model_not_configured", "The service is not set up for its model.")
 
 
 def photo_arrived(job_id: str, key: str, *, again: bool = False) -> Job | None:
@@ -99,7 +92,7 @@ def _look_at_photo(job: Job, key: str, *, again: bool) -> Job | None:
             return None
         arrived = UploadArrived(key, upload.size, upload.stored_at)
         if upload.file is None:
-            return record.move_on(job, arrived, JobRejected(TOO_LARGE)).job
+            return record.move_on(job, arrived, JobRejected(FailureKind.PHOTO_TOO_LARGE)).job
         if again:
             now = clock.now()
             counted = record.move_on(job, PhotoOpened(now, now + timedelta(seconds=OPENING_SECONDS), arrived))
@@ -142,7 +135,7 @@ def advance(job: Job, *arrived: Event) -> Job | None:
         seeded = settings().input_mapping.seed is not None
     except ValueError:
         unexpected("no input mapping for the model")
-        return record.move_on(job, *arrived, JobRejected(NOT_CONFIGURED)).job
+        return record.move_on(job, *arrived, JobRejected(FailureKind.MODEL_NOT_CONFIGURED)).job
     budget = TimeBudget(ASKING_SECONDS)
     after = _ask(job, arrived, seeded=seeded)
     while after and _to_ask_for(after, clock.now()) and not budget.is_spent:
@@ -180,36 +173,6 @@ def _cancel_unneeded(job: Job | None, answers: Sequence[Event]) -> None:
     for made in (answer for answer in answers if isinstance(answer, PredictionCreated)):
         if job is None or job.images[made.index].prediction_id != made.prediction_id:
             predictions.cancel(made.prediction_id)
-
-
-def seconds_to_wait(job: Job | None, tries: int) -> int | None:
-    """How long to wait before `advance` can do more for the job; None where it is for others to go on with it.
-
-    Args:
-        job: the job, or None where there is none any more.
-        tries: how often its message has been received.
-    """
-    unasked = job.having(ImageStatus.PENDING, ImageStatus.REQUESTING) if job else []
-    now = clock.now()
-    if not job or not unasked or (job.started_at and now >= deadline(job)):
-        return None
-    told = any(image.status is ImageStatus.PENDING and image.not_before for image in unasked)
-    wait = backoff(tries, TURN_SECONDS if told else LONGEST_WAIT)
-    for image in unasked:
-        if image.not_before and image.not_before > now:
-            until = (image.not_before - now).total_seconds()
-            # In doubt, a look at the list may tell earlier; pending, it was said how long to stay away.
-            wait = min(wait, until) if image.status is ImageStatus.REQUESTING else max(wait, until)
-    return max(1, min(round(wait + 0.5), LONGEST_WAIT))
-
-
-def backoff(tries: int, longest: int = LONGEST_WAIT) -> float:
-    """Seconds to wait after so many tries: twice as long each time, up to about `longest`, with jitter.
-
-    Never more than LONGEST_WAIT.
-    """
-    wait = min(longest, 2.0 ** min(tries, 10)) * random.uniform(0.75, 1.25)  # noqa: S311  # no secret
-    return min(LONGEST_WAIT, wait)
 
 
 def _settled_doubts(job: Job, now: datetime) -> list[Event]:
@@ -295,9 +258,7 @@ def _event(image: Image, answer: Answer) -> Event:
         case NotCreated(retry_after, reason, throttled):
             logger.warning("not created", reason=reason, retry_after=retry_after, image=where)
             count("PredictionsNotCreated")
-            longest = TURN_SECONDS if throttled else LONGEST_WAIT
-            wait = retry_after or backoff(image.attempt - 1, longest)
-            wait = min(LONGEST_WAIT, max(wait, 1.0))
+            wait = backoff.seconds_after_refusal(image.attempt, retry_after, throttled=throttled)
             return PredictionNotCreated(image.index, image.attempt, now + timedelta(seconds=wait))
         case Refused(failure):
             logger.error("refused", code=failure.code, image=where)

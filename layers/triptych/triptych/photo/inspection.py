@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING
 
 from PIL import Image, ImageCms, PngImagePlugin
 
-from triptych.job import Failure
+from triptych.failures import FailureKind
 from triptych.photo import formats
 from triptych.runtime.observability import logger
 
@@ -28,15 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LONGEST_TEXT = 16 * 2**20  # bytes, of one text chunk of a PNG
-EMPTY = Failure("photo_empty", "The photo has no bytes.")
-UNSUPPORTED = Failure("photo_unsupported", "The photo is not a JPEG, PNG, WebP, HEIC or HEIF file.")
-MISMATCH = Failure("photo_type_mismatch", "The photo is of another type than was announced.")
-UNREADABLE = Failure("photo_unreadable", "The photo is damaged or cut off.")
-ANIMATED = Failure("photo_animated", "The photo moves. Send a still picture.")
-TOO_MANY_PIXELS = Failure("photo_too_many_pixels", "The photo has more pixels than is allowed.")
-TOO_COMPLEX = Failure(
-    "photo_too_complex", "The JPEG has too many scans or segments. Save it anew with another program."
-)
 
 # Each type is given to its own decoder, and to no other.
 DECODERS = {
@@ -83,7 +74,7 @@ class Prepared:
 class Rejected:
     """No model is to be given this."""
 
-    failure: Failure
+    failure: FailureKind
 
 
 type Finding = Ready | Prepared | Rejected
@@ -100,27 +91,27 @@ def inspect(file: IO[bytes], announced: str, *, max_pixels: int, max_edge: int) 
     """
     size = file.seek(0, io.SEEK_END)
     if not size:
-        return Rejected(EMPTY)
+        return Rejected(FailureKind.PHOTO_EMPTY)
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         kind = formats.content_type(data[: formats.HEAD_BYTES])
         if kind not in DECODERS and kind != formats.HEIF_SEQUENCE:
-            return Rejected(UNSUPPORTED)
+            return Rejected(FailureKind.PHOTO_UNSUPPORTED)
         if kind not in MAY_BE.get(announced, {announced}):
-            return Rejected(MISMATCH)
+            return Rejected(FailureKind.PHOTO_TYPE_MISMATCH)
         if kind == formats.HEIF_SEQUENCE:
-            return Rejected(ANIMATED)
+            return Rejected(FailureKind.PHOTO_ANIMATED)
         if formats.is_too_complex(kind, data):
-            return Rejected(TOO_COMPLEX)
+            return Rejected(FailureKind.PHOTO_TOO_COMPLEX)
         if DECODERS[kind] == "HEIF" and not formats.is_whole_heif(data):
-            return Rejected(UNREADABLE)
+            return Rejected(FailureKind.PHOTO_UNREADABLE)
         bare = formats.holds_only_the_picture(kind, data)
     try:
         return _decode(file, DECODERS[kind], max_pixels, max_edge or JPEG_LONGEST_EDGE, bare=bare)
     except Image.DecompressionBombError:
-        return Rejected(TOO_MANY_PIXELS)
+        return Rejected(FailureKind.PHOTO_TOO_MANY_PIXELS)
     except Exception as error:  # noqa: BLE001  # decoders have many ways to say that a file is damaged
         logger.info("the photo cannot be read", kind=kind, reason=type(error).__name__)
-        return Rejected(UNREADABLE)
+        return Rejected(FailureKind.PHOTO_UNREADABLE)
 
 
 @contextmanager
@@ -143,10 +134,10 @@ def _decode(file: IO[bytes], decoder: str, max_pixels: int, longest: int, *, bar
     file.seek(0)
     with _refusing_above(max_pixels), Image.open(file, formats=(decoder,)) as image:
         if image.width * image.height > max_pixels:
-            return Rejected(TOO_MANY_PIXELS)
+            return Rejected(FailureKind.PHOTO_TOO_MANY_PIXELS)
         # A JPEG or a HEIC with further pictures in it (a depth map, say) does not move.
         if decoder in {"PNG", "WEBP", "AVIF"} and getattr(image, "is_animated", False):
-            return Rejected(ANIMATED)
+            return Rejected(FailureKind.PHOTO_ANIMATED)
         if bare and max(image.size) <= longest and _suits_any_model(image):
             image.draft(None, (1, 1))  # an eighth will do, of as many bytes: nobody sees the pixels
             image.load()  # to the last byte: what is cut off is found here

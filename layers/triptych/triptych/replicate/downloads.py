@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING
 
 import httpx
 
-from triptych.job import Failure
+from triptych.failures import FailureKind
 from triptych.photo.formats import EXTENSIONS, HEAD_BYTES, TAIL_BYTES, content_type, is_whole
 from triptych.runtime import tls
 from triptych.runtime.once import once
@@ -29,7 +29,7 @@ GRACE_SECONDS = 0.5
 class OutputRefusedError(Exception):
     """The output cannot be used. Asking again does not help."""
 
-    def __init__(self, failure: Failure) -> None:
+    def __init__(self, failure: FailureKind) -> None:
         super().__init__(failure.code)
         self.failure = failure
 
@@ -40,13 +40,6 @@ class OutputUnavailableError(Exception):
 
 class _TokenRequiredError(OutputUnavailableError):
     """The host answered 401 or 403."""
-
-
-NOT_ALLOWED = Failure(
-    "output_host_not_allowed", "The model's picture lies where pictures are not taken from."
-)
-TOO_LARGE = Failure("output_too_large", "The model's picture is larger than is allowed.")
-NOT_A_PICTURE = Failure("output_not_a_picture", "What the model made is not a picture of a known format.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +127,7 @@ def _ask(url: str, headers: dict[str, str], max_bytes: int, budget: TimeBudget) 
             until_whole.pop_all()
             return Fetched(file, kind, size)
     except httpx.InvalidURL:
-        raise OutputRefusedError(NOT_ALLOWED) from None
+        raise OutputRefusedError(FailureKind.OUTPUT_HOST_NOT_ALLOWED) from None
     except (httpx.HTTPError, UnicodeEncodeError) as error:
         # The message may hold the URL, or a malformed token. The type is enough.
         raise OutputUnavailableError(type(error).__name__) from None
@@ -143,12 +136,12 @@ def _ask(url: str, headers: dict[str, str], max_bytes: int, budget: TimeBudget) 
 def _copy(answer: httpx.Response, file: IO[bytes], max_bytes: int, budget: TimeBudget) -> int:
     announced = answer.headers.get("content-length", "")
     if announced.isdigit() and int(announced) > max_bytes:
-        raise OutputRefusedError(TOO_LARGE)
+        raise OutputRefusedError(FailureKind.OUTPUT_TOO_LARGE)
     size = 0
     for chunk in answer.iter_raw():  # no chunk size: waiting for a full chunk would not look at the budget
         size += len(chunk)
         if size > max_bytes:
-            raise OutputRefusedError(TOO_LARGE)
+            raise OutputRefusedError(FailureKind.OUTPUT_TOO_LARGE)
         if budget.is_spent:
             raise OutputUnavailableError("too slow")
         file.write(chunk)
@@ -166,7 +159,7 @@ def _judge(answer: httpx.Response, file: IO[bytes], size: int) -> str:
     if size == 0 or (kind and not framed and not is_whole(kind, head, tail, size)):
         raise OutputUnavailableError("truncated")
     if kind not in EXTENSIONS:
-        raise OutputRefusedError(NOT_A_PICTURE)
+        raise OutputRefusedError(FailureKind.OUTPUT_NOT_A_PICTURE)
     return kind
 
 
@@ -188,22 +181,22 @@ def _check_host(url: str, allowed_hosts: Sequence[str]) -> None:
         parsed = httpx.URL(url)
         port = parsed.port or 443
     except (httpx.InvalidURL, ValueError):
-        raise OutputRefusedError(NOT_ALLOWED) from None
+        raise OutputRefusedError(FailureKind.OUTPUT_HOST_NOT_ALLOWED) from None
     host = parsed.host.lower().rstrip(".")
     if host in allowed_hosts and _is_this_machine(host):
         if parsed.scheme in {"http", "https"}:
             return
-        raise OutputRefusedError(NOT_ALLOWED)
+        raise OutputRefusedError(FailureKind.OUTPUT_HOST_NOT_ALLOWED)
     if not _is_of(host, allowed_hosts) or parsed.scheme != "https" or _is_address(host):
-        raise OutputRefusedError(NOT_ALLOWED)
+        raise OutputRefusedError(FailureKind.OUTPUT_HOST_NOT_ALLOWED)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except UnicodeError:  # not a valid host name
-        raise OutputRefusedError(NOT_ALLOWED) from None
+        raise OutputRefusedError(FailureKind.OUTPUT_HOST_NOT_ALLOWED) from None
     except OSError:
         raise OutputUnavailableError("no such host") from None
     if not all(ipaddress.ip_address(address[0]).is_global for *_, address in found):
-        raise OutputRefusedError(NOT_ALLOWED)
+        raise OutputRefusedError(FailureKind.OUTPUT_HOST_NOT_ALLOWED)
 
 
 def _is_address(host: str) -> bool:

@@ -11,7 +11,7 @@ from urllib.parse import urlencode, urlsplit
 import httpx
 from pydantic import BaseModel, BeforeValidator, JsonValue, ValidationError
 
-from triptych.job import Failure
+from triptych.failures import FailureKind
 from triptych.models import PRESETS
 from triptych.replicate import transport
 from triptych.replicate.tags import Tag
@@ -117,7 +117,7 @@ class NotCreated:
 class Refused:
     """The prediction does not exist, and Replicate will not create it."""
 
-    failure: Failure
+    failure: FailureKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,16 +142,15 @@ class NewPrediction:
 
 
 REFUSALS = {
-    401: Failure("replicate_unauthorized", "The service's access to Replicate was refused."),
-    402: Failure("replicate_out_of_credit", "The service's credit at Replicate is used up."),
-    403: Failure("replicate_unauthorized", "The service's access to Replicate was refused."),
-    404: Failure("replicate_model_not_found", "The model that makes the pictures does not exist."),
-    422: Failure("replicate_input_rejected", "The model does not take this photo or prompt."),
+    401: FailureKind.REPLICATE_UNAUTHORIZED,
+    402: FailureKind.REPLICATE_OUT_OF_CREDIT,
+    403: FailureKind.REPLICATE_UNAUTHORIZED,
+    404: FailureKind.REPLICATE_MODEL_NOT_FOUND,
+    422: FailureKind.REPLICATE_INPUT_REJECTED,
 }
+UNAUTHORIZED = Refused(FailureKind.REPLICATE_UNAUTHORIZED)
 # A gateway sends these, not the server that creates predictions: the request may still be on its way to that server.
 GATEWAY = {502, 504, 408, *range(520, 525)}  # 520 to 524 are Cloudflare's
-REFUSED = Failure("replicate_refused", "Replicate refused to make the pictures.")
-TOKEN_UNREADABLE = Failure("replicate_token_unreadable", "The service may not read its token for Replicate.")
 
 
 def create(new: Sequence[NewPrediction], *, webhook_url: str, cancel_after: int) -> list[Answer]:
@@ -166,9 +165,9 @@ def create(new: Sequence[NewPrediction], *, webhook_url: str, cancel_after: int)
     try:
         token = transport.token()
     except transport.NoTokenError:
-        return [Refused(REFUSALS[401]) for _ in new]
+        return [UNAUTHORIZED for _ in new]
     except transport.TokenUnreadableError:
-        return [Refused(TOKEN_UNREADABLE) for _ in new]
+        return [Refused(FailureKind.REPLICATE_TOKEN_UNREADABLE) for _ in new]
     except transport.ReplicateUnavailableError as error:
         return [NotCreated(retry_after=None, reason=str(error)) for _ in new]
 
@@ -178,9 +177,9 @@ def create(new: Sequence[NewPrediction], *, webhook_url: str, cancel_after: int)
     # A POST that hangs in a name look-up does not delay the others, and `Exchange` keeps it from being sent later.
     results = budget.run([partial(create_one, one) for one in new], grace=CREATE_GRACE_SECONDS)
     answers = [answer or InDoubt(answered=False, reason="no answer") for answer in results]
-    if Refused(REFUSALS[401]) in answers and transport.token(fresh=True) != token:
+    if UNAUTHORIZED in answers and transport.token(fresh=True) != token:
         rotated = NotCreated(retry_after=None, reason="the token was rotated")
-        return [rotated if answer == Refused(REFUSALS[401]) else answer for answer in answers]
+        return [rotated if answer == UNAUTHORIZED else answer for answer in answers]
     return answers
 
 
@@ -221,7 +220,7 @@ def _result_of(error: transport.HttpError) -> Answer:
         return NotCreated(error.retry_after, reason, throttled=True)
     if error.status >= 500 or error.status == httpx.codes.REQUEST_TIMEOUT:  # noqa: PLR2004
         return InDoubt(answered=error.status not in GATEWAY, reason=reason)
-    return Refused(REFUSALS.get(error.status, REFUSED))
+    return Refused(REFUSALS.get(error.status, FailureKind.REPLICATE_REFUSED))
 
 
 def get(prediction_id: str) -> Prediction | None:

@@ -1,0 +1,131 @@
+"""The answer to each exception: one shape, with a code from the table of failures."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValidationError
+
+from description import describe, methods_at
+from replies import respond
+from triptych.aws import table
+from triptych.failures import FailureKind
+from triptych.flows import create, owner
+from triptych.job import MOST_RETRIES
+from triptych.runtime import clock
+from triptych.runtime.observability import logger, unexpected
+from triptych.settings import MisconfiguredError, settings
+from views import Error, ErrorView
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
+    from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+
+
+class ApiError(Exception):
+    """A request is answered with a failure."""
+
+    def __init__(
+        self, kind: FailureKind, what: str | None = None, headers: dict[str, str] | None = None
+    ) -> None:
+        """Take a failure of the table.
+
+        Args:
+            kind: the failure.
+            what: a sentence on what happened, if it can say more than the table's.
+            headers: of the answer.
+        """
+        super().__init__(kind.code)
+        self.status = HTTPStatus(kind.status or HTTPStatus.INTERNAL_SERVER_ERROR)
+        self.code = kind.code
+        self.message = f"{what or kind.what} {kind.advice}"
+        self.headers = headers
+
+
+def install(app: APIGatewayHttpResolver) -> None:
+    """Answer whatever a route of `app` raises, and every request that no route takes."""
+
+    @app.exception_handler(Exception)  # type: ignore[untyped-decorator]  # powertools leaves it untyped
+    def on_error(error: Exception) -> Response[str]:
+        return answer(error)
+
+    @app.not_found
+    def on_not_found(_: NotFoundError) -> Response[str]:
+        return answer(_unrouted(app))
+
+
+def answer(error: Exception) -> Response[str]:
+    api_error = of(error)
+    view = Error(error=ErrorView(code=api_error.code, message=api_error.message))
+    return respond(api_error.status, view, api_error.headers)
+
+
+@singledispatch
+def of(_: Exception) -> ApiError:
+    """What an exception is answered with."""
+    unexpected("unexpected error")
+    return ApiError(FailureKind.INTERNAL_ERROR)
+
+
+@of.register
+def _(error: ApiError) -> ApiError:
+    return error
+
+
+@of.register
+def _(error: MisconfiguredError) -> ApiError:
+    logger.error("misconfigured", problem=str(error))
+    return ApiError(FailureKind.MISCONFIGURED, f"A parameter of the stack is wrong: {error}.")
+
+
+@of.register
+def _(error: RequestValidationError) -> ApiError:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"] if part != "body") or "body"
+    return ApiError(FailureKind.INVALID_REQUEST, f"{where}: {first['msg']}.")
+
+
+@of.register
+def _(_error: table.BadCursorError) -> ApiError:
+    return ApiError(FailureKind.BAD_CURSOR)
+
+
+@of.register
+def _(_error: create.KeyUsedError) -> ApiError:
+    return ApiError(FailureKind.IDEMPOTENCY_KEY_USED)
+
+
+@of.register
+def _(_error: owner.RetriesUsedError) -> ApiError:
+    return ApiError(
+        FailureKind.RETRY_LIMIT_REACHED, f"This job was retried {MOST_RETRIES} times, which is the maximum."
+    )
+
+
+@of.register
+def _(_error: table.DayFullError) -> ApiError:
+    wait = str(create.seconds_to_the_next_day(clock.now()))
+    limit = settings().daily_job_limit
+    return ApiError(
+        FailureKind.DAILY_LIMIT_REACHED,
+        f"You have created or retried {limit} jobs today, which is the maximum.",
+        {"Retry-After": wait},
+    )
+
+
+@of.register
+def _(_error: table.ContendedError) -> ApiError:
+    return ApiError(FailureKind.TOO_MANY_AT_ONCE, headers={"Retry-After": "1"})
+
+
+def _unrouted(app: APIGatewayHttpResolver) -> ApiError:
+    event = app.current_event
+    allowed = methods_at(describe(app), event.path)
+    if event.http_method in allowed.split(", "):
+        # powertools finds no route for an id with special characters.
+        return ApiError(FailureKind.JOB_NOT_FOUND)
+    if not allowed:
+        return ApiError(FailureKind.ROUTE_NOT_FOUND)
+    return ApiError(FailureKind.METHOD_NOT_ALLOWED, headers={"Allow": allowed})

@@ -1,0 +1,128 @@
+"""The checks that a request passes before its route does anything."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+from aws_lambda_powertools.event_handler import content_types
+from aws_lambda_powertools.event_handler.openapi.params import Header, Path, Query
+
+from errors import ApiError
+from triptych import job_ids
+from triptych.failures import FailureKind
+from triptych.flows import record
+from triptych.photo.formats import PHOTO_TYPES
+from triptych.runtime.observability import about_job
+from triptych.settings import settings
+from views import EXAMPLE_ID
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
+
+    from triptych.job import Job
+    from views import CreateJob
+
+LONGEST_OWNER = 1024  # bytes; DynamoDB's limit for a key of an index is twice that
+JSON = content_types.APPLICATION_JSON
+BODIES = {("POST", "/api/v1/jobs")}  # the routes that read a body
+
+JobId = Annotated[str, Path(description="The job's id.", examples=[EXAMPLE_ID])]
+Limit = Annotated[int, Query(ge=1, le=100, description="Number of jobs in a page.")]
+Cursor = Annotated[
+    str | None,
+    Query(max_length=1000, description="The cursor of the previous page. Leave it out for the first page."),
+]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        description="Repeating a request with the same key returns the same job.",
+    ),
+]
+IfNoneMatch = Annotated[
+    str | None,
+    Header(
+        alias="If-None-Match",
+        description="The ETag of the last answer. If the job is the same, the answer is 304.",
+    ),
+]
+
+
+def check(call: APIGatewayProxyEventV2) -> None:
+    """Check what every route needs: the stack's parameters, an owner, and a body of JSON where one is read.
+
+    Raises:
+        MisconfiguredError: a parameter is wrong. It is reported at the first request, before a photo is uploaded.
+        ApiError: the request is refused.
+    """
+    settings()
+    _check_owner(call)
+    _check_body(call)
+
+
+def _check_owner(call: APIGatewayProxyEventV2) -> None:
+    if call.request_context.authorizer and not 0 < len(owner(call).encode()) <= LONGEST_OWNER:
+        raise ApiError(FailureKind.NO_OWNER)
+
+
+def _check_body(call: APIGatewayProxyEventV2) -> None:
+    if (call.http_method, call.path) not in BODIES:
+        call.raw_event["body"] = None  # powertools would parse it
+        return
+    kind = call.headers.get("content-type", JSON).partition(";")[0].strip().lower()
+    if kind != JSON:
+        raise ApiError(FailureKind.NOT_JSON)
+    try:
+        json.loads(call.decoded_body or "")
+    except (ValueError, RecursionError):
+        raise ApiError(FailureKind.INVALID_REQUEST, "body: it is not valid JSON.") from None
+    # powertools compares the type with this exact spelling.
+    call.raw_event["headers"] = {**call.headers, "content-type": JSON}
+
+
+def check_photo(order: CreateJob) -> None:
+    """Check the declared type and size of a photo.
+
+    Raises:
+        ApiError: the photo would be rejected after its upload.
+    """
+    if order.content_type not in PHOTO_TYPES:
+        known = ", ".join(PHOTO_TYPES)
+        raise ApiError(FailureKind.PHOTO_UNSUPPORTED, f"content_type must be one of {known}.")
+    largest = settings().max_upload_bytes
+    if order.content_length > largest:
+        raise ApiError(FailureKind.PHOTO_TOO_LARGE, f"content_length must be at most {largest} bytes.")
+
+
+def owner(call: APIGatewayProxyEventV2) -> str:
+    """The token's `sub`. API Gateway has checked the token."""
+    authorizer = call.request_context.authorizer
+    claims = authorizer.jwt_claim if authorizer else None
+    return str((claims or {}).get("sub") or "")
+
+
+def own_job(call: APIGatewayProxyEventV2, job_id: str) -> Job:
+    """The owner's job.
+
+    Raises:
+        ApiError: the job does not exist, or it belongs to another user. Both are answered alike.
+    """
+    job = existing(record.read(job_id) if job_ids.is_job_id(job_id) else None)
+    if job.owner != owner(call):
+        raise ApiError(FailureKind.JOB_NOT_FOUND)
+    about_job(job_id)
+    return job
+
+
+def existing(job: Job | None) -> Job:
+    """The job, unless it has been deleted meanwhile.
+
+    Raises:
+        ApiError: it has.
+    """
+    if job is None:
+        raise ApiError(FailureKind.JOB_NOT_FOUND)
+    return job

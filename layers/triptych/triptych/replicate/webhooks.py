@@ -1,0 +1,156 @@
+"""Replicate's webhooks: nothing in one is read before its signature is verified.
+
+The signature is described at https://replicate.com/docs/topics/webhooks/verify-webhook. It is not verified by
+`replicate.webhooks.validate` (1.0.7): that accepts any version prefix, stops at the first malformed signature, has no
+tolerance by default, and raises ValueErrors that contain the secret.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ValidationError
+
+from triptych.replicate import transport
+from triptych.replicate.predictions import Prediction
+from triptych.replicate.tags import Tag
+from triptych.runtime import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+TOLERANCE_SECONDS = 300  # between a webhook's timestamp and our clock
+SECRET_SECONDS = 600  # a rotated secret is accepted for at most this long
+SECRET_REFETCH_SECONDS = 60
+MOST_SIGNATURES = 16  # that are read from one header
+LONGEST_TIMESTAMP = 12  # digits
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+class WebhookRejectedError(Exception):
+    """Replicate did not send this webhook for a prediction of this stack."""
+
+
+def verified(headers: Mapping[str, str], body: str, query: str, *, is_base64: bool) -> tuple[Prediction, Tag]:
+    """The prediction that a webhook reports, and the tag in its query.
+
+    Args:
+        headers: by lower-case name.
+        body: as API Gateway passes it.
+        query: the raw query string. It is not signed.
+        is_base64: whether API Gateway has encoded the body.
+
+    Raises:
+        WebhookRejectedError: the signature, the query or the body is not good.
+        transport.ReplicateUnavailableError: the signing secret could not be read.
+    """
+    try:
+        raw = base64.b64decode(body, validate=True) if is_base64 else body.encode()
+    except ValueError:
+        raise WebhookRejectedError("not base64") from None
+    if not _is_signed_by_replicate(headers, raw):
+        raise WebhookRejectedError("signature")
+    tag = Tag.of_query(query)
+    if tag is None:
+        raise WebhookRejectedError("query")
+    try:
+        return Prediction.model_validate_json(raw), tag
+    except ValidationError:
+        raise WebhookRejectedError("not a prediction") from None
+
+
+def _is_signed_by_replicate(headers: Mapping[str, str], body: bytes) -> bool:
+    now = clock.now()
+    secret = signing_secret()
+    if is_signed(headers, body, secret, now):
+        return True
+    rotated = signing_secret(fresh=True)
+    return rotated != secret and is_signed(headers, body, rotated, now)
+
+
+# ── the signature ──
+
+
+def is_signed(headers: Mapping[str, str], body: bytes, secret: str, now: datetime) -> bool:
+    """Whether a `v1` signature was made with `secret`, within TOLERANCE_SECONDS of `now`.
+
+    Args:
+        headers: by lower-case name.
+        body: the raw bytes, as received.
+        secret: `whsec_…`.
+        now: the time to compare the timestamp with.
+    """
+    webhook_id = headers.get("webhook-id", "")
+    timestamp = headers.get("webhook-timestamp", "")
+    is_number = timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= LONGEST_TIMESTAMP
+    if not webhook_id or not is_number:
+        return False
+    if abs(now.timestamp() - int(timestamp)) > TOLERANCE_SECONDS:
+        return False
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        return False
+    expected = hmac.digest(key, f"{webhook_id}.{timestamp}.".encode("utf-8", "replace") + body, "sha256")
+    # All are compared, so that the time taken does not tell which one was close.
+    matches = [hmac.compare_digest(expected, given) for given in _v1(headers.get("webhook-signature", ""))]
+    return any(matches)
+
+
+def _v1(header: str) -> list[bytes]:
+    """Decode the `v1` signatures of a header such as `v1,AAAA v2,BBBB v1,CCCC`. Malformed ones are left out."""
+    decoded = []
+    for entry in header.split()[:MOST_SIGNATURES]:
+        version, _, signature = entry.partition(",")
+        if version != "v1":
+            continue
+        try:
+            decoded.append(base64.b64decode(signature, validate=True))
+        except (binascii.Error, ValueError):
+            continue
+    return decoded
+
+
+# ── the secret ──
+
+
+class _Secret(BaseModel):
+    key: str
+
+
+@dataclass(slots=True)
+class _Kept:
+    """The signing secret, and when it was last asked for."""
+
+    secret: str | None = None
+    asked_at: datetime = _NEVER
+
+
+_kept = _Kept()
+
+
+def signing_secret(*, fresh: bool = False) -> str:
+    """The webhooks' signing secret of the token's account, kept for SECRET_SECONDS.
+
+    Args:
+        fresh: fetch it again, unless it was asked for within SECRET_REFETCH_SECONDS.
+
+    Raises:
+        transport.ReplicateUnavailableError: the secret could not be read, and none is kept.
+    """
+    age = clock.now() - _kept.asked_at
+    stale = age >= timedelta(seconds=SECRET_REFETCH_SECONDS if fresh else SECRET_SECONDS)
+    if _kept.secret is None or stale:
+        _kept.asked_at = clock.now()
+        try:
+            _kept.secret = transport.read(_Secret, lambda client: client.webhooks.default.secret()).key
+        except transport.ReplicateUnavailableError:
+            if _kept.secret is None:
+                raise
+    return _kept.secret
