@@ -12,6 +12,7 @@ import pytest
 
 from tests.localcloud.template import TemplateError, load, translate
 from tests.support.readme import rows
+from tests.support.sources import SOURCES
 from triptych.metrics import Metric
 
 RESOURCES: Any = translate()["Resources"]
@@ -104,6 +105,16 @@ def test_each_alarm_has_its_row_in_the_runbook() -> None:
     assert set(rows("Runbook")) == set(ALARMS)
 
 
+def test_saved_query_shows_only_keys_that_are_logged() -> None:
+    (query,) = [
+        one["Properties"] for one in RESOURCES.values() if one["Type"] == "AWS::Logs::QueryDefinition"
+    ]
+    fields = query["QueryString"].splitlines()[0].removeprefix("fields ").split(", ")
+    powertools = {"@timestamp", "service", "level", "message"}
+    written = "".join(source.read_text() for source in SOURCES)
+    assert [key for key in fields if key not in powertools and not re.search(rf"\b{key}=", written)] == []
+
+
 def test_no_function_and_no_queue_is_forgotten() -> None:
     functions = {name for name, one in RESOURCES.items() if one["Type"] == "AWS::Lambda::Function"}
     assert owners(ALARMS["FunctionErrors"], "Errors") == functions
@@ -148,8 +159,13 @@ def dashboard(**overrides: str) -> dict[str, Any]:
 
 def graphed(body: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     for widget in body["widgets"]:
+        before: list[str] = []
         for metric in widget["properties"].get("metrics", ()):
-            namespace, name, dimension, value = metric[:4]
+            given = [part for part in metric if isinstance(part, str)]
+            if given[0] == "...":  # CloudWatch's shorthand: all but the last parts are the previous metric's
+                given = before[: len(before) - len(given) + 1] + given[1:]
+            before = [before[at] if part == "." else part for at, part in enumerate(given)]
+            namespace, name, dimension, value = before
             yield namespace, name, dimension, value
 
 
