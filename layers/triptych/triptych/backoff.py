@@ -1,7 +1,7 @@
-"""When to ask Replicate again for what it has not made yet. Pure, except for the jitter.
+"""How long a job waits before its next requests to Replicate. Pure, except for the jitter.
 
-The generation queue waits: a job's message is put back for so long. SQS gives a message up after the queue's
-`maxReceiveCount` in template.yaml.
+The job's message waits in the generation queue. SQS gives a message up after the queue's `maxReceiveCount`, which
+template.yaml sets.
 """
 
 from __future__ import annotations
@@ -18,43 +18,40 @@ if TYPE_CHECKING:
     from triptych.job import Job
 
 LONGEST_SECONDS = 300
-# After a 429 without a time: about so long. If many throttled jobs waited longer, the last of them would leave
-# Replicate's limit unused for as long.
+# The longest wait after a 429 that names no time. Many throttled jobs use up Replicate's limit however long each waits;
+# a longer wait would leave the limit unused while the last of them wait.
 TURN_SECONDS = 12
-# A message that was received so often is replaced by a new one, before SQS gives it up. It is not replaced each time:
-# a message that SQS delivers twice would become more and more messages.
+# After so many receives, a new message replaces the old one, before SQS gives that up. Replacing it at each receive
+# would multiply a message that SQS delivers twice.
 MOST_RECEIVES = 15
 _MOST_DOUBLINGS = 10
 
 
 def seconds_after(tries: int, longest: int = LONGEST_SECONDS) -> float:
-    """Seconds to wait after so many tries: twice as long each time, up to about `longest`, with jitter."""
+    """Return the seconds to wait after so many tries: doubled each time up to about `longest`, with jitter."""
     wait = min(longest, 2.0 ** min(tries, _MOST_DOUBLINGS)) * random.uniform(0.75, 1.25)  # noqa: S311  # no secret
     return min(LONGEST_SECONDS, wait)
 
 
 def seconds_after_refusal(attempt: int, retry_after: float | None, *, throttled: bool) -> float:
-    """Seconds until an image's next attempt, after Replicate provably made no prediction.
+    """Return the seconds until an image's next attempt, after Replicate provably made no prediction.
 
     Args:
-        attempt: the attempt that was refused.
-        retry_after: the seconds that Replicate named, if it did.
-        throttled: whether it was a 429.
+        attempt: The attempt that was refused.
+        retry_after: The seconds that Replicate named, if any.
+        throttled: Whether the answer was 429.
     """
     wait = retry_after or seconds_after(attempt - 1, TURN_SECONDS if throttled else LONGEST_SECONDS)
     return min(LONGEST_SECONDS, max(wait, 1.0))
 
 
 def seconds_until_next(job: Job | None, receives: int, now: datetime) -> int | None:
-    """Seconds until the job's message should be delivered again.
+    """Return the seconds until the job's message should be delivered again; None if the message is done.
 
     Args:
-        job: the job, or None if it was deleted.
-        receives: how often the message was received.
-        now: the time.
-
-    Returns:
-        None if the message has no more to do.
+        job: The job, or None if it was deleted.
+        receives: How often the message was received.
+        now: The time.
     """
     unasked = job.having(ImageStatus.PENDING, ImageStatus.REQUESTING) if job else []
     if not job or not unasked or (job.started_at and now >= deadline(job)):
@@ -70,5 +67,5 @@ def seconds_until_next(job: Job | None, receives: int, now: datetime) -> int | N
 
 
 def is_worn_out(receives: int) -> bool:
-    """Whether a message must be replaced by a new one instead of being put back."""
+    """Return whether a message must be replaced by a new one instead of being put back."""
     return receives >= MOST_RECEIVES

@@ -27,6 +27,6 @@ def upload_deadline(job: Job) -> datetime:
 
 
 def upload_url_seconds(job: Job, now: datetime) -> int:
-    """How long an upload URL made `now` is valid: its configured life, but not past the upload's deadline."""
+    """Return how long an upload URL made `now` is valid: its configured life, but not past the upload's deadline."""
     left = int((upload_deadline(job) - now).total_seconds())
     return max(1, min(settings().upload_url_seconds, left))

@@ -1,7 +1,7 @@
-"""What a change of a job comes to, in figures; and whose fault it is where a picture failed. Pure, as the job's rules are.
+"""The metrics, and which of them one change of a job counts. Pure.
 
-A figure is read off the job before and after one write, and counted by whoever made that write. So an event that
-comes five times, or to two functions at once, is counted once: only one write changes anything.
+The invocation that writes a job compares it before and after the write, and counts the difference. An event that comes
+five times, or to two functions at once, is counted once, because only one write changes the job.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Literal
 from triptych.failures import Fault
 from triptych.job import Image, ImageStatus, Job, JobStatus
 
-# Every name is one metric for each stack: CloudWatch bills each combination of a name and its dimensions, and an alarm
-# or a graph needs the plain name. How a job ended, say, is therefore a name of its own rather than a dimension.
+# How a job ended is part of the name, not a dimension: CloudWatch bills each combination of a name and its dimensions,
+# and an alarm or a graph needs a plain name.
 type Metric = Literal[
     "JobsCreated",
     "JobsSucceeded",
@@ -47,7 +47,7 @@ type Metric = Literal[
     "WebhooksPutOff",
     "UnexpectedErrors",
 ]
-UNITS: dict[Metric, Literal["Seconds", "Bytes"]] = {  # of those that are no plain counts
+UNITS: dict[Metric, Literal["Seconds", "Bytes"]] = {  # of the metrics that are not counts
     "SecondsToFirstPicture": "Seconds",
     "SecondsToLastPicture": "Seconds",
     "BytesCopied": "Bytes",
@@ -69,17 +69,17 @@ IMAGES: dict[Fault, Metric] = {
 
 
 def fault_of(image: Image) -> Fault | None:
-    """Whose fault it is that the image failed; None if it did not fail."""
+    """Return whose fault it is that the image failed; None if it did not fail."""
     return image.error.fault if image.error else None
 
 
 def ended(before: Job, after: Job) -> bool:
-    """Whether it is this change that ended the job."""
+    """Return whether this change ended the job."""
     return after.status.is_terminal and not before.status.is_terminal
 
 
 def figures(before: Job, after: Job) -> list[tuple[Metric, float]]:
-    """What the change from `before` to `after`, one write, is counted as. Seconds count from the upload or the retry."""
+    """Return what one write counts. Seconds count from the upload, or from the last retry."""
     images = zip(before.images, after.images, strict=True)
     found = [figure for old, new in images if new.status is not old.status for figure in _of_image(old, new)]
     if before.uploaded_at is None and after.uploaded_at:
@@ -116,5 +116,5 @@ def _of_image(old: Image, new: Image) -> list[tuple[Metric, float]]:
     if fault := fault_of(new):
         found.append((IMAGES[fault], 1))
     if old.status is ImageStatus.REQUESTING and new.status.is_terminal and new.prediction_id:
-        found.append(("PredictionsAdopted", 1))  # its webhook was the first to name it
+        found.append(("PredictionsAdopted", 1))  # its webhook came before its id was known
     return found

@@ -1,8 +1,8 @@
 """Replicate's webhooks: nothing in one is read before its signature is verified.
 
-The signature is described at https://replicate.com/docs/topics/webhooks/verify-webhook. It is not verified by
-`replicate.webhooks.validate` (1.0.7): that accepts any version prefix, stops at the first malformed signature, has no
-tolerance by default, and raises ValueErrors that contain the secret.
+The signature is described at https://replicate.com/docs/topics/webhooks/verify-webhook. `replicate.webhooks.validate`
+(1.0.7) is not used. It accepts any version prefix and stops at the first malformed signature. It has no tolerance by
+default. Its ValueErrors contain the secret.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ class WebhookRejectedError(Exception):
 
 
 def verified(headers: Mapping[str, str], body: str, query: str, *, is_base64: bool) -> tuple[Prediction, Tag]:
-    """The prediction that a webhook reports, and the tag in its query.
+    """Return the prediction that a webhook reports, and the tag in its query.
 
     Args:
-        headers: by lower-case name.
-        body: as API Gateway passes it.
-        query: the raw query string. It is not signed.
-        is_base64: whether API Gateway has encoded the body.
+        headers: By lower-case name.
+        body: As API Gateway passes it.
+        query: The raw query string. It is not signed.
+        is_base64: Whether API Gateway has encoded the body.
 
     Raises:
-        WebhookRejectedError: the signature, the query or the body is not good.
-        transport.ReplicateUnavailableError: the signing secret could not be read.
+        WebhookRejectedError: The signature, the query or the body is not valid.
+        transport.ReplicateUnavailableError: The signing secret could not be read.
     """
     try:
         raw = base64.b64decode(body, validate=True) if is_base64 else body.encode()
@@ -78,13 +78,13 @@ def _is_signed_by_replicate(headers: Mapping[str, str], body: bytes) -> bool:
 
 
 def is_signed(headers: Mapping[str, str], body: bytes, secret: str, now: datetime) -> bool:
-    """Whether a `v1` signature was made with `secret`, within TOLERANCE_SECONDS of `now`.
+    """Return whether a `v1` signature was made with `secret`, within TOLERANCE_SECONDS of `now`.
 
     Args:
-        headers: by lower-case name.
-        body: the raw bytes, as received.
+        headers: By lower-case name.
+        body: The raw bytes, as received.
         secret: `whsec_…`.
-        now: the time to compare the timestamp with.
+        now: The time to compare the timestamp with.
     """
     webhook_id = headers.get("webhook-id", "")
     timestamp = headers.get("webhook-timestamp", "")
@@ -136,13 +136,13 @@ _kept = _Kept()
 
 
 def signing_secret(*, fresh: bool = False) -> str:
-    """The webhooks' signing secret of the token's account, kept for SECRET_SECONDS.
+    """Return the signing secret of the token's account, which is kept for SECRET_SECONDS.
 
     Args:
-        fresh: fetch it again, unless it was asked for within SECRET_REFETCH_SECONDS.
+        fresh: Fetch it again, unless it was fetched within SECRET_REFETCH_SECONDS.
 
     Raises:
-        transport.ReplicateUnavailableError: the secret could not be read, and none is kept.
+        transport.ReplicateUnavailableError: The secret could not be read, and none is kept.
     """
     age = clock.now() - _kept.asked_at
     stale = age >= timedelta(seconds=SECRET_REFETCH_SECONDS if fresh else SECRET_SECONDS)
