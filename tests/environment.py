@@ -1,13 +1,13 @@
-"""The development environment, made and kept current by the commands that need it.
+"""The development environment. The commands that need it create and update it.
 
-Standard library only, and any Python from 3.9 on: it runs before anything is installed.
+This module uses only the standard library of Python 3.9 or later, because it runs before anything is installed.
 
-* `.venv` holds what the two locks name: `layers/dependencies/requirements.txt` (run time) and
+* `.venv` holds the packages of two locks: `layers/dependencies/requirements.txt` (run time) and
   `tests/requirements.txt` (development).
-* `.cache/uv` holds a pinned uv, when the machine has none that works.
+* `.cache/uv` holds a pinned uv, if the machine has no working one.
 
-`python3 -m tests.environment` does this and nothing else; `python3 -m tests.localcloud` and `python3 -m tests`
-do it first.
+`python3 -m tests.environment` only sets up the environment. `python3 -m tests.localcloud` and `python3 -m tests` set it
+up first.
 """
 
 from __future__ import annotations
@@ -23,23 +23,21 @@ VENV = ROOT / ".venv"
 CACHE = ROOT / ".cache"
 LOCKS = (ROOT / "layers/dependencies/requirements.txt", ROOT / "tests/requirements.txt")
 UV_VERSION = "0.13.9"
-# As pip does: an office's proxy signs with a certificate of its own.
+# Trust the system's certificates, as pip does, because a company's proxy may sign with its own.
 os.environ.setdefault("UV_SYSTEM_CERTS", "1")
 
 
 def fingerprint(*files: Path) -> str:
-    """A short hash of the files' bytes: what was made from them is current while it stands."""
+    """Return a short hash of the files' contents, which tells whether anything made from them is current."""
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 
 def uv() -> str:
-    """A uv that runs: the machine's own, or a pinned one under `.cache/uv`.
-
-    A pyenv shim can be on PATH and still refuse to run here, so being found is not enough.
-    """
+    """Return a working uv: a pinned one under `.cache/uv`, or the machine's own."""
     private = CACHE / "uv" / ("Scripts" if os.name == "nt" else "bin") / "uv"
     for candidate in (str(private), "uv"):
         try:
+            # A pyenv shim can be on PATH and still refuse to run here.
             subprocess.run([candidate, "--version"], check=True, capture_output=True)
         except (OSError, subprocess.CalledProcessError):
             continue
@@ -52,15 +50,15 @@ def uv() -> str:
 
 
 def make(venv: Path = VENV, locks: tuple[Path, ...] = LOCKS) -> Path:
-    """Make `venv` hold exactly what `locks` name, if it does not yet, and return its Python.
+    """Install exactly the packages of `locks` into `venv`, unless they are there; return its Python.
 
     Raises:
-        subprocess.CalledProcessError: uv said no; its own words are on stderr.
+        subprocess.CalledProcessError: uv failed; stderr holds its message.
     """
     python = venv / ("Scripts" if os.name == "nt" else "bin") / "python"
     stamp = venv / "locks"
-    wanted = fingerprint(*locks)
-    if python.exists() and stamp.exists() and stamp.read_text() == wanted:
+    current = fingerprint(*locks)
+    if python.exists() and stamp.exists() and stamp.read_text() == current:
         return python
     tool = uv()
     _say(f"installing the locked packages into {venv.relative_to(ROOT)}")
@@ -68,30 +66,30 @@ def make(venv: Path = VENV, locks: tuple[Path, ...] = LOCKS) -> Path:
     subprocess.run([tool, "venv", "--quiet", "--allow-existing", str(venv)], cwd=ROOT, check=True)
     sync = [tool, "pip", "sync", "--quiet", "--require-hashes", "--python", str(python), *map(str, locks)]
     subprocess.run(sync, cwd=ROOT, env=environment, check=True)
-    stamp.write_text(wanted)
+    stamp.write_text(current)
     return python
 
 
 def ensure(module: str) -> None:
-    """Go on inside `.venv`: where this is another Python, or the locks have moved on, start `module` again in it."""
+    """Update `.venv`, and restart `module` in it if this is another Python."""
     python = made()
     if Path(sys.prefix).resolve() != VENV.resolve():
-        os.execv(python, [str(python), "-m", module, *sys.argv[1:]])  # our own interpreter
+        os.execv(python, [str(python), "-m", module, *sys.argv[1:]])  # the interpreter of .venv
 
 
 def made(venv: Path = VENV, locks: tuple[Path, ...] = LOCKS) -> Path:
-    """As `make`; where that fails, one sentence ends the command, below what the tool that failed has said."""
+    """Install as `make` does; on failure, end the command with one sentence below the failed tool's output."""
     try:
         return make(venv, locks)
     except OSError as error:
         why = str(error)
     except subprocess.CalledProcessError as error:
-        why = f"{Path(error.cmd[0]).name} failed, and says above why (needed: Python 3.13, a package index)"
-    sys.exit(f"triptych: the environment could not be made: {why}")
+        why = f"{Path(error.cmd[0]).name} failed; see its message above (Python 3.13 and a package index are needed)"
+    sys.exit(f"triptych: could not set up the environment: {why}")
 
 
-def _say(what: str) -> None:
-    print(f"setting up: {what} …", file=sys.stderr, flush=True)  # noqa: T201  # a command's own progress
+def _say(step: str) -> None:
+    print(f"setting up: {step} …", file=sys.stderr, flush=True)  # noqa: T201  # a command reports its progress
 
 
 if __name__ == "__main__":

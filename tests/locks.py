@@ -1,6 +1,6 @@
-"""The locks, compiled from pyproject.toml: `python3 -m tests.locks` writes them anew, within what pyproject allows.
+"""The locks of the dependencies. `python3 -m tests.locks` compiles them again from pyproject.toml.
 
-No lock holds a download address: whoever installs chooses the index.
+No lock holds a download address, so that each installation can choose its package index.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tests.environment import ROOT, uv
 
 RUN_TIME = Path("layers/dependencies/requirements.txt")
 IMAGING = Path("layers/imaging/requirements.txt")
-# lock → what it is compiled from
+# lock → its source, as arguments of `uv pip compile`
 LOCKS: dict[Path, tuple[str, ...]] = {
     RUN_TIME: ("pyproject.toml",),
     IMAGING: ("--group", "imaging", "--constraints", str(RUN_TIME)),
@@ -28,7 +28,7 @@ LOCKS: dict[Path, tuple[str, ...]] = {
 
 
 def compile_lock(lock: Path, output: Path, *options: str) -> None:
-    """Compile `lock` (a key of LOCKS) into `output`; what `output` already pins stays where it still fits."""
+    """Compile `lock` (a key of LOCKS) into `output`. Pins in `output` remain if they still fit."""
     command = [
         uv(),
         "pip",

@@ -1,9 +1,8 @@
-"""Leave of botocore's data what the functions use: `python3.13 trim.py FOLDER`, where the packages lie.
+"""Removes botocore data that no function uses: `python3.13 trim.py FOLDER`, the folder of the packages.
 
-botocore describes some 400 services, two thirds of the layer, each with all that it can be asked for and its
-documentation. Of what a function has a client of, it reads the description at every cold start: of S3's and SSM's,
-that takes three and eight times as long as of the little that is used. And one file holds the endpoints of all
-services, 1.2 MB, which each session reads for its first client.
+botocore's data describe about 400 services and take two thirds of the layer. A cold start reads the whole description
+of each service that the function has a client for. Trimmed, S3's is read 3 times as fast and SSM's 8 times.
+The endpoints of all services are in one file of 1.2 MB, which the first client of each session reads.
 """
 
 import gzip
@@ -13,7 +12,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-# Service → what it is asked for. botocore itself asks for HeadBucket, where a bucket is not in the function's region.
+# Service → operations that the functions call. botocore itself calls HeadBucket for a bucket in another region.
 OPERATIONS = {
     "dynamodb": {"DeleteItem", "GetItem", "PutItem", "Query", "TransactWriteItems"},
     "events": {"PutEvents"},
@@ -26,11 +25,11 @@ type Json = dict[str, Json] | list[Json] | str | float | None
 
 
 def trim(packages: Path) -> None:
-    """Trim the botocore that lies in `packages`. A second time changes nothing.
+    """Trim botocore in the folder `packages`. A second run changes nothing.
 
     Raises:
-        FileNotFoundError: there is none, or it does not know one of the services.
-        KeyError: a service does not know one of its operations.
+        FileNotFoundError: botocore or one of the services is missing.
+        KeyError: a service has no operation of that name.
     """
     data = packages / "botocore" / "data"
     for service in OPERATIONS:
@@ -48,7 +47,7 @@ def trim(packages: Path) -> None:
 
 
 def _trim_model(file: Path, operations: set[str]) -> None:
-    """Leave of a service's model `operations`, with the shapes of what goes in and comes out, undocumented."""
+    """Keep only `operations` of a service's model, with their input and output shapes, without documentation."""
     packed = file.with_name(f"{file.name}.gz")
     model = json.loads(gzip.decompress(packed.read_bytes()) if packed.exists() else file.read_bytes())
     packed.unlink(missing_ok=True)
@@ -59,13 +58,13 @@ def _trim_model(file: Path, operations: set[str]) -> None:
         used |= found
         found = {name for each in found for name in _shapes(model["shapes"][each])} - used
     model["shapes"] = {name: shape for name, shape in model["shapes"].items() if name in used}
-    for part in ("operations", "shapes"):  # elsewhere botocore insists on it
+    for part in ("operations", "shapes"):  # botocore requires the documentation of other parts
         model[part] = _without_documentation(model[part])
     _write(file, model)
 
 
 def _shapes(part: Json) -> Iterator[str]:
-    """The names of the shapes that a part of a model refers to."""
+    """Yield the names of the shapes that a part of a model refers to."""
     match part:
         case {"shape": str(name)}:
             yield name
@@ -80,7 +79,7 @@ def _shapes(part: Json) -> Iterator[str]:
 def _without_documentation(part: Json) -> Json:
     match part:
         case {}:
-            # A member of a shape may bear that name, too; it is no text.
+            # A shape's member may have this name, too. Its value is no string.
             return {
                 name: _without_documentation(each)
                 for name, each in part.items()
@@ -101,7 +100,7 @@ def _trim_endpoints(file: Path) -> None:
 
 
 def _write(file: Path, content: Json) -> None:
-    # A new file: uv installs hard links, and what is written into one is written into its cache.
+    # Unlink first: uv installs hard links, so writing in place would change uv's cache.
     file.unlink(missing_ok=True)
     file.write_text(json.dumps(content, separators=(",", ":")))
 

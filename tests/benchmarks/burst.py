@@ -56,9 +56,7 @@ def _virtual() -> Iterator[Figure]:
     yield Figure(
         "predictions paid for", found.predictions, "", "pictures", JOBS * IMAGES, at_most=1, at_least=1
     )
-    yield Figure(
-        "requests for them, with those refused by 429", found.requests, "", "pictures", found.pictures
-    )
+    yield Figure("requests for them, with those refused by 429", found.requests, "", "pictures", found.images)
 
 
 def _real(jobs: int, per_minute: int) -> Iterator[Figure]:

@@ -1,7 +1,7 @@
-"""`python3 -m tests.checkov FILE…`: the pinned checkov on CloudFormation templates, in an environment of its own.
+"""`python3 -m tests.checkov FILE…`: check CloudFormation templates with the pinned checkov.
 
-It pins another boto3 than the functions use, so the two cannot share one. What it does not look for, and why, stands
-in `.checkov.yaml`, or with the resource in `template.yaml`.
+It has its own environment, because it pins another boto3 than the functions. Skipped checks and their reasons are in
+`.checkov.yaml`, or beside the resource in `template.yaml`.
 """
 
 import os
@@ -14,4 +14,4 @@ LOCK = environment.ROOT / "tests/checkov/requirements.txt"
 python = environment.made(environment.CACHE / "checkov", (LOCK,))
 checkov = python.with_name("checkov")
 settings = ["--config-file", str(environment.ROOT / ".checkov.yaml"), "--file"]
-os.execv(checkov, [str(checkov), *settings, *sys.argv[1:]])  # our own tool
+os.execv(checkov, [str(checkov), *settings, *sys.argv[1:]])  # the pinned tool

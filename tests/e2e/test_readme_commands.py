@@ -107,7 +107,8 @@ def test_a_user_with_any_password_gets_a_token(cloud: Serving, tmp_path: Path, n
     output = (
         f'output() {{ case "$1" in UserPoolId) echo {pool["Id"]};; *) echo {client["ClientId"]};; esac; }}\n'
     )
-    script = f'{output}{block("aws cognito-idp admin-create-user")}\nprintf %s "$TOKEN"'
+    commands = block("aws cognito-idp admin-create-user") + block("TOKEN=")
+    script = f'{output}{commands}\nprintf %s "$TOKEN"'
     printed = shell(name, script, tmp_path, {**settings, "EMAIL": email, "PASSWORD": PASSWORD})
 
     token = printed[printed.index("eyJ") :]

@@ -17,11 +17,11 @@ import boto3
 import pytest
 from moto import mock_aws
 
-from tests.simulation.checks import Violation
+from tests.simulation.checks import ViolationError
 from tests.simulation.clients import Client
 from tests.simulation.cloud import Cloud
 from tests.simulation.faults import Faults
-from tests.simulation.replicate import picture
+from tests.simulation.replicate import output
 from tests.support.function_environment import BUCKET, ENVIRONMENT, TOKEN, forget_caches
 from triptych.aws import table
 from triptych.job import JobStatus
@@ -58,7 +58,7 @@ def run(crashes: Crashes, rates: dict[str, float], *, moto: bool) -> list[str]:
     """One job from its order to its end. Returns the names of all requests that its functions made.
 
     Raises:
-        Violation: a promise was broken.
+        ViolationError: a promise was broken.
     """
     # The same chance each time: up to the crash all runs are alike, so that a number always means one request.
     faults = Faults(Random(4), rates, until=DAY, crashes=crashes)
@@ -68,18 +68,18 @@ def run(crashes: Crashes, rates: dict[str, float], *, moto: bool) -> list[str]:
         cloud.checks.at_the_end(over=cloud.engine.run(DAY))
         job = table.get(client.job_id)
         if job is None or job.status is not JobStatus.SUCCEEDED:
-            raise Violation(f"{job}")
+            raise ViolationError(f"{job}")
         if client.view is None or client.view["status"] != "SUCCEEDED":
-            raise Violation(f"its client sees {client.view}")
+            raise ViolationError(f"its client sees {client.view}")
         if len(cloud.replicate.predictions) != len(job.images):
-            raise Violation(f"{len(cloud.replicate.predictions)} predictions are billed")
+            raise ViolationError(f"{len(cloud.replicate.predictions)} predictions are billed")
         told = {
-            image.output.key: picture(image.prediction_id)
+            image.output.key: output(image.prediction_id)
             for image in job.images
             if image.output and image.prediction_id
         }
         if cloud.aws.stored(f"outputs/{job.job_id}/") != told:
-            raise Violation("in S3 lies other than what is told")
+            raise ViolationError("in S3 lies other than what is told")
     return cloud.requests
 
 
@@ -90,7 +90,7 @@ def broken(plans: list[Crashes], rates: dict[str, float], *, moto: bool = False)
     for crashes in plans:
         try:
             run(crashes, rates, moto=moto)
-        except Violation as violation:
+        except ViolationError as violation:
             steps = [
                 f"{how} request {k} ({usual[k - 1] if k <= len(usual) else 'of the recovery'})"
                 for k, how in crashes.items()

@@ -1,6 +1,6 @@
 """The local cloud's command: `python3 -m tests.localcloud [PHOTO]`, or `… serve`."""
 
-# ruff: noqa: E402, PLC0415  # the environment comes before what is in it; moto starts while this imports
+# ruff: noqa: E402, PLC0415  # the environment must exist before its packages are imported; moto starts meanwhile
 
 from tests import environment
 
@@ -17,7 +17,7 @@ from tests.localcloud import aws
 
 
 def main() -> int:
-    """Run the command; what it returns is the exit code."""
+    """Run the command and return its exit code."""
     options = _options()
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda number, _: _end(0 if options.photo == "serve" else 128 + number))
@@ -36,37 +36,43 @@ def main() -> int:
                 moto=moto,
             )
         finally:
-            with suppress(RuntimeError):  # it did not come up
+            with suppress(RuntimeError):  # moto did not start
                 moto.result().stop()
 
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python3 -m tests.localcloud",
-        description="One photo through the whole system on this machine; or, with serve, the system itself.",
+        description="Run one photo through the whole system on this machine, or run the system until you stop it.",
     )
     parser.add_argument(
-        "photo", nargs="?", metavar="PHOTO | serve", help="a photo, or a sample if there is none; or stay up"
+        "photo",
+        nargs="?",
+        metavar="PHOTO | serve",
+        help="the photo to process (default: a sample); serve: run until Ctrl-C",
     )
-    parser.add_argument("--port", type=int, default=0, help="of the API (default: a free one)")
+    parser.add_argument("--port", type=int, default=0, help="the API's port (default: a free one)")
     parser.add_argument(
-        "--json", action="store_true", help="with serve: one line, for programs that drive it"
+        "--json", action="store_true", help="with serve: print one line of JSON, for programs"
     )
     parser.add_argument(
         "--parameter-overrides",
         nargs="+",
         action="append",
         metavar="Name=Value",
-        help="as sam deploy reads them: once, with all values behind it; 'Name=\"a value with spaces\"'",
+        help="template parameters, as sam deploy reads them: give the option once, followed by all values; "
+        "quote a value with spaces: 'Name=\"a value with spaces\"'",
     )
     parser.add_argument(
         "--replicate-url",
         metavar="URL",
         default=os.environ.get("REPLICATE_BASE_URL") or None,
-        help="a server that speaks Replicate's API, instead of the stand-in (also REPLICATE_BASE_URL; "
-        "its token is REPLICATE_API_TOKEN)",
+        help="use this server, which speaks Replicate's API, instead of the stand-in (default: REPLICATE_BASE_URL); "
+        "REPLICATE_API_TOKEN is its token",
     )
-    parser.add_argument("--workers", type=int, default=4, metavar="N", help="for each function (default 4)")
+    parser.add_argument(
+        "--workers", type=int, default=4, metavar="N", help="processes of each function, at most (default: 4)"
+    )
     options = parser.parse_args()
     if options.workers < 1:
         parser.error("--workers must be at least 1")
@@ -75,17 +81,17 @@ def _options() -> argparse.Namespace:
     given = options.parameter_overrides or [[]]
     if len(given) > 1:
         parser.error(
-            "--parameter-overrides: give it once, with all values behind it; sam deploy reads the last alone"
+            "--parameter-overrides: give it once, followed by all values; sam deploy reads only the last one"
         )
     (options.parameter_overrides,) = given
     if options.json and options.photo != "serve":
-        parser.error("--json goes with serve")
+        parser.error("--json needs serve")
     return options
 
 
 def _end(code: int) -> None:
     for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, signal.SIG_IGN)  # ending is not to be interrupted; it takes a second or two
+        signal.signal(each, signal.SIG_IGN)  # a second signal would interrupt the clean-up of a second or two
     sys.exit(code)
 
 

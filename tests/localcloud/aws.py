@@ -1,7 +1,8 @@
-"""The AWS services of the local cloud: moto, as a process of its own.
+"""The local cloud's AWS services: moto in its own process.
 
-`python -m tests.localcloud.aws --port 0` serves on 127.0.0.1, prints `{"endpoint": …}` on one line when it listens,
-and ends on SIGTERM, on SIGINT, and when its standard input is a pipe that closes, as it does when its parent dies.
+`python -m tests.localcloud.aws --port 0` listens on 127.0.0.1 and then prints `{"endpoint": …}` on one line. It ends
+on SIGTERM and SIGINT. If its standard input is a pipe, it also ends when the pipe closes, for example because its
+parent died.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ ACCOUNT = "123456789012"
 
 @dataclass(frozen=True)
 class Aws:
-    """A running server."""
+    """A running AWS server."""
 
     endpoint: str
     process: subprocess.Popen[str]
 
     def stop(self) -> None:
-        """End it, and wait until it has ended."""
+        """End the server and wait for it."""
         if self.process.stdin is not None:
             self.process.stdin.close()
         self.process.terminate()
@@ -53,21 +54,29 @@ def start(
     secret_access_key: str = SECRET_ACCESS_KEY,
     stderr: IO[str] | None = None,
 ) -> Aws:
-    """Start a server on a free port and wait until it listens. `stderr` is where its tracebacks go, if any.
+    """Start a server on a free port and wait until it listens.
+
+    Args:
+        account: The account id.
+        access_key_id: The key that clients sign with.
+        secret_access_key: The secret of that key.
+        stderr: The file for its tracebacks.
 
     Raises:
-        RuntimeError: it ended instead.
+        RuntimeError: The server ended instead.
     """
     command = [sys.executable, "-m", "tests.localcloud.aws", "--account", account]
     command += ["--access-key-id", access_key_id, "--secret-access-key", secret_access_key]
-    process = subprocess.Popen(  # the pipe's other end is ours alone: it closes when we die
-        command,
-        cwd=Path(__file__).resolve().parents[2],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=stderr,
-        text=True,
-        start_new_session=True,  # a Ctrl-C is for the parent, which stops things in order
+    process = (
+        subprocess.Popen(  # only this process holds the pipe's other end, so it closes when this process dies
+            command,
+            cwd=Path(__file__).resolve().parents[2],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            start_new_session=True,  # Ctrl-C reaches only the parent, which stops everything in order
+        )
     )
     assert process.stdout is not None
     line = process.stdout.readline()
@@ -93,20 +102,20 @@ def _main() -> None:
         "AWS_SECRET_ACCESS_KEY": arguments.secret_access_key,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
-    warnings.simplefilter("ignore")  # moto's own business
-    from tests.localcloud import moto_server  # noqa: PLC0415  # moto reads the environment when it is imported
+    warnings.simplefilter("ignore")  # moto's warnings are not about this project
+    from tests.localcloud import moto_server  # noqa: PLC0415  # moto reads the environment on import
 
     secrets = {arguments.access_key_id: arguments.secret_access_key}
     server = moto_server.make(arguments.port, arguments.account, secrets)
     if stat.S_ISFIFO(os.fstat(0).st_mode):
         threading.Thread(target=_end_with_stdin, daemon=True).start()
-    print(json.dumps({"endpoint": f"http://127.0.0.1:{server.server_port}"}), flush=True)  # noqa: T201  # for the parent
-    sys.stdout = sys.stderr  # moto prints
+    print(json.dumps({"endpoint": f"http://127.0.0.1:{server.server_port}"}), flush=True)  # noqa: T201  # the parent reads it
+    sys.stdout = sys.stderr  # moto prints to stdout, which the parent reads
     server.serve_forever()
 
 
 def _end(signum: int, frame: FrameType | None) -> None:
-    os._exit(0)  # at once: there is nothing to save, and requests that wait hold nobody up
+    os._exit(0)  # at once: there is nothing to save, and waiting requests would delay a normal exit
 
 
 def _end_with_stdin() -> None:

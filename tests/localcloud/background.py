@@ -1,4 +1,4 @@
-"""What runs beside all else while the cloud is up: pollers, readers, subscribers."""
+"""Base class for background threads of a running cloud: pollers, readers, subscribers."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ if TYPE_CHECKING:
 
 
 class Background:
-    """Threads from `start` to `stop`; a context manager that does both."""
+    """Threads that run from `start` to `stop`; as a context manager, does both."""
 
     def __init__(self) -> None:
         self._stopping = threading.Event()
-        self._runs: dict[
-            str, Callable[[], None]
-        ] = {}  # by the thread's name; each ends when `_stopping` is set
+        # By thread name. Each function returns once `_stopping` is set.
+        self._runs: dict[str, Callable[[], None]] = {}
 
     def start(self) -> Self:
         for name, run in self._runs.items():
@@ -24,7 +23,7 @@ class Background:
         return self
 
     def stop(self) -> None:
-        """Begin nothing more; what is under way is not waited for."""
+        """Start no more work. Does not wait for work in progress."""
         self._stopping.set()
 
     def __enter__(self) -> Self:

@@ -1,6 +1,6 @@
-"""What a request to AWS asks for, as IAM sees it: actions, resources and condition keys.
+"""The IAM actions, resources and condition keys of a request to AWS.
 
-A request that is not understood asks for an action that no policy can name, so that it is denied, and says why.
+An unknown request gets an action that no policy can name. It is therefore denied, and the error names the request.
 
 https://docs.aws.amazon.com/service-authorization/latest/reference/reference_policies_actions-resources-contextkeys.html
 """
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 S3_NAMESPACE = "{http://s3.amazonaws.com/doc/2006-03-01/}"
-# What of a query changes nothing about the action: the signature, the headers of the answer, where a list begins.
+# Query parameters that do not change the action.
 S3_MODIFIERS = frozenset(
     {
         *("x-id", "list-type", "prefix", "delimiter", "max-keys", "marker"),
         *("continuation-token", "start-after", "fetch-owner", "encoding-type"),
     }
 )
-# The batch requests, which are permitted as what they are batches of.
+# IAM permits a batch request under the action of its single request.
 SQS_BATCHES = {
     "ChangeMessageVisibilityBatch": "ChangeMessageVisibility",
     "DeleteMessageBatch": "DeleteMessage",
@@ -41,20 +41,20 @@ type Body = Mapping[str, Any]
 
 
 def of_target(target: str, body: Body, home: str, hash_key: Callable[[str], str]) -> list[Call]:
-    """What a request of a service that speaks JSON asks for.
+    """Return the calls of a request to a service with a JSON protocol.
 
     Args:
-        target: the header X-Amz-Target, as AmazonSQS.SendMessage.
-        body: the request's.
-        home: region and account, as they stand in an ARN.
-        hash_key: of a table's name, the name of its hash key.
+        target: The header X-Amz-Target, such as AmazonSQS.SendMessage.
+        body: The request's body.
+        home: Region and account, as an ARN holds them.
+        hash_key: Returns the name of a table's hash key.
     """
     service, _, operation = target.partition(".")
     match service:
         case "DynamoDB_20120810":
             return list(_dynamodb(operation, body, home, hash_key))
         case "DynamoDBStreams_20120810":
-            # An iterator is its stream's ARN, and more behind a bar.
+            # An iterator begins with its stream's ARN and a bar.
             stream = str(body.get("ShardIterator") or body.get("StreamArn") or "*").partition("|")[0]
             return [Call(f"dynamodb:{operation}", "*" if operation == "ListStreams" else stream)]
         case "AmazonSQS":
@@ -105,15 +105,17 @@ def of_s3(
     headers: Mapping[str, str],
     body: bytes,
 ) -> list[Call]:
-    """What a request to S3 asks for. Of a DeleteObjects, S3 would do what is permitted; here all is or nothing.
+    """Return the calls of a request to S3.
+
+    S3 executes the permitted part of a DeleteObjects; the local cloud executes all of it or nothing.
 
     Args:
-        method: the HTTP method.
-        bucket: the bucket's name.
-        key: the object's, or nothing.
-        parameters: of the query.
-        headers: their names in lower case.
-        body: the request's.
+        method: The HTTP method.
+        bucket: The bucket's name.
+        key: The object's key, or "".
+        parameters: The query parameters.
+        headers: The headers, names in lower case.
+        body: The request's body.
     """
     arn = f"arn:aws:s3:::{bucket}"
     asked = {
@@ -139,5 +141,5 @@ def of_s3(
 
 
 def list_bucket(bucket: str, prefix: str | None = None) -> Call:
-    """To see which objects there are: asked for by a list, and by S3 itself before it says that there is no object."""
+    """Return the ListBucket call. A list needs it, and so does a 404: S3 hides a missing object from other clients."""
     return Call("s3:ListBucket", f"arn:aws:s3:::{bucket}", {} if prefix is None else {"s3:prefix": (prefix,)})

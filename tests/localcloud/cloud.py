@@ -1,4 +1,4 @@
-"""The local cloud, put together: AWS, Replicate's stand-in, and the functions that template.yaml wires to them."""
+"""The assembled local cloud: AWS, the stand-in for Replicate, and the functions that template.yaml connects to them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from tests.localcloud.stack import Stack
 
-WORKERS = 4  # processes for each function
+WORKERS = 4  # processes of each function, at most
 USERS = ("ada@example.com", "grace@example.com")
 QUEUES = {
     "generation": "GenerationQueueUrl",
@@ -47,14 +47,14 @@ class Cloud:
     """A running local cloud."""
 
     api: str  # URL
-    tokens: tuple[str, ...]  # of two different users; none where JwtIssuer names an issuer of one's own
+    tokens: tuple[str, ...]  # of two different users; empty if JwtIssuer is set
     aws: Machine
     stack: Stack
-    log: Path  # every function's lines, as CloudWatch would get them
+    log: Path  # the log lines of all functions, as CloudWatch would receive them
     functions: Functions
-    replicate: replicate.StandIn | None  # None where another server takes its place
+    replicate: replicate.StandIn | None  # None if another server plays Replicate
     pids_url: str
-    servers: dict[str, int]  # processes that all else leans on: what each is, and its number
+    servers: dict[str, int]  # pids of the processes that the cloud cannot run without, by description
 
     @property
     def bucket(self) -> str:
@@ -66,19 +66,19 @@ class Cloud:
 
     @property
     def queues(self) -> dict[str, str]:
-        """Their URLs: generation, generation_dlq, watchdog, watchdog_dlq."""
+        """The queues' URLs, by the names in QUEUES."""
         return {name: self.stack.outputs[output] for name, output in QUEUES.items()}
 
     def pids(self) -> dict[str, list[int]]:
-        """The functions' processes as of now, by the function's folder name."""
+        """Return the ids of the running function processes, by the function's folder name."""
         return self.functions.pids()
 
     def wait_until_a_server_ends(self) -> str:
-        """Wait until one of `servers` has ended; which it was."""
+        """Wait until one of `servers` has ended; return its description."""
         ended: SimpleQueue[str] = SimpleQueue()
 
         def watch(name: str, pid: int) -> None:
-            with suppress(ChildProcessError):  # it was ended, and is no more
+            with suppress(ChildProcessError):  # the cloud has stopped it already
                 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
                 ended.put(name)
 
@@ -87,7 +87,7 @@ class Cloud:
         return ended.get()
 
     def description(self) -> dict[str, object]:
-        """What `serve --json` prints, for programs that drive the cloud."""
+        """Return what `serve --json` prints for programs."""
         return {
             "api": self.api,
             "tokens": list(self.tokens),
@@ -115,21 +115,21 @@ def local_cloud(
     stack_name: str = template.STACK_NAME,
     moto: Future[aws.Aws] | None = None,
 ) -> Iterator[Cloud]:
-    """Start everything, and end everything.
+    """Run a local cloud until the context ends.
 
     Args:
-        parameters: as `sam deploy --parameter-overrides` takes them.
-        replicate_url: a server that speaks Replicate's API, instead of the stand-in.
-        workers: processes for each function, at most.
-        port: of the API; 0 takes a free one.
-        stack_name: as `sam deploy --stack-name` takes it.
-        moto: an AWS server that is being started already, which becomes this cloud's own.
+        parameters: Template parameters, as `sam deploy --parameter-overrides` takes them.
+        replicate_url: A server that speaks Replicate's API, instead of the stand-in.
+        workers: Processes of each function, at most.
+        port: The API's port; 0 takes a free one.
+        stack_name: The name, as `sam deploy --stack-name` takes it.
+        moto: An AWS server that is starting already. The cloud takes it over and stops it.
 
     Raises:
-        template.TemplateError: the template or a parameter is wrong or not understood, or a role permits less than it
-            takes to begin.
-        OSError: the port is taken.
-        RuntimeError: a part did not come up.
+        template.TemplateError: The template or a parameter is wrong or not understood, or a role lacks a permission
+            that is needed at the start.
+        OSError: The port is in use.
+        RuntimeError: A server did not start.
     """
     given = dict(parameters or {})
     token = secrets.token_hex(20)
@@ -170,10 +170,10 @@ def local_cloud(
         stack.enter_context(Streams(made.streams, functions, machines))
         stack.enter_context(EventSources(made.event_sources, functions, machines, workers=workers))
         api.start(Gateway(made.http_api, functions, cognito=machine.endpoint, account=machine.account))
-        stack.callback(api.stop)  # first of all, that nothing new comes in
+        stack.callback(api.stop)  # runs first, so that no new request arrives while the rest stops
         pids = stack.enter_context(HttpServer().start(lambda _: _json(functions.pids())))
         tokens = _sign_in(machine, made) if "UserPoolId" in made.outputs else ()
-        servers = {"moto, which stands in for AWS,": moto.result().process.pid}
+        servers = {"the AWS server (moto)": moto.result().process.pid}
         if stand_in:
             servers["the stand-in for Replicate"] = stand_in.result().pid
         yield Cloud(
@@ -190,7 +190,7 @@ def local_cloud(
 
 
 def _stop(part: Future[aws.Aws] | Future[replicate.StandIn]) -> None:
-    with suppress(RuntimeError):  # it did not come up, which its user was told
+    with suppress(RuntimeError):  # it did not start, and the error has been raised already
         part.result().stop()
 
 
@@ -199,16 +199,17 @@ def _json(value: object) -> Response:
 
 
 def _take_on_roles(machine: Machine, stack: Stack) -> dict[str, Machine]:
-    """What each function finds around it, by its logical id: the machine, with credentials of its own role.
+    """Return each function's machine, by logical id, with credentials of the function's role.
 
-    What AWS does in a role's name and no request shows here, is judged once: EventBridge's calls, and the logs.
+    AWS also acts under roles without a request that shows here: EventBridge's calls, and writing logs. These calls are
+    checked once, now.
 
     Raises:
-        template.TemplateError: a role does not permit it.
+        template.TemplateError: A role does not permit one of these calls.
     """
     sessions = roles.take_on(machine.endpoint, stack.policies)
-    in_their_names = [(sessions[role].access_key_id, call) for role, call in _in_a_roles_name(stack)]
-    for judged in roles.use(machine.endpoint, in_their_names):
+    unseen = [(sessions[role].access_key_id, call) for role, call in _unseen_calls(stack)]
+    for judged in roles.use(machine.endpoint, unseen):
         if not judged.permissions:
             raise template.TemplateError(f"{judged.role}: its role does not permit {judged.call}")
     return {
@@ -222,7 +223,8 @@ def _take_on_roles(machine: Machine, stack: Stack) -> dict[str, Machine]:
     }
 
 
-def _in_a_roles_name(stack: Stack) -> Iterable[tuple[str, Call]]:
+def _unseen_calls(stack: Stack) -> Iterable[tuple[str, Call]]:
+    """Yield the calls, each with its role, that AWS makes without a request."""
     for name, function in stack.functions.items():
         group = f"arn:aws:logs:{stack.region}:{stack.account}:log-group:{function.log_group}"
         for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
@@ -241,7 +243,7 @@ def _put_token(machine: Machine, name: str, token: str) -> None:
 
 
 def _sign_in(machine: Machine, stack: Stack) -> tuple[str, ...]:
-    """Make two users in the stack's own pool, and get the token of each."""
+    """Create two users in the stack's user pool; return their tokens."""
     cognito = _session(machine).client(
         "cognito-idp", endpoint_url=machine.endpoint, config=Config(proxies={})
     )

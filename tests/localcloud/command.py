@@ -1,4 +1,4 @@
-"""What the local cloud's command does: one photo as a client would send it, or staying up for others."""
+"""The local cloud's command: run one job as a client would, or serve until stopped."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from tests.localcloud.cloud import Cloud, local_cloud
 from tests.localcloud.progress import Progress
 
 OUT = Path("out")
-POLL_SECONDS = 0.3  # where the API does not say when to come back
-PATIENCE_SECONDS = 1.0  # it has no other caller, so nobody minds coming back sooner than it says
+POLL_SECONDS = 0.3  # if the API sends no Retry-After
+LONGEST_POLL_SECONDS = 1.0  # less than Retry-After says: the API has no other client
 ENDED = frozenset({"SUCCEEDED", "PARTIAL", "FAILED", "CANCELED", "EXPIRED"})
-HEIC_BRANDS = frozenset({b"heic", b"heix", b"mif1"})  # which Pillow alone does not open
+HEIC_BRANDS = frozenset({b"heic", b"heix", b"mif1"})  # Pillow cannot open them without a plug-in
 
 
 class NotAPhotoError(Exception):
-    """PHOTO cannot be read, or is nothing that Triptych takes."""
+    """PHOTO cannot be read, or Triptych does not accept it."""
 
 
 class Upload(BaseModel):
@@ -77,16 +77,16 @@ def run(
     as_json: bool,
     moto: Future[aws.Aws],
 ) -> int:
-    """Do it, and return the exit code: 0, 1 where something failed, 2 where the photo is none.
+    """Run the command and return its exit code: 0 on success, 1 on a failure, 2 if the file is not a photo.
 
     Args:
-        what: a photo's path, None for a sample, or "serve", which only a signal ends.
-        overrides: as `sam deploy --parameter-overrides` takes them.
-        replicate_url: a server that speaks Replicate's API, instead of the stand-in.
-        workers: for each function, at most.
-        port: of the API; 0 is any free one.
-        as_json: serve for a program.
-        moto: the AWS server that is being started for this.
+        what: The path of a photo, None for the sample, or "serve", which runs until a signal.
+        overrides: Template parameters, as `sam deploy --parameter-overrides` takes them.
+        replicate_url: A server that speaks Replicate's API, instead of the stand-in.
+        workers: Processes of each function, at most.
+        port: The API's port; 0 takes a free one.
+        as_json: With "serve": print one line of JSON for programs.
+        moto: The AWS server that is starting for this command.
     """
     try:
         photo = None if what == "serve" else _read_photo(what)
@@ -99,7 +99,7 @@ def run(
         ) as cloud:
             if photo is None:
                 _serve(cloud, as_json=as_json)
-            return _make_pictures(cloud, *photo)
+            return _run_job(cloud, *photo)
     except NotAPhotoError as error:
         _complain(str(error))
         return 2
@@ -129,21 +129,21 @@ def _serve(cloud: Cloud, *, as_json: bool) -> NoReturn:
             photo = Path(folder, "sample.jpg")
             photo.write_bytes(sample.photo())
             _say(_instructions(cloud, photo))
-        raise RuntimeError(f"{cloud.wait_until_a_server_ends()} has ended")  # or a signal ends the wait
+        raise RuntimeError(f"{cloud.wait_until_a_server_ends()} has ended")  # a signal ends the wait too
 
 
 def _instructions(cloud: Cloud, photo: Path) -> str:
-    """What to paste, for bash and for zsh, which takes no comment in what is pasted; neither does this."""
+    """Return lines to paste into bash or zsh. They hold no comment, because zsh does not accept pasted comments."""
     token = cloud.tokens[0] if cloud.tokens else "YOUR_TOKEN"
-    issuer = "" if cloud.tokens else "In the place of YOUR_TOKEN, put a token of your issuer.\n"
+    issuer = "" if cloud.tokens else "Replace YOUR_TOKEN with a token of your issuer.\n"
     page = ""
     if cloud.stack.parameters["ServePage"] == "true":
-        # Behind the #: a browser keeps that to itself, so that the token gets into no log.
+        # A browser does not send the part after #, so the token reaches no log.
         page = f"The page is at {cloud.api}/{f'#token={token}' if cloud.tokens else ''}\n"
     return f"""\
 {page}The API is at {cloud.api}
 The functions' log is {cloud.log}
-Ctrl-C ends it. To make three pictures of a photo, paste these lines. PHOTO may be any JPEG.
+Press Ctrl-C to stop. To make three pictures of a photo, paste these lines. PHOTO may be any JPEG.
 {issuer}
 API={cloud.api}
 TOKEN={token}
@@ -163,7 +163,7 @@ curl -sS "$API/api/v1/jobs/$ID" -H "Authorization: Bearer $TOKEN"; echo
 
 
 def _read_photo(name: str | None) -> tuple[str, bytes, str]:
-    """The photo's stem, its bytes and its content type."""
+    """Return the photo's stem, bytes and content type."""
     if name is None:
         return "sample", sample.photo(), "image/jpeg"
     try:
@@ -177,21 +177,21 @@ def _read_photo(name: str | None) -> tuple[str, bytes, str]:
 
 
 def _content_type(data: bytes) -> str | None:
-    """What the bytes are; None where they are no picture."""
+    """Return the content type of the bytes; None if they are no image."""
     if data[4:8] == b"ftyp" and data[8:12] in HEIC_BRANDS:
         return "image/heic"
     try:
-        with PIL.Image.open(io.BytesIO(data)) as picture:
-            kind = picture.get_format_mimetype()
+        with PIL.Image.open(io.BytesIO(data)) as image:
+            kind = image.get_format_mimetype()
     except (OSError, ValueError, PIL.Image.DecompressionBombError):
         return None
-    return "image/jpeg" if kind == "image/mpo" else kind  # a JPEG with further pictures behind it
+    return "image/jpeg" if kind == "image/mpo" else kind  # MPO is a JPEG with more images after it
 
 
-def _make_pictures(cloud: Cloud, stem: str, data: bytes, content_type: str) -> int:
-    """Do what a client does: create, upload, poll, download."""
+def _run_job(cloud: Cloud, stem: str, data: bytes, content_type: str) -> int:
+    """Create a job, upload, poll and download, as a client does; return the exit code."""
     if not cloud.tokens:
-        raise RuntimeError("with JwtIssuer there is no user here: use serve, and a token of that issuer")
+        raise RuntimeError("JwtIssuer is set, so no user exists here. Use serve, with a token of that issuer")
     headers = {"authorization": f"Bearer {cloud.tokens[0]}"}
     with httpx.Client(base_url=cloud.api, headers=headers, timeout=35, trust_env=False) as client:
         created = _create(client, content_type, len(data))
@@ -214,7 +214,7 @@ def _create(client: httpx.Client, content_type: str, length: int) -> Created:
     if response.status_code in {400, 413, 415, 422}:
         raise NotAPhotoError(Refusal.model_validate_json(response.content).error.message)
     if response.is_error:
-        raise RuntimeError(f"the API answered {response.status_code} to a new job: {response.text}")
+        raise RuntimeError(f"creating a job: the API answered {response.status_code}: {response.text}")
     return Created.model_validate_json(response.content)
 
 
@@ -223,7 +223,7 @@ def _upload(upload: Upload, data: bytes) -> None:
         upload.method, upload.url, content=data, headers=upload.headers, timeout=60, trust_env=False
     )
     if response.is_error:
-        raise RuntimeError(f"S3 answered {response.status_code} to the upload: {response.text}")
+        raise RuntimeError(f"uploading the photo: S3 answered {response.status_code}: {response.text}")
 
 
 def _follow(client: httpx.Client, job_id: str) -> Job:
@@ -231,14 +231,12 @@ def _follow(client: httpx.Client, job_id: str) -> Job:
     while True:
         response = client.get(f"/api/v1/jobs/{job_id}")
         if response.is_error:
-            raise RuntimeError(
-                f"the API answered {response.status_code} to a look at the job: {response.text}"
-            )
+            raise RuntimeError(f"reading the job: the API answered {response.status_code}: {response.text}")
         job = Job.model_validate_json(response.content)
         progress.update({image.index: image.status for image in job.images})
         if job.status in ENDED:
             return job
-        progress.wait(min(float(response.headers.get("retry-after", POLL_SECONDS)), PATIENCE_SECONDS))
+        progress.wait(min(float(response.headers.get("retry-after", POLL_SECONDS)), LONGEST_POLL_SECONDS))
 
 
 def _download(image: Image, url: str, stem: str) -> Path:

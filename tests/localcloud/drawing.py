@@ -1,7 +1,7 @@
-"""What the stand-in's models draw: a photo, made into one of three visibly different pictures.
+"""The drawings that the stand-in's models make of a photo: three visibly different styles.
 
-No model runs here, only Pillow: an oil painting of brush strokes, a two-ink halftone print, a hatched pen drawing.
-Each has variants, so that more pictures than there are styles differ as well.
+Pillow makes them, without a model: an oil painting, a two-ink halftone print and a hatched pen drawing. Each style
+has variants, so that a fourth output of a photo differs too.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 type Colour = tuple[int, int, int]
 
 VARIANTS = 3  # of each style
-EDGE = 1024  # longest edge of a picture, in pixels
-FLAT = 3  # slope of the light below which a stroke follows no contour
+EDGE = 1024  # longest edge of an output, in pixels
+FLAT = 3  # below this slope of brightness a stroke follows no contour
 FORMATS = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP"}
-INKS: tuple[tuple[Colour, Colour], ...] = (  # for light and shadow: by contrast, as printers pair them
+INKS: tuple[tuple[Colour, Colour], ...] = (  # for light and for shadow
     ((255, 108, 90), (24, 58, 130)),
     ((255, 178, 46), (150, 36, 92)),
     ((64, 186, 172), (74, 40, 110)),
@@ -33,7 +33,7 @@ PENS: tuple[Colour, ...] = ((38, 34, 52), (70, 40, 26), (20, 52, 66))
 
 
 def painting(photo: Image.Image, variant: int) -> Image.Image:
-    """Brush strokes along the contours, broad ones first, fine ones only where there is detail."""
+    """Paint brush strokes along the contours: broad ones first, fine ones only where there is detail."""
     luck = random.Random(variant)
     width, height = photo.size
     vivid = ImageEnhance.Color(photo).enhance(1.45)
@@ -51,7 +51,7 @@ def painting(photo: Image.Image, variant: int) -> Image.Image:
         luck.shuffle(spots)
         for x, y in spots:
             at = y * width + x
-            slope = slopes[0][at] - 128, 128 - slopes[1][at]  # Pillow's kernels stand on their heads
+            slope = slopes[0][at] - 128, 128 - slopes[1][at]  # Pillow applies kernels upside down
             strength = math.hypot(*slope)
             if strength < detail:
                 continue
@@ -67,9 +67,9 @@ def painting(photo: Image.Image, variant: int) -> Image.Image:
 
 
 def halftone(photo: Image.Image, variant: int) -> Image.Image:
-    """Two inks in dots on cream paper, the plates a little off."""
+    """Print dots of two inks on cream paper, with plates that are slightly misaligned."""
     light, shadow = INKS[variant]
-    size = photo.width * 2, photo.height * 2  # printed at twice the size, so that the dots come out round
+    size = photo.width * 2, photo.height * 2  # double size keeps the dots round
     plain = photo.filter(ImageFilter.UnsharpMask(40, 90, 0))
     dark = ImageOps.invert(ImageOps.autocontrast(plain.convert("L"), cutoff=2))
     red, _, blue = plain.split()
@@ -88,7 +88,7 @@ def halftone(photo: Image.Image, variant: int) -> Image.Image:
 
 
 def _dots(tone: Image.Image, angle: int, pitch: int) -> Image.Image:
-    """Dots, `pitch` pixels apart on a screen turned by `angle` degrees, the larger the brighter the tone."""
+    """Return a screen of dots, `pitch` pixels apart and turned by `angle` degrees. Brighter tones give larger dots."""
     cell = Image.new("L", (pitch * 2, pitch * 2))
     for x in range(pitch * 2):
         for y in range(pitch * 2):
@@ -102,12 +102,12 @@ def _dots(tone: Image.Image, angle: int, pitch: int) -> Image.Image:
     for y in range(0, reach, cell.height):
         screen.paste(strip, (0, y))
     screen = _middle(screen.rotate(angle, Image.Resampling.BILINEAR), tone.size)
-    # The sum passes 255 where there is ink; a slope in place of a step smooths the edge.
+    # The sum exceeds 255 where there is ink. A slope instead of a step smooths the edge.
     return ImageChops.add(tone, screen, 1, -255).point([min(255, v * 6) for v in range(256)])
 
 
 def pen(photo: Image.Image, variant: int) -> Image.Image:
-    """Contours in ink, hatching in the shadows, and a thin wash of the photo's own colours."""
+    """Draw contours in ink and hatch the shadows, over a thin wash of the photo's colours."""
     grey = ImageOps.autocontrast(photo.convert("L"), cutoff=1)
     soft = grey.filter(ImageFilter.GaussianBlur(3))
     contours = ImageChops.subtract(soft, grey.filter(ImageFilter.GaussianBlur(0.7)))
@@ -122,7 +122,7 @@ def pen(photo: Image.Image, variant: int) -> Image.Image:
 
 
 def _hatching(size: tuple[int, int], angle: int) -> Image.Image:
-    """White lines, six pixels apart, at `angle` degrees."""
+    """Return white lines, six pixels apart, at `angle` degrees."""
     reach = math.ceil(math.hypot(*size))
     lines = Image.new("L", (reach, reach))
     draw = ImageDraw.Draw(lines)
@@ -140,15 +140,15 @@ STYLES: tuple[Callable[[Image.Image, int], Image.Image], ...] = (painting, halft
 
 
 def draw(photo: bytes, style: int, variant: int, extension: str) -> bytes:
-    """The picture that STYLES[style] makes of a photo (JPEG, PNG or WebP), at most EDGE pixels long, as `extension`.
+    """Draw a photo (JPEG, PNG or WebP) in STYLES[style], at most EDGE pixels long; return it in the format `extension`.
 
     Raises:
-        Exception: The photo cannot be opened; Pillow has many ways to say so.
+        Exception: The photo cannot be opened. Pillow raises many types.
     """
     return _draw(photo, style, variant % VARIANTS, extension)
 
 
-@functools.lru_cache(maxsize=16)  # a load test sends one photo again and again
+@functools.lru_cache(maxsize=16)  # a load test sends the same photo many times
 def _draw(photo: bytes, style: int, variant: int, extension: str) -> bytes:
     with Image.open(io.BytesIO(photo), formats=("JPEG", "PNG", "WEBP")) as opened:
         opened.draft("RGB", (EDGE, EDGE))

@@ -1,6 +1,6 @@
-"""EventBridge's default bus: every event into the log, and to each rule's API destination until it is taken.
+"""EventBridge's default bus: log each event and deliver it to the API destinations of matching rules.
 
-moto matches events to rules and puts them into queues, one for each rule; from there they are delivered here.
+moto matches events to rules and puts them into one queue for each rule. This module delivers them from there.
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-api-destinations.html
 """
 
@@ -30,25 +30,26 @@ if TYPE_CHECKING:
     from tests.localcloud.stack import EventTarget
 
 ENVELOPE = ("version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail")
-# An input template: without one moto leaves out the account, and puts things where a detail says <source>.
+# Without an input template moto omits the account, and replaces text such as <source> in the detail.
 WHOLE = "<aws.events.event.json>"
 EVERYTHING = {"source": [{"prefix": ""}]}
-POLL_SECONDS = 1  # of a long poll; an ending cloud waits for no more than that
-INVOKE_SECONDS = 5  # EventBridge waits no longer for an answer
-BATCH = 10  # events at once for each rule
-VISIBILITY_SECONDS = 30  # more than a batch takes
-LONGEST_BACKOFF = 60  # seconds; EventBridge does not tell its own
-RETRIED = frozenset({401, 407, 409, 429})  # and 5xx; any other answer than 2xx is final
+POLL_SECONDS = 1  # of a long poll; short, because a stopping cloud waits for it
+INVOKE_SECONDS = 5  # EventBridge's timeout for an answer
+BATCH = 10  # concurrent deliveries for each rule
+VISIBILITY_SECONDS = 30  # longer than the delivery of a batch
+LONGEST_BACKOFF = 60  # seconds; EventBridge's own is not documented
+RETRIED = frozenset({401, 407, 409, 429})  # and 5xx; every other error is final
 
 type Event = dict[str, Any]
-# Of an event, its tries, this one counted, and its age in seconds: in how many seconds to try again, or None.
+# Takes an event, the number of deliveries including this one, and the event's age in seconds. Returns the seconds
+# until the next delivery, or None if there is none.
 type Deliver = Callable[[Event, int, float], int | None]
 
 _log = logging.getLogger(__name__)
 
 
 class EventBus(Background):
-    """Takes events from where it is made on, and delivers them as a context manager, which ends the delivery."""
+    """Receives events from its creation on; delivers them while its context is open."""
 
     def __init__(
         self, targets: Iterable[EventTarget], machine: Machine, log: Log, *, stack_name: str
@@ -86,7 +87,7 @@ class _Calling:
         )
 
     def call(self, event: Event, tries: int, age: float) -> int | None:
-        """Call the destination; an event that it will not take goes to the dead-letter queue. A `Deliver`."""
+        """Call the destination; send an event that cannot be delivered to the dead-letter queue. A `Deliver`."""
         target = self._target
         headers = {
             "content-type": "application/json; charset=utf-8",
@@ -97,19 +98,21 @@ class _Calling:
         try:
             with self._http.stream(
                 target.method, target.url, content=json.dumps(event), headers=headers
-            ) as response:  # whose body nobody reads
+            ) as response:  # EventBridge does not read the body
                 status = response.status_code
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            told, code = type(error).__name__, "CONNECTION_FAILURE"
+            reason, code = type(error).__name__, "CONNECTION_FAILURE"
         else:
             if httpx.codes.is_success(status):
                 return None
             final = status not in RETRIED and not httpx.codes.is_server_error(status)
-            told, code = f"HTTP status code {status}", "SDK_CLIENT_ERROR"
-        _write(self._log, "WARNING", "not delivered", rule=target.rule, id=event["id"], tries=tries, why=told)
+            reason, code = f"HTTP status code {status}", "SDK_CLIENT_ERROR"
+        _write(
+            self._log, "WARNING", "not delivered", rule=target.rule, id=event["id"], tries=tries, why=reason
+        )
         if not final and tries <= target.maximum_retries and age < target.maximum_age:
             return min(1 << (tries - 1), LONGEST_BACKOFF)
-        self._bury(event, code, told)
+        self._bury(event, code, reason)
         return None
 
     def _bury(self, event: Event, code: str, message: str) -> None:
@@ -130,7 +133,7 @@ class _Calling:
 
 
 class _Subscriber:
-    """Delivers what comes into a rule's queue, and puts back what was not taken."""
+    """Delivers the messages of a rule's queue; returns undelivered messages to the queue."""
 
     def __init__(self, queue: str, sqs: SQSClient, deliver: Deliver, stopping: threading.Event) -> None:
         self._queue = queue
@@ -151,16 +154,16 @@ class _Subscriber:
                 if not self._stopping.wait(POLL_SECONDS):
                     _log.warning("%s: %s", self._queue, error)
                 continue
-            # Daemons: a destination that hangs does not keep an ending cloud.
+            # Daemon threads, because a destination that hangs must not delay a stopping cloud.
             threads = [threading.Thread(target=self._take, args=(one,), daemon=True) for one in messages]
             for thread in threads:
                 thread.start()
             for thread in threads:
-                thread.join(2 * INVOKE_SECONDS)  # an answer that only trickles in holds up no other event
+                thread.join(2 * INVOKE_SECONDS)  # a slow answer must not delay other events
 
     def _take(self, message: MessageTypeDef) -> None:
-        told: Mapping[str, Any] = json.loads(message["Body"])
-        event = {name: told[name] for name in ENVELOPE}
+        body: Mapping[str, Any] = json.loads(message["Body"])
+        event = {name: body[name] for name in ENVELOPE}
         age = time.time() - int(message["Attributes"]["SentTimestamp"]) / 1000
         tries = int(message["Attributes"]["ApproximateReceiveCount"])
         handle = message["ReceiptHandle"]
@@ -178,7 +181,7 @@ class _Subscriber:
 
 
 def _write(log: Log, level: str, message: str, **more: object) -> None:
-    """A line as the functions write theirs. A destination's URL is not in it: it may hold a secret."""
+    """Write a line in the format of the functions' logs. Never log a destination's URL, which may hold a secret."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
     line = {"level": level, "message": message, "timestamp": now, "service": "events", **more}
     log.write(json.dumps(line).encode() + b"\n")

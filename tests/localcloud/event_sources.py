@@ -1,4 +1,4 @@
-"""SQS event source mappings: what Lambda's pollers do between a queue and a function.
+"""SQS event source mappings: poll a queue and invoke a function, as Lambda does.
 
 https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html
 """
@@ -26,17 +26,17 @@ if TYPE_CHECKING:
     from tests.localcloud.functions import Functions, Machine, Result
     from tests.localcloud.stack import EventSource
 
-POLL_SECONDS = 1  # of a long poll; an ending cloud waits for no more than that
-RECEIVE_MAX = 10  # messages, which SQS gives out at once
+POLL_SECONDS = 1  # of a long poll; short, because a stopping cloud waits for it
+RECEIVE_MAX = 10  # messages that one ReceiveMessage returns
 
 _log = logging.getLogger(__name__)
 
 
 class EventSources(Background):
-    """Polls each queue, as the function's role, while a worker is free; a context manager that ends the polling.
+    """Polls each queue under the function's role, while a worker is free and the context is open.
 
-    A message is received only when an invocation can take it at once, so none ages in a buffer. There is one
-    poller for each queue: moto gives a message to two receivers that ask at the same time.
+    It receives a message only when an invocation can start at once, so that no message waits in a buffer. Each queue
+    has one poller, because moto gives the same message to two concurrent receivers.
     """
 
     def __init__(
@@ -56,13 +56,13 @@ class EventSources(Background):
 
     @override
     def start(self) -> Self:
-        """Begin to poll.
+        """Start to poll.
 
         Raises:
-            ClientError: a function's role may not look at its queue: Lambda would not make the mapping.
+            ClientError: A function's role may not read its queue's attributes. Lambda would not create the mapping.
         """
         for poller in self._pollers:
-            poller.look()
+            poller.check()
         return super().start()
 
 
@@ -90,7 +90,7 @@ class _Poller:
             config=Config(max_pool_connections=self._concurrency + 1, proxies={}),
         )
 
-    def look(self) -> None:
+    def check(self) -> None:
         self._sqs.get_queue_attributes(QueueUrl=self._source.queue_url, AttributeNames=["VisibilityTimeout"])
 
     def run(self) -> None:
@@ -110,7 +110,7 @@ class _Poller:
                 self._slots.release()
 
     def _receive(self) -> list[MessageTypeDef]:
-        """A batch: what there is, or what the batching window brings together."""
+        """Receive a batch: the waiting messages, or all messages of a batching window."""
         messages = self._receive_some(self._source.batch_size, POLL_SECONDS)
         end = time.monotonic() + self._source.batching_window
         while messages and (missing := self._source.batch_size - len(messages)) > 0:
@@ -135,7 +135,7 @@ class _Poller:
         future.add_done_callback(lambda done: self._settle(messages, done.result()))
 
     def _settle(self, messages: list[MessageTypeDef], result: Result) -> None:
-        """Delete what was done. The rest comes back when its visibility runs out."""
+        """Delete the processed messages. SQS redelivers the others when their visibility timeout ends."""
         failed = failures(
             [message["MessageId"] for message in messages],
             result,
@@ -159,7 +159,7 @@ class _Poller:
 
 
 def record(message: MessageTypeDef, queue_arn: str, region: str) -> dict[str, object]:
-    """One of the Records that Lambda makes of a received message.
+    """Return the Record that Lambda makes of a received message.
 
     https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html
     """
@@ -188,12 +188,12 @@ def record(message: MessageTypeDef, queue_arn: str, region: str) -> dict[str, ob
 
 
 def failures(message_ids: Sequence[str], result: Result, *, reported: bool) -> set[str]:
-    """Which messages of a batch are to come back: those that the function names, or, in doubt, all.
+    """Return the ids of the messages to redeliver: those that the function names, or all if its answer is invalid.
 
     Args:
-        message_ids: of the batch.
-        result: of the invocation.
-        reported: whether the mapping has ReportBatchItemFailures.
+        message_ids: The ids of the batch.
+        result: The result of the invocation.
+        reported: Whether the mapping has ReportBatchItemFailures.
     """
     everything = set(message_ids)
     if result.function_error is not None:

@@ -1,8 +1,9 @@
-"""Lambda: each function in its own processes, under Amazon's runtime interface client.
+"""Lambda: run each function in its own processes, under Amazon's runtime interface client.
 
-A process speaks the Runtime API (https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html) with a small server
-of its own, takes one invocation at a time, and sees what it would see on Lambda: its code, its layers, the
-environment that the template gives it, and nothing of the machine that it happens to run on.
+Each process has its own small server of the Runtime API and takes one invocation at a time. It sees what it would see
+on Lambda: its code, its layers and the template's environment, and nothing of the host machine.
+
+https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
 
 from __future__ import annotations
@@ -33,12 +34,12 @@ if TYPE_CHECKING:
 
     from tests.localcloud.stack import Function
 
-INIT_SECONDS = 10  # what Lambda allows an init, before it counts as part of the invocation
+INIT_SECONDS = 10  # Lambda's limit for an init; a longer one counts as part of the invocation
 MAX_PAYLOAD = 6 * 2**20  # bytes, in either direction
-GROW_SECONDS = 1.0  # a cold start costs more than so short a wait for a warm process
-MAX_STARTS = 3  # of a process for one invocation, when something kills them before they take it
+GROW_SECONDS = 1.0  # waiting this long for a warm process costs less than a cold start
+MAX_STARTS = 3  # process starts for one invocation, if the processes are killed before they take it
 
-# Ends with whoever started it, even if that one had no time to say so; then it is Amazon's client and nothing else.
+# The process must end when its parent is killed. After this check it runs only Amazon's client.
 _BOOTSTRAP = f"""
 import os, runpy, sys
 if sys.platform == "linux":
@@ -54,7 +55,7 @@ runpy.run_module("awslambdaric", run_name="__main__")
 
 @dataclass(frozen=True)
 class Machine:
-    """What a function finds around it: where AWS is, and as whom it speaks to it."""
+    """The environment of a function: where AWS is, and the credentials to use."""
 
     endpoint: str
     region: str
@@ -66,10 +67,10 @@ class Machine:
 
 @dataclass(frozen=True)
 class Result:
-    """What an invocation came to."""
+    """The result of an invocation."""
 
     payload: bytes  # JSON: the handler's answer, or {"errorType", "errorMessage", …}
-    function_error: str | None = None  # "Unhandled"; or "PayloadTooLarge", which never reached the function
+    function_error: str | None = None  # "Unhandled", or "PayloadTooLarge": the function was not invoked
 
 
 def _failed(request_id: str, error_type: str, message: str) -> Result:
@@ -78,7 +79,7 @@ def _failed(request_id: str, error_type: str, message: str) -> Result:
 
 
 class Log:
-    """Every function's lines in one file, whole, in the order in which they came: what CloudWatch would get."""
+    """One file with the log lines of all functions, complete and in order, as CloudWatch would receive them."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -86,7 +87,7 @@ class Log:
         self._lock = threading.Lock()
 
     def write(self, lines: bytes) -> None:
-        """Append whole lines, each with its newline."""
+        """Append complete lines, each with its newline."""
         with self._lock:
             if not self._file.closed:
                 self._file.write(lines)
@@ -108,7 +109,7 @@ class _Invocation:
 
 
 class _Process:
-    """One start of a function: a process, and the Runtime API that it talks to."""
+    """One process of a function, and its Runtime API."""
 
     def __init__(self, function: Function, environment: dict[str, str], arn: str, log: Log) -> None:
         self._arn = arn
@@ -118,7 +119,7 @@ class _Process:
         self._init_error: bytes | None = None
         self._started = time.monotonic()
         self._ready: float | None = None  # when it first asked for an invocation
-        self._init_told = False
+        self._init_reported = False
         self._ended = False
         self._api = HttpServer(max_body=16 * MAX_PAYLOAD).start(self._answer)
         self._memory = function.memory
@@ -133,14 +134,14 @@ class _Process:
     def _start(self, function: Function, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         base: str = getattr(sys, "_base_executable", sys.executable)
         return subprocess.Popen(
-            # -S and -P: nothing is imported but from PYTHONPATH and the standard library.
+            # -S and -P limit imports to PYTHONPATH and the standard library.
             [base, "-S", "-P", "-c", _BOOTSTRAP, function.handler, str(os.getpid())],
             cwd=function.code,
             env=environment | {"AWS_LAMBDA_RUNTIME_API": self._api.address},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            start_new_session=True,  # the terminal's Ctrl-C is not for it; what it starts ends with it
+            start_new_session=True,  # Ctrl-C must not reach it, and its children must end with it
         )
 
     @property
@@ -160,7 +161,7 @@ class _Process:
             self._changed.wait_for(lambda: self._ended)
 
     def invoke(self, invocation: _Invocation) -> Result | None:
-        """Have the invocation done. None when the process ended without having taken it."""
+        """Run the invocation; return its result, or None if the process ended before it took the invocation."""
         with self._changed:
             self._offered = invocation
             self._changed.notify_all()
@@ -210,7 +211,9 @@ class _Process:
             self._ready = self._ready or time.monotonic()
             self._changed.wait_for(lambda: self._ended or (self._offered and not self._offered.taken))
             invocation = self._offered
-            if invocation is None or not self.alive():  # killed while idle: another process shall have it
+            if (
+                invocation is None or not self.alive()
+            ):  # it was killed while idle: another process must take the invocation
                 return json_message(410, "Gone")
             invocation.taken = time.monotonic()
             invocation.deadline = time.time() + invocation.timeout
@@ -247,9 +250,9 @@ class _Process:
             f"Memory Size: {self._memory} MB",
             f"Max Memory Used: {self._output.peak_memory()} MB",
         ]
-        if self._ready and not self._init_told:
+        if self._ready and not self._init_reported:
             parts.append(f"Init Duration: {(self._ready - self._started) * 1000:.2f} ms")
-            self._init_told = True
+            self._init_reported = True
         self._log.write(f"END RequestId: {invocation.id}\n{'\t'.join(parts)}\t\n".encode())
 
     def _watch(self) -> None:
@@ -257,7 +260,7 @@ class _Process:
         with suppress(ProcessLookupError):
             os.killpg(
                 self.pid, signal.SIGKILL
-            )  # what it started; not reaped yet, its number is still its own
+            )  # its children; until it is reaped, no other process has its id
         self._popen.wait()
         self._output.close()
         self._api.stop()
@@ -267,7 +270,7 @@ class _Process:
 
 
 class _Output:
-    """What a process prints, line by line into the log; and the most memory that it was seen to have used."""
+    """Copies a process's output into the log line by line, and notes its peak memory."""
 
     def __init__(self, popen: subprocess.Popen[bytes], log: Log) -> None:
         if popen.stdout is None:
@@ -277,7 +280,7 @@ class _Output:
         self._pid = popen.pid
         self._log = log
         self._lock = threading.Lock()
-        self._line = b""  # the beginning of one that has no end yet
+        self._line = b""  # an incomplete line
         self._peak = 0
         self._thread = threading.Thread(target=self._pump, name=f"output-{popen.pid}", daemon=True)
         self._thread.start()
@@ -289,7 +292,7 @@ class _Output:
                 selector.select()
 
     def drain(self) -> bool:
-        """Take over what is in the pipe now; False when nothing more can come."""
+        """Copy the bytes that the pipe holds now; return False if the pipe is closed."""
         with self._lock:
             self._note_memory()
             while True:
@@ -312,13 +315,13 @@ class _Output:
                     self._peak = int(line.split()[1]) // 1024
 
     def peak_memory(self) -> int:
-        """MiB resident at most, since the process started (Linux; elsewhere 0)."""
+        """Return the peak resident memory in MiB (0 except on Linux)."""
         with self._lock:
             self._note_memory()
             return self._peak
 
     def close(self) -> None:
-        """After the process's end: the rest of what it printed."""
+        """Copy the rest of the output after the process has ended."""
         self._thread.join(timeout=1)
         with self._lock:
             if not self._thread.is_alive():
@@ -326,7 +329,7 @@ class _Output:
 
 
 class _Pool:
-    """The processes of one function, and the invocations that wait for one of them."""
+    """The processes of one function, and its waiting invocations."""
 
     def __init__(
         self, function: Function, environment: dict[str, str], arn: str, workers: int, log: Log
@@ -353,7 +356,7 @@ class _Pool:
         with self._changed:
             if self._stopping:
                 invocation.future.set_result(
-                    _failed(invocation.id, "ServiceException", "the cloud is ending")
+                    _failed(invocation.id, "ServiceException", "the cloud is stopping")
                 )
                 return invocation.future
             self._waiting.append(invocation)
@@ -362,7 +365,7 @@ class _Pool:
         return invocation.future
 
     def wait_until_free(self, seconds: float) -> bool:
-        """Wait until an invocation would not have to wait for others."""
+        """Wait until a worker is free; return whether one is."""
         with self._changed:
             return self._changed.wait_for(lambda: self._busy + len(self._waiting) < self._limit, seconds)
 
@@ -371,13 +374,13 @@ class _Pool:
             return sorted(process.pid for process in self._processes.values() if process.alive())
 
     def stop(self) -> None:
-        """Kill every process and end every thread; invocations under way end in an error."""
+        """Kill every process and end every thread; running invocations fail."""
         with self._changed:
             self._stopping = True
             while self._waiting:
                 invocation = self._waiting.popleft()
                 invocation.future.set_result(
-                    _failed(invocation.id, "ServiceException", "the cloud is ending")
+                    _failed(invocation.id, "ServiceException", "the cloud is stopping")
                 )
             self._changed.notify_all()
             for process in self._processes.values():
@@ -409,8 +412,8 @@ class _Pool:
         thread.start()
 
     def _work(self) -> None:
-        # The thread that starts a process must outlive it: PR_SET_PDEATHSIG is about the thread.
-        with suppress(OSError):  # the first invocation tries again, and tells
+        # PR_SET_PDEATHSIG acts when the thread that started the process ends, so this thread must outlive the process.
+        with suppress(OSError):  # the first invocation starts it again, and reports the error
             self._process()
         while (invocation := self._take()) is not None:
             result = self._run(invocation)
@@ -433,17 +436,17 @@ class _Pool:
         return _failed(invocation.id, "Runtime.ExitError", "Runtime exited during init")
 
     def _process(self) -> _Process:
-        """This thread's process, or a new one where it died.
+        """Return this thread's process; start a new one if it has died.
 
         Raises:
-            OSError: none can be started.
+            OSError: No process can be started.
         """
         thread = threading.current_thread()
-        with self._changed:  # so that `stop` either sees it or keeps it from starting
+        with self._changed:  # so that `stop` kills the new process or prevents its start
             process = self._processes.get(thread)
             if process is None or not process.alive():
                 if self._stopping:
-                    raise OSError("the cloud is ending")
+                    raise OSError("the cloud is stopping")
                 process = self._processes[thread] = self._start()
         return process
 
@@ -459,17 +462,17 @@ class _Pool:
 
 
 class Functions:
-    """The functions of a stack, ready to be invoked; a context manager that leaves no process behind.
+    """The functions of a stack, ready to invoke. The context manager stops all their processes.
 
     Args:
-        functions: by logical id.
-        machines: what each finds around it, by the same.
-        workers: processes for each function, at most; one is started at once. Further invocations wait.
-        log: file that their output is appended to.
+        functions: The functions, by logical id.
+        machines: The environment of each function, by logical id.
+        workers: Processes of each function, at most. One starts at once. Further invocations wait.
+        log: The file to which their output is appended.
 
     Raises:
-        FileNotFoundError: a function's folder is not there.
-        subprocess.CalledProcessError: a layer's packages could not be installed.
+        FileNotFoundError: A function's folder does not exist.
+        subprocess.CalledProcessError: A layer's packages could not be installed.
     """
 
     def __init__(
@@ -492,20 +495,20 @@ class Functions:
         """Queue an invocation of the function with this logical id or folder name.
 
         Raises:
-            KeyError: there is none.
+            KeyError: There is no such function.
         """
         return self._pools[name].submit(payload)
 
     def invoke(self, name: str, payload: bytes) -> Result:
-        """As `submit`, and wait for what it comes to."""
+        """Invoke a function as `submit` does, and wait for the result."""
         return self.submit(name, payload).result()
 
     def wait_until_free(self, name: str, seconds: float) -> bool:
-        """Whether, within that time, an invocation of the function would find a worker at once."""
+        """Wait up to `seconds` until a worker of the function is free; return whether one is."""
         return self._pools[name].wait_until_free(seconds)
 
     def pids(self) -> dict[str, list[int]]:
-        """The processes that live now, by the function's folder name."""
+        """Return the ids of the running processes, by the function's folder name."""
         return {pool.function.name: pool.pids() for pool in self._pools.values()}
 
     def stop(self) -> None:
@@ -523,16 +526,16 @@ class Functions:
 
 
 def _environment(function: Function, machine: Machine) -> dict[str, str]:
-    """What a function's process is given; the names are Lambda's own.
+    """Return the environment variables of a function's process, under Lambda's names.
 
     https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
     """
     if not function.code.is_dir():
-        raise FileNotFoundError(f"{function.logical_id}: there is no folder {function.code}")
+        raise FileNotFoundError(f"{function.logical_id}: the folder {function.code} does not exist")
     layers = [path for layer in reversed(function.layers) for path in packages.import_path(layer)]
     environment = {
         "PATH": "/usr/local/bin:/usr/bin/:/bin:/opt/bin",
-        "HOME": "/home/sbx_user1051",  # not the developer's: a ~/.aws/config would be read
+        "HOME": "/home/sbx_user1051",  # botocore would read the developer's ~/.aws/config
         "LANG": "en_US.UTF-8",
         "TZ": ":UTC",
         "PYTHONPATH": os.pathsep.join(map(str, (function.code, *layers, packages.runtime()))),
@@ -557,10 +560,10 @@ def _environment(function: Function, machine: Machine) -> dict[str, str]:
 
 
 def _doomed(pid: int) -> bool:
-    """Whether the process is dead or dying, although nobody was told yet.
+    """Return whether the process is dead or dying, even if its end has not been reported yet.
 
-    A SIGKILL shows at once as pending, then as the kernel's PF_EXITING, then as a zombie: who looks at all three
-    hands no invocation to a process that will not do it. proc_pid_stat(5): state, flags, signal.
+    A SIGKILL shows first as pending, then as the kernel's flag PF_EXITING, then as a zombie. Checking all three avoids
+    giving an invocation to a dying process. See proc_pid_stat(5): state, flags, signal.
     """
     if sys.platform != "linux":
         return False

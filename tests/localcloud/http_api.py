@@ -1,4 +1,4 @@
-"""API Gateway's HTTP API: routes, JWT authorizers, CORS, and the Lambda proxy integration in payload format 2.0.
+"""API Gateway's HTTP API: routes, JWT authorizers, CORS, and the Lambda proxy integration with payload format 2.0.
 
 https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html
 """
@@ -28,8 +28,10 @@ if TYPE_CHECKING:
     from tests.localcloud.functions import Functions
     from tests.localcloud.stack import Cors, HttpApi, Route
 
-INTEGRATION_SECONDS = 30.0  # what API Gateway waits for a function
-KEYS_SECONDS = 1.0  # an unknown key id asks the issuer anew, but no more often
+INTEGRATION_SECONDS = 30.0  # API Gateway's timeout for a function
+KEYS_SECONDS = (
+    1.0  # an unknown key id makes the authorizer fetch the keys again, but not more often than this
+)
 ABSOLUTE = re.compile(r"^https?://[^/?]*", re.IGNORECASE)
 HOP_BY_HOP = frozenset(
     {"connection", "content-length", "date", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
@@ -42,13 +44,13 @@ MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 _log = logging.getLogger(__name__)
 
 
-class Unauthorized(Exception):  # noqa: N818  # what API Gateway calls it
-    """The request has no token that the route's authorizer takes; its text is the WWW-Authenticate header."""
+class UnauthorizedError(Exception):
+    """The route's authorizer accepts no token of the request. The message is the WWW-Authenticate header."""
 
 
 @dataclass(frozen=True)
 class Match:
-    """A route, and what the variables in its path stand for."""
+    """A route, and the values of its path variables."""
 
     route: Route
     parameters: dict[str, str]
@@ -59,13 +61,13 @@ class Match:
 
 
 class Gateway:
-    """Answers requests as the HTTP API of a stack does.
+    """The handler of the stack's HTTP API.
 
     Args:
-        api: routes, authorizers and CORS.
-        functions: what the routes invoke.
-        cognito: where a Cognito issuer's keys are (moto's endpoint).
-        account: of the stack.
+        api: The routes, authorizers and CORS settings.
+        functions: The functions that the routes invoke.
+        cognito: The URL of Cognito's keys: moto's endpoint.
+        account: The stack's account id.
     """
 
     def __init__(self, api: HttpApi, functions: Functions, *, cognito: str, account: str) -> None:
@@ -87,7 +89,7 @@ class Gateway:
         request_id = f"{uuid.uuid4().hex[:15]}="
         response = self._answer(request, request_id)
         headers = [*response.headers, ("apigw-requestid", request_id)]
-        if cors and origin:  # API Gateway puts its own in the place of the function's
+        if cors and origin:  # API Gateway replaces the function's CORS headers
             headers = [pair for pair in headers if not pair[0].startswith("access-control-")]
             headers += actual(cors, origin)
         return Response(response.status, tuple(headers), response.body)
@@ -101,7 +103,7 @@ class Gateway:
         if matched.route.authorizer is not None:
             try:
                 claims = self._claims(matched.route.authorizer, request)
-            except Unauthorized as error:
+            except UnauthorizedError as error:
                 refusal = json_message(401, "Unauthorized")
                 return Response(401, (*refusal.headers, ("www-authenticate", str(error))), refusal.body)
         event = self._event(request, matched, unquote(path), query)
@@ -117,13 +119,13 @@ class Gateway:
             if result.function_error is None:
                 return response_from(result.payload)
         except ValueError as error:
-            _log.warning("%s answered what is no response: %s", matched.key, error)
+            _log.warning("%s: the function's answer is not a valid response: %s", matched.key, error)
         return json_message(500, "Internal Server Error")
 
     def _claims(self, authorizer: str, request: Request) -> dict[str, object]:
         token = re.sub(r"(?i)^bearer\s+", "", request.header("authorization").strip())
         if not token:
-            raise Unauthorized("Bearer")
+            raise UnauthorizedError("Bearer")
         return self._keys[authorizer].verify(token, self._api.authorizers[authorizer].audience)
 
     def _event(self, request: Request, matched: Match, path: str, query: str) -> dict[str, object]:
@@ -177,7 +179,7 @@ class Gateway:
             "requestId": request_id,
             "routeKey": matched.key,
             "stage": "$default",
-            "time": f"{now:%d}/{MONTHS[now.month - 1]}/{now:%Y:%H:%M:%S} +0000",  # %b would follow the locale
+            "time": f"{now:%d}/{MONTHS[now.month - 1]}/{now:%Y:%H:%M:%S} +0000",  # %b depends on the locale
             "timeEpoch": int(now.timestamp() * 1000),
         }
         if claims is not None:
@@ -188,7 +190,7 @@ class Gateway:
 
 
 class _Keys:
-    """The signing keys of one issuer, fetched when they are first needed."""
+    """The signing keys of one issuer, fetched on first use."""
 
     def __init__(self, issuer: str, cognito: str) -> None:
         self._issuer = issuer
@@ -199,10 +201,10 @@ class _Keys:
         self._lock = threading.Lock()
 
     def verify(self, token: str, audience: Iterable[str]) -> dict[str, object]:
-        """The claims of a token that this issuer signed for one of the audiences.
+        """Return the claims of a token that this issuer signed for one of the audiences.
 
         Raises:
-            Unauthorized: it is no such token, or not now.
+            UnauthorizedError: The token is not such a token, or not valid now.
         """
         try:
             claims: dict[str, object] = jwt.decode(
@@ -210,16 +212,16 @@ class _Keys:
                 self._key(jwt.get_unverified_header(token).get("kid")),
                 algorithms=["RS256"],
                 issuer=self._issuer,
-                # API Gateway takes client_id where there is no aud, which PyJWT does not know of.
+                # API Gateway accepts client_id instead of aud; PyJWT does not.
                 options={"require": ["exp", "iss"], "verify_aud": False, "verify_sub": False},
             )
             aud = claims.get("aud", claims.get("client_id"))
             intended = set(aud if isinstance(aud, list) else [aud])
         except (jwt.PyJWTError, httpx.HTTPError, ValueError, TypeError, KeyError) as error:
             _log.info("token refused: %s", error)
-            raise Unauthorized(_challenge("the token is not valid")) from error
+            raise UnauthorizedError(_challenge("the token is not valid")) from error
         if not intended & set(audience):
-            raise Unauthorized(_challenge("the token does not have a valid audience"))
+            raise UnauthorizedError(_challenge("the token does not have a valid audience"))
         return claims
 
     def _key(self, kid: str | None) -> jwt.PyJWK:
@@ -234,7 +236,11 @@ class _Keys:
 
 
 def _get_json(url: str) -> dict[str, object]:
-    loopback = httpx.URL(url).host in {"127.0.0.1", "localhost", "::1"}  # not through the developer's proxy
+    loopback = httpx.URL(url).host in {
+        "127.0.0.1",
+        "localhost",
+        "::1",
+    }  # the developer's proxy cannot reach it
     got = httpx.get(url, timeout=5, trust_env=not loopback).raise_for_status().json()
     if not isinstance(got, dict):
         raise TypeError(f"{url} is not a JSON object")
@@ -246,7 +252,7 @@ def _challenge(reason: str) -> str:
 
 
 def match(routes: Iterable[Route], method: str, path: str) -> Match | None:
-    """The most specific route for a path as it was sent (still percent-encoded).
+    """Return the most specific route for a path that is still percent-encoded.
 
     https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-routes.html
     """
@@ -261,13 +267,13 @@ def match(routes: Iterable[Route], method: str, path: str) -> Match | None:
 
 
 def _match_path(template: str, segments: list[str]) -> tuple[tuple[int, ...], dict[str, str]] | None:
-    """How general each segment is (0 fixed, 1 variable, 2 greedy, 3 $default), and the variables' values."""
+    """Return the rank of each segment (0 fixed, 1 variable, 2 greedy, 3 $default) and the values of the variables."""
     if template == "$default":
         return (3,), {}
     ranks: list[int] = []
     parameters: dict[str, str] = {}
-    wanted = template.split("/")
-    for index, part in enumerate(wanted):
+    parts = template.split("/")
+    for index, part in enumerate(parts):
         name = part[1:-1] if part.startswith("{") and part.endswith("}") else None
         if name is not None and name.endswith("+"):
             rest = "/".join(segments[index:])
@@ -279,11 +285,11 @@ def _match_path(template: str, segments: list[str]) -> tuple[tuple[int, ...], di
         if name is not None:
             parameters[name] = value
         ranks.append(0 if name is None else 1)
-    return (tuple(ranks), parameters) if len(segments) == len(wanted) else None
+    return (tuple(ranks), parameters) if len(segments) == len(parts) else None
 
 
 def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Several values of one name become one, with commas between."""
+    """Join the values of equal names with commas."""
     joined: dict[str, str] = {}
     for name, value in pairs:
         joined[name] = f"{joined[name]},{value}" if name in joined else value
@@ -291,7 +297,7 @@ def _joined(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def claim_text(value: object) -> str:
-    """A claim as the authorizer hands it on: all values are strings; a list is `[a b]`."""
+    """Return a claim as the authorizer passes it on: always a string, a list as `[a b]`."""
     if isinstance(value, str):
         return value
     if isinstance(value, list):
@@ -300,7 +306,7 @@ def claim_text(value: object) -> str:
 
 
 def body(data: bytes, content_type: str) -> dict[str, object]:
-    """A body as an event carries it: text as text, anything else in base64."""
+    """Return an event's fields for a body: text as it is, anything else in base64."""
     if TEXT.fullmatch(content_type.partition(";")[0].strip()):
         try:
             return {"body": data.decode(), "isBase64Encoded": False}
@@ -310,10 +316,10 @@ def body(data: bytes, content_type: str) -> dict[str, object]:
 
 
 def response_from(payload: bytes) -> Response:
-    """The response that a function's answer stands for.
+    """Return the HTTP response of a function's answer.
 
     Raises:
-        ValueError: it stands for none.
+        ValueError: The answer is not a valid response.
     """
     answer = json.loads(payload)
     if not isinstance(answer, dict) or "statusCode" not in answer:
@@ -328,7 +334,7 @@ def response_from(payload: bytes) -> Response:
     headers = answer.get("headers") or {}
     cookies = answer.get("cookies") or []
     if not isinstance(text, str) or not isinstance(headers, dict) or not isinstance(cookies, list):
-        raise ValueError("body, headers or cookies are of the wrong type")  # noqa: TRY004  # one error for all
+        raise ValueError("body, headers or cookies have the wrong type")  # noqa: TRY004  # one type for all complaints
     values = [*headers.values(), *cookies]
     if any(isinstance(value, dict | list | None) for value in values):
         raise ValueError("a header or a cookie is not a string")
@@ -353,7 +359,7 @@ def _allowed(cors: Cors, origin: str) -> str | None:
 
 
 def preflight(cors: Cors, origin: str) -> tuple[tuple[str, str], ...]:
-    """The headers of the answer to a preflight; none for an origin that is not allowed."""
+    """Return the CORS headers for a preflight; none if the origin is not allowed."""
     allowed = _allowed(cors, origin)
     if allowed is None:
         return ()
@@ -368,7 +374,7 @@ def preflight(cors: Cors, origin: str) -> tuple[tuple[str, str], ...]:
 
 
 def actual(cors: Cors, origin: str) -> tuple[tuple[str, str], ...]:
-    """The headers that any other response gets; none for an origin that is not allowed."""
+    """Return the CORS headers for any other response; none if the origin is not allowed."""
     allowed = _allowed(cors, origin)
     if allowed is None:
         return ()

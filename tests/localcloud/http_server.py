@@ -1,4 +1,4 @@
-"""HTTP/1.1 for the local cloud's own ends: h11 for the protocol, one thread for each connection."""
+"""An HTTP/1.1 server for the local cloud: h11 for the protocol, one thread for each connection."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Self, override
 
 import h11
 
-IDLE_SECONDS = 60.0  # a connection that neither sends nor takes a byte for so long is closed
-LINGER_SECONDS = 3.0  # how long a refused body is still read, so that its sender gets to see the answer
+IDLE_SECONDS = 60.0  # a connection that transfers no byte for so long is closed
+LINGER_SECONDS = 3.0  # how long a refused body is still read, so that the client receives the answer
 HEADER_BYTES = 65_536
 
 _log = logging.getLogger(__name__)
@@ -24,13 +24,13 @@ _log = logging.getLogger(__name__)
 @dataclass(frozen=True)
 class Request:
     method: str
-    target: str  # as it was sent: path and query
-    headers: tuple[tuple[str, str], ...]  # names in lower case, in the order in which they came
+    target: str  # path and query, as sent
+    headers: tuple[tuple[str, str], ...]  # names in lower case, in the order of the request
     body: bytes
     peer: str  # the client's address
 
     def header(self, name: str, default: str = "") -> str:
-        """The first value of a header; `name` in lower case."""
+        """Return the first value of a header. Give `name` in lower case."""
         return next((value for key, value in self.headers if key == name), default)
 
 
@@ -45,14 +45,14 @@ Handler = Callable[[Request], Response]
 
 
 class HttpServer(socketserver.ThreadingTCPServer):
-    """Listens on 127.0.0.1 from the start, so that its address is known; answers from `start` on.
+    """A server that listens on 127.0.0.1 at once, so that its address is known, and answers after `start`.
 
     Args:
-        port: 0 takes a free one.
-        max_body: bytes; a larger body is answered with 413.
+        port: The port; 0 takes a free one.
+        max_body: The largest body, in bytes. The answer to a larger one is 413.
 
     Raises:
-        OSError: the port is taken.
+        OSError: The port is in use.
     """
 
     allow_reuse_address = True
@@ -77,7 +77,7 @@ class HttpServer(socketserver.ThreadingTCPServer):
 
     @property
     def address(self) -> str:
-        """`127.0.0.1:port`."""
+        """The address as `127.0.0.1:port`."""
         return f"127.0.0.1:{self.port}"
 
     @property
@@ -85,24 +85,26 @@ class HttpServer(socketserver.ThreadingTCPServer):
         return f"http://{self.address}"
 
     def start(self, handler: Handler) -> Self:
-        """Answer with `handler`, which is called from many threads at once; what it raises is a 500."""
+        """Answer with `handler`, which many threads call at once. If it raises, the answer is 500."""
         self.handler = handler
         threading.Thread(target=self._accept, name=self.address, daemon=True).start()
         return self
 
-    def _accept(self) -> None:  # serve_forever would wake up again and again to see whether it is to end
+    def _accept(self) -> None:  # unlike serve_forever, this does not wake up to poll for the end
         while True:
             try:
                 self.process_request(*self.get_request())
             except OSError:
-                if self._stopping.wait(0.05):  # or else out of file descriptors, for a while
+                if self._stopping.wait(
+                    0.05
+                ):  # if it is not stopping, file descriptors have run out for a while
                     return
 
     def stop(self) -> None:
         """Stop listening and close every connection."""
         self._stopping.set()
         with suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)  # wakes the accept up
+            self.socket.shutdown(socket.SHUT_RDWR)  # this ends the blocking accept
         self.server_close()
         with self._lock:
             for connection in self._open:
@@ -136,12 +138,14 @@ class _Connection(socketserver.BaseRequestHandler):
     def setup(self) -> None:
         self.server.opened(self.request)
         self.request.settimeout(IDLE_SECONDS)
-        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # Nagle costs 40 ms an answer
+        self.request.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+        )  # Nagle's algorithm delays each answer by 40 ms
         self._http = h11.Connection(h11.SERVER, max_incomplete_event_size=HEADER_BYTES)
 
     @override
     def handle(self) -> None:
-        with suppress(OSError):  # the client is gone, or slower than IDLE_SECONDS
+        with suppress(OSError):  # the client has gone, or is slower than IDLE_SECONDS
             try:
                 while (request := self._receive()) is not None:
                     self._send(self._answer(request), request.method)
@@ -158,7 +162,7 @@ class _Connection(socketserver.BaseRequestHandler):
         self.server.closed(self.request)
 
     def _next_event(self) -> h11.Event | None:
-        """What comes next; None where that is the next request, before this one is answered."""
+        """Return the next event; None if the next request begins before this one is answered."""
         while (event := self._http.next_event()) is h11.NEED_DATA:
             if self._http.they_are_waiting_for_100_continue:
                 self.request.sendall(
@@ -168,7 +172,7 @@ class _Connection(socketserver.BaseRequestHandler):
         return event if isinstance(event, h11.Event) else None
 
     def _receive(self) -> Request | None:
-        """The next request; None when the client closed, or was refused."""
+        """Return the next request; None if the client has closed the connection or was refused."""
         head = self._next_event()
         if not isinstance(head, h11.Request):
             return None
@@ -194,7 +198,7 @@ class _Connection(socketserver.BaseRequestHandler):
     def _answer(self, request: Request) -> Response:
         try:
             return self.server.handler(request)
-        except Exception:  # noqa: BLE001  # a fault of the handler's is the answer to one request
+        except Exception:  # noqa: BLE001  # a handler's error must fail only its own request
             _log.exception("%s %s", request.method, request.target)
             return _message(500)
 
@@ -204,12 +208,12 @@ class _Connection(socketserver.BaseRequestHandler):
             headers.append(("content-length", str(len(response.body))))
         if (
             self._http.their_state is not h11.DONE
-        ):  # the request was not read to its end: nothing can follow it
+        ):  # the request's unread rest would be taken for the next request
             headers.append(("connection", "close"))
         try:
             encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
             head = h11.Response(status_code=response.status, headers=encoded)
-        except (h11.LocalProtocolError, UnicodeEncodeError):  # a header that cannot be one
+        except (h11.LocalProtocolError, UnicodeEncodeError):  # the handler returned an invalid header
             return self._send(_message(500), method)
         data = self._http.send(head) or b""
         if response.body and method != "HEAD" and response.status not in {204, 304}:
@@ -217,7 +221,7 @@ class _Connection(socketserver.BaseRequestHandler):
         return self.request.sendall(data + (self._http.send(h11.EndOfMessage()) or b""))
 
     def _linger(self) -> None:
-        """Take in what is still being sent, for a while: closing at once would reset it, and the answer with it."""
+        """Read the rest of the request for a while. Closing at once would reset the connection and lose the answer."""
         self.request.shutdown(socket.SHUT_WR)
         self.request.settimeout(LINGER_SECONDS)
         for _ in range(2048):
@@ -226,7 +230,7 @@ class _Connection(socketserver.BaseRequestHandler):
 
 
 def _message(status: int) -> Response:
-    """The body with which API Gateway itself answers."""
+    """Return API Gateway's own answer with this status."""
     text = {
         400: "Bad Request",
         404: "Not Found",
@@ -237,7 +241,7 @@ def _message(status: int) -> Response:
 
 
 def json_message(status: int, message: str) -> Response:
-    """`{"message": …}`, as API Gateway words its own answers."""
+    """Return an answer with the body `{"message": …}`, as API Gateway sends it."""
     return Response(
         status, (("content-type", "application/json"),), b'{"message":"' + message.encode() + b'"}'
     )

@@ -1,6 +1,6 @@
-"""Where moto 5.2.5 differs from AWS in what this project leans on, mended in one place.
+"""Patches for moto 5.2.5: fixes where it differs from AWS in ways that matter here, and shortcuts.
 
-And where it takes the longest way to the same answer: half of the CPU of a job in the local cloud was moto's.
+The shortcuts return the same answers faster. Without them moto uses half of the CPU time of a job in the local cloud.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
     from moto.s3.models import FakeBucket, FakeKey
     from moto.sqs.models import Message
 
-# moto is not atomic by itself: one request at a time holds this. A ReceiveMessage that waits lets go of it, and is
-# woken when a message comes into any queue, or becomes visible sooner than it knew.
+# moto's operations are not atomic, so only the request that holds this lock runs. A waiting ReceiveMessage releases the
+# lock. It is notified when any queue gets a message, and when a message's visibility changes.
 changed = threading.Condition(threading.Lock())
 
 _sequence = itertools.count(time.time_ns())
-_moto_event = notifications._get_s3_event  # there is no public hook
+_moto_event = notifications._get_s3_event  # moto has no public hook
 _moto_send_event = notifications.send_event
 _moto_receive_message = SQSBackend.receive_message
 _moto_add_message = Queue.add_message
@@ -49,36 +49,35 @@ _moto_serialize_structure = BaseJSONSerializer._serialize_type_structure
 
 
 def apply() -> None:
-    """Mend this process's moto."""
-    _mend()
-    _hasten()
+    """Patch moto in this process."""
+    _fix()
+    _speed_up()
 
 
-def _mend() -> None:
-    notifications._get_s3_event = _event  # as above
+def _fix() -> None:
+    notifications._get_s3_event = _event
     notifications.send_event = _send_event
-    SQSBackend.receive_message = _receive_message  # type: ignore[method-assign]  # this is what a patch does
+    SQSBackend.receive_message = _receive_message  # type: ignore[method-assign]  # a patch replaces a method
     Queue.add_message = _add_message  # type: ignore[method-assign]  # as above
     SQSBackend.change_message_visibility = _change_message_visibility  # type: ignore[method-assign]  # as above
     DynamoDBStreamsBackend.get_records = _get_records  # type: ignore[method-assign]  # as above
-    CognitoIdpResponse.revoke_token = _revoke_token  # type: ignore[attr-defined]  # moto does not know the action
+    CognitoIdpResponse.revoke_token = _revoke_token  # type: ignore[attr-defined]  # moto lacks this action
 
 
-def _hasten() -> None:
-    """The same answers, sooner."""
+def _speed_up() -> None:
     BaseJSONSerializer._serialize_type_structure = _serialize_structure  # type: ignore[method-assign]  # as above
-    modules = frozenset(moto.backends.list_of_moto_modules())  # it reads a folder, for each request
+    modules = frozenset(moto.backends.list_of_moto_modules())  # moto reads a folder for each request
     moto.backends.list_of_moto_modules = lambda: modules
-    # It looks through a class, for each request.
-    responses.method_names_from_class = functools.cache(method_names_from_class)  # type: ignore[attr-defined]  # imported there
-    # It makes a parser of a grammar, for each path of each event.
+    # moto inspects a class for each request.
+    responses.method_names_from_class = functools.cache(method_names_from_class)  # type: ignore[attr-defined]  # not exported
+    # moto builds a parser for each path of each event.
     jsonpath_ng.ext.parse = functools.cache(jsonpath_ng.ext.parse)  # type: ignore[attr-defined]  # as above
-    # It counts days and seconds since 1970, for each message that waits, each time.
+    # moto's own is slow and runs for each waiting message at each look.
     models.unix_time_millis = _milliseconds  # type: ignore[attr-defined]  # as above
 
 
-def _milliseconds(dt: object = None) -> float:  # moto's signature; it gives none
-    """Since the epoch."""
+def _milliseconds(dt: object = None) -> float:  # moto's signature; moto passes no argument here
+    """Return milliseconds since the epoch."""
     return time.time() * 1000
 
 
@@ -89,7 +88,7 @@ def _serialize_structure(
     shape: StructureShape,
     key: str,
 ) -> None:
-    """A value of DynamoDB's has one member: moto looks for each of the ten that it might have, under several names."""
+    """Serialize the one member of a DynamoDB value. moto looks for all ten possible members under several names."""
     if shape.name != "AttributeValue" or not isinstance(value, dict):
         _moto_serialize_structure(self, serialized, value, shape, key)
         return
@@ -102,7 +101,7 @@ def _serialize_structure(
 def _event(
     event_name: str, bucket: FakeBucket, key: FakeKey, notification_id: str
 ) -> dict[str, list[dict[str, object]]]:
-    """An event with a sequencer, with who and whence, and with the slashes of its key as they are.
+    """Return an S3 event with all fields that AWS sends. moto's lacks some, and encodes the slashes of the key.
 
     Source: "Event message structure" in the Amazon S3 User Guide.
     """
@@ -127,7 +126,7 @@ def _event(
 
 
 def _send_event(account_id: str, event_name: S3NotificationEvent, bucket: FakeBucket, key: FakeKey) -> None:
-    """A multipart upload is one CompleteMultipartUpload: moto says a Put as well."""
+    """Send one event for a multipart upload, CompleteMultipartUpload. moto sends a Put as well."""
     if key.multipart is None or event_name != S3NotificationEvent.OBJECT_CREATED_PUT_EVENT:
         _moto_send_event(account_id, event_name, bucket, key)
 
@@ -140,7 +139,7 @@ def _receive_message(
     visibility_timeout: int,
     message_attribute_names: list[str] | None = None,
 ) -> list[Message]:
-    """A long poll that lets others in, wakes at once, and takes no message for a client that has gone."""
+    """Long-poll without blocking other requests, return at once on a message, and stop if the client has gone."""
     end = time.monotonic() + wait_seconds_timeout
     while True:
         messages = _moto_receive_message(
@@ -167,23 +166,23 @@ def _change_message_visibility(
 
 
 def _revoke_token(self: CognitoIdpResponse) -> ActionResult:
-    """End a refresh token: Cognito refuses it from now on.
+    """Revoke a refresh token, so that Cognito refuses it from now on.
 
     https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_RevokeToken.html
     """
     client, token = self._get_param("ClientId"), self._get_param("Token")
-    for backend in cognitoidp_backends[self.current_account].values():  # an unsigned request names no region
+    for backend in cognitoidp_backends[self.current_account].values():  # an unsigned request has no region
         for pool in backend.user_pools.values():
             if client in pool.clients and token in pool.refresh_tokens:
                 pool.refresh_tokens[token] = None
                 return EmptyResult()
-    raise JsonRESTError("UnsupportedTokenTypeException", "The token is no refresh token of this client.")
+    raise JsonRESTError("UnsupportedTokenTypeException", "The token is not a refresh token of this client.")
 
 
 def _until_due(queue: Queue) -> float:
-    """Seconds until the next message that is delayed or in flight comes up."""
-    everyone = queue._messages  # `messages` leaves them out
-    due = min((max(one.visible_at, one.delayed_until) for one in everyone), default=float("inf"))
+    """Return the seconds until the next delayed or in-flight message becomes visible."""
+    messages = queue._messages  # the property `messages` omits invisible ones
+    due = min((max(one.visible_at, one.delayed_until) for one in messages), default=float("inf"))
     return max((due - _milliseconds()) / 1000, 0) + 0.005
 
 
@@ -198,9 +197,9 @@ def _client_has_gone() -> bool:
 
 
 def _get_records(self: DynamoDBStreamsBackend, iterator_arn: str, limit: int) -> dict[str, object]:
-    """Let go of what was read: a stream has one reader here, and moto would keep every image of every job.
+    """Return records and delete those before them, so that moto does not keep every image of every job.
 
-    An iterator is used once, and what lies before it is done with.
+    A stream has one reader here, which uses each iterator once, so all earlier records are processed.
     """
     iterator = self.shard_iterators.pop(iterator_arn)
     shard = iterator.stream_shard

@@ -1,8 +1,9 @@
-"""moto's AWS behind one door: atomic under parallel clients, S3 as private and as exact as S3 is, roles as strict.
+"""The AWS server: moto behind a WSGI application that makes it atomic and checks signatures and roles.
 
-A request that is signed with a role's session is held against the role's policies. The account's own key may do all.
+It checks a request that is signed by a role's session against the role's policies. The account's own key may do
+everything.
 
-Reads its environment when moto is imported: `aws.py` sets it first.
+moto reads the environment on import, so `aws.py` sets it first.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ _SERVICES: tuple[SERVICE_NAMES, ...] = (
     "events",
     "dynamodbstreams",
 )
-# Cognito lets browsers of any origin in.
+# Cognito accepts browsers from any origin.
 _COGNITO_TARGET = "AWSCognitoIdentityProviderService."
 _COGNITO_CORS = {
     "Access-Control-Allow-Origin": "*",
@@ -65,17 +66,22 @@ _NOT_ALLOWED = (
 
 
 def make(port: int, account: str, secrets: Mapping[str, str]) -> BaseWSGIServer:
-    """A server on 127.0.0.1 that listens already; `secrets` are S3's, by access key id.
+    """Return a server that listens on 127.0.0.1.
+
+    Args:
+        port: The port; 0 takes a free one.
+        account: The account id.
+        secrets: The secrets of the accepted keys, by access key id.
 
     Raises:
-        OSError: the port is taken.
+        OSError: The port is in use.
     """
     moto_patches.apply()
     return make_server("127.0.0.1", port, _Door(account, secrets), threaded=True, request_handler=_Handler)
 
 
 class _Handler(MotoRequestHandler):
-    """Werkzeug's handler closes every connection; this one keeps it, which saves a client a handshake each time."""
+    """A handler that keeps connections open. Werkzeug's closes them, which costs a handshake for each request."""
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
@@ -83,7 +89,7 @@ class _Handler(MotoRequestHandler):
 
     def handle_expect_100(self) -> bool:
         goes_on = super().handle_expect_100()
-        self.wfile.flush()  # the client waits for it
+        self.wfile.flush()  # the client waits for this line
         return goes_on
 
     def run_wsgi(self) -> None:
@@ -95,7 +101,7 @@ class _Handler(MotoRequestHandler):
         environ["wsgi.input"] = io.BytesIO(body)
         try:
             chunks, status, headers = run_wsgi_app(self.server.app, environ, buffered=True)
-        except Exception:  # noqa: BLE001  # a fault of moto's is the answer to one request, not the server's end
+        except Exception:  # noqa: BLE001  # an error in moto must fail only its own request
             traceback.print_exc()
             chunks, status, headers = run_wsgi_app(Response("InternalFailure", 500), environ, buffered=True)
         code, _, reason = status.partition(" ")
@@ -111,7 +117,7 @@ class _Handler(MotoRequestHandler):
         self.wfile.flush()
 
     def _body(self, environ: WSGIEnvironment) -> bytes | None:
-        """All of it, before anything else waits for this request; None when there is less than was announced."""
+        """Read the whole body before the request takes the lock; return None if it is shorter than declared."""
         stream = environ["wsgi.input"]
         length = environ.get("CONTENT_LENGTH", "0")
         try:
@@ -123,7 +129,7 @@ class _Handler(MotoRequestHandler):
         return body if body is not None and len(body) == int(length) else None
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Say nothing of a request that was answered."""
+        """Do not log answered requests."""
 
 
 class _Door:
@@ -137,7 +143,7 @@ class _Door:
         threading.Thread(target=self._warm_up, daemon=True).start()
 
     def _warm_up(self) -> None:
-        """Import what will be asked for, in the order in which it will be, while the first requests are made."""
+        """Import the services in the order of their first use, while the first requests run."""
         for service in _SERVICES:
             self._moto.app_instances.setdefault(service, create_backend_app(service))
 
@@ -147,12 +153,11 @@ class _Door:
     def _answer(self, environ: WSGIEnvironment) -> Response:
         asked = environ.get("HTTP_ACCESS_CONTROL_REQUEST_HEADERS", "").lower()
         if environ["REQUEST_METHOD"] == "OPTIONS" and "x-amz-target" in asked.split(","):
-            return Response(
-                status=200, headers=_COGNITO_PREFLIGHT
-            )  # S3 and SQS take no such header from browsers
-        told = self._roles.answer(environ["REQUEST_METHOD"], environ["PATH_INFO"], _body(environ))
-        if told is not None:
-            return Response(told, content_type="application/json")
+            # Browsers do not send this header to S3 or SQS.
+            return Response(status=200, headers=_COGNITO_PREFLIGHT)
+        answer = self._roles.answer(environ["REQUEST_METHOD"], environ["PATH_INFO"], _body(environ))
+        if answer is not None:
+            return Response(answer, content_type="application/json")
         if self._is_s3(environ):
             return self._s3(environ)
         response = self._refusal(environ) or self._ask_moto(environ)
@@ -161,7 +166,7 @@ class _Door:
         return response
 
     def _is_s3(self, environ: WSGIEnvironment) -> bool:
-        """As moto's own dispatcher decides: whatever it does not place is S3."""
+        """Return whether the request is for S3. As in moto's dispatcher, S3 is the default."""
         path = environ["PATH_INFO"]
         if path.startswith(("/moto-api", "/latest/meta-data/", "/latest/api/")):
             return False
@@ -173,7 +178,7 @@ class _Door:
             return Response.from_app(self._moto, environ, buffered=True)
 
     def _refusal(self, environ: WSGIEnvironment) -> Response | None:
-        """What a role is told that asks a service which speaks JSON for more than it may."""
+        """Return the error for a role's request that its policies do not allow, to a service with a JSON protocol."""
         signed = _SIGNED.match(environ.get("HTTP_AUTHORIZATION", ""))
         session = self._roles.session(signed["key"]) if signed else None
         if signed is None or session is None:
@@ -202,7 +207,7 @@ class _Door:
         )
 
     def _s3_as_permitted(self, environ: WSGIEnvironment, request: S3Request, signer: Signer) -> Response:
-        """What moto answers, where the signer may have it: also to a client that was given a presigned URL."""
+        """Return moto's answer if the signer's role permits the request. Also checks the signer of a presigned URL."""
         session = self._roles.session(signer.access_key_id)
         if session is None:
             return self._ask_moto(environ)
@@ -217,14 +222,15 @@ class _Door:
         if denied := self._roles.denied(session, asked):
             raise RefusedError(403, "AccessDenied", self._why(session, denied))
         response = self._ask_moto(environ)
-        if response.status_code == 404 and key and not self._may_know_of_none(session, bucket, signer):
+        if response.status_code == 404 and key and not self._may_see_absence(session, bucket, signer):
             raise RefusedError(403, "AccessDenied", self._why(session, calls.list_bucket(bucket)))
         return response
 
-    def _may_know_of_none(self, session: Session, bucket: str, signer: Signer) -> bool:
-        """Whether S3 tells the signer that there is no such object: it tells those who may list the bucket.
+    def _may_see_absence(self, session: Session, bucket: str, signer: Signer) -> bool:
+        """Return whether the signer may learn that an object does not exist: S3 requires permission to list the bucket.
 
-        A function that asks has to be told; a client whose link leads to nothing may as well be refused.
+        For a function's own request, a missing permission is recorded as denied. For a presigned URL it is not, because
+        a refusal serves the client as well as a 404.
 
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
         """
@@ -284,12 +290,12 @@ class _Door:
 
 
 def _body(environ: WSGIEnvironment) -> bytes:
-    return bytes(environ["wsgi.input"].getvalue())  # _Handler has read it all
+    return bytes(environ["wsgi.input"].getvalue())  # _Handler has read the whole body
 
 
 def _bucket_and_key(environ: WSGIEnvironment) -> tuple[str, str]:
     host = environ.get("HTTP_HOST", "").partition(":")[0]
-    path: str = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")  # as PEP 3333 has it
+    path: str = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")  # PEP 3333's encoding
     if host.endswith(".localhost"):
         return host.removesuffix(".localhost"), path.removeprefix("/")
     bucket, _, key = path.removeprefix("/").partition("/")
@@ -305,7 +311,7 @@ def _s3_request(environ: WSGIEnvironment) -> S3Request:
 
 
 def _json_error(target: str, code: str, message: str) -> Response:
-    """As the service answers: SQS with a 403, and the code that it had before it spoke JSON."""
+    """Return an error in the service's format. SQS answers 403 and adds its code from before the JSON protocol."""
     body = json.dumps({"__type": code, "message": message, "Message": message})
     response = Response(body, status=400, content_type="application/x-amz-json-1.0")
     if target.startswith("AmazonSQS."):

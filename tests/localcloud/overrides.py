@@ -1,14 +1,14 @@
 r"""Parameter overrides, read as `sam deploy` reads them.
 
-SAM CLI finds `Name=Value` pairs in each word by a regular expression, and silently drops what lies between two pairs.
-So `DefaultPrompt=A watercolour` gives the prompt "A" there, and a JSON value ends at its first quote. Here the same
-pairs are found, and a word of which something would be dropped is an error that shows how to quote it.
+SAM CLI finds `Name=Value` pairs in each word with a regular expression, and silently drops text between two pairs.
+With SAM CLI `DefaultPrompt=A watercolour` sets the prompt "A", and a JSON value ends at its first quote. This module
+finds the same pairs. If SAM CLI would drop text, it raises an error that shows how to quote the word.
 
 The rules are those of `CfnParameterOverridesType` in samcli/cli/types.py, SAM CLI 1.170:
 
-* A value is bare, or in double or single quotes. A bare value ends at a space, a quote `"` or a backslash that ends the
-  word.
-* In the value that was found, the quotes around it are removed, then `\ `, `\"` and `\'` lose their backslash.
+* A value is bare, or in double or single quotes. A bare value ends at a space, at a `"` or at a backslash at the end of
+  the word.
+* The quotes around a value are removed. Then `\ `, `\"` and `\'` lose their backslash.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from datetime import date, datetime, time
 from pathlib import Path
 
-# What stands behind --parameter-overrides, or behind parameter_overrides in samconfig.toml.
+# The arguments of --parameter-overrides, or the value of parameter_overrides in samconfig.toml.
 type Given = str | int | float | date | datetime | time | Sequence[Given] | Mapping[str, Given] | None
 
 _KEY = r"""([A-Za-z0-9"']+)"""
-# SAM's own has further repetitions inside, which match the same and take exponential time where a quote is not closed.
+# SAM's own pattern matches the same, but its nested repetitions take exponential time on an unclosed quote.
 _VALUE = r"""("(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'|(?:\\.|[^ "\\])+)"""
 _FORMS = (re.compile(rf"ParameterKey={_KEY},ParameterValue={_VALUE}"), re.compile(rf" {_KEY}={_VALUE}"))
 _QUOTES = ('"', "'")
@@ -33,14 +33,14 @@ _FILE = "file://"
 
 
 class OverrideError(Exception):
-    """SAM CLI would refuse the overrides, or drop a part of them. The message says how to write them."""
+    """SAM CLI would refuse the overrides or drop a part of them. The message shows how to write them."""
 
 
 def read(given: Given) -> dict[str, str]:
     """Read the parameters as `sam deploy` does, from the words of a command line or a value in samconfig.toml.
 
     Raises:
-        OverrideError: SAM CLI would refuse them, or drop a part of them.
+        OverrideError: SAM CLI would refuse the overrides or drop a part of them.
     """
     if given in ("", ("",)):
         return {}
@@ -48,7 +48,7 @@ def read(given: Given) -> dict[str, str]:
 
 
 def quoted(name: str, value: str) -> str | None:
-    """Write `Name=Value` so that SAM CLI reads this value; None where it has no way to write it."""
+    """Write `Name=Value` so that SAM CLI reads this value; return None if that is impossible."""
     escaped = value.replace('"', '\\"')
     kept = value.replace('\\"', '\\\\"')
     for written in (value, f'"{value}"', f'"{escaped}"', f"'{value}'", f"'{kept}'"):
@@ -60,7 +60,7 @@ def quoted(name: str, value: str) -> str | None:
 
 
 def _pairs(given: Given, folder: Path, files: tuple[Path, ...]) -> dict[str, str]:
-    """The pairs, still in their quotes; the last of a name counts."""
+    """Return the pairs, still quoted. The last pair of a name counts."""
     match given:
         case None:
             return {}
@@ -76,7 +76,7 @@ def _pairs(given: Given, folder: Path, files: tuple[Path, ...]) -> dict[str, str
                 found |= _pairs(one, folder, files)
             return found
         case _:
-            raise OverrideError(f"a parameter override is Name=Value, not {given!r}")
+            raise OverrideError(f"a parameter override must be Name=Value, not {given!r}")
 
 
 def _pairs_of_table(table: Mapping[str, Given], folder: Path, files: tuple[Path, ...]) -> dict[str, str]:
@@ -92,14 +92,14 @@ def _pairs_of_table(table: Mapping[str, Given], folder: Path, files: tuple[Path,
             case Sequence():
                 found[name] = ",".join(str(one).strip() for one in value if one not in (None, ""))
             case _:
-                found[name] = str(value)  # of a boolean True, not true, as SAM CLI writes it
+                found[name] = str(value)  # SAM CLI also writes a boolean as True, not true
     return found
 
 
 def _pairs_of_file(path: Path, files: tuple[Path, ...]) -> dict[str, str]:
     path = path.resolve()
     if path.suffix != ".toml":
-        raise OverrideError(f"{path.name}: the local cloud reads parameters from .toml files alone")
+        raise OverrideError(f"{path.name}: the local cloud reads parameters from .toml files only")
     if path in files:
         raise OverrideError(f"{path.name} includes itself")
     try:
@@ -113,11 +113,11 @@ def _pairs_of_file(path: Path, files: tuple[Path, ...]) -> dict[str, str]:
 class _Pair:
     name: str
     value: str
-    rest: str  # what SAM CLI drops behind it
+    rest: str  # the text after it that SAM CLI drops
 
 
 def _found(word: str) -> list[_Pair]:
-    """The pairs that SAM CLI finds in a word; a nameless one first where it drops what the word begins with."""
+    """Return the pairs that SAM CLI finds in a word. A first pair without a name holds a dropped beginning."""
     text = f" {word.strip()}"
     found = next(filter(None, (list(form.finditer(text)) for form in _FORMS)), [])
     ends = [*(one.start() for one in found[1:]), len(text)]
@@ -137,21 +137,21 @@ def _pairs_of_word(word: str) -> dict[str, str]:
 
 
 def _unread(word: str) -> _Pair:
-    """A pair of which SAM CLI does not even find the name."""
+    """Return a pair for a word in which SAM CLI finds none."""
     name, separator, value = word.strip().partition("=")
     return _Pair(name, "", value) if separator and name.isalnum() and name.isascii() else _Pair("", "", word)
 
 
 def _advice(pair: _Pair, word: str) -> str:
-    """How to write a pair of which SAM CLI would not read all."""
+    """Return how to write a pair that SAM CLI would not read completely."""
     if not pair.name:
-        return f"a parameter override is Name=Value, not {word!r}"
+        return f"a parameter override must be Name=Value, not {word!r}"
     value = pair.value + pair.rest
-    told = f"sam deploy would not read all of {pair.name}={value}"
+    complaint = f"sam deploy would not read all of {pair.name}={value}"
     written = quoted(pair.name, value)
     if written is None:
-        return f"{told}. Write the value into a table of parameter_overrides in samconfig.toml"
-    return f"{told}. Write {shlex.quote(written)}, with these quotes"
+        return f"{complaint}. Write the value into a table of parameter_overrides in samconfig.toml"
+    return f"{complaint}. Write {shlex.quote(written)}, with these quotes"
 
 
 def _unquoted(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Third-party packages as folders that a function can import from, installed once into `.cache`."""
+"""Third-party packages for functions, installed once into folders under `.cache`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pathlib import Path
 
 from tests.environment import CACHE, ROOT, fingerprint, uv
 
-# Amazon's runtime interface client and what it imports, out of the development lock.
+# Amazon's runtime interface client and its dependencies, from the development lock.
 RUNTIME = ("awslambdaric", "simplejson", "snapshot-restore-py")
 
 
 def import_path(folder: Path) -> list[Path]:
-    """Where a layer's modules are found: the folder itself, and the packages that its requirements.txt locks.
+    """Return a layer's import path: its folder, and the folder of the packages that its requirements.txt locks.
 
     Raises:
-        subprocess.CalledProcessError: uv could not install them; its own words are on stderr.
+        subprocess.CalledProcessError: uv could not install the packages; stderr holds its message.
     """
     lock = folder / "requirements.txt"
     if not lock.exists():
@@ -32,11 +32,11 @@ def import_path(folder: Path) -> list[Path]:
 
 
 def runtime() -> Path:
-    """The folder that Lambda has at /var/runtime: the runtime interface client, as tests/requirements.txt pins it.
+    """Return a folder with the runtime interface client that tests/requirements.txt pins, for Lambda's /var/runtime.
 
     Raises:
-        ValueError: the lock lacks one of its packages.
-        subprocess.CalledProcessError: uv could not install them; its own words are on stderr.
+        ValueError: The lock lacks one of the packages.
+        subprocess.CalledProcessError: uv could not install the packages; stderr holds its message.
     """
     text = (ROOT / "tests/requirements.txt").read_text()
     pins: list[str] = []
@@ -52,12 +52,12 @@ def runtime() -> Path:
         return _installed(lock, CACHE / f"runtime-{fingerprint(lock)}")
 
 
-def _installed(lock: Path, target: Path, then: tuple[Path, ...] = ()) -> Path:
+def _installed(lock: Path, target: Path, scripts: tuple[Path, ...] = ()) -> Path:
     if target.exists():
         return target
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as scratch:
-        # Bytecode is most of a cold start; checked against nothing, it does not go stale.
+        # Compiling takes most of a cold start. Unchecked bytecode stays valid whatever the source's time.
         command = [uv(), "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--compile-bytecode"]
         command += [
             "--python",
@@ -69,8 +69,8 @@ def _installed(lock: Path, target: Path, then: tuple[Path, ...] = ()) -> Path:
         ]
         environment = {**os.environ, "PYC_INVALIDATION_MODE": "UNCHECKED_HASH"}
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
-        for script in then:  # as the layer's Makefile does
+        for script in scripts:  # the layer's Makefile runs them too
             subprocess.run([sys.executable, str(script), f"{scratch}/packages"], check=True)
-        with suppress(OSError):  # another copy was faster, with the same
+        with suppress(OSError):  # another process has installed the same packages first
             Path(scratch, "packages").rename(target)
     return target

@@ -1,4 +1,4 @@
-"""The part of EventBridge's event patterns that the template uses: every name that is given, with one of its texts.
+"""The EventBridge event patterns that the template uses: each name must have one of the listed strings.
 
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-event-patterns.html
 """
@@ -9,13 +9,13 @@ from typing import Annotated
 
 from annotated_types import MinLen
 
-# A prefix, a range, an `anything-but` or a number would be a map or no text where a list of texts stands: refused.
+# Only lists of strings are allowed, so validation refuses a prefix, a range, `anything-but` and numbers.
 type Pattern = Annotated[dict[str, Pattern | Annotated[list[str], MinLen(1)]], MinLen(1)]
 
 
 def matches(pattern: Pattern, event: object) -> bool:
-    """Whether an event, or the part of one that `pattern` is about, holds what `pattern` asks for."""
+    """Return whether an event, or a part of one, matches `pattern`."""
     return isinstance(event, dict) and all(
-        matches(wanted, event.get(name)) if isinstance(wanted, dict) else event.get(name) in wanted
-        for name, wanted in pattern.items()
+        matches(allowed, event.get(name)) if isinstance(allowed, dict) else event.get(name) in allowed
+        for name, allowed in pattern.items()
     )

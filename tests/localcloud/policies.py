@@ -1,7 +1,7 @@
-"""What a role's policies permit: the part of IAM's language that the template uses, held against what is asked for.
+"""IAM policies: the part of the language that the template uses, and the check of a call against it.
 
-That part is statements that allow, with actions, resources and conditions. Anything else (a Deny, a wildcard in an
-action, an operator, a condition key that an action does not bring) is refused by name when the template is read.
+That part is Allow statements with actions, resources and conditions. Anything else is an error that names it when the
+template is read: a Deny, a wildcard in an action, another operator, a condition key that the action does not have.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping  # pydantic reads them
+from collections.abc import Iterable, Iterator, Mapping  # pydantic reads them at run time
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, Self
 
@@ -18,7 +18,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from tests.localcloud.template import Strict
 
-# Every action that the local cloud tells requests by, and the condition keys that it knows of such a request.
+# The actions that the local cloud recognizes, and the condition keys that it knows for each.
 ACTIONS: Mapping[str, frozenset[str]] = {
     "dynamodb:ConditionCheckItem": frozenset({"dynamodb:LeadingKeys"}),
     "dynamodb:DeleteItem": frozenset({"dynamodb:LeadingKeys"}),
@@ -33,7 +33,7 @@ ACTIONS: Mapping[str, frozenset[str]] = {
     "dynamodb:UpdateItem": frozenset({"dynamodb:LeadingKeys"}),
     "events:InvokeApiDestination": frozenset(),
     "events:PutEvents": frozenset({"events:source"}),
-    # SSM asks for it in a function's name, where a key of the operator's own encrypts the token: moto has no such key.
+    # SSM calls it under the function's role if the operator's own key encrypts the token. moto has no such key.
     "kms:Decrypt": frozenset({"kms:ViaService"}),
     "logs:CreateLogStream": frozenset(),
     "logs:PutLogEvents": frozenset(),
@@ -52,13 +52,12 @@ ACTIONS: Mapping[str, frozenset[str]] = {
 
 @dataclass(frozen=True)
 class Call:
-    """One thing that a request asks for."""
+    """One action on one resource that a request needs."""
 
     action: str
-    resource: str  # ARN, or * where the action has none
-    keys: Mapping[str, tuple[str, ...]] = field(
-        default_factory=dict
-    )  # condition keys, with the request's values
+    resource: str  # ARN, or * for an action without a resource
+    # Condition keys, with the request's values.
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         with_keys = [f"{key} {', '.join(values)}" for key, values in self.keys.items()]
@@ -67,7 +66,7 @@ class Call:
 
 @dataclass(frozen=True, order=True)
 class Permission:
-    """The least that can be taken from a policy: one action on one resource, under one value of a condition."""
+    """The smallest part of a policy: one action on one resource, under one value of a condition."""
 
     statement: str  # its Sid
     action: str
@@ -107,18 +106,18 @@ class Statement(Strict):
         return self
 
     def permissions(self) -> Iterator[Permission]:
-        """All that it is made of."""
+        """Yield every permission of the statement."""
         conditions = [
             f"{key} {value}"
-            for wanted in self.condition.values()
-            for key, values in wanted.items()
+            for keys in self.condition.values()
+            for key, values in keys.items()
             for value in values
         ]
         for action, resource, condition in itertools.product(self.action, self.resource, conditions or [""]):
             yield Permission(self.sid, action, resource, condition)
 
     def granting(self, call: Call) -> Iterator[Permission]:
-        """Its permissions that let the call through; none where it does not."""
+        """Yield the permissions of the statement that allow the call."""
         conditions = self._met(call.keys)
         if call.action in self.action and conditions is not None:
             for resource, condition in itertools.product(self.resource, conditions or [""]):
@@ -126,10 +125,10 @@ class Statement(Strict):
                     yield Permission(self.sid, call.action, resource, condition)
 
     def _met(self, keys: Mapping[str, tuple[str, ...]]) -> list[str] | None:
-        """The conditions' values that the call's keys match; None where a condition is not met."""
+        """Return the condition values that the call's keys match; None if a condition is not met."""
         met: list[str] = []
-        for operator, wanted in self.condition.items():
-            for key, patterns in wanted.items():
+        for operator, expected in self.condition.items():
+            for key, patterns in expected.items():
                 values = keys.get(key, ())
                 matching = {
                     pattern: {
@@ -139,7 +138,7 @@ class Statement(Strict):
                     }
                     for pattern in patterns
                 }
-                # ForAllValues is true of no values too; the others want one.
+                # ForAllValues is also true if there is no value; the other operators need one.
                 if set().union(*matching.values()) != set(values) or not (
                     values or operator.startswith("ForAllValues:")
                 ):
@@ -154,12 +153,10 @@ class Policy(Strict):
 
 
 def matches(pattern: str, value: str) -> bool:
-    """Whether a value is like a pattern: `*` is any text, `?` any sign, and all else is itself."""
+    """Return whether a value matches a pattern: `*` is any text, `?` any character."""
     parts = {"*": ".*", "?": "."}
-    return (
-        re.fullmatch("".join(parts.get(sign) or re.escape(sign) for sign in pattern), value, re.DOTALL)
-        is not None
-    )
+    regex = "".join(parts.get(character) or re.escape(character) for character in pattern)
+    return re.fullmatch(regex, value, re.DOTALL) is not None
 
 
 def permissions(statements: Iterable[Statement]) -> set[Permission]:
@@ -167,16 +164,16 @@ def permissions(statements: Iterable[Statement]) -> set[Permission]:
 
 
 def granting(statements: Iterable[Statement], call: Call) -> set[Permission]:
-    """The permissions of a role that let a call through. None: it is denied."""
+    """Return the permissions of a role that allow a call; an empty set if it is denied."""
     return {permission for statement in statements for permission in statement.granting(call)}
 
 
 def differences(policies: Mapping[str, Iterable[Statement]], asked: Iterable[tuple[str, Call]]) -> list[str]:
-    """Where roles and what was asked for in their names do not fit, in both directions: a sentence for each place.
+    """Compare roles with the calls made under them; return a sentence for each denied call and unused permission.
 
     Args:
-        policies: the statements of each role, by the name that `asked` knows it by.
-        asked: calls, each with its role. One that is permitted in two ways counts for both.
+        policies: The statements of each role, by the name that `asked` uses.
+        asked: The calls, each with its role. A call that two permissions allow uses both.
     """
     unused = {(role, one) for role, statements in policies.items() for one in permissions(statements)}
     found = []

@@ -1,4 +1,4 @@
-"""A job's images on the screen while they are made: in place on a terminal, line by line anywhere else."""
+"""Progress of a job's images: redrawn in place on a terminal, line by line elsewhere."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class _Image:
 
 
 class Progress:
-    """Shows what each image of a job is doing, and for how long.
+    """Shows the status of each image of a job, and for how long the image has been in progress.
 
     Args:
-        out: where to; whether it is a terminal decides how.
-        clock: seconds, from any origin.
-        sleep: waits that many seconds.
-        environ: NO_COLOR (https://no-color.org) and TERM=dumb are honoured.
+        out: The output. A terminal is redrawn in place.
+        clock: Returns seconds, from any origin.
+        sleep: Waits that many seconds.
+        environ: The environment. NO_COLOR (https://no-color.org) and TERM=dumb are respected.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Progress:
         self._drawn = 0  # lines of the block that is redrawn
 
     def update(self, statuses: Mapping[int, str]) -> None:
-        """Take in the status of each image, by its index, and show what changed."""
+        """Take the status of each image, by index, and show the changes."""
         now = self._clock()
         for index, status in sorted(statuses.items()):
             image = self._images.setdefault(index, _Image("", now))
@@ -60,7 +60,7 @@ class Progress:
         self._draw()
 
     def wait(self, seconds: float) -> None:
-        """Let time pass, and show that it does."""
+        """Wait, and keep the shown times current."""
         end = self._clock() + seconds
         while (left := end - self._clock()) > 0:
             self._sleep(min(left, FRAME_SECONDS) if self._in_place else left)

@@ -1,7 +1,7 @@
-"""The template's resources, made on the moto server, each through its own service's API.
+"""Creates the template's resources on the moto server, through the API of each service.
 
-moto's own CloudFormation drops what it does not know in silence. Here a type, a property or a value that is not
-understood is an error that names it: what runs here is what deploys.
+moto's own CloudFormation silently drops what it does not know. Here an unknown type, property or value is an error
+that names it, so that the local cloud runs what AWS deploys.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _SECRET = re.compile(r"\{\{resolve:secretsmanager:(arn:[^}]+)\}\}")
 _ANY_METHOD = "x-amazon-apigateway-any-method"
 
 
-def provision(  # noqa: PLR0913  # what a deployment is told
+def provision(  # noqa: PLR0913  # the settings of a deployment, all by keyword
     template: Path,
     parameters: Mapping[str, str],
     *,
@@ -71,13 +71,13 @@ def provision(  # noqa: PLR0913  # what a deployment is told
     access_key_id: str = ACCESS_KEY_ID,
     secret_access_key: str = SECRET_ACCESS_KEY,
 ) -> Stack:
-    """Make everything that the template names, in the order of its dependencies, on the server at `endpoint`.
+    """Create the template's resources on the server at `endpoint`, in the order of their dependencies.
 
-    Functions, layers, event source mappings, the HTTP API and the bus's rules are not made there: they are what the
-    `Stack` says.
+    The server does not get the functions, layers, event source mappings, HTTP API and event rules. The returned
+    `Stack` describes them.
 
     Raises:
-        TemplateError: something is not understood, or AWS refuses it. What was made until then stays.
+        TemplateError: A part is not understood, or AWS refuses it. Resources that exist by then remain.
     """
     loaded = load(template, parameters, stack_name=stack_name, region=region, account=account)
     session = boto3.Session(access_key_id, secret_access_key, region_name=region)
@@ -121,7 +121,7 @@ def provision(  # noqa: PLR0913  # what a deployment is told
 
 @dataclass
 class _Making:
-    """What is made with, and what has been made so far."""
+    """The clients that create resources, and the resources created so far."""
 
     template: Template
     stack_name: str
@@ -132,22 +132,22 @@ class _Making:
     dynamodb: DynamoDBClient
     s3: S3Client
     sqs: SQSClient
-    secrets_manager: Callable[[], Any]  # few stacks have a secret, and a client takes a while
+    secrets_manager: Callable[[], Any]  # made on demand: a client takes time, and few stacks have a secret
     queues: dict[str, tuple[str, cfn.Queue]] = field(default_factory=dict)  # by ARN: URL and properties
-    queue_policies: dict[str, set[str]] = field(default_factory=dict)  # logical ids, by queue's URL
-    roles: dict[str, tuple[str, tuple[Statement, ...]]] = field(
-        default_factory=dict
-    )  # by ARN: logical id, policies
+    queue_policies: dict[str, set[str]] = field(default_factory=dict)  # logical ids, by the queue's URL
+    # By ARN: logical id and policies.
+    roles: dict[str, tuple[str, tuple[Statement, ...]]] = field(default_factory=dict)
     layers: dict[str, Path] = field(default_factory=dict)  # by ARN
     functions: dict[str, Function] = field(default_factory=dict)  # by logical id
-    policies: dict[str, tuple[Statement, ...]] = field(
-        default_factory=dict
-    )  # by function's or role's logical id
+    # By the function's or role's logical id.
+    policies: dict[str, tuple[Statement, ...]] = field(default_factory=dict)
     event_sources: list[EventSource] = field(default_factory=list)
     table_streams: set[str] = field(default_factory=set)  # ARNs
     streams: list[StreamSource] = field(default_factory=list)
     secrets: dict[str, str] = field(default_factory=dict)  # by ARN
-    connections: dict[str, cfn.ApiKeyAuth] = field(default_factory=dict)  # by ARN, the value revealed
+    connections: dict[str, cfn.ApiKeyAuth] = field(
+        default_factory=dict
+    )  # by ARN; the API key's value is resolved
     api_destinations: dict[str, cfn.ApiDestination] = field(default_factory=dict)  # by ARN
     event_targets: list[EventTarget] = field(default_factory=list)
     http_api: HttpApi = field(default_factory=lambda: HttpApi((), {}, None))
@@ -159,7 +159,7 @@ class _Making:
         return f"arn:aws:{service}:{self.region}:{self.account}:{resource}"
 
     def made(self, name: str, ref: str, **attributes: str) -> None:
-        """Let what comes later refer to it."""
+        """Record a created resource, so that later resources can refer to it."""
         self.template.scope.refs[name] = ref
         self.template.scope.attributes[name] = attributes
 
@@ -170,7 +170,7 @@ class _Making:
         return folder
 
     def function_of(self, arn_or_name: str) -> str:
-        """A function's logical id."""
+        """Return the logical id of the function with this ARN or name."""
         name = arn_or_name.rpartition(":")[2]
         for logical_id in self.functions:
             if name == self.template.scope.refs[logical_id]:
@@ -194,7 +194,7 @@ def _bucket(making: _Making, name: str, properties: Json) -> None:
     if making.region == "us-east-1":
         s3.create_bucket(Bucket=physical)
     else:
-        s3.create_bucket(Bucket=physical, CreateBucketConfiguration={"LocationConstraint": making.region})  # type: ignore[typeddict-item]  # any region
+        s3.create_bucket(Bucket=physical, CreateBucketConfiguration={"LocationConstraint": making.region})  # type: ignore[typeddict-item]  # the stub lists literal regions
     if block := bucket.public_access_block_configuration:
         s3.put_public_access_block(
             Bucket=physical,
@@ -276,7 +276,7 @@ def _bucket_notification(
 ) -> None:
     for one in notification.queue_configurations:
         url, _ = _queue_by_arn(making, one.queue)
-        # S3 tries the queue when it is told of it; in which order is otherwise CloudFormation's to choose.
+        # S3 sends a test message to the queue, so CloudFormation must create the queue's policy first.
         if not making.queue_policies.get(url, set()) & set(making.template.resources[name].depends_on):
             raise TemplateError(f"DependsOn names no policy that lets S3 send to {one.queue}")
     making.s3.put_bucket_notification_configuration(
@@ -513,10 +513,10 @@ def _stream_source(making: _Making, name: str, properties: Json) -> None:
 
 def _secret(making: _Making, name: str, properties: Json) -> None:
     secret = cfn.Secret.model_validate(properties)
-    wanted = secret.generate_secret_string
+    settings = secret.generate_secret_string
     client = making.secrets_manager()
     value: str = client.get_random_password(
-        PasswordLength=wanted.password_length, ExcludePunctuation=wanted.exclude_punctuation
+        PasswordLength=settings.password_length, ExcludePunctuation=settings.exclude_punctuation
     )["RandomPassword"]
     arn: str = client.create_secret(Name=making.physical(name, secret.name), SecretString=value)["ARN"]
     making.secrets[arn] = value
@@ -578,7 +578,7 @@ def _event_rule(making: _Making, name: str, properties: Json) -> None:
 def _api(making: _Making, name: str, properties: Json) -> None:
     body = cfn.Api.model_validate(properties).body
     if making.http_api.routes:
-        raise TemplateError("there is one HTTP API already")
+        raise TemplateError("only one HTTP API is supported")
     authorizers = {
         scheme_name: Authorizer(
             name=scheme_name,
@@ -617,7 +617,7 @@ def _route(
     uri = _FUNCTION_URI.fullmatch(operation.integration.uri)
     if uri is None:
         raise TemplateError(f"{where}: integration {operation.integration.uri} is not understood")
-    # SAM writes `NONE` where a route is open; API Gateway knows no such authorizer and leaves it open.
+    # SAM writes `NONE` for a public route. API Gateway has no such authorizer and leaves the route public.
     asked = {name: scopes for one in operation.security for name, scopes in one.items() if name != "NONE"}
     if len(asked) > 1 or any(asked.values()) or not asked.keys() <= authorizers.keys():
         raise TemplateError(f"{where}: security {operation.security} is not understood")

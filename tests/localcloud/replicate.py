@@ -1,13 +1,14 @@
-"""A stand-in for Replicate: its HTTP API, spoken strictly, in a process of its own.
+"""The stand-in for Replicate: a strict implementation of its HTTP API, in its own process.
 
-`python -m tests.localcloud.replicate --token T` listens on 127.0.0.1, prints `{"url": …}` on one line, and ends
-on SIGINT and SIGTERM, and with its parent when stdin is a pipe. From Python: `start`.
+`python -m tests.localcloud.replicate --token T` listens on 127.0.0.1 and prints `{"url": …}` on one line. It ends on
+SIGINT and SIGTERM, and with its parent if stdin is a pipe. In Python, call `start`.
 
-Besides Replicate's routes it has, without a token,
+It also has these routes, which need no token:
 
-* `GET /_ledger`: a `Ledger`, of every prediction and every refused request;
-* `GET /_faults`: the faults that are on, a list of `replicate_faults.Fault`; `POST /_faults`: others in their
-  place, such as `[{"kind": "refuse", "status": 429, "seconds": 7, "times": 2}, {"kind": "drop_webhook"}]`.
+* `GET /_ledger` returns a `Ledger` of every prediction and every refused request.
+* `GET /_faults` returns the active faults, a list of `replicate_faults.Fault`.
+* `POST /_faults` replaces them, for example with
+  `[{"kind": "refuse", "status": 429, "seconds": 7, "times": 2}, {"kind": "drop_webhook"}]`.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from tests.localcloud.replicate_predictions import (
     Account,
     Entry,
     Json,
-    Refused,
+    RefusedError,
     invalid,
     timestamp,
 )
@@ -105,13 +106,13 @@ class Limiter:
     """A token bucket."""
 
     def __init__(self, burst: int, every: float) -> None:
-        """At most `burst` at once, and one more every `every` seconds."""
+        """Allow `burst` requests at once, and one more every `every` seconds."""
         self.burst, self.every = burst, every
         self._lock = threading.Lock()
         self._level, self._at = float(burst), time.monotonic()
 
     def take(self) -> tuple[int, float]:
-        """Tokens left (-1: none could be taken) and seconds until there is one again."""
+        """Return the tokens left (-1 if none could be taken) and the seconds until the next one."""
         with self._lock:
             now = time.monotonic()
             gained = (now - self._at) / self.every if self.every else self.burst
@@ -123,20 +124,20 @@ class Limiter:
 
 
 class LowCredit:
-    """What Replicate allows an account with little credit: six creates a minute, and no two at once.
+    """Replicate's limit for an account with little credit: six creates a minute, and a pause between two.
 
-    Documented for an account without a payment method is one a second, and six a minute at most
-    (https://replicate.com/docs/topics/predictions/rate-limits). Seen under $5 is one every ten seconds.
+    For an account without a payment method, Replicate documents one create a second and six a minute
+    (https://replicate.com/docs/topics/predictions/rate-limits). With less than $5, one every 10 s was seen.
     """
 
     def __init__(self, apart: float, minute: float) -> None:
-        """At most one create each `apart` seconds, and six each `minute` seconds."""
+        """Allow one create every `apart` seconds, and six every `minute` seconds."""
         self.apart, self.minute = apart, minute
         self._lock = threading.Lock()
         self._taken: deque[float] = deque(maxlen=LOW_CREDIT_CREATES)
 
     def take(self) -> tuple[int, float]:
-        """Creates left now (-1: none could be taken) and seconds until there is one again."""
+        """Return the creates left now (-1 if none could be taken) and the seconds until the next one."""
         with self._lock:
             now = time.monotonic()
             if (wait := self._wait(now)) > 0:
@@ -152,34 +153,34 @@ class LowCredit:
 
 
 class Refusal(BaseModel):
-    """A request that was refused."""
+    """A request that the stand-in refused."""
 
     at: str
     method: str
     path: str
     status: int
     reason: str
-    injected: bool  # by a fault, or by the rate limit
+    injected: bool  # a fault or the rate limit refused it
 
 
 class Ledger(BaseModel):
-    """Everything that was asked of the stand-in, and what became of it."""
+    """All requests to the stand-in, and their results."""
 
     predictions: list[Entry]  # oldest first
     created: int
     billed: int
-    requests: dict[Route, int]  # those with the right token, refused or not
+    requests: dict[Route, int]  # with a valid token, refused or not
     refused: list[Refusal]  # oldest first
-    held: list[int]  # the ports of the clients whose create a `hang` holds back now
+    held: list[int]  # ports of the clients whose create a `hang` is delaying now
 
 
 class Server(ThreadingHTTPServer):
-    """The API, and what all its connections share."""
+    """The API server, and the state that its connections share."""
 
     daemon_threads = True
-    request_queue_size = 512  # a load test connects all at once
+    request_queue_size = 512  # the clients of a load test connect at the same time
 
-    def __init__(  # noqa: PLR0913  # options, each by its name
+    def __init__(  # noqa: PLR0913  # options, all by keyword
         self,
         token: str,
         *,
@@ -193,7 +194,7 @@ class Server(ThreadingHTTPServer):
         allow_http_webhooks: bool = False,
         faults: Sequence[Fault] = (),
     ) -> None:
-        """Listen on 127.0.0.1; the arguments are those of `start`."""
+        """Listen on 127.0.0.1. The arguments are those of `start`."""
         super().__init__(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.token = token
@@ -221,11 +222,11 @@ class Server(ThreadingHTTPServer):
     def handle_error(
         self, request: socket.socket | tuple[bytes, socket.socket], client_address: tuple[str, int]
     ) -> None:
-        if not isinstance(sys.exception(), ConnectionError):  # clients may go as they please
+        if not isinstance(sys.exception(), ConnectionError):  # a client may disconnect at any time
             super().handle_error(request, client_address)
 
     def set_faults(self, faults: tuple[Fault, ...]) -> None:
-        """Put `faults` in the place of those that are on; low credit begins anew."""
+        """Replace the active faults. The limit of low credit starts again."""
         with self.lock:
             self.limiters = {of: limiter for of, limiter in self.limiters.items() if isinstance(of, str)}
         self.faults.set(faults)
@@ -234,7 +235,7 @@ class Server(ThreadingHTTPServer):
         """Count one request; return the ratelimit-* headers of its answer.
 
         Raises:
-            Refused: 429, it is one too many.
+            RefusedError: 429, the limit is exceeded.
         """
         low_credit = self.faults.take("low_credit") if route == "create" else None
         with self.lock:
@@ -262,7 +263,7 @@ class Server(ThreadingHTTPServer):
 
     @contextmanager
     def holding(self, port: int) -> Iterator[None]:
-        """While a client's create is held back, the ledger names its port."""
+        """List the client's port in the ledger while its create is delayed."""
         with self.lock:
             self.held.append(port)
         try:
@@ -272,42 +273,42 @@ class Server(ThreadingHTTPServer):
                 self.held.remove(port)
 
 
-def throttled(seconds: float, fault: Fault | None = None) -> Refused:
-    """429, with no hint but those of `fault`: https://replicate.com/docs/topics/predictions/rate-limits."""
+def throttled(seconds: float, fault: Fault | None = None) -> RefusedError:
+    """Return a 429 with the hints of `fault`. See https://replicate.com/docs/topics/predictions/rate-limits."""
     whole = math.ceil(seconds)
     body: Json = {"detail": f"Request was throttled. Your rate limit resets in ~{whole}s."}
     headers: dict[str, str] = {}
     if fault:
-        told = whole if fault.retry_after is None else fault.retry_after
+        retry_after = whole if fault.retry_after is None else fault.retry_after
         if "body" in fault.hints:
-            body |= {"status": 429, "retry_after": told}
+            body |= {"status": 429, "retry_after": retry_after}
         if "header" in fault.hints:
-            headers["retry-after"] = str(told)
+            headers["retry-after"] = str(retry_after)
         if "ratelimit" in fault.hints:
             headers |= ratelimit(0, seconds)
-    return Refused(429, body, headers)
+    return RefusedError(429, body, headers)
 
 
 def ratelimit(left: int, reset: float) -> dict[str, str]:
     return {"ratelimit-remaining": str(left), "ratelimit-reset": str(math.ceil(reset))}
 
 
-def injected(fault: Fault) -> Refused:
-    """The refusal that a fault asks for, as Replicate words it."""
+def injected(fault: Fault) -> RefusedError:
+    """Return the refusal of a `refuse` fault, in Replicate's words."""
     match fault.status:
         case HTTPStatus.UNAUTHORIZED:
-            return Refused(401, UNAUTHENTICATED)
+            return RefusedError(401, UNAUTHENTICATED)
         case HTTPStatus.PAYMENT_REQUIRED:
             detail = (
                 "You have insufficient credit to run this model. Go to https://replicate.com/account/billing"
             )
-            return Refused(402, {"title": "Insufficient credit", "detail": detail, "status": 402})
+            return RefusedError(402, {"title": "Insufficient credit", "detail": detail, "status": 402})
         case HTTPStatus.UNPROCESSABLE_ENTITY:
             return invalid(("input.prompt", "is not allowed"))
         case HTTPStatus.TOO_MANY_REQUESTS:
             return throttled(fault.seconds, fault)
         case status:
-            return Refused(status, {"detail": responses.get(status, "Error"), "status": status})
+            return RefusedError(status, {"detail": responses.get(status, "Error"), "status": status})
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -318,7 +319,7 @@ class Handler(BaseHTTPRequestHandler):
     server_version = "triptych-replicate-stand-in"
     sys_version = ""
     disable_nagle_algorithm = True
-    wbufsize = -1  # head and body in one packet
+    wbufsize = -1  # headers and body in one packet
 
     def _serve(self) -> None:
         path, _, query = self.path.partition("?")
@@ -339,10 +340,10 @@ class Handler(BaseHTTPRequestHandler):
             if fault:
                 raise injected(fault)
             if route == "output":
-                self._serve_picture(groups["id"], groups["file"])
+                self._serve_output(groups["id"], groups["file"])
             else:
                 self._serve_api(route, groups, dict(parse_qsl(query)), body)
-        except Refused as refusal:
+        except RefusedError as refusal:
             entry = Refusal(
                 at=timestamp(time.time_ns()),
                 method=self.command,
@@ -357,16 +358,16 @@ class Handler(BaseHTTPRequestHandler):
             content_type = "application/problem+json" if problem else "application/json"
             self._answer(refusal.status, json.dumps(refusal.body).encode(), content_type, refusal.headers)
 
-    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815  # http.server's names
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815  # http.server prescribes these names
 
     def _read(self) -> bytes:
         length = self.headers.get("content-length", "0")
         if "transfer-encoding" in self.headers or not length.isdecimal():
             self.close_connection = True
-            raise Refused(411, {"detail": "A Content-Length is required", "status": 411})
+            raise RefusedError(411, {"detail": "A Content-Length is required", "status": 411})
         if int(length) > BODY_LIMIT:
             self.close_connection = True
-            raise Refused(413, {"detail": "Request body is too large", "status": 413})
+            raise RefusedError(413, {"detail": "Request body is too large", "status": 413})
         return self.rfile.read(int(length))
 
     def _match(self, path: str) -> tuple[Route, dict[str, str]]:
@@ -378,12 +379,12 @@ class Handler(BaseHTTPRequestHandler):
             if verb == method:
                 return route, match.groupdict()
         if matches:
-            raise Refused(405, {"detail": f'Method "{self.command}" not allowed.', "status": 405})
-        raise Refused(404, NOT_FOUND)
+            raise RefusedError(405, {"detail": f'Method "{self.command}" not allowed.', "status": 405})
+        raise RefusedError(404, NOT_FOUND)
 
     def _authenticate(self) -> None:
         if not self._has_token():
-            raise Refused(401, UNAUTHENTICATED)
+            raise RefusedError(401, UNAUTHENTICATED)
 
     def _has_token(self) -> bool:
         scheme, _, token = self.headers.get("authorization", "").partition(" ")
@@ -439,9 +440,9 @@ class Handler(BaseHTTPRequestHandler):
             return 202, account.view(prediction)
         return 202 if self.server.faults.take("accepted") else 201, account.view(prediction)
 
-    def _serve_picture(self, prediction_id: str, name: str) -> None:
+    def _serve_output(self, prediction_id: str, name: str) -> None:
         faults = self.server.faults
-        picture = self.server.account.picture(prediction_id, name, authorized="authorization" in self.headers)
+        output = self.server.account.output(prediction_id, name, authorized="authorization" in self.headers)
         content_type = CONTENT_TYPES[name.rpartition(".")[2]]
         if fault := faults.take("hang", "output"):
             time.sleep(fault.seconds)
@@ -452,11 +453,11 @@ class Handler(BaseHTTPRequestHandler):
         elif faults.take("output_html"):
             self._answer(200, BAD_GATEWAY, content_type)
         elif fault := faults.take("output_oversized"):
-            self._answer(200, picture.ljust(fault.size, b"\0"), content_type, chunked=fault.chunked)
+            self._answer(200, output.ljust(fault.size, b"\0"), content_type, chunked=fault.chunked)
         elif faults.take("cut", "output"):
-            self._answer(200, picture, content_type, send=len(picture) // 2)
+            self._answer(200, output, content_type, send=len(output) // 2)
         else:
-            self._answer(200, picture, content_type)
+            self._answer(200, output, content_type)
 
     def _serve_tests(self, path: str, body: bytes) -> None:
         match self.command, path:
@@ -486,7 +487,7 @@ class Handler(BaseHTTPRequestHandler):
         chunked: bool = False,
         send: int | None = None,
     ) -> None:
-        """Answer; with `send`, only that many bytes of the body, and then the connection is cut."""
+        """Send an answer. With `send`, send only so many bytes of the body and cut the connection."""
         self.send_response(status)
         self.send_header("content-type", content_type)
         for name, value in (headers or {}).items():
@@ -504,11 +505,11 @@ class Handler(BaseHTTPRequestHandler):
 
     @override
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: the ledger has it."""
+        """Do not log requests; the ledger holds them."""
 
 
 class StandIn:
-    """A running stand-in, as its parent sees it."""
+    """A running stand-in, seen from its parent process."""
 
     def __init__(self, process: subprocess.Popen[str], url: str) -> None:
         self.url = url
@@ -523,11 +524,11 @@ class StandIn:
         return Ledger.model_validate_json(self._http.get("/_ledger").raise_for_status().content)
 
     def set_faults(self, *faults: Fault) -> None:
-        """Put `faults` in the place of those that are on; with none, all is well from now on."""
+        """Replace the active faults; without arguments, remove them."""
         self._http.post("/_faults", content=FAULTS.dump_json(faults)).raise_for_status()
 
     def stop(self) -> None:
-        """End the process and wait for it. Once more does nothing."""
+        """End the process and wait for it. A second call does nothing."""
         self._http.close()
         with self._process:
             self._process.terminate()
@@ -539,7 +540,7 @@ class StandIn:
         self.stop()
 
 
-def start(  # noqa: PLR0913  # options, each by its name
+def start(  # noqa: PLR0913  # options, all by keyword
     token: str,
     *,
     port: int = 0,
@@ -552,22 +553,22 @@ def start(  # noqa: PLR0913  # options, each by its name
     allow_http_webhooks: bool = False,
     faults: Sequence[Fault] = (),
 ) -> StandIn:
-    """Start the stand-in in a process of its own, which ends with `stop`, or when this process does.
+    """Start the stand-in in its own process, which ends with `stop` or with this process.
 
     Args:
-        token: The API token that it takes.
-        port: The port on 127.0.0.1; 0 is any free one.
-        seconds: How long a prediction takes, about.
-        retention: How long after its end a prediction's data are kept, in seconds.
-        webhook_scale: What the waits between the tries of a webhook (up to a minute) are multiplied by.
-        creates_per_minute: The rate limit, also the burst; 0 is none.
-        requests_per_minute: The rate limit of every other request to the API, also the burst; 0 is none.
-        run_seconds: How long a prediction may run before it fails.
-        allow_http_webhooks: Take webhooks at http addresses too; Replicate takes only https.
-        faults: What goes wrong.
+        token: The API token that it accepts.
+        port: The port on 127.0.0.1; 0 takes a free one.
+        seconds: The approximate duration of a prediction.
+        retention: How long a prediction's data are kept after its end, in seconds.
+        webhook_scale: The factor for the pauses between the deliveries of a webhook, which take up to a minute.
+        creates_per_minute: The rate limit for creates, and its burst; 0 is none.
+        requests_per_minute: The rate limit for all other requests to the API, and its burst; 0 is none.
+        run_seconds: The time after which a running prediction fails.
+        allow_http_webhooks: Accept webhook URLs with http too; Replicate accepts only https.
+        faults: The active faults.
 
     Raises:
-        RuntimeError: It did not come up; what it said is on stderr.
+        RuntimeError: The stand-in did not start; stderr holds its output.
     """
     command = [sys.executable, "-m", "tests.localcloud.replicate", f"--token={token}", f"--port={port}"]
     command += [f"--seconds={seconds}", f"--retention={retention}", f"--webhook-scale={webhook_scale}"]
@@ -575,7 +576,7 @@ def start(  # noqa: PLR0913  # options, each by its name
     command += [f"--run-seconds={run_seconds}"]
     command += ["--allow-http-webhooks"] if allow_http_webhooks else []
     command += [f"--fault={fault.model_dump_json()}" for fault in faults]
-    # In a session of its own, a Ctrl-C in the terminal leaves the end to the parent.
+    # A new session, so that Ctrl-C in the terminal reaches only the parent, which ends the stand-in.
     process = subprocess.Popen(
         command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
     )
@@ -586,7 +587,7 @@ def start(  # noqa: PLR0913  # options, each by its name
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the stand-in until it is told to end."""
+    """Run the stand-in until a signal or the end of its parent."""
     parser = argparse.ArgumentParser(prog="python -m tests.localcloud.replicate", description=__doc__)
     parser.add_argument("--token", required=True)
     parser.add_argument("--port", type=int, default=0)
@@ -599,7 +600,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--allow-http-webhooks",
         action="store_true",
-        help="take webhooks at http addresses too; Replicate takes only https, and the local cloud's API is plain http",
+        help="accept webhook URLs with http too; Replicate accepts only https, but the local cloud's API is plain http",
     )
     parser.add_argument(
         "--fault", dest="faults", action="append", default=[], type=Fault.model_validate_json, metavar="JSON"
@@ -609,16 +610,18 @@ def main(arguments: list[str] | None = None) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: end.set())
     server = Server(**vars(options))
-    threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()  # soon to end
+    threading.Thread(
+        target=server.serve_forever, args=(0.1,), daemon=True
+    ).start()  # polls often, to end soon
     threading.Thread(target=_end_with_parent, args=(end,), daemon=True).start()
-    print(json.dumps({"url": server.url}), flush=True)  # noqa: T201  # what a parent reads
+    print(json.dumps({"url": server.url}), flush=True)  # noqa: T201  # the parent reads it
     end.wait()
     server.shutdown()
     server.server_close()
 
 
 def _end_with_parent(end: threading.Event) -> None:
-    """Set `end` when stdin is closed, where it is a pipe or a socket: a parent holds its other side."""
+    """Set `end` when stdin closes, if it is a pipe or a socket: its other end is the parent's."""
     with suppress(OSError):
         mode = os.fstat(0).st_mode
         if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):

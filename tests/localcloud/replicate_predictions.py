@@ -1,4 +1,4 @@
-"""An account at Replicate: its predictions from creation to removal, and its webhooks."""
+"""An account of the stand-in for Replicate: its predictions, from creation to removal, and its webhooks."""
 
 from __future__ import annotations
 
@@ -38,25 +38,21 @@ PAGE = 100
 # final retry is sent about 1 minute after the prediction completed."
 RETRIES = (0, 4, 12, 28, 60)  # seconds after completion: 4 s later, 8, 16, 32
 WEBHOOK_SECONDS = 5.0  # "Your endpoint should respond with a 2xx status code within a few seconds"
-# https://replicate.com/docs/topics/predictions/lifecycle: "Predictions time out after running for 30 minutes". What
-# such a prediction says was seen in https://github.com/replicate/cog/issues/2098.
+# https://replicate.com/docs/topics/predictions/lifecycle: "Predictions time out after running for 30 minutes". The
+# error of such a prediction is from https://github.com/replicate/cog/issues/2098.
 RUN_SECONDS = 30 * 60.0
 TIMED_OUT = "Prediction timed out."
-MINIMUM_LIFETIME = 5  # seconds that Cancel-After must give at least
+MINIMUM_LIFETIME = 5  # seconds; the least that Cancel-After accepts
 CONTENT_TYPES = {"png": "image/png", "jpg": "image/jpeg", "webp": "image/webp"}
 CANCEL_AFTER = re.compile(r"(?=.)(?:([0-9]{1,9})h)?(?:([0-9]{1,9})m)?(?:([0-9]{1,9})s)?|([0-9]{1,9})")
 PLANNED: tuple[Kind, ...] = ("slow_start", "slow_run", "fail", "abort", "output_null", "output_list")
 VERSION_HASH = re.compile(r"[0-9a-f]{64}")
-UNPROMISED = (
-    "webhook",
-    "webhook_events_filter",
-    "source",
-)  # in the schema behind replicate 2.0.0b4 they are not
+UNPROMISED = ("webhook", "webhook_events_filter", "source")  # the schema of replicate 2.0.0b4 lacks them
 
 
 @dataclass(frozen=True)
 class Model:
-    """How a model takes its photo and gives its picture."""
+    """A model's input for the photo and form of its output."""
 
     photo: str  # the input field
     formats: tuple[str, ...]  # of output_format, the default first
@@ -74,8 +70,8 @@ MODELS = {
 PHOTO_FIELDS = sorted({model.photo for model in MODELS.values()})
 
 
-class Refused(Exception):  # noqa: N818  # what happened, as the API says it
-    """A request that the API refuses, with the answer to it."""
+class RefusedError(Exception):
+    """The API refuses a request; holds the answer."""
 
     def __init__(self, status: int, body: Json, headers: dict[str, str] | None = None) -> None:
         super().__init__(str(body.get("detail") or body.get("title")))
@@ -84,9 +80,9 @@ class Refused(Exception):  # noqa: N818  # what happened, as the API says it
         self.headers = headers or {}
 
 
-def invalid(*problems: tuple[str, str]) -> Refused:
-    """422, for (field, what is wrong with it)."""
-    return Refused(
+def invalid(*problems: tuple[str, str]) -> RefusedError:
+    """Return a 422 for pairs of a field and its problem."""
+    return RefusedError(
         422,
         {
             "title": "Input validation failed",
@@ -97,11 +93,11 @@ def invalid(*problems: tuple[str, str]) -> Refused:
     )
 
 
-ALLOW_HTTP = "webhooks at http addresses are taken"  # as the context of a validation
+ALLOW_HTTP = "webhook URLs with http are accepted"  # a validation context
 
 
 class Creation(BaseModel):
-    """Body of a create request for a model or a deployment."""
+    """The body of a create request for a model or a deployment."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -120,24 +116,24 @@ class Creation(BaseModel):
 
 
 class VersionCreation(Creation):
-    """Body of a create request that names its model by `version`."""
+    """The body of a create request that names its model by `version`."""
 
     version: str
 
 
 class Delivery(BaseModel):
-    """One call of a webhook."""
+    """One delivery of a webhook."""
 
     event: Event
     kind: DeliveryKind
     webhook_id: str
     at: str
-    status: int | None = None  # None: no answer, for the reason in `error`
+    status: int | None = None  # None: no answer came; `error` says why
     error: str | None = None
 
 
 class Fetch(BaseModel):
-    """The photo, as it was got."""
+    """The answer to a fetch of the photo."""
 
     status: int
     sha256: str
@@ -146,7 +142,7 @@ class Fetch(BaseModel):
 
 
 class OutputFetch(BaseModel):
-    """A request for a finished picture that no fault refused."""
+    """A request for an output that no fault refused."""
 
     name: str
     found: bool
@@ -154,17 +150,17 @@ class OutputFetch(BaseModel):
 
 
 class Entry(BaseModel):
-    """What the ledger says of a prediction. Times are RFC 3339 in UTC."""
+    """A prediction in the ledger. Times are RFC 3339 in UTC."""
 
     id: str
-    route: str  # path of the create request
+    route: str  # the path of the create request
     model: str
     version: str
     seed: JsonValue
-    input: Json  # as it came, the photo's presigned address and all
+    input: Json  # as received, with the photo's presigned URL
     webhook: str | None
     webhook_events_filter: list[Event] | None
-    cancel_after: str | None  # the header
+    cancel_after: str | None  # the request's header
     created_at: str
     started_at: str | None
     completed_at: str | None
@@ -172,9 +168,11 @@ class Entry(BaseModel):
     error: str | None
     output: str | list[str] | None
     data_removed: bool
-    billed: bool  # it ran, to whatever end: `aborted`, or canceled before it started, costs nothing
+    billed: (
+        bool  # it has started; an aborted prediction and one that is canceled before its start cost nothing
+    )
     fetches: int  # of the photo
-    fetched: Fetch | None  # the last of them
+    fetched: Fetch | None  # the last fetch
     output_fetches: list[OutputFetch]
     deliveries: list[Delivery]
 
@@ -188,16 +186,16 @@ class Prediction:
     model: str
     version: str
     input: Json
-    photo: str  # address
+    photo: str  # URL
     webhook: str | None
     events: list[Event] | None
     cancel_after: str | None
     deadline: float  # monotonic seconds
-    expires: int | None  # the same, where Cancel-After gave one
-    look: tuple[int, int]  # style and variant of the drawing
+    expires: int | None  # the deadline in nanoseconds, if Cancel-After set one
+    look: tuple[int, int]  # the drawing's style and variant
     gives_list: bool
     extension: str
-    plan: dict[Kind, Fault | None]  # what is to go wrong with it
+    plan: dict[Kind, Fault | None]  # the faults that will hit it
     changed: threading.Condition
     created: int
     started: int | None = None
@@ -214,7 +212,7 @@ class Prediction:
     deliveries: list[Delivery] = field(default_factory=list)
 
     def view(self, base: str) -> Json:
-        """The prediction object, as the API at `base` and the webhooks tell it."""
+        """Return the prediction object that the API at `base` and the webhooks send."""
         metrics: Json = {}
         if self.completed is not None:
             metrics["total_time"] = (self.completed - self.created) / 1e9
@@ -253,7 +251,7 @@ class Prediction:
         return view
 
     def entry(self) -> Entry:
-        """What the ledger says of it."""
+        """Return the prediction's entry in the ledger."""
         return Entry(
             id=self.id,
             route=self.route,
@@ -280,7 +278,7 @@ class Prediction:
 
 
 class Account:
-    """Predictions of one account. Safe to use from many threads."""
+    """The predictions of one account. Safe to use from many threads."""
 
     def __init__(
         self,
@@ -293,10 +291,10 @@ class Account:
         run_seconds: float = RUN_SECONDS,
         allow_http_webhooks: bool = False,
     ) -> None:
-        """An account whose API is at `base`.
+        """Make an account whose API is at `base`.
 
-        A prediction takes about `seconds`; its data are removed `retention` seconds after its end; the waits
-        between the tries of a webhook are multiplied by `webhook_scale`. A run fails after `run_seconds`.
+        A prediction takes about `seconds` and fails after `run_seconds`. Its data are removed `retention` seconds after
+        its end. The pauses between the deliveries of a webhook are multiplied by `webhook_scale`.
         """
         self.secret = new_secret()
         self._base = base
@@ -308,17 +306,21 @@ class Account:
         self._webhooks = ALLOW_HTTP if allow_http_webhooks else None
         self._lock = threading.RLock()
         self._predictions: dict[str, Prediction] = {}  # in the order of creation
-        self._ended: deque[Prediction] = deque()  # in the order of their end, data not yet removed
-        self._styles: defaultdict[str, Counter[int]] = defaultdict(Counter)  # by photo: predictions drawn so
-        self._drawing = threading.Semaphore(2)  # drawings at once: more only take one another's time
+        self._ended: deque[Prediction] = (
+            deque()
+        )  # in the order of their ends; only those whose data still exist
+        self._styles: defaultdict[str, Counter[int]] = defaultdict(
+            Counter
+        )  # by photo: predictions in each style
+        self._drawing = threading.Semaphore(2)  # more concurrent drawings would not finish sooner
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=50)
         self._http = httpx.Client(timeout=10, limits=limits, trust_env=False)
 
     def create(self, name: str | None, route: str, body: bytes, cancel_after: str | None) -> Prediction:
-        """Begin a prediction of model `name`; with none given, of the model that the body's `version` names.
+        """Create a prediction of model `name`, or of the model in the body's `version` if `name` is None.
 
         Raises:
-            Refused: The request is not one that Replicate would take.
+            RefusedError: Replicate would not accept the request.
         """
         try:
             kind = Creation if name else VersionCreation
@@ -360,19 +362,19 @@ class Account:
         return prediction
 
     def get(self, prediction_id: str) -> Prediction:
-        """The prediction of that id.
+        """Return the prediction with that id.
 
         Raises:
-            Refused: 404, there is none.
+            RefusedError: 404, there is no such prediction.
         """
         self._remove_old_data()
         with self._lock:
             if prediction_id not in self._predictions:
-                raise Refused(404, NOT_FOUND)
+                raise RefusedError(404, NOT_FOUND)
             return self._predictions[prediction_id]
 
     def view(self, prediction: Prediction) -> Json:
-        """The prediction object as of now: what the schema promises, and more while the fault `echo` is on."""
+        """Return the current prediction object: the fields of the schema, and more while the fault `echo` is active."""
         with self._lock:
             view = prediction.view(self._base)
         if not self._faults.take("echo"):
@@ -381,32 +383,32 @@ class Account:
         return view
 
     def wait(self, prediction: Prediction, seconds: float) -> bool:
-        """Wait for the prediction's end, at most so long; whether it has ended."""
+        """Wait up to `seconds` for the prediction's end; return whether it has ended."""
         with prediction.changed:
             return prediction.changed.wait_for(lambda: prediction.completed is not None, seconds)
 
     def cancel(self, prediction_id: str) -> Prediction:
-        """Cancel a prediction; one that has ended stays as it is.
+        """Cancel a prediction. One that has ended does not change.
 
         Raises:
-            Refused: 404, there is none.
+            RefusedError: 404, there is no such prediction.
         """
         prediction = self.get(prediction_id)
         self._end(prediction, "canceled")
         return prediction
 
     def page(self, query: dict[str, str], *, lag: float = 0) -> Json:
-        """A page of the list: newest first, as `query` (cursor, created_after, created_before, source) asks.
+        """Return a page of the list, newest first.
 
-        Every prediction here was made through the API, so that `source=web` gives none. What Replicate does with a
-        parameter that it does not know is not documented; here it is ignored.
+        Every prediction here was created through the API, so `source=web` returns none. Unknown parameters are ignored;
+        Replicate's behaviour is not documented.
 
         Args:
-            query: The parameters.
+            query: The parameters: cursor, created_after, created_before, source.
             lag: Predictions of the last `lag` seconds are missing.
 
         Raises:
-            Refused: The query is not understood.
+            RefusedError: A parameter is invalid.
         """
         self._remove_old_data()
         after = _instant(query, "created_after", -math.inf)
@@ -426,7 +428,7 @@ class Account:
                     direction, _, at = base64.urlsafe_b64decode(query["cursor"]).decode().partition(" ")
                     first = ids.index(at) + 1 if direction == "next" else max(0, ids.index(at) - PAGE)
                 except ValueError:
-                    raise Refused(404, {"detail": "Invalid cursor", "status": 404}) from None
+                    raise RefusedError(404, {"detail": "Invalid cursor", "status": 404}) from None
             last = min(first + PAGE, len(rows))
 
             def link(direction: str, at: str) -> str:
@@ -439,11 +441,11 @@ class Account:
                 "results": [self.view(prediction) for prediction in rows[first:last]],
             }
 
-    def picture(self, prediction_id: str, name: str, *, authorized: bool) -> bytes:
-        """The bytes of a finished picture; the fetch goes into the ledger, with whether it carried a token.
+    def output(self, prediction_id: str, name: str, *, authorized: bool) -> bytes:
+        """Return the bytes of an output, and record the fetch and whether it carried a token.
 
         Raises:
-            Refused: 404, there is none, or it has been removed.
+            RefusedError: 404, there is no such output, or it has been removed.
         """
         prediction = self.get(prediction_id)
         with self._lock:
@@ -452,16 +454,16 @@ class Account:
                 OutputFetch(name=name, found=found is not None, authorized=authorized)
             )
         if found is None:
-            raise Refused(404, {"detail": "Not found", "status": 404})
+            raise RefusedError(404, {"detail": "Not found", "status": 404})
         return found
 
     def entries(self) -> list[Entry]:
-        """What became of every prediction, oldest first. Data that were removed stand here still."""
+        """Return the ledger's entries, oldest first. They keep data that have been removed."""
         self._remove_old_data()
         with self._lock:
             return [prediction.entry() for prediction in self._predictions.values()]
 
-    # Each prediction lives in a thread of its own.
+    # Each prediction runs in its own thread.
 
     def _live(self, prediction: Prediction) -> None:
         total = self._seconds * random.uniform(0.75, 1.25)
@@ -471,7 +473,7 @@ class Account:
                 self._end(prediction, "aborted")
             else:
                 self._run(prediction, total * 2 / 3)
-        self._tell_completed(prediction)
+        self._send_completed(prediction)
 
     def _run(self, prediction: Prediction, seconds: float) -> None:
         slow, fail = prediction.plan["slow_run"], prediction.plan["fail"]
@@ -481,11 +483,11 @@ class Account:
                 return
             prediction.status, prediction.started = "processing", time.time_ns()
             prediction.logs = "Running prediction...\n"
-        self._tell(prediction, "start")
-        failure, picture = "", b""
+        self._send_once(prediction, "start")
+        failure, drawn = "", b""
         try:
-            picture = self._draw(prediction)
-        except Exception as error:  # noqa: BLE001  # whatever a photo does to it, a prediction ends
+            drawn = self._draw(prediction)
+        except Exception as error:  # noqa: BLE001  # a prediction must end, whatever the photo causes
             failure = f"{type(error).__name__}: {error}"
         if fail:
             failure = fail.error
@@ -506,10 +508,10 @@ class Account:
                 return
             if not prediction.plan["output_null"]:
                 prediction.output = [url] if gives_list else url
-            prediction.files = {name: picture}
+            prediction.files = {name: drawn}
             prediction.logs += f"Generated image in {time.monotonic() - begin:.1f}sec\n"
-            self._tell(prediction, "logs")
-            self._tell(prediction, "output")
+            self._send_once(prediction, "logs")
+            self._send_once(prediction, "output")
             self._end(prediction, "succeeded")
 
     def _draw(self, prediction: Prediction) -> bytes:
@@ -527,7 +529,7 @@ class Account:
             return drawing.draw(response.content, *prediction.look, prediction.extension)
 
     def _hold(self, prediction: Prediction, seconds: float, too_late: Status) -> bool:
-        """Let `seconds` pass; whether the prediction goes on. At its deadline it ends as `too_late`."""
+        """Wait `seconds`; return whether the prediction continues. At its deadline it ends with status `too_late`."""
         left = prediction.deadline - time.monotonic()
         if self.wait(prediction, max(0, min(seconds, left, threading.TIMEOUT_MAX))):
             return False
@@ -544,7 +546,7 @@ class Account:
             self._ended.append(prediction)
             if status != "succeeded":
                 drawn = self._styles[prediction.photo.partition("?")[0]]
-                drawn[prediction.look[0]] -= 1  # a new attempt may be drawn so
+                drawn[prediction.look[0]] -= 1  # the next attempt may use this style
             prediction.changed.notify_all()
 
     def _remove_old_data(self) -> None:
@@ -554,20 +556,20 @@ class Account:
                 prediction = self._ended.popleft()
                 prediction.data_removed, prediction.files = True, {}
 
-    def _tell_completed(self, prediction: Prediction) -> None:
-        if prediction.webhook is None or not _wants(prediction, "completed"):
+    def _send_completed(self, prediction: Prediction) -> None:
+        if prediction.webhook is None or not _subscribes(prediction, "completed"):
             return
         if prediction.status == "aborted":
-            return  # documented for `completed`: succeeded, canceled, failed
+            return  # `completed` is documented for succeeded, canceled and failed only
         if self._faults.take("rotate_secret"):
             self.secret = new_secret()
         if self._faults.take("drop_webhook"):
             return
         if delay := self._faults.take("delay_webhook"):
             time.sleep(delay.seconds)
-        self._tell_lies(prediction)
+        self._send_forgeries(prediction)
         body = json.dumps(self.view(prediction)).encode()
-        webhook_id = self._tell_until_taken(prediction, body)
+        webhook_id = self._send_until_accepted(prediction, body)
         if duplicate := self._faults.take("duplicate_webhook"):
             for _ in range(duplicate.copies):
                 self._send(prediction, "completed", body, "duplicate", self.secret, webhook_id)
@@ -576,31 +578,35 @@ class Account:
             del early["completed_at"]
             self._send(prediction, "start", json.dumps(early).encode(), "late", self.secret)
 
-    def _tell_lies(self, prediction: Prediction) -> None:
-        """Call the webhook in ways that its owner must refuse, as far as faults say so."""
-        told = {**self.view(prediction), "status": "failed", "output": None, "error": "a lie"}
-        lie = json.dumps(told).encode()
+    def _send_forgeries(self, prediction: Prediction) -> None:
+        """Send the webhooks of active faults that the receiver must refuse."""
+        body = {**self.view(prediction), "status": "failed", "output": None, "error": "forged"}
+        forgery = json.dumps(body).encode()
         if self._faults.take("forge_webhook"):
-            self._send(prediction, "completed", lie, "forged", new_secret())
+            self._send(prediction, "completed", forgery, "forged", new_secret())
         if self._faults.take("unsign_webhook"):
-            self._send(prediction, "completed", lie, "unsigned", None)
+            self._send(prediction, "completed", forgery, "unsigned", None)
         if self._faults.take("stale_webhook"):
-            self._send(prediction, "completed", lie, "stale", self.secret, at=int(time.time()) - 600)
+            self._send(prediction, "completed", forgery, "stale", self.secret, at=int(time.time()) - 600)
 
-    def _tell_until_taken(self, prediction: Prediction, body: bytes) -> str:
-        """Call the webhook, and again on no answer, 4xx and 5xx; the id that all tries carry."""
+    def _send_until_accepted(self, prediction: Prediction, body: bytes) -> str:
+        """Deliver the terminal webhook, again after no answer, 4xx and 5xx; return the id of all deliveries."""
         webhook_id, begin = _message_id(), time.monotonic()
         for offset in RETRIES:
             time.sleep(max(0, begin + offset * self._webhook_scale - time.monotonic()))
             kind: DeliveryKind = "retry" if offset else "genuine"
             status = self._send(prediction, "completed", body, kind, self.secret, webhook_id)
             if status is not None and status < HTTPStatus.BAD_REQUEST:
-                break  # also at a redirect, which is neither followed nor tried again
+                break  # a redirect counts as accepted and is not followed
         return webhook_id
 
-    def _tell(self, prediction: Prediction, event: Event) -> None:
-        """Send a webhook that is not terminal: once, while the prediction goes on."""
-        if prediction.webhook is None or not _wants(prediction, event) or self._faults.take("drop_webhook"):
+    def _send_once(self, prediction: Prediction, event: Event) -> None:
+        """Send a webhook that is not terminal, once, while the prediction continues."""
+        if (
+            prediction.webhook is None
+            or not _subscribes(prediction, event)
+            or self._faults.take("drop_webhook")
+        ):
             return
         body = json.dumps(self.view(prediction)).encode()
         arguments = (prediction, event, body, "genuine", self.secret)
@@ -617,7 +623,7 @@ class Account:
         *,
         at: int | None = None,  # seconds since the epoch; None is now
     ) -> int | None:
-        """Call the webhook once; the status of the answer, or None where there was none."""
+        """Deliver the webhook once; return the status of the answer, or None if there is none."""
         webhook_id = webhook_id or _message_id()
         at = at or int(time.time())
         headers = {"content-type": "application/json", "webhook-id": webhook_id, "webhook-timestamp": str(at)}
@@ -637,7 +643,7 @@ class Account:
 
 
 def sign(secret: str, webhook_id: str, at: int, body: bytes) -> str:
-    """The webhook-signature header: base64 of HMAC-SHA256 over `id.timestamp.body`, by standardwebhooks.com."""
+    """Return the header webhook-signature of standardwebhooks.com: base64 of HMAC-SHA256 over `id.timestamp.body`."""
     key = base64.b64decode(secret.removeprefix("whsec_"))
     mac = hmac.new(key, f"{webhook_id}.{at}.".encode() + body, hashlib.sha256)
     return f"v1,{base64.b64encode(mac.digest()).decode()}"
@@ -648,7 +654,7 @@ def new_secret() -> str:
 
 
 def timestamp(nanoseconds: int) -> str:
-    """RFC 3339 in UTC with nine fractional digits, as Replicate writes it."""
+    """Return the time in RFC 3339, in UTC with nine fractional digits, as Replicate writes it."""
     seconds, fraction = divmod(nanoseconds, 10**9)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{fraction:09d}Z"
 
@@ -662,10 +668,10 @@ def is_web_address(url: str, schemes: tuple[str, ...] = ("https", "http")) -> bo
 
 
 def parse_cancel_after(header: str | None) -> float:
-    """Seconds that a Cancel-After header gives (30s, 5m, 1h30m45s, bare seconds); without one, endless.
+    """Return the seconds in a Cancel-After header (30s, 5m, 1h30m45s, bare seconds); infinite without a header.
 
     Raises:
-        Refused: 422, it is no such duration, or shorter than five seconds.
+        RefusedError: 422, the value is invalid or shorter than five seconds.
     """
     if header is None:
         return math.inf
@@ -683,39 +689,39 @@ def _message_id() -> str:
     return f"msg_{secrets.token_urlsafe(20)}"
 
 
-def _wants(prediction: Prediction, event: Event) -> bool:
+def _subscribes(prediction: Prediction, event: Event) -> bool:
     # Without a filter Replicate sends "whenever there are new outputs or the prediction has finished".
     return event in (prediction.events or ("output", "completed"))
 
 
-def _as_invalid(error: ValidationError) -> Refused:
+def _as_invalid(error: ValidationError) -> RefusedError:
     if any(each["type"] == "json_invalid" for each in error.errors()):
-        return Refused(400, {"detail": "The request body is not JSON", "status": 400})
+        return RefusedError(400, {"detail": "The request body is not JSON", "status": 400})
     problems = [(".".join(map(str, each["loc"])) or "body", each["msg"]) for each in error.errors()]
     return invalid(*problems)
 
 
 def _instant(query: dict[str, str], name: str, default: float) -> float:
-    """The time that a query parameter gives, in nanoseconds since the epoch."""
+    """Return a query parameter's time in nanoseconds since the epoch."""
     if name not in query:
         return default
     try:
         moment = datetime.fromisoformat(query[name])
     except ValueError:
-        raise invalid((name, "must be a date and time by ISO 8601")) from None
+        raise invalid((name, "must be an ISO 8601 date and time")) from None
     since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime.fromtimestamp(0, UTC)
     return (
         since // timedelta(microseconds=1) * 1000
-    )  # in whole numbers: a float is off by some hundred nanoseconds
+    )  # integers: a float would be off by hundreds of nanoseconds
 
 
 def _parse_version(version: str) -> tuple[str | None, str]:
-    """Model (None where only a hash is known) and version of owner/name, owner/name:hash or a hash."""
+    """Return model (None for a bare hash) and version of owner/name, owner/name:hash or a hash."""
     if VERSION_HASH.fullmatch(version):
         return None, version
     name, colon, digest = version.partition(":")
     if "/" not in name or (colon and not VERSION_HASH.fullmatch(digest)):
-        raise Refused(
+        raise RefusedError(
             422,
             {
                 "title": "Invalid version or not permitted",
@@ -728,18 +734,18 @@ def _parse_version(version: str) -> tuple[str | None, str]:
 
 
 def _check_input(name: str | None, given: Json) -> tuple[str, bool, str]:
-    """Extension of the output, whether it comes as a list, and the photo's address.
+    """Return the output's extension, whether the output is a list, and the photo's URL.
 
     Raises:
-        Refused: 404, there is no such model; 422, it does not take this input.
+        RefusedError: 404, there is no such model; 422, the model does not accept this input.
     """
-    if name is None:  # a bare hash: it takes its photo in any of the known forms
+    if name is None:  # a bare hash accepts the photo in every known form
         photo_field = next((field for field in PHOTO_FIELDS if field in given), "image")
         model = Model(photo_field, tuple(CONTENT_TYPES), takes_list=isinstance(given.get(photo_field), list))
     elif name in MODELS:
         model = MODELS[name]
     else:
-        raise Refused(404, NOT_FOUND)
+        raise RefusedError(404, NOT_FOUND)
     seed, photo = given.get("seed", 0), given.get(model.photo)
     extension = given.get("output_format", model.formats[0])
     photos = photo if isinstance(photo, list) else [photo]
@@ -751,8 +757,8 @@ def _check_input(name: str | None, given: Json) -> tuple[str, bool, str]:
     if extension not in model.formats:
         problems.append(("input.output_format", f"must be one of {', '.join(model.formats)}"))
     if isinstance(photo, list) is not model.takes_list:
-        wanted = "a list of URLs" if model.takes_list else "a URL"
-        problems.append((f"input.{model.photo}", f"is required, as {wanted}"))
+        form = "a list of URLs" if model.takes_list else "a URL"
+        problems.append((f"input.{model.photo}", f"is required, as {form}"))
     elif not photos or not all(isinstance(url, str) and is_web_address(url) for url in photos):
         problems.append((f"input.{model.photo}", "must be an http or https URL"))
     if problems:

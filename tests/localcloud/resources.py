@@ -1,7 +1,7 @@
 """The properties that the local cloud understands, by resource type, in CloudFormation's spelling.
 
-What is not here is refused by name. What is here as an `Annotated[Json, …]` is known and without effect on one
-machine, for the reason that stands beside it.
+A property that is missing here is an error that names it. A property with the type `Annotated[Json, …]` is accepted
+without effect, for the reason in its annotation.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from tests.localcloud.policies import Policy
 from tests.localcloud.template import Json, Strict, text
 
 type Text = Annotated[str, BeforeValidator(text)]
-type Tags = Annotated[Json, "nobody asks for them"]
+type Tags = Annotated[Json, "the local cloud does not read tags"]
 
 
 class Camel(BaseModel):
-    """As `Strict`, for the parts that AWS spells in camel case."""
+    """A part of a template that AWS spells in camel case; otherwise as `Strict`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
 
@@ -261,10 +261,10 @@ class InlinePolicy(Strict):
 
 
 class Role(Strict):
-    permissions_boundary: Annotated[Json, "what it says is in an account that is not here"] = None
-    assume_role_policy_document: Annotated[Json, "the local cloud takes on what the template tells it to"]
+    permissions_boundary: Annotated[Json, "the policy lies in an account that does not exist here"] = None
+    assume_role_policy_document: Annotated[Json, "the local cloud assumes each role that the template uses"]
     managed_policy_arns: Annotated[
-        Json, "what AWS's own policies say is not known here; template.yaml names none"
+        Json, "the content of AWS's policies is unknown here; template.yaml names none"
     ] = None
     policies: tuple[InlinePolicy, ...] = ()
     tags: Tags = None
@@ -287,7 +287,7 @@ class EphemeralStorage(Strict):
 
 
 class LoggingConfig(Strict):
-    log_format: Annotated[Json, "the functions write their lines themselves"] = None
+    log_format: Annotated[Json, "the functions format their lines themselves"] = None
     log_group: str | None = None
 
 
@@ -302,9 +302,9 @@ class Function(Strict):
     environment: Environment = Environment(Variables={})
     layers: tuple[str, ...] = ()  # ARNs
     description: Annotated[Json, "for people"] = None
-    architectures: Annotated[Json, "this machine has the one that it has"] = None
-    ephemeral_storage: Annotated[EphemeralStorage | None, "this machine has the disk that it has"] = None
-    recursive_loop: Annotated[Literal["Allow", "Terminate"], "no loop is stopped here"] = "Terminate"
+    architectures: Annotated[Json, "functions run on this machine's architecture"] = None
+    ephemeral_storage: Annotated[EphemeralStorage | None, "functions share this machine's disk"] = None
+    recursive_loop: Annotated[Literal["Allow", "Terminate"], "the local cloud stops no loop"] = "Terminate"
     logging_config: LoggingConfig = LoggingConfig()
     tags: Tags = None
 
@@ -356,7 +356,7 @@ class StreamMapping(Strict):
     starting_position: Literal["TRIM_HORIZON"]
     filter_criteria: FilterCriteria
     batch_size: Annotated[int, Field(ge=1, le=10000)] = 100
-    parallelization_factor: Annotated[Json, "one machine's stream is read by one thread"] = None
+    parallelization_factor: Annotated[Json, "one thread reads the stream"] = None
     function_response_types: tuple[Literal["ReportBatchItemFailures"], ...] = ()
     bisect_batch_on_function_error: bool = False
     maximum_retry_attempts: Annotated[int, Field(ge=0, le=10000)]
@@ -384,10 +384,10 @@ class Secret(Strict):
 
 
 class LogGroup(Strict):
-    """All lines go into one file; who may write them is judged."""
+    """A log group. All lines go into one file; only the permission to write them is checked."""
 
     log_group_name: str | None = None
-    retention_in_days: Annotated[Json, "a local cloud does not last so long"]
+    retention_in_days: Annotated[Json, "a local cloud ends sooner"]
 
 
 # EventBridge
@@ -415,7 +415,7 @@ class ApiDestination(Strict):
     connection_arn: str
     http_method: Literal["POST", "PUT"]
     invocation_endpoint: str  # URL
-    invocation_rate_limit_per_second: Annotated[Json, "one machine's jobs do not end so fast"] = None
+    invocation_rate_limit_per_second: Annotated[Json, "jobs on one machine end more slowly"] = None
 
 
 class RetryPolicy(Strict):
@@ -457,8 +457,8 @@ class Integration(Camel):
 class Operation(Camel):
     integration: Annotated[Integration, Field(alias="x-amazon-apigateway-integration")]
     security: tuple[dict[str, list[str]], ...] = ()
-    responses: Annotated[Json, "the function answers as it likes"] = None
-    parameters: Annotated[Json, "they stand in the path"] = None
+    responses: Annotated[Json, "API Gateway does not check a function's answer"] = None
+    parameters: Annotated[Json, "the path holds them"] = None
 
 
 class JwtConfiguration(Camel):
@@ -512,12 +512,12 @@ class Stage(Strict):
     api_id: str
     stage_name: Literal["$default"]
     auto_deploy: Literal[True]
-    default_route_settings: Annotated[Json, "one machine's clients do not reach the throttle"] = None
-    access_log_settings: Annotated[AccessLog | None, "the log here is the functions' own"] = None
+    default_route_settings: Annotated[Json, "clients on one machine do not reach the throttle"] = None
+    access_log_settings: Annotated[AccessLog | None, "the local log holds the functions' lines only"] = None
     tags: Tags = None
 
 
-# What nothing is created for: its properties are known, so that a misspelt one is an error here too.
+# Resources without effect here. Their properties are known, so that a misspelt one is an error.
 
 
 class Dimension(Strict):
@@ -549,12 +549,12 @@ class MetricQuery(Strict):
     @model_validator(mode="after")
     def _is_one_of_them(self) -> Self:
         if (self.expression is None) == (self.metric_stat is None):
-            raise ValueError("it is an Expression or a MetricStat")
+            raise ValueError("it must have either Expression or MetricStat")
         return self
 
 
 class Alarm(Strict):
-    """There are no metrics to watch: they are lines in the log."""
+    """An alarm. It has no effect: metrics are only log lines here."""
 
     alarm_description: str
     namespace: str | None = None
@@ -575,19 +575,19 @@ class Alarm(Strict):
         single = (self.namespace, self.metric_name, self.statistic, self.period)
         returned = [query.id for query in self.metrics if query.return_data]
         if None in single if not self.metrics else any(single) or len(returned) != 1:
-            raise ValueError("it watches one metric, or what one query of Metrics returns")
+            raise ValueError("it must watch one metric, or one returned query of Metrics")
         return self
 
 
 class Dashboard(Strict):
-    """There is nobody to look at it."""
+    """A dashboard. It has no effect: there is no console."""
 
     dashboard_name: Text | None = None
     dashboard_body: JsonText[dict[str, list[dict[str, Json]]]]
 
 
 class QueryDefinition(Strict):
-    """Log lines go to a file, which nobody queries."""
+    """A saved query. It has no effect: the log is a file."""
 
     name: Text
     log_group_names: tuple[Text, ...]
@@ -595,7 +595,7 @@ class QueryDefinition(Strict):
 
 
 class Permission(Strict):
-    """The local HTTP API and queues invoke whatever the template connects them to."""
+    """A permission to invoke. It has no effect: the local cloud invokes every function that the template connects."""
 
     action: Literal["lambda:InvokeFunction"]
     function_name: Text
@@ -604,20 +604,20 @@ class Permission(Strict):
 
 
 class Topic(Strict):
-    """No alarm ever goes off. A topic is named by its ARN, as AWS does."""
+    """A topic. It has no effect: there are no alarms. Its `Ref` is its ARN, as on AWS."""
 
     topic_name: str | None = None
 
 
 class TopicPolicy(Strict):
-    """As `Topic`."""
+    """The policy of a topic. It has no effect, as `Topic`."""
 
     topics: tuple[Text, ...]
     policy_document: Json
 
 
 class Subscription(Strict):
-    """As `Topic`."""
+    """A subscription of a topic. It has no effect, as `Topic`."""
 
     topic_arn: Text
     protocol: Literal["email"]
@@ -625,7 +625,7 @@ class Subscription(Strict):
 
 
 class BucketPolicy(Strict):
-    """Not applied: moto takes a Deny at its word whatever its Condition says, and TLS only would refuse everything."""
+    """A bucket policy. It is not applied: moto ignores a Deny's Condition, so "TLS only" would refuse every request."""
 
     bucket: Text
     policy_document: Json

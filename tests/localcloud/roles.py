@@ -1,4 +1,4 @@
-"""Roles, as the AWS server knows them: whose session a key is of, what it may do, and what it was used for."""
+"""Roles on the AWS server: their sessions, their permissions, and a record of the calls made under them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def _key_id() -> str:
 
 @dataclass(frozen=True)
 class Session:
-    """A role that was taken on: the credentials that a function is given, and what they are good for."""
+    """An assumed role: the credentials of a function, and their permissions."""
 
-    role: str  # the logical id of the function, or of the role where another service takes it on
+    role: str  # the logical id of the function, or of the role if another service assumes it
     statements: tuple[Statement, ...]
     access_key_id: str = field(default_factory=_key_id)
     secret_access_key: str = field(default_factory=lambda: secrets.token_urlsafe(30), repr=False)
@@ -34,7 +34,7 @@ class Session:
 
 @dataclass(frozen=True)
 class Judged:
-    """A call that was made, and the permissions that let it through: none, and it was denied."""
+    """A call that was made, and the permissions that allow it. Without any, the call was denied."""
 
     role: str
     access_key_id: str
@@ -48,7 +48,7 @@ _ASKED = TypeAdapter(tuple[tuple[str, Call], ...])
 
 
 class Roles:
-    """The server's side. It keeps one call for each way of being permitted, and one for each that was denied."""
+    """The sessions on the server, and a record of one call for each set of permissions used and each denial."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -59,28 +59,28 @@ class Roles:
         return self._sessions.get(access_key_id)
 
     def secrets(self) -> dict[str, str]:
-        """By access key id."""
+        """Return the secrets of all sessions, by access key id."""
         return {key: session.secret_access_key for key, session in self._sessions.items()}
 
     def denied(self, session: Session, calls: Iterable[Call]) -> Call | None:
-        """Judge and record each call; the first that is not permitted."""
+        """Check and record each call; return the first that is denied, or None."""
         found = [self._judge(session, call) for call in calls]
         return next((judged.call for judged in found if not judged.permissions), None)
 
     def _judge(self, session: Session, call: Call) -> Judged:
         key = session.access_key_id
         judged = Judged(session.role, key, call, frozenset(granting(session.statements, call)))
-        what = judged.permissions or (call.action, call.resource)
+        detail = judged.permissions or (call.action, call.resource)
         with self._lock:
-            self._judged.setdefault((key, call.action, what), judged)
+            self._judged.setdefault((key, call.action, detail), judged)
         return judged
 
     def may(self, session: Session, call: Call) -> bool:
-        """Whether a call would be permitted; where not, nothing is recorded."""
+        """Return whether a call is permitted. A denied call is not recorded."""
         return bool(granting(session.statements, call)) and self.denied(session, [call]) is None
 
     def answer(self, method: str, path: str, body: bytes) -> bytes | None:
-        """What the functions below ask of the server. None: it is not understood."""
+        """Answer a request of the functions below; return None for any other request."""
         if (method, path) == ("POST", SESSIONS):
             new = {one.access_key_id: one for one in _SESSIONS.validate_json(body)}
             with self._lock:
@@ -97,14 +97,14 @@ class Roles:
 
 
 def take_on(endpoint: str, policies: Mapping[str, Sequence[Statement]]) -> dict[str, Session]:
-    """Make a session of each role, which the server at `endpoint` knows from now on.
+    """Make a session of each role and register it at the server.
 
     Args:
-        endpoint: the AWS server's URL.
-        policies: the statements of each role, by its logical id or its function's.
+        endpoint: The AWS server's URL.
+        policies: The statements of each role, by its logical id or its function's.
 
     Raises:
-        httpx.HTTPError: the server did not take them.
+        httpx.HTTPError: The server did not accept the sessions.
     """
     sessions = {role: Session(role, tuple(statements)) for role, statements in policies.items()}
     body = _SESSIONS.dump_json(tuple(sessions.values()), by_alias=True)
@@ -113,23 +113,23 @@ def take_on(endpoint: str, policies: Mapping[str, Sequence[Statement]]) -> dict[
 
 
 def use(endpoint: str, asked: Iterable[tuple[str, Call]]) -> tuple[Judged, ...]:
-    """Have what the local cloud itself does in a role's name judged and recorded.
+    """Check and record calls that the local cloud itself makes under a role; return them with their permissions.
 
     Args:
-        endpoint: the AWS server's URL.
-        asked: calls, each with the access key id of a session.
+        endpoint: The AWS server's URL.
+        asked: The calls, each with the access key id of a session.
 
     Raises:
-        httpx.HTTPError: the server did not answer.
+        httpx.HTTPError: The server did not answer.
     """
     answer = httpx.post(endpoint + CALLS, content=_ASKED.dump_json(tuple(asked)), trust_env=False)
     return _JUDGED.validate_json(answer.raise_for_status().content)
 
 
 def recorded(endpoint: str) -> tuple[Judged, ...]:
-    """What was asked for so far in the name of any role.
+    """Return the recorded calls of all roles.
 
     Raises:
-        httpx.HTTPError: the server did not answer.
+        httpx.HTTPError: The server did not answer.
     """
     return _JUDGED.validate_json(httpx.get(endpoint + CALLS, trust_env=False).raise_for_status().content)

@@ -1,4 +1,4 @@
-"""The answers that S3 gives to browsers, from a bucket's CORS rules.
+"""S3's CORS headers, from a bucket's rules.
 
 Source: "Using cross-origin resource sharing (CORS)" in the Amazon S3 User Guide.
 """
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Rule:
-    """One rule of a bucket; an origin or a header may hold one `*`."""
+    """One CORS rule of a bucket. An origin or a header may hold one `*`."""
 
     origins: Sequence[str]
     methods: Sequence[str]
@@ -27,21 +27,25 @@ class Rule:
 def answer(
     rules: Iterable[Rule], origin: str, method: str, asked: str | None = None
 ) -> dict[str, str] | None:
-    """The headers that the first matching rule gives, or None when there is no such rule.
+    """Return the headers of the first matching rule, or None if no rule matches.
 
-    `asked` is a preflight's Access-Control-Request-Headers.
+    Args:
+        rules: The bucket's rules, in order.
+        origin: The request's origin.
+        method: The method of the request, or the one that a preflight announces.
+        asked: A preflight's Access-Control-Request-Headers.
     """
-    wanted = [name.strip().lower() for name in (asked or "").split(",") if name.strip()]
+    requested = [name.strip().lower() for name in (asked or "").split(",") if name.strip()]
     for rule in rules:
         pattern = next((one for one in rule.origins if _matches(one, origin)), None)
         if pattern is None or method not in rule.methods:
             continue
-        if not all(any(_matches(one.lower(), name) for one in rule.headers) for name in wanted):
+        if not all(any(_matches(one.lower(), name) for one in rule.headers) for name in requested):
             continue
         headers = {
             "Access-Control-Allow-Origin": "*" if pattern == "*" else origin,
             "Access-Control-Allow-Methods": ", ".join(rule.methods),
-            "Access-Control-Allow-Headers": ", ".join(wanted),
+            "Access-Control-Allow-Headers": ", ".join(requested),
             "Access-Control-Expose-Headers": ", ".join(rule.exposed),
             "Access-Control-Max-Age": rule.max_age or "",
             "Access-Control-Allow-Credentials": "" if pattern == "*" else "true",

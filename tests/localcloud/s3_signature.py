@@ -1,7 +1,7 @@
-"""Who may ask S3 for what: Signature Version 4, in a presigned URL or in the Authorization header.
+"""S3's authorization: Signature Version 4 in a presigned URL or in the Authorization header.
 
-moto answers whoever asks. Here the signature, its age, the signed headers and the body's checksums are held
-against the request, so that a wrong upload fails as it fails on S3.
+moto answers every request. This module checks the signature, its age, the signed headers and the body's checksums, so
+that a wrong upload fails as on S3.
 
 Sources: "Authenticating Requests (AWS Signature Version 4)" and "Error responses" in the Amazon S3 API Reference.
 """
@@ -26,7 +26,7 @@ from botocore.credentials import Credentials
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-WEEK = 604800  # seconds; the longest that a presigned URL may live
+WEEK = 604800  # seconds; the longest lifetime of a presigned URL
 CLOCK_SKEW = timedelta(minutes=15)
 
 _QUERY = (
@@ -50,7 +50,7 @@ _DIGESTS: Mapping[str, Callable[[bytes], bytes]] = {
 
 
 class RefusedError(Exception):
-    """S3 says no: the HTTP status, the error's code and message, and what else stands in its XML."""
+    """S3 refuses a request; holds the HTTP status, and the code, message and other elements of the error's XML."""
 
     def __init__(self, status: int, code: str, message: str, **details: str) -> None:
         super().__init__(message)
@@ -62,7 +62,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True)
 class S3Request:
-    """A request as it arrived: path and query still encoded, header names in lower case."""
+    """A received request: path and query are still encoded, header names are in lower case."""
 
     method: str
     path: str
@@ -76,17 +76,17 @@ class S3Request:
 
 @dataclass(frozen=True)
 class _Claim:
-    """What a signature says of itself."""
+    """The fields of a signature."""
 
     credential: str  # access key id/date/region/service/aws4_request
     timestamp: str
     signed: frozenset[str]  # header names
     signature: str
-    expires: int | None = None  # seconds; of a presigned URL
+    expires: int | None = None  # seconds; None if the URL is not presigned
 
 
 class _Signer(S3SigV4QueryAuth):
-    """Botocore's signer, for headers that are chosen already: it would leave out some that others sign."""
+    """Botocore's signer with a fixed set of headers. Botocore's own choice omits some that other clients sign."""
 
     def headers_to_sign(self, request: AWSRequest) -> HTTPHeaders:
         return HTTPHeaders.from_pairs([(name.lower(), value) for name, value in request.headers.items()])
@@ -94,17 +94,22 @@ class _Signer(S3SigV4QueryAuth):
 
 @dataclass(frozen=True)
 class Signer:
-    """Whose signature a request bears."""
+    """The signer of a request."""
 
     access_key_id: str
-    presigned: bool  # in the query: whoever has the URL may use it
+    presigned: bool  # the signature is in the URL, so that any holder of the URL can use it
 
 
 def authorize(request: S3Request, secrets: Mapping[str, str], now: datetime) -> Signer:
-    """Let a request through that is signed with one of `secrets` (by access key id), unchanged and in time.
+    """Check that a request is signed with one of the secrets, unchanged and not expired; return its signer.
+
+    Args:
+        request: The request.
+        secrets: The accepted secrets, by access key id.
+        now: The current time.
 
     Raises:
-        RefusedError: it is not, in S3's own words.
+        RefusedError: The request is not authorized. The error has S3's words.
     """
     parameters = dict(request.parameters())
     in_query = not parameters.keys().isdisjoint({"X-Amz-Algorithm", "X-Amz-Credential", "X-Amz-Signature"})
@@ -125,17 +130,17 @@ def authorize(request: S3Request, secrets: Mapping[str, str], now: datetime) -> 
 
 
 def check_body(request: S3Request) -> None:
-    """Hold every digest that came with the body against it.
+    """Check every digest of the request against its body.
 
     Raises:
-        RefusedError: one is of another body.
+        RefusedError: A digest does not match.
     """
     declared = request.headers.get("x-amz-content-sha256", "")
     if re.fullmatch(r"[0-9a-f]{64}", declared) and declared != hashlib.sha256(request.body).hexdigest():
         message = "The provided 'x-amz-content-sha256' header does not match what was computed."
         raise RefusedError(400, "XAmzContentSHA256Mismatch", message)
     if "x-amz-copy-source" in request.headers or declared.startswith("STREAMING-"):
-        return  # there is no body, or it is in chunks, its checksum at their end
+        return  # there is no body, or it is sent in chunks that end with the checksum
     given = {name.lower(): value for name, value in request.parameters()} | dict(request.headers)
     for name, digest in _DIGESTS.items():
         if name in given and not _is_digest(given[name], digest(request.body)):
@@ -144,8 +149,8 @@ def check_body(request: S3Request) -> None:
             raise RefusedError(400, "BadDigest", message)
 
 
-def _is_digest(given: str, wanted: bytes) -> bool:
-    return given == base64.b64encode(wanted).decode()
+def _is_digest(given: str, digest: bytes) -> bool:
+    return given == base64.b64encode(digest).decode()
 
 
 def _claim_of_query(parameters: Mapping[str, str]) -> _Claim:

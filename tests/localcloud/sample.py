@@ -1,4 +1,4 @@
-"""A photo to try the service on, drawn by code: a mountain lake at sunset."""
+"""The sample photo, drawn by code: a mountain lake at sunset."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 type Colour = tuple[int, int, int]
 
-WIDTH, HEIGHT = 2048, 1536  # drawn at twice the size, so that every edge comes out smooth
+WIDTH, HEIGHT = 2048, 1536  # double size, so that scaling down smooths the edges
 SHORE = 930  # y of the waterline
 SUN = (1040, 596)
 
@@ -23,7 +23,7 @@ SKY: tuple[tuple[float, Colour], ...] = (
     (0.85, (252, 168, 98)),
     (1.0, (255, 222, 148)),
 )
-# From the farthest range to the nearest: y of its foot above the shore, how high it rises, its roughness, colour.
+# From the farthest range to the nearest: height of its foot above the shore, height, roughness, colour.
 RANGES: tuple[tuple[int, int, float, Colour], ...] = (
     (190, 230, 0.56, (186, 110, 134)),
     (110, 170, 0.52, (134, 82, 124)),
@@ -34,7 +34,7 @@ NEAR: Colour = (36, 32, 62)
 
 @functools.cache
 def photo() -> bytes:
-    """A JPEG of 1024 x 768 pixels, the same one every time."""
+    """Return a JPEG of 1024 x 768 pixels, always the same."""
     luck = random.Random(7)
     land = _land(luck)
     scene = Image.new("RGB", (WIDTH, HEIGHT))
@@ -52,10 +52,10 @@ def photo() -> bytes:
 
 
 def _land(luck: random.Random) -> Image.Image:
-    """Everything above the waterline."""
+    """Draw everything above the waterline."""
     land = _gradient(SKY, (WIDTH, SHORE))
     for reach, strength in ((2600, 0.6), (900, 0.9)):
-        # Pillow's gradient is 181 where it meets the middle of its edges: nothing may be left there.
+        # Pillow's gradient is 181 in the middle of its edges. The glow must be 0 there.
         fading = [round(max(0, 1 - v / 181) ** 1.5 * strength * 255) for v in range(256)]
         glow = Image.radial_gradient("L").resize((reach, reach)).point(fading)
         halo = Image.new("RGB", land.size)
@@ -74,7 +74,7 @@ def _land(luck: random.Random) -> Image.Image:
 
 
 def _clouds(land: Image.Image, luck: random.Random) -> None:
-    """Long thin bands, lit from below."""
+    """Draw long thin clouds, lit from below."""
     mask = Image.new("L", land.size)
     draw = ImageDraw.Draw(mask)
     for _ in range(26):
@@ -90,7 +90,7 @@ def _clouds(land: Image.Image, luck: random.Random) -> None:
 
 
 def _forest(land: Image.Image, luck: random.Random) -> None:
-    """Dark shores that come in from both sides, with firs on them."""
+    """Draw dark shores on both sides, with firs."""
     draw = ImageDraw.Draw(land)
     for side, reach, height in ((0, 900, 150), (WIDTH, 520, 100)):
         inward = 1 if side == 0 else -1
@@ -112,7 +112,7 @@ def _fir(draw: ImageDraw.ImageDraw, x: float, y: float, tall: float) -> None:
 
 
 def _lake(land: Image.Image, luck: random.Random) -> Image.Image:
-    """The land upside down in moving water, darker towards the viewer, with the sun's path on it."""
+    """Draw the lake: the mirrored land in moving water, darker in front, with the sun's reflection."""
     depth = HEIGHT - SHORE
     mirror = (
         land.transpose(Image.Transpose.FLIP_TOP_BOTTOM)
@@ -139,7 +139,7 @@ def _lake(land: Image.Image, luck: random.Random) -> Image.Image:
 
 
 def _boat(scene: Image.Image) -> None:
-    """A small sailing boat, and its reflection."""
+    """Draw a small sailing boat and its reflection."""
     x, y = 1440, 1150
     boat = Image.new("RGBA", scene.size)
     draw = ImageDraw.Draw(boat)
@@ -166,7 +166,7 @@ def _boat(scene: Image.Image) -> None:
 
 
 def _ridge(luck: random.Random, roughness: float, rise: int, foot: int) -> list[tuple[float, float]]:
-    """A mountain line from the left edge to the right, by midpoint displacement."""
+    """Return a mountain line from the left edge to the right, by midpoint displacement."""
     heights = [luck.random(), luck.random(), luck.random(), luck.random()]
     spread = 0.6
     while len(heights) < WIDTH // 6:
@@ -177,7 +177,7 @@ def _ridge(luck: random.Random, roughness: float, rise: int, foot: int) -> list[
 
 
 def _gradient(stops: tuple[tuple[float, Colour], ...], size: tuple[int, int]) -> Image.Image:
-    """From top to bottom, through (where, colour)."""
+    """Return a vertical gradient through stops of (position, colour)."""
     column = Image.new("RGB", (1, size[1]))
     for y in range(size[1]):
         at = y / (size[1] - 1)

@@ -1,9 +1,9 @@
-"""What template.yaml turns into: plain values that the parts of the local cloud are made from."""
+"""The contents of template.yaml as plain values, from which the local cloud is built."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path  # a dataclass's field type
+from pathlib import Path  # dataclass fields have this type
 
 from tests.localcloud.patterns import Pattern
 from tests.localcloud.policies import Statement
@@ -11,26 +11,26 @@ from tests.localcloud.policies import Statement
 
 @dataclass(frozen=True)
 class Function:
-    """A Lambda function, as the template describes it."""
+    """A Lambda function of the template."""
 
     logical_id: str
-    code: Path  # folder that holds the handler's module
+    code: Path  # the folder with the handler's module
     handler: str  # "module.function"
     timeout: int  # seconds
     memory: int  # MiB
     environment: dict[str, str]
-    layers: tuple[Path, ...]  # ContentUri of each, in the order in which the template names them
-    log_group: str | None = None  # None: one of its own
+    layers: tuple[Path, ...]  # the ContentUri of each, in the template's order
+    log_group: str | None = None  # None: the function's default group
 
     @property
     def name(self) -> str:
-        """The folder's name: api, generate, webhook, watchdog."""
+        """The name of the function's folder, such as api or generate."""
         return self.code.name
 
 
 @dataclass(frozen=True)
 class EventSource:
-    """A queue that a function is invoked from."""
+    """A queue that invokes a function."""
 
     queue_url: str
     queue_arn: str
@@ -43,21 +43,21 @@ class EventSource:
 
 @dataclass(frozen=True)
 class StreamSource:
-    """A table's stream that a function is invoked from."""
+    """A table's stream that invokes a function."""
 
     stream_arn: str
     function: str  # logical id
-    patterns: tuple[Pattern, ...]  # of which a record matches one
+    patterns: tuple[Pattern, ...]  # a record must match one of them
     batch_size: int
     maximum_retries: int
-    bisects: bool  # a batch that failed altogether
+    bisects: bool  # splits a batch if the whole invocation fails
     reports_batch_item_failures: bool
     failure_queue_url: str
 
 
 @dataclass(frozen=True)
 class EventTarget:
-    """An API destination that a rule of the default bus sends events to."""
+    """An API destination that receives the events of a rule on the default bus."""
 
     rule: str  # name
     rule_arn: str
@@ -65,12 +65,12 @@ class EventTarget:
     arn: str
     method: str
     url: str
-    header: str  # that the connection adds
+    header: str  # the header that the connection adds
     header_value: str
     maximum_retries: int
     maximum_age: int  # seconds
     dead_letter_queue_url: str
-    role: str  # that EventBridge takes on to call it: its logical id
+    role: str  # logical id of the role that EventBridge assumes for the call
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ class Cors:
 @dataclass(frozen=True)
 class Route:
     method: str  # GET, …, or ANY
-    path: str  # with {name} and {name+} in it, or $default
+    path: str  # may hold {name} and {name+}; or $default
     function: str  # logical id
     authorizer: str | None  # an Authorizer's name
 
@@ -109,7 +109,7 @@ class HttpApi:
 
 @dataclass(frozen=True)
 class Stack:
-    """Everything that was made, by its logical id where it has one."""
+    """The created stack. Dictionaries have logical ids as keys."""
 
     name: str
     region: str
@@ -121,5 +121,5 @@ class Stack:
     streams: tuple[StreamSource, ...] = ()
     event_targets: tuple[EventTarget, ...] = ()
     outputs: dict[str, str] = field(default_factory=dict)
-    # What each function may do, by its logical id; and what a role permits that another service takes on, by its own.
+    # The permissions of each function, by its logical id, and of each role that another service assumes, by the role's.
     policies: dict[str, tuple[Statement, ...]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""DynamoDB event source mappings: what Lambda does between a table's stream and a function.
+"""DynamoDB event source mappings: read a table's stream and invoke a function, as Lambda does.
 
 https://docs.aws.amazon.com/lambda/latest/dg/services-ddb-batchfailurereporting.html
 """
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
     from tests.localcloud.stack import StreamSource
 
 POLL_SECONDS = 0.25  # as Lambda does
-PAGE = 1000  # records, which DynamoDB gives out at once
-LONGEST_BACKOFF = 10.0  # seconds; Lambda does not tell its own
+PAGE = 1000  # records that one GetRecords returns
+LONGEST_BACKOFF = 10.0  # seconds; Lambda's own is not documented
 
 _log = logging.getLogger(__name__)
 
 
 class Streams(Background):
-    """Reads each stream from its beginning, in order, as the function's role; a context manager that ends the reading.
+    """Reads each stream from its beginning, in order, under the function's role, while the context is open.
 
-    moto's streams have one shard, which is read by one thread.
+    A stream of moto has one shard, which one thread reads.
     """
 
     def __init__(
@@ -55,17 +55,17 @@ class Streams(Background):
 
     @override
     def start(self) -> Self:
-        """Begin to read.
+        """Start to read.
 
         Raises:
-            ClientError: a function's role may not look for its stream: Lambda would not make the mapping.
+            ClientError: A function's role may not list streams. Lambda would not create the mapping.
         """
         for reader in self._readers:
-            reader.look()
+            reader.check()
         return super().start()
 
 
-type Record = dict[str, Any]  # as GetRecords gives it
+type Record = dict[str, Any]  # as GetRecords returns it
 
 
 @dataclass(frozen=True)
@@ -91,9 +91,9 @@ class _Reader:
         self._sqs: SQSClient = session.client("sqs", endpoint_url=machine.endpoint, config=config)
         self._shard = ""
         self._iterator: str | None = None
-        self._last: str | None = None  # sequence number of what was read last
+        self._last: str | None = None  # sequence number of the last record that was read
 
-    def look(self) -> None:
+    def check(self) -> None:
         self._stream.list_streams()
 
     def run(self) -> None:
@@ -105,16 +105,16 @@ class _Reader:
                 if not self._stopping.wait(1):
                     _log.warning("%s: %s", self._source.stream_arn, error)
                 continue
-            wanted = [
+            matching = [
                 one for one in records if any(matches(pattern, one) for pattern in self._source.patterns)
             ]
-            for batch in itertools.batched(wanted, self._source.batch_size, strict=False):
+            for batch in itertools.batched(matching, self._source.batch_size, strict=False):
                 self._deliver(_Batch(batch))
             if len(records) < PAGE:
                 self._stopping.wait(POLL_SECONDS)
 
     def _read(self) -> list[Record]:
-        """The next records. Reading on says that those before are done with."""
+        """Return the next records. This tells moto that all earlier records are processed."""
         if self._iterator is None:
             description = self._stream.describe_stream(StreamArn=self._source.stream_arn)["StreamDescription"]
             self._shard = description["Shards"][0]["ShardId"]
@@ -134,7 +134,7 @@ class _Reader:
         return records
 
     def _deliver(self, batch: _Batch) -> None:
-        """Invoke the function until it has done every record, or has had its retries."""
+        """Invoke the function until every record is processed or no retry is left."""
         waiting = [batch]  # the next one last
         while waiting and not self._stopping.is_set():
             batch = waiting.pop()
@@ -142,7 +142,7 @@ class _Reader:
             rest = batch.records[done:]
             if self._stopping.is_set() or not rest:
                 continue
-            if function_error and self._source.bisects and len(rest) > 1:  # which counts as no retry
+            if function_error and self._source.bisects and len(rest) > 1:  # a split does not count as a retry
                 half = len(rest) // 2
                 waiting += [_Batch(rest[half:], batch.tries), _Batch(rest[:half], batch.tries)]
             elif batch.tries < self._source.maximum_retries:
@@ -153,7 +153,7 @@ class _Reader:
             self._stopping.wait(min(0.2 * 2**batch.tries, LONGEST_BACKOFF))
 
     def _invoke(self, records: tuple[Record, ...]) -> tuple[int, bool]:
-        """How many records were done before the first that was not; and whether the function failed altogether."""
+        """Return how many records were processed before the first failure, and whether the whole invocation failed."""
         event = {"Records": [{**record, "eventSourceARN": self._source.stream_arn} for record in records]}
         result = self._functions.invoke(self._source.function, json.dumps(event, default=_plain).encode())
         numbers = [record["dynamodb"]["SequenceNumber"] for record in records]
@@ -162,7 +162,7 @@ class _Reader:
         return done, result.function_error is not None
 
     def _give_up(self, batch: _Batch) -> None:
-        """What becomes of it is told where the template says; the records stay in the stream.
+        """Report the failed batch to the queue that the template names. The records stay in the stream.
 
         https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
         """
@@ -203,7 +203,7 @@ class _Reader:
 
 
 def _plain(value: object) -> object:
-    """What JSON lacks, as Lambda writes it."""
+    """Convert a value that JSON lacks, as Lambda does."""
     match value:
         case datetime():
             return int(value.timestamp())

@@ -1,9 +1,9 @@
-"""template.yaml, read as CloudFormation reads it: parameters, rules, the SAM transform, conditions, intrinsics.
+"""A reader of template.yaml that works as CloudFormation: parameters, rules, SAM transform, conditions, intrinsics.
 
-`python -m tests.localcloud.template` prints the translated template as JSON, for cfn-lint, which sees more there
-than in the SAM template.
+`python -m tests.localcloud.template` prints the translated template as JSON. cfn-lint finds more in it than in the SAM
+template.
 
-Whatever is not understood is a `TemplateError` that names it; nothing is passed over in silence.
+An unknown part is a `TemplateError` that names it. The reader ignores nothing silently.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ REGION = "us-east-1"
 ACCOUNT = "123456789012"
 STACK_NAME = "triptych"
 
-# SAM takes code from S3 alone: a folder of the repository is named by a bucket that cannot exist.
+# SAM accepts code only from S3, so an impossible bucket name marks a folder of the repository.
 CODE_BUCKET = "code-of-this-folder"
 
 _URL_SUFFIXES = {"aws-cn": "amazonaws.com.cn", "aws-eusc": "amazonaws.eu"}  # partition → AWS::URLSuffix
@@ -51,11 +51,11 @@ _PLACEHOLDER = re.compile(r"\$\{(!?)([^}]*)\}")
 
 
 class TemplateError(Exception):
-    """The template, or what it was given, is not understood. The message names the culprit."""
+    """The template or a parameter is wrong or not understood. The message names the part."""
 
 
 class Strict(BaseModel):
-    """A part of a template: its keys in CloudFormation's spelling, and no others."""
+    """A part of a template, with CloudFormation's keys and no others."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_pascal)
 
@@ -79,13 +79,13 @@ class _Parameter(Strict):
 
 
 class Resource(Strict):
-    """A resource of the translated template, its properties not yet resolved."""
+    """A resource of the translated template, with unresolved properties."""
 
     type: str
     properties: dict[str, Json] = {}
     condition: str | None = None
     depends_on: Annotated[list[str], BeforeValidator(_list)] = []
-    # Without effect here: nothing of a local stack outlives it.
+    # No effect: nothing of a local stack outlives it.
     deletion_policy: Literal["Delete", "Retain", "RetainExceptOnCreate", "Snapshot"] | None = None
     update_replace_policy: Literal["Delete", "Retain", "Snapshot"] | None = None
     metadata: Json = None
@@ -122,7 +122,7 @@ class _Document(BaseModel):
 
 @dataclass
 class Scope:
-    """What names stand for, and the functions that are applied to them.
+    """The values of names, and the evaluation of intrinsic functions.
 
     `refs` and `attributes` grow while resources are created.
     """
@@ -132,20 +132,20 @@ class Scope:
     conditions: dict[str, Json] = field(default_factory=dict)  # definitions, by name
 
     def condition(self, name: str) -> bool:
-        """Whether the condition holds.
+        """Return whether the condition holds.
 
         Raises:
-            TemplateError: there is none of that name.
+            TemplateError: There is no condition with that name.
         """
         if name not in self.conditions:
             raise TemplateError(f"condition {name} is not defined")
         return self.resolve(self.conditions[name]) is True
 
     def resolve(self, value: Json) -> Json:  # noqa: C901, PLR0911, PLR0912  # a table of functions, one line each
-        """`value` with every intrinsic function replaced by what it stands for.
+        """Return `value` with every intrinsic function evaluated.
 
         Raises:
-            TemplateError: a function, or what it refers to, is not known.
+            TemplateError: A function or a name in it is unknown.
         """
         match value:
             case {"Ref": str(name), **rest} if not rest:
@@ -190,7 +190,7 @@ class Scope:
                 return value
 
     def names(self, value: Json) -> set[str]:  # noqa: PLR0911  # as above
-        """What `value` refers to, by logical name; of an `Fn::If` only the branch that is taken."""
+        """Return the logical names that `value` refers to; for `Fn::If`, those of the chosen branch."""
         match value:
             case {"Ref": str(name)}:
                 return {name}
@@ -241,16 +241,16 @@ class Scope:
 
 @dataclass(frozen=True)
 class Template:
-    """A template with its parameters given: what is to be created, in which order."""
+    """A template with its parameters set: the resources to create, in order."""
 
     folder: Path
-    parameters: dict[str, str]  # every one of them, as `sam deploy` would be given it
+    parameters: dict[str, str]  # all parameters, as strings
     scope: Scope
-    resources: dict[str, Resource]  # those whose condition holds, each after what it needs
+    resources: dict[str, Resource]  # without those whose condition is false; each after its dependencies
     _outputs: dict[str, _Output]
 
     def outputs(self) -> dict[str, str]:
-        """The outputs, once every resource is in the scope."""
+        """Return the outputs. Call it when every resource is in the scope."""
         return {
             name: text(self.scope.resolve(output.value))
             for name, output in self._outputs.items()
@@ -260,7 +260,7 @@ class Template:
 
 @dataclass(frozen=True)
 class _Source:
-    """The file as it was written, and the values that its parameters have."""
+    """The template file and the values of its parameters."""
 
     path: Path
     document: dict[str, Json]
@@ -279,12 +279,12 @@ class _Source:
     def given(self) -> dict[str, str]:
         if unknown := [name for name in self.overrides if name not in self.definitions]:
             known = ", ".join(sorted(self.definitions))
-            raise TemplateError(f"there is no parameter {unknown[0]}; there are {known}")
+            raise TemplateError(f"there is no parameter {unknown[0]}. The parameters are {known}")
         return {name: _given(name, one, self.overrides.get(name)) for name, one in self.definitions.items()}
 
     @cached_property
     def values(self) -> dict[str, Json]:
-        """What `Ref` gives: a list for a CommaDelimitedList, else a string."""
+        """The values that `Ref` returns: a list for a CommaDelimitedList, else a string."""
         return {
             name: [*_split(self.given[name])] if one.type == "CommaDelimitedList" else self.given[name]
             for name, one in self.definitions.items()
@@ -292,10 +292,10 @@ class _Source:
 
 
 def read_overrides(given: Given) -> dict[str, str]:
-    """Read parameter overrides as `sam deploy` does: words of a command line, or a value in samconfig.toml.
+    """Read parameter overrides as `sam deploy` does, from the words of a command line or a value in samconfig.toml.
 
     Raises:
-        TemplateError: SAM CLI would refuse them, or drop a part of them.
+        TemplateError: SAM CLI would refuse the overrides or drop a part of them.
     """
     try:
         return read(given)
@@ -311,17 +311,16 @@ def load(
     region: str = REGION,
     account: str = ACCOUNT,
 ) -> Template:
-    """Read the template with its parameters given, and find the order in which it is created.
+    """Read the template with these parameters, and order its resources by their dependencies.
 
     Raises:
-        TemplateError: a parameter, a rule, a function or a section is wrong or not understood.
+        TemplateError: A parameter, rule, function or section is wrong or not understood.
     """
     source = _read(path, overrides or {})
     document = _validated(_Document, _translate(source, region), path.name)
     partition = botocore.session.get_session().get_partition_for_region(region)
-    unique = uuid.uuid5(
-        uuid.NAMESPACE_URL, stack_name
-    )  # the same for the same name: what is made here is compared
+    # Equal for equal names, because tests compare stacks.
+    unique = uuid.uuid5(uuid.NAMESPACE_URL, stack_name)
     scope = Scope(
         refs={
             **source.values,
@@ -351,7 +350,7 @@ def load(
 def translate(
     path: Path = TEMPLATE, overrides: Mapping[str, str] | None = None, *, region: str = REGION
 ) -> dict[str, Json]:
-    """The template after the SAM transform, its parameters and intrinsic functions still in it.
+    """Return the template after the SAM transform, with its parameters and intrinsic functions.
 
     Raises:
         TemplateError: SAM refuses the template, or a parameter is wrong.
@@ -360,32 +359,32 @@ def translate(
 
 
 def text(value: Json) -> str:
-    """A scalar as CloudFormation writes it: `true`, not `True`.
+    """Return a scalar as CloudFormation writes it: `true`, not `True`.
 
     Raises:
-        TemplateError: it is a list or a map.
+        TemplateError: The value is a list or a map.
     """
     match value:
         case bool():
             return "true" if value else "false"
         case str() | int() | float():
             return str(value)
-    raise TemplateError(f"a text was expected, not {json.dumps(value)}")
+    raise TemplateError(f"expected a string, not {json.dumps(value)}")
 
 
 def items(value: Json) -> list[Json]:
-    """`value`, which is a list.
+    """Return `value` as a list.
 
     Raises:
-        TemplateError: it is not.
+        TemplateError: The value is not a list.
     """
     if not isinstance(value, list):
-        raise TemplateError(f"a list was expected, not {json.dumps(value)}")
+        raise TemplateError(f"expected a list, not {json.dumps(value)}")
     return value
 
 
 def explain(error: ValidationError) -> str:
-    """One of the complaints, on one line: where, and what. What nobody understands comes first."""
+    """Return the most important complaint on one line: place and problem. An unknown key comes first."""
     complaints = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
     where = ".".join(str(step) for step in complaints[0]["loc"])
     if complaints[0]["type"] == "extra_forbidden":
@@ -409,7 +408,7 @@ def _translate(source: _Source, region: str) -> dict[str, Json]:
         case {"Resources": dict(resources)}:
             for resource in resources.values():
                 _code_from_s3(resource)
-    # An empty map of managed policies: the translator then takes the list that it brings with it, not IAM's.
+    # With an empty map of managed policies, the translator uses its own list instead of asking IAM.
     translator = Translator({}, Parser(), boto_session=boto3.Session(region_name=region))
     try:
         translated: dict[str, Json] = translator.translate(document, parameter_values=source.values)
@@ -417,7 +416,7 @@ def _translate(source: _Source, region: str) -> dict[str, Json]:
         causes = "; ".join(cause.message for cause in error.causes)
         raise TemplateError(f"{source.path.name}: {causes}") from error
     finally:
-        translator.metrics.publish()  # to nowhere; unpublished ones are complained of on stderr
+        translator.metrics.publish()  # sends nothing; without it the translator complains on stderr
     return translated
 
 
@@ -441,9 +440,9 @@ def _validated[Model: BaseModel](model: type[Model], document: Mapping[str, Json
 
 
 def _given(name: str, parameter: _Parameter, override: str | None) -> str:
-    """The parameter's value, once it has passed every constraint of its definition."""
+    """Return the parameter's value, checked against the constraints of its definition."""
     if override is None and parameter.default is None:
-        raise TemplateError(f"parameter {name} has no default and was not given")
+        raise TemplateError(f"parameter {name} has no default. Give it a value")
     value = text(parameter.default) if override is None else override
     for part in _split(value) if parameter.type == "CommaDelimitedList" else [value]:
         if complaint := _complaint(parameter, part):
@@ -452,10 +451,10 @@ def _given(name: str, parameter: _Parameter, override: str | None) -> str:
 
 
 def _complaint(parameter: _Parameter, value: str) -> str | None:
-    """The first constraint that `value` breaks."""
+    """Return the first constraint that `value` breaks, or None."""
     allowed = [text(one) for one in parameter.allowed_values or [value]]
     is_number = re.fullmatch(r"[+-]?(\d+(\.\d*)?|\.\d+)", value) is not None
-    number = float(value) if is_number else math.nan  # which is within every bound
+    number = float(value) if is_number else math.nan  # a comparison with nan is false, so no bound complains
     constraints = (
         (parameter.type == "Number" and not is_number, "it must be a number"),
         (value not in allowed, f"it must be one of {', '.join(allowed)}"),

@@ -1,4 +1,4 @@
-"""The stack on MiniStack, as an operator puts it on AWS: the pinned SAM CLI's `sam build` and `sam deploy`."""
+"""Builds the stack and deploys it on MiniStack with the pinned SAM CLI, as an operator deploys it on AWS."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tests.rehearsal.ministack import Ministack
 
-# Lambda's name of this machine, and Python's of its wheels.
+# This machine's architecture, as Lambda and as Python's wheels name it.
 ARCHITECTURE, MACHINE = {
     "x86_64": ("x86_64", "x86_64"),
     "aarch64": ("arm64", "aarch64"),
@@ -33,7 +33,7 @@ type Template = dict[str, Any]
 
 @dataclass(frozen=True)
 class Build:
-    """What `sam build` made for this machine."""
+    """The result of `sam build` for this machine."""
 
     folder: Path
 
@@ -43,10 +43,10 @@ class Build:
 
 
 def build(folder: Path, path: Path = ROOT / "template.yaml") -> Build:
-    """Build the template's code into `folder` for this machine, whatever machine the template names.
+    """Build the template's code into `folder`, for this machine instead of the template's architecture.
 
     Raises:
-        RuntimeError: SAM CLI failed. The message holds what it said.
+        RuntimeError: SAM CLI failed. The message holds its output.
     """
     source = folder / "template.json"
     source.write_text(json.dumps(_for_this_machine(yaml_parse(path.read_text()))))
@@ -66,10 +66,10 @@ def deploy(
     parameters: Mapping[str, str],
     change: Callable[[Template], None] = lambda _: None,
 ) -> dict[str, str]:
-    """Deploy a build as a stack, after `change` to its template; return the stack's outputs.
+    """Apply `change` to the build's template and deploy it as a stack; return the stack's outputs.
 
     Raises:
-        RuntimeError: SAM CLI failed. The message holds what it said.
+        RuntimeError: SAM CLI failed. The message holds its output.
     """
     template = copy.deepcopy(built.template())
     change(template)

@@ -1,10 +1,10 @@
-"""The gaps of MiniStack that this stack meets, and how each is closed. Nothing else works around MiniStack.
+"""The gaps of MiniStack that affect this stack, and the code that closes each. There are no other workarounds.
 
-All were seen at MiniStack 1.5.33. A release that closes a gap lets its code go; `serve` refuses any other version, so
-that an upgrade reads this file. README.md holds a reproduction for each gap.
+All gaps were seen in MiniStack 1.5.33. `serve` refuses any other version. After an upgrade, check each gap and delete
+the code of those that the release closes. README.md holds a reproduction for each gap.
 
-`python -P gaps.py`, run by MiniStack's own Python, starts MiniStack with the gaps of the server closed. The gaps of the
-template are closed by `close`, before `sam deploy`.
+MiniStack's own Python runs `python -P gaps.py`, which closes the server's gaps and starts MiniStack. `close` closes the
+template's gaps before `sam deploy`.
 """
 
 from __future__ import annotations
@@ -33,20 +33,20 @@ LINEAGE = re.compile(r"Lineage=1:[0-9a-f]{8}:(\d+)")
 
 
 def close(template: dict[str, Any]) -> None:
-    """Change the template in place, so that MiniStack's CloudFormation takes it."""
+    """Change the template in place, so that MiniStack's CloudFormation accepts it."""
     _drop_saved_queries(template)
     _flatten_metric_math(template)
 
 
 def _drop_saved_queries(template: dict[str, Any]) -> None:
-    """1.5.33: `AWS::Logs::QueryDefinition` is not a known resource type."""
+    """Remove each `AWS::Logs::QueryDefinition`. Gap in 1.5.33: the resource type is unknown."""
     resources = template["Resources"]
     for name in [name for name, one in resources.items() if one["Type"] == "AWS::Logs::QueryDefinition"]:
         del resources[name]
 
 
 def _flatten_metric_math(template: dict[str, Any]) -> None:
-    """1.5.33: an alarm with `Metrics` fails the stack. Watch one metric instead, so that what names the alarm finds it."""
+    """Let alarms with `Metrics` watch one metric, so that references to them work. Gap in 1.5.33: they fail the stack."""
     for one in template["Resources"].values():
         if one["Type"] == "AWS::CloudWatch::Alarm" and one["Properties"].pop("Metrics", None):
             one["Properties"] |= {
@@ -61,10 +61,10 @@ def _flatten_metric_math(template: dict[str, Any]) -> None:
 
 
 def serve() -> None:
-    """Run MiniStack until stdin ends: that is when whoever started it has stopped or died."""
+    """Run MiniStack until stdin closes, because the process that started it has stopped or died."""
     if version("ministack") != SEEN_AT:
         sys.exit(
-            f"MiniStack is {version('ministack')}; the gaps were seen at {SEEN_AT}. Check each one in gaps.py."
+            f"MiniStack is {version('ministack')}, but the gaps were seen in {SEEN_AT}. Check each gap in gaps.py."
         )
     threading.Thread(target=_end_with_stdin, daemon=True).start()
     _set_recursive_loop()
@@ -77,12 +77,12 @@ def serve() -> None:
 
 
 def _end_with_stdin() -> None:
-    os.read(sys.stdin.fileno(), 1)  # not sys.stdin.read(): its lock would be in the way of an orderly end
+    os.read(sys.stdin.fileno(), 1)  # the lock of sys.stdin.read() would block an orderly end
     os.killpg(os.getpgid(0), signal.SIGKILL)
 
 
 def _set_recursive_loop() -> None:
-    """1.5.33: CloudFormation ignores a function's `RecursiveLoop`; only PutFunctionRecursionConfig sets it."""
+    """Apply a function's `RecursiveLoop`. Gap in 1.5.33: CloudFormation ignores it."""
     from ministack.services import lambda_svc  # noqa: PLC0415  # as above
     from ministack.services.cloudformation import provisioners  # noqa: PLC0415  # as above
 
@@ -106,7 +106,10 @@ def _set_recursive_loop() -> None:
 
 
 def _read_numbers() -> None:
-    """1.5.33: the `Ref` of a Number parameter stays a string, and one such `MaximumConcurrency` stops all queues."""
+    """Convert numbers of event source mappings. Gap in 1.5.33: the `Ref` of a Number stays a string.
+
+    One such `MaximumConcurrency` stops all queues.
+    """
     from ministack.services.cloudformation import provisioners  # noqa: PLC0415  # as above
 
     handlers = provisioners._RESOURCE_HANDLERS["AWS::Lambda::EventSourceMapping"]
@@ -125,12 +128,12 @@ def _with_numbers(node: Any) -> Any:
 
 
 def _count_loops_through_queues() -> None:
-    """1.5.33: only direct invocations are counted; a loop that leaves through SQS is not detected (its changelog, too).
+    """Count invocations through queues. Gap in 1.5.33: only direct invocations are counted, as its changelog says.
 
-    The count travels as it does on AWS: Lambda puts a lineage into the function's `_X_AMZN_TRACE_ID`, the function's
-    own botocore sends that as `X-Amzn-Trace-Id`, SQS keeps the header as `AWSTraceHeader`, and the event source reads
-    it there. MiniStack's own limit, metric and `RecursiveLoop` then decide. A message that is not delivered for this
-    goes to the queue's dead letters, or is lost.
+    The count travels as on AWS: Lambda puts a lineage into the function's `_X_AMZN_TRACE_ID`. The function's botocore
+    sends it as `X-Amzn-Trace-Id`. SQS keeps the header as `AWSTraceHeader`, where the event source reads it.
+    MiniStack's own limit, metric and `RecursiveLoop` then apply. A stopped message goes to the dead-letter queue, or is
+    lost if there is none.
     """
     from ministack.services import lambda_svc, sqs  # noqa: PLC0415  # as above
 

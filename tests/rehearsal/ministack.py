@@ -1,4 +1,4 @@
-"""MiniStack, an AWS emulator that others keep, in an environment and a process group of its own."""
+"""MiniStack, an AWS emulator by another project, in its own environment and process group."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Ministack:
 
     endpoint: str
     log: Path
-    group: int  # of the server and of all functions' processes
+    group: int  # process group of the server and of all functions
 
     @property
     def environment(self) -> dict[str, str]:
-        """What points an SDK or a command at this account."""
+        """Environment variables that point an SDK or a command at this account."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": "test",
@@ -62,10 +62,10 @@ class Ministack:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Ministack]:
-    """Start MiniStack on a free port of 127.0.0.1; keep its files and its log in `folder`; stop it at the end.
+    """Run MiniStack on a free port of 127.0.0.1 until the context ends, with its files and log in `folder`.
 
     Raises:
-        RuntimeError: it did not start. The message holds its log.
+        RuntimeError: MiniStack did not start. The message holds its log.
     """
     python = environment.make(environment.CACHE / "ministack", (LOCK,))
     with socket.create_server(("127.0.0.1", 0)) as probe:
@@ -79,13 +79,13 @@ def running(folder: Path) -> Iterator[Ministack]:
         "S3_DATA_DIR": str(folder / "s3"),
         "BIND_HOST": "127.0.0.1",  # the default is every interface
         "GATEWAY_PORT": str(port),
-        "IOT_MTLS_ENABLED": "0",  # else it listens on 0.0.0.0:8883
-        "SFTP_ENABLED": "0",  # else on 0.0.0.0:2222, once there is a Transfer server
+        "IOT_MTLS_ENABLED": "0",  # otherwise it listens on 0.0.0.0:8883
+        "SFTP_ENABLED": "0",  # otherwise a Transfer server listens on 0.0.0.0:2222
         "LAMBDA_EXECUTOR": "local",  # processes, not containers
         "MINISTACK_REGION": REGION,
     }
     with log.open("wb") as output:
-        # -P: the folder of gaps.py holds a ministack.py too. stdin: MiniStack ends when this process does.
+        # -P, because the folder of gaps.py holds a ministack.py too. MiniStack ends when its stdin closes.
         server = subprocess.Popen(
             [python, "-P", GAPS],
             cwd=folder,
@@ -122,12 +122,12 @@ def _await_start(server: subprocess.Popen[bytes], endpoint: str, log: Path) -> N
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
-    """End the server and the functions' processes at once: nothing of theirs is worth keeping.
+    """Kill the server and the functions' processes; they hold nothing worth saving.
 
     Raises:
-        RuntimeError: one of them is still there.
+        RuntimeError: A process did not end.
     """
-    os.killpg(server.pid, signal.SIGKILL)  # the server is not waited for yet, so the group still exists
+    os.killpg(server.pid, signal.SIGKILL)  # the group exists until the server is waited for
     server.wait()
     if server.stdin:
         server.stdin.close()
@@ -139,7 +139,7 @@ def _stop(server: subprocess.Popen[bytes]) -> None:
 
 
 def is_alive(group: int) -> bool:
-    """Whether the process group has a process."""
+    """Return whether the process group has a process."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:

@@ -1,6 +1,6 @@
-"""Lambda's recursive loop detection and the watchdog, which sends to the queue that invokes it.
+"""Tests of the watchdog under Lambda's recursive loop detection, since it sends to the queue that invokes it.
 
-The count is MiniStack's. What it lacks to count a loop through a queue is in gaps.py.
+MiniStack counts. gaps.py adds what it lacks to count a loop through a queue.
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
 """
 
@@ -30,14 +30,14 @@ pytestmark = [
 ]
 
 LIMIT = 16  # invocations in one chain
-UPLOAD_URL_SECONDS = 40  # the watchdog looks for twice as long, every 1 to 2 s: 40 to 80 times
+UPLOAD_URL_SECONDS = 40  # the watchdog looks for twice as long, every 1 s to 2 s: 40 to 80 times
 PARAMETERS = {"WatchdogDelaySeconds": "1", "UploadUrlSeconds": str(UPLOAD_URL_SECONDS), "ServePage": "false"}
 EVENT: dict[str, Any] = json.loads((ROOT / "functions/api/event.json").read_text())
 
 
 @dataclass
 class Stack:
-    """A deployed stack, and one job in it whose photo is never uploaded."""
+    """A deployed stack."""
 
     cloud: Ministack
     name: str
@@ -50,7 +50,7 @@ class Stack:
         return str(found["StackResourceDetail"]["PhysicalResourceId"])
 
     def call(self, method: str, path: str, **event: object) -> dict[str, Any]:
-        """Invoke the API's function as API Gateway does; MiniStack does not import the API's routes."""
+        """Invoke the API's function as API Gateway does, because MiniStack does not import the API's routes."""
         context = {
             **EVENT["requestContext"],
             "http": {**EVENT["requestContext"]["http"], "method": method, "path": path},
@@ -59,9 +59,9 @@ class Stack:
         answer = self.cloud.client("lambda").invoke(
             FunctionName=self.function("ApiFunction"), Payload=json.dumps(whole)
         )
-        told = json.loads(answer["Payload"].read())
-        assert told["statusCode"] < 300, told
-        return dict(json.loads(told["body"]))
+        response = json.loads(answer["Payload"].read())
+        assert response["statusCode"] < 300, response
+        return dict(json.loads(response["body"]))
 
     def create(self) -> str:
         return str(self.call("POST", "/api/v1/jobs")["job_id"])
@@ -70,12 +70,12 @@ class Stack:
         return str(self.call("GET", f"/api/v1/jobs/{job_id}", body=None)["status"])
 
     def looks(self) -> int:
-        """The watchdog's invocations; each has one message."""
+        """Return the number of the watchdog's invocations; each has one message."""
         line = rf"ESM: Lambda {self.function('WatchdogFunction')} processed 1 SQS messages"
         return len(re.findall(line, self.cloud.log.read_text()))
 
     def dropped(self) -> float:
-        """What AWS/Lambda RecursiveInvocationsDropped says of the watchdog."""
+        """Return the watchdog's metric RecursiveInvocationsDropped in AWS/Lambda."""
         now = time.time()
         points = self.cloud.client("cloudwatch").get_metric_statistics(
             Namespace="AWS/Lambda",
@@ -89,7 +89,7 @@ class Stack:
         return float(sum(point["Sum"] for point in points))
 
     def dead_letters(self, *, wait: int = 20) -> list[dict[str, Any]]:
-        """What lies in the watchdog's dead-letter queue, as soon as something does, after `wait` seconds at most."""
+        """Wait up to `wait` seconds for messages in the watchdog's dead-letter queue; return them."""
         url = self.outputs["WatchdogDeadLetterQueueUrl"]
         answer = self.cloud.client("sqs").receive_message(
             QueueUrl=url, WaitTimeSeconds=wait, AttributeNames=["All"]
@@ -97,7 +97,7 @@ class Stack:
         return list(answer.get("Messages", []))
 
     def waiting(self) -> int:
-        """Messages of the watchdog's queue that may still invoke it: visible, delayed or in flight."""
+        """Return the number of messages in the watchdog's queue: visible, delayed or in flight."""
         counts = self.cloud.client("sqs").get_queue_attributes(
             QueueUrl=self.outputs["WatchdogQueueUrl"], AttributeNames=["All"]
         )["Attributes"]
@@ -107,8 +107,8 @@ class Stack:
 
 
 @dataclass
-class World:
-    """The stack as it is, and the stack without `RecursiveLoop`, with a job in each."""
+class Stacks:
+    """The stack, and the stack without `RecursiveLoop`. Each has a job whose photo is never uploaded."""
 
     cloud: Ministack
     allowed: Stack
@@ -118,25 +118,25 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    # Not pytest's folder, which it keeps: a build and the functions' code are some 500 MB.
+def stacks() -> Iterator[Stacks]:
+    # Not pytest's folder, which remains: a build and the functions' code are some 500 MB.
     with TemporaryDirectory(prefix="rehearsal-") as name:
         folder = Path(name)
         with ministack.running(folder) as cloud:
             built = deploy.build(folder)
-            # The first job is watched while the second stack is deployed.
+            # The watchdog looks at the first job while the second stack is deployed.
             allowed = Stack(cloud, "allowed", deploy.deploy(cloud, built, "allowed", PARAMETERS))
             allowed_job = allowed.create()
             outputs = deploy.deploy(cloud, built, "stopped", PARAMETERS, without_recursive_loop)
             stopped = Stack(cloud, "stopped", outputs)
-            yield World(cloud, allowed, allowed_job, stopped, stopped.create())
+            yield Stacks(cloud, allowed, allowed_job, stopped, stopped.create())
 
 
 @pytest.fixture(autouse=True)
-def log(world: World) -> Iterator[None]:
-    """Show the end of MiniStack's log where a test fails."""
+def log(stacks: Stacks) -> Iterator[None]:
+    """Show the end of MiniStack's log if a test fails."""
     yield
-    sys.stdout.write(world.cloud.end_of_log())
+    sys.stdout.write(stacks.cloud.end_of_log())
 
 
 def without_recursive_loop(template: deploy.Template) -> None:
@@ -148,26 +148,26 @@ def without_recursive_loop(template: deploy.Template) -> None:
     assert "Allow" in found
 
 
-def test_watchdog_stops_after_the_limit_where_loops_are_not_allowed(world: World) -> None:
-    stack = world.stopped
+def test_loop_limit_stops_the_watchdog_unless_loops_are_allowed(stacks: Stacks) -> None:
+    stack = stacks.stopped
     deadline = time.monotonic() + 2 * UPLOAD_URL_SECONDS
     dead: list[dict[str, Any]] = []
     while not dead and time.monotonic() < deadline:
         dead = stack.dead_letters()
-    assert [json.loads(one["Body"])["job_id"] for one in dead] == [world.stopped_job]
-    # The function's own botocore has carried the count from message to message.
+    assert [json.loads(one["Body"])["job_id"] for one in dead] == [stacks.stopped_job]
+    # The function's own botocore carries the count from message to message.
     assert dead[0]["Attributes"]["AWSTraceHeader"].endswith(f":{LIMIT}")
     assert stack.looks() == LIMIT - 1  # the first invocation of the chain is the API's
     assert stack.dropped() == 1
-    # The job has not ended, and nothing is left that could end it.
+    # The job has not ended, and no message is left that could end it.
     assert stack.waiting() == 0
-    assert stack.status(world.stopped_job) == "AWAITING_UPLOAD"
+    assert stack.status(stacks.stopped_job) == "AWAITING_UPLOAD"
 
 
-def test_watchdog_looks_on_where_loops_are_allowed(world: World) -> None:
-    stack = world.allowed
+def test_watchdog_continues_past_the_limit_when_loops_are_allowed(stacks: Stacks) -> None:
+    stack = stacks.allowed
     deadline = time.monotonic() + 4 * UPLOAD_URL_SECONDS
-    while (status := stack.status(world.allowed_job)) == "AWAITING_UPLOAD" and time.monotonic() < deadline:
+    while (status := stack.status(stacks.allowed_job)) == "AWAITING_UPLOAD" and time.monotonic() < deadline:
         time.sleep(0.5)
     assert status == "EXPIRED"
     assert stack.looks() > 2 * LIMIT
@@ -177,22 +177,22 @@ def test_watchdog_looks_on_where_loops_are_allowed(world: World) -> None:
 
 
 @pytest.mark.parametrize(("name", "setting"), [("allowed", "Allow"), ("stopped", "Terminate")])
-def test_recursive_loop_is_deployed(world: World, name: str, setting: str) -> None:
-    stack: Stack = getattr(world, name)
+def test_recursive_loop_is_deployed(stacks: Stacks, name: str, setting: str) -> None:
+    stack: Stack = getattr(stacks, name)
     for function in ("GenerateFunction", "WatchdogFunction"):
-        found = world.cloud.client("lambda").get_function_recursion_config(
+        found = stacks.cloud.client("lambda").get_function_recursion_config(
             FunctionName=stack.function(function)
         )
         assert found["RecursiveLoop"] == setting
 
 
-def test_nothing_listens_but_on_loopback(world: World) -> None:
-    addresses = listening(world.cloud.group)
-    assert addresses == {("127.0.0.1", int(world.cloud.endpoint.rpartition(":")[2]))}
+def test_all_processes_listen_on_loopback_only(stacks: Stacks) -> None:
+    addresses = listening(stacks.cloud.group)
+    assert addresses == {("127.0.0.1", int(stacks.cloud.endpoint.rpartition(":")[2]))}
 
 
 def listening(group: int) -> set[tuple[str, int]]:
-    """The addresses on which the group's processes accept TCP connections; of IPv6, `::`."""
+    """Return the addresses on which the group's processes accept TCP connections; `::` for any IPv6 address."""
     processes = [folder for folder in Path("/proc").glob("[0-9]*") if _group(folder) == group]
     sockets = {
         str(file.readlink()) for folder in processes for file in folder.glob("fd/*") if file.is_symlink()

@@ -1,4 +1,4 @@
-"""The README tells what is there: every parameter, every code, and tests that exist."""
+"""The documents are complete and right: parameters, codes, links, named tests and commands."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import re
 from pathlib import Path
 
 import botocore.session
+import pytest
 from botocore import xform_name
 
 from tests.environment import ROOT
 from tests.localcloud import template
-from tests.support.readme import README, rows
+from tests.support.readme import DOCUMENTS, README, anchors, blocks, links, rows, section
+from tests.support.sources import SOURCES
 
 
 def test_the_first_two_blocks_are_the_two_commands() -> None:
-    blocks = re.findall(r"^```\w*\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-    assert [block.strip() for block in blocks[:2]] == ["python3 -m tests.localcloud", "python3 -m tests"]
+    fenced = re.findall(r"^```\w*\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    assert [block.strip() for block in fenced[:2]] == ["python3 -m tests.localcloud", "python3 -m tests"]
 
 
-def test_every_parameter_is_told_with_its_default() -> None:
+def test_every_parameter_is_listed_with_its_default() -> None:
     told = rows("Configuration")
     parameters = template.load().parameters
     assert set(told) == set(parameters)
@@ -27,27 +29,64 @@ def test_every_parameter_is_told_with_its_default() -> None:
         assert default is None or default[1] == parameters[name], name
 
 
-def test_what_was_measured_names_benchmarks_that_there_are() -> None:
-    section = README.split("## Measured\n", 1)[1].split("\n## ", 1)[0]
-    named = {re.findall(r"`(\w+)` \|$", line)[-1] for line in section.splitlines() if line.endswith("` |")}
+def test_measured_table_names_existing_benchmarks() -> None:
+    lines = section("Measured").splitlines()
+    named = {re.findall(r"`(\w+)` \|$", line)[-1] for line in lines if line.endswith("` |")}
     there = {file.stem for file in (ROOT / "tests/benchmarks").glob("[a-z]*.py")}
     assert named
     assert named <= there
 
 
-def test_every_file_and_test_that_is_named_is_there() -> None:
-    for link in re.findall(r"\]\(([^)#:]+)\)", README):
-        assert (ROOT / link).exists(), link
-    named = re.findall(r"`(test_\w+)`[^|]*?\]\(([^)]+)\)", README)
-    assert named
+def test_readme_has_at_most_150_lines() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_every_link_resolves(document: Path) -> None:
+    for file, anchor in links(document):
+        assert file.exists(), file
+        assert not anchor or anchor in anchors(file), f"{file}#{anchor}"
+
+
+def test_every_document_is_reached_from_the_readme() -> None:
+    reached, following = set(), [DOCUMENTS[0]]
+    while following:
+        document = following.pop()
+        reached.add(document)
+        following += {file for file, _ in links(document) if file in DOCUMENTS} - reached
+    assert reached == set(DOCUMENTS)
+
+
+def test_every_named_test_is_in_the_linked_file() -> None:
+    named = [
+        (test, document.parent / file)
+        for document in DOCUMENTS
+        for test, file in re.findall(r"`(test_\w+)`[^|]*?\]\(([^)]+)\)", document.read_text())
+    ]
+    assert len(named) > 40
     for test, file in named:
-        assert f"def {test}(" in Path(ROOT / file).read_text(), test
+        assert f"def {test}(" in file.read_text(), test
+
+
+def test_no_document_is_built_into_a_function_or_layer() -> None:
+    source = (ROOT / "template.yaml").read_text()
+    folders = re.findall(r"^ *(?:CodeUri|ContentUri): (\S+)$", source, re.MULTILINE)
+    assert len(folders) == 9
+    assert [file for folder in folders for file in (ROOT / folder).rglob("*.md")] == []
+
+
+def test_runbook_names_real_log_words() -> None:
+    written = "".join(source.read_text() for source in (*SOURCES, ROOT / "template.yaml"))
+    look_at = [row.split(" | ")[1] for row in rows("Runbook").values()]
+    words = [word for cell in look_at for word in re.findall(r"`([a-z][a-z_ ]+)`", cell)]
+    assert len(words) > 10
+    assert [word for word in words if f'"{word}' not in written and f"{word}=" not in written] == []
 
 
 def test_cognito_commands_and_their_options_exist() -> None:
     model = botocore.session.get_session().get_service_model("cognito-idp")
     operations = {xform_name(name, "-"): model.operation_model(name) for name in model.operation_names}
-    commands = re.findall(r"aws cognito-idp ([a-z-]+)((?:\\\n|[^\n])*)", README)
+    commands = re.findall(r"aws cognito-idp ([a-z-]+)((?:\\\n|[^\n])*)", "".join(blocks("sh")))
     assert {"associate-software-token", "verify-software-token", "set-user-mfa-preference"} <= dict(
         commands
     ).keys()

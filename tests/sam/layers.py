@@ -1,10 +1,11 @@
-"""What `sam build` has put into the layers.
+"""Checks of the layers that `sam build` has built.
 
-`python3 -m tests.sam.layers` prints their sizes, and fails where they are too large, hold what only a test needs,
-or lack what the functions import or its bytecode. The imaging layer, which one function carries, is counted apart.
+`python3 -m tests.sam.layers` prints the layers' sizes. It fails if a layer is too large, holds a package that only
+tests need, holds a document of this repository, or lacks a module or its bytecode. The imaging layer has its own limit,
+because only one function uses it.
 
-With another build's folder behind it, it also fails where that build came to something else. SAM puts a function's
-code or a layer under the digest that is compared here, and CloudFormation publishes neither anew while that stands.
+`python3 -m tests.sam.layers FOLDER` also fails if another build in FOLDER differs. SAM uploads code under the digest
+that is compared here, and CloudFormation publishes it again only when the digest changes.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from layers.dependencies.trim import OPERATIONS
 from tests.environment import ROOT
 
 BUILT = ROOT / ".aws-sam" / "build"
-LARGEST_MIB = 35  # unzipped, all layers that every function carries
-LARGEST_IMAGING_MIB = 60  # beside them; Lambda's own limit is 250 MB for all
+LARGEST_MIB = 35  # unzipped, all layers of every function
+LARGEST_IMAGING_MIB = 60  # in addition; Lambda's limit for all layers is 250 MB
 IMAGING = "ImagingLayer"
 EXPECTED = {
     "DependenciesLayer": (
@@ -29,16 +30,16 @@ EXPECTED = {
     "TriptychLayer": ("triptych/job.py",),
     IMAGING: ("PIL", "pillow_heif"),
 }
-NEVER = ("conftest.py", "pytest", "moto", "hypothesis", "mypy")  # nothing that only a test needs
+NEVER = ("conftest.py", "pytest", "moto", "hypothesis", "mypy")  # packages that only tests need
 
 
 def size(folder: Path) -> int:
-    """Bytes of all files below `folder`."""
+    """Return the bytes of all files below `folder`."""
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
 
 
 def digest(folder: Path) -> str:
-    """MD5 of the names and contents of all files below, as samcli.lib.utils.hash.dir_checksum makes it."""
+    """Return the MD5 of the names and contents of all files below, as samcli.lib.utils.hash.dir_checksum does."""
     whole = hashlib.md5(usedforsecurity=False)
     for file in sorted(str(file) for file in folder.rglob("*") if file.is_file()):
         whole.update(str(Path(file).relative_to(folder)).encode())
@@ -47,29 +48,29 @@ def digest(folder: Path) -> str:
 
 
 def digests(build: Path) -> dict[str, str]:
-    """Of every function and layer in the folder of a build, by logical id."""
+    """Return the digest of every function and layer of a build, by logical id."""
     return {folder.name: digest(folder) for folder in sorted(build.iterdir()) if folder.is_dir()}
 
 
 def differences(one: Path, other: Path) -> list[str]:
-    """What the two builds did not make alike."""
+    """Print the digests; return a sentence for each function or layer that differs between two builds."""
     made, again = digests(one), digests(other)
     for name, found in made.items():
         print(f"{name}: {found}")  # noqa: T201  # a command's output
     return [
-        f"{name}: built again, it is another: {made.get(name)} and {again.get(name)}"
+        f"{name}: the second build differs: {made.get(name)} and {again.get(name)}"
         for name in sorted(made.keys() | again.keys())
         if made.get(name) != again.get(name)
     ]
 
 
 def _is_unchecked(bytecode: Path) -> bool:
-    """Whether it is there, and good whatever the time of its source: flags of PEP 552, after the magic number."""
+    """Return whether the bytecode exists and is valid whatever the source's time (PEP 552's flags, after the magic)."""
     return bytecode.exists() and bytecode.read_bytes()[4:8] == b"\1\0\0\0"
 
 
 def problems() -> list[str]:
-    """What is wrong with the layers as they were built."""
+    """Print the layers' sizes; return a sentence for each problem."""
     found = []
     sizes = {layer: size(BUILT / layer) / 2**20 for layer in EXPECTED}
     for layer, names in EXPECTED.items():
@@ -84,14 +85,22 @@ def problems() -> list[str]:
             for file in root.rglob("*.py")
             if not _is_unchecked(Path(cache_from_source(str(file))))
         ]
+    documents = {
+        file.read_bytes() for folder in ("functions", "layers") for file in (ROOT / folder).glob("*.md")
+    }
+    found += [
+        f"a build holds a document: {file.relative_to(BUILT)}"
+        for file in BUILT.rglob("*.md")
+        if file.read_bytes() in documents
+    ]
     imaging = sizes.pop(IMAGING)
-    for what, mib, largest in (
+    for name, mib, largest in (
         ("the layers of every function", sum(sizes.values()), LARGEST_MIB),
         ("the imaging layer", imaging, LARGEST_IMAGING_MIB),
     ):
-        print(f"{what}: {mib:.1f} MiB unzipped, {largest} allowed")  # noqa: T201  # as above
+        print(f"{name}: {mib:.1f} MiB unzipped, {largest} MiB allowed")  # noqa: T201  # as above
         if mib > largest:
-            found.append(f"{what}: larger than {largest} MiB")
+            found.append(f"{name}: larger than {largest} MiB")
     return found
 
 

@@ -1,7 +1,7 @@
-"""What the pinned SAM CLI makes of parameters, of samconfig.toml and of the answers to `sam deploy --guided`.
+"""A probe of the pinned SAM CLI: how it reads parameters and samconfig.toml, and what `sam deploy --guided` does.
 
-Its own Python runs this file, with a request as JSON on stdin; the reply is JSON on stdout. SAM CLI's own code reads
-the words and the files, asks the questions and writes the answers; only AWS is left out.
+SAM CLI's Python runs this file, with a request as JSON on stdin. The reply is JSON on stdout. SAM CLI's own code reads
+the words and files, asks the questions and writes the answers. Only AWS is replaced.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ type Overrides = dict[str, str]
 
 
 class Request(TypedDict):
-    """Each part is optional in effect: an empty one asks for nothing."""
+    """The questions to SAM CLI. An empty part asks for nothing."""
 
-    words: list[list[str]]  # of one command line each
-    values: list[object]  # of parameter_overrides in a samconfig.toml
-    deploys: list[list[str]]  # what stands behind `sam deploy`, in the working directory
-    guided: list[str] | None  # what stands behind `sam deploy --guided`, in the working directory
-    answers: dict[str, str]  # by question, as it begins; Enter to all others
+    words: list[list[str]]  # overrides of several command lines, as words
+    values: list[object]  # values of parameter_overrides in a samconfig.toml
+    deploys: list[list[str]]  # arguments of `sam deploy`, in the working directory
+    guided: list[str] | None  # arguments of `sam deploy --guided`, in the working directory
+    answers: dict[str, str]  # answers by the beginning of the question; all others are Enter
 
 
 class Reply(TypedDict):
-    words: list[Overrides | str]  # the overrides, or why they were refused
+    words: list[Overrides | str]  # the overrides, or SAM CLI's error message
     values: list[Overrides | str]
     deploys: list[Overrides | str]
     questions: list[tuple[str, str]]  # each with its default
-    deployed: bool  # whether `sam deploy --guided` went on to execute its change set
+    deployed: bool  # whether `sam deploy --guided` would have executed its change set
 
 
 def reply(request: Request) -> Reply:
-    """Ask SAM CLI all that the request holds."""
+    """Answer the request."""
     parameter = CfnParameterOverridesType()
     questions, deployed = (
         ([], False) if request["guided"] is None else _guided(request["guided"], request["answers"])
@@ -76,13 +76,14 @@ def _deploy(argv: list[str]) -> Overrides:
 
 
 class _ExecutedError(Exception):
-    """The change set would be executed now."""
+    """Raised at the point where SAM CLI would execute the change set."""
 
 
 def _guided(argv: list[str], answers: dict[str, str]) -> tuple[list[tuple[str, str]], bool]:
-    """Run `sam deploy --guided` up to where it would change the stack; return its questions, and whether it came there.
+    """Run `sam deploy --guided` until it would change the stack.
 
-    A question has its default with it.
+    Returns:
+        The questions with their defaults, and whether it would have changed the stack.
     """
     questions: list[tuple[str, str]] = []
 
@@ -95,7 +96,7 @@ def _guided(argv: list[str], answers: dict[str, str]) -> tuple[list[tuple[str, s
         answer = answered(text, default)
         return default if answer is None else answer
 
-    def confirm(text: str, default: bool | None = False, **_: object) -> bool:  # noqa: FBT001, FBT002  # as click's
+    def confirm(text: str, default: bool | None = False, **_: object) -> bool:  # noqa: FBT001, FBT002  # click's signature
         answer = answered(text, bool(default))
         return bool(default) if answer is None else answer == "y"
 
@@ -107,7 +108,7 @@ def _guided(argv: list[str], answers: dict[str, str]) -> tuple[list[tuple[str, s
 
     deployer = SimpleNamespace(
         create_and_wait_for_changeset=lambda **_: ({"Id": "change-set"}, "CREATE"),
-        get_last_event_time=execute,  # the first that is asked once the change set is to be executed
+        get_last_event_time=execute,  # SAM CLI calls this first when it executes the change set
     )
     patches = (
         mock.patch.object(guided_context, "prompt", prompt),
@@ -124,9 +125,9 @@ def _guided(argv: list[str], answers: dict[str, str]) -> tuple[list[tuple[str, s
         context = command.cli.make_context("deploy", ["--guided", *argv])
         with context.scope():
             given = dict.fromkeys(("region", "profile")) | context.params
-            wanted = command.do_cli.__code__.co_varnames[: command.do_cli.__code__.co_argcount]
+            names = command.do_cli.__code__.co_varnames[: command.do_cli.__code__.co_argcount]
             try:
-                command.do_cli(**{name: given[name] for name in wanted})
+                command.do_cli(**{name: given[name] for name in names})
             except _ExecutedError:
                 return questions, True
     return questions, False

@@ -1,9 +1,9 @@
-"""`python -m tests.simulation --jobs N --seed S [--minutes M]`: many jobs on virtual time, with faults.
+"""`python -m tests.simulation --jobs N --seed S [--minutes M]`: run many jobs on virtual time, with faults.
 
-Jobs come in runs of at most 100; each run is a world of its own, with the next seed. A run that breaks a promise
-prints the command that repeats it. Ends with 1 if one did.
+Each run has at most 100 jobs and its own seed: S, S + 1 and so on. If a run breaks a promise, the command that repeats
+it is printed, and the exit code is 1.
 
-`--outage KIND MINUTES`: nothing goes wrong but Replicate, for so long from the beginning.
+With `--outage KIND MINUTES` the only fault is an outage of Replicate, from the start and for so many minutes.
 """
 
 from __future__ import annotations
@@ -17,67 +17,67 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
 from tests.simulation.faults import REPLICATE_OUTAGES, Faults
-from tests.simulation.run import RUN_JOBS, Outcome, run
+from tests.simulation.run import RUN_JOBS, Result, run
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201  # the command's output
+    print(text, flush=True)  # noqa: T201  # a command prints its output
 
 
 def _main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--jobs", type=int, default=1000, metavar="N")
-    parser.add_argument("--seed", type=int, default=1, metavar="S", help="of the first run")
-    parser.add_argument("--minutes", type=float, metavar="M", help="stop after so long, finished or not")
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="seed of the first run")
+    parser.add_argument("--minutes", type=float, metavar="M", help="stop after M minutes")
     parser.add_argument("--outage", nargs=2, metavar=("KIND", "MINUTES"), help=", ".join(REPLICATE_OUTAGES))
-    parser.add_argument("--quiet", action="store_true", help="the summary only")
+    parser.add_argument("--quiet", action="store_true", help="print only the summary")
     arguments = parser.parse_args()
     if arguments.outage and arguments.outage[0] not in REPLICATE_OUTAGES:
-        parser.error(f"an outage is one of {', '.join(REPLICATE_OUTAGES)}")
+        parser.error(f"KIND of an outage must be one of {', '.join(REPLICATE_OUTAGES)}")
     began = time.monotonic()
-    outcomes: list[Outcome] = []
+    results: list[Result] = []
     sizes = [min(RUN_JOBS, arguments.jobs - done) for done in range(0, arguments.jobs, RUN_JOBS)]
     with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
         seeds = range(arguments.seed, arguments.seed + len(sizes))
-        for outcome in pool.map(run, seeds, sizes, [_faults(arguments.outage, seed) for seed in seeds]):
-            outcomes.append(outcome)
+        for result in pool.map(run, seeds, sizes, [_faults(arguments.outage, seed) for seed in seeds]):
+            results.append(result)
             if not arguments.quiet:
-                _say(f"seed {outcome.seed}, {outcome.jobs} jobs, trace {outcome.trace}: {outcome.faults}")
-            if outcome.violation:
-                _say(f"  BROKEN: {outcome.violation}")
-                _say(f"  again: python -m tests.simulation --jobs {outcome.jobs} --seed {outcome.seed}")
+                _say(f"seed {result.seed}, {result.jobs} jobs, trace {result.trace}: {result.faults}")
+            if result.violation:
+                _say(f"  BROKEN: {result.violation}")
+                _say(f"  again: python -m tests.simulation --jobs {result.jobs} --seed {result.seed}")
             if arguments.minutes and time.monotonic() - began > arguments.minutes * 60:
                 pool.shutdown(wait=False, cancel_futures=True)
                 break
-    _say(_summary(outcomes, time.monotonic() - began))
-    return 1 if any(outcome.violation for outcome in outcomes) else 0
+    _say(_summary(results, time.monotonic() - began))
+    return 1 if any(result.violation for result in results) else 0
 
 
 def _faults(outage: tuple[str, str] | None, seed: int) -> Faults | None:
-    """What goes wrong; None is what the seed draws."""
+    """Return the faults of an outage; None if the seed draws the faults."""
     return Faults.of_outage(outage[0], float(outage[1]) * 60, seed) if outage else None
 
 
-def _summary(outcomes: list[Outcome], seconds: float) -> str:
-    injected: Counter[str] = sum((outcome.injected for outcome in outcomes), Counter())
-    states: Counter[str] = sum((outcome.states for outcome in outcomes), Counter())
-    failures: Counter[str] = sum((outcome.failures for outcome in outcomes), Counter())
-    posts = sum(outcome.posts for outcome in outcomes)
-    jobs = sum(outcome.jobs for outcome in outcomes)
-    broken = sum(outcome.violation is not None for outcome in outcomes)
-    billed = sum(outcome.billed for outcome in outcomes)
-    pictures = sum(outcome.pictures for outcome in outcomes)
-    slowest = max(outcomes, key=lambda outcome: outcome.slowest)
+def _summary(results: list[Result], seconds: float) -> str:
+    injected: Counter[str] = sum((result.injected for result in results), Counter())
+    states: Counter[str] = sum((result.states for result in results), Counter())
+    failures: Counter[str] = sum((result.failures for result in results), Counter())
+    posts = sum(result.posts for result in results)
+    jobs = sum(result.jobs for result in results)
+    broken = sum(result.violation is not None for result in results)
+    billed = sum(result.billed for result in results)
+    images = sum(result.images for result in results)
+    slowest = max(results, key=lambda result: result.slowest)
     return "\n".join(
         [
             "",
-            f"{jobs} jobs in {len(outcomes)} runs, {broken} of them broke a promise",
+            f"{jobs} jobs in {len(results)} runs, {broken} of them broke a promise",
             f"faults: {', '.join(f'{kind} {n}' for kind, n in injected.most_common())}",
-            f"predictions billed: {billed}, for {pictures} pictures; {billed - pictures} more that owners wanted tried again",
+            f"predictions billed: {billed}, for {images} images; the other {billed - images} are retries of owners",
             f"jobs by state: {', '.join(f'{state} {n}' for state, n in states.most_common())}",
-            f"pictures that failed: {', '.join(f'{code} {n}' for code, n in failures.most_common()) or 'none'}",
-            f"requests for a prediction: {posts}",
-            f"slowest end: {slowest.slowest:.0f} s after the upload, virtual (seed {slowest.seed})",
+            f"failed images by code: {', '.join(f'{code} {n}' for code, n in failures.most_common()) or 'none'}",
+            f"create requests to Replicate: {posts}",
+            f"slowest job: {slowest.slowest:.0f} virtual s from the upload to the end (seed {slowest.seed})",
             f"wall time: {seconds:.0f} s, {jobs / seconds:.0f} jobs/s",
         ]
     )

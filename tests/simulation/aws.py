@@ -1,7 +1,7 @@
-"""The jobs table, S3 and SQS in memory, as far as Triptych uses them. Of S3 and SQS, requests and answers are boto3's.
+"""In-memory stand-ins for the jobs table, S3 and SQS, as far as Triptych uses them.
 
-What is not understood is an error: no request is answered with a guess. `tests/simulation/tests/test_stand_ins.py`
-holds it against moto.
+Requests and answers of S3 and SQS have boto3's format. An unknown request is an error, not a guess.
+`tests/simulation/tests/test_stand_ins.py` compares the stand-ins to moto.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ OK: Answer = {"ResponseMetadata": {"HTTPStatusCode": 200}}
 
 def refusal(operation: str, code: str, status: int = 400) -> ClientError:
     return ClientError(
-        {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]  # the rest of it nobody reads
+        {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}},  # type: ignore[typeddict-item]  # the other fields are never read
         operation,
     )
 
 
 class Jobs:
-    """The jobs table, with the functions of `triptych.aws.table`: one version of each job, and conditional writes."""
+    """The jobs table, with the functions and conditional writes of `triptych.aws.table`."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job | None] = {}  # None: deleted, and the id is blocked
@@ -61,7 +61,7 @@ class Jobs:
         """Store the job if the stored version is the one that was read.
 
         Raises:
-            table.ConflictError: It is not.
+            table.ConflictError: The stored version is another one.
             table.DayFullError: The day has reached its limit.
         """
         stored = self._jobs.get(job.job_id)
@@ -133,14 +133,14 @@ class Bucket:
                 return {**OK, "IsTruncated": False, "Contents": [{"Key": one} for one in keys]}
         raise NotImplementedError(operation)
 
-    def _get(self, operation: str, key: str, wanted: str | None) -> Answer:
+    def _get(self, operation: str, key: str, byte_range: str | None) -> Answer:
         found = self._find(operation, key, "NoSuchKey")
         content, size = found.content, len(found.content)
         answer = {**OK, "LastModified": found.modified, "ContentType": found.content_type}
-        if wanted is not None:
-            span = re.fullmatch(r"bytes=(\d+)-(\d+)", wanted)
+        if byte_range is not None:
+            span = re.fullmatch(r"bytes=(\d+)-(\d+)", byte_range)
             if span is None:
-                raise NotImplementedError(wanted)
+                raise NotImplementedError(byte_range)
             first, last = int(span[1]), min(int(span[2]), size - 1)
             if first >= size:
                 raise refusal(operation, "InvalidRange", 416)
@@ -165,13 +165,13 @@ class Message:
 
     @property
     def receipt(self) -> str:
-        """The handle of its latest receipt."""
+        """The receipt handle of the latest delivery."""
         return f"{self.number}/{self.receives}"
 
 
 @dataclass(eq=False)
 class Queue:
-    """One SQS queue: at least once, in no order that anybody should trust."""
+    """One SQS queue, which delivers at least once and in no guaranteed order."""
 
     now: Callable[[], datetime]
     visibility: int  # seconds
@@ -208,7 +208,7 @@ class Queue:
         return message
 
     def receive(self) -> Message | None:
-        """The first visible message, now invisible; one that was received too often goes to the dead letters."""
+        """Return the first visible message and hide it. Move messages with too many receives to the dead-letter queue."""
         now = self.now()
         for message in [one for one in self.messages.values() if one.visible_at <= now]:
             if self.dead_letters and message.receives >= self.max_receives:

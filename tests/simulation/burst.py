@@ -1,4 +1,4 @@
-"""Many jobs at once, more than Replicate's rate limit lets through: how long it takes until all are done."""
+"""A burst of more jobs than Replicate's rate limit allows, and how long it takes to finish them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from random import Random
 
-from tests.simulation.checks import Violation
+from tests.simulation.checks import ViolationError
 from tests.simulation.clients import Client
 from tests.simulation.cloud import Cloud
 from tests.simulation.faults import Faults
@@ -14,34 +14,34 @@ from tests.simulation.replicate import MODEL_SECONDS
 from tests.simulation.run import END
 from tests.support.function_environment import ENVIRONMENT
 
-CONCURRENCY = 20  # GenerateConcurrency of an account that is not new: Replicate's limit is to be the only one
+CONCURRENCY = 20  # GenerateConcurrency of an older account, so that only Replicate's limit matters
 IMAGES = int(ENVIRONMENT["IMAGE_COUNT"])  # of each job
 
 
 @dataclass(frozen=True)
 class Drain:
-    """How a burst was worked off. Seconds are virtual, and count from the first prediction."""
+    """The result of a burst. Seconds are virtual and count from the first prediction."""
 
-    violation: str | None  # of a promise
+    violation: str | None  # the broken promise, if any
     states: Counter[str]
     predictions: int
-    pictures: int  # that those were for
-    requests: int  # for predictions; what was refused with 429 is among them
-    last_created: float  # when the last prediction was made
-    last_ended: float  # when the last job ended
-    allowed: float  # when the last prediction could have been made, had there always been one waiting
-    allowed_end: float  # and its job have ended, had it been of the slowest
+    images: int  # images that have a prediction
+    requests: int  # create requests, including those refused with 429
+    last_created: float  # time of the last prediction
+    last_ended: float  # end of the last job
+    allowed: float  # earliest possible time of the last prediction under the limit
+    allowed_end: float  # the end of a job at that time with the slowest model
 
 
 def drain(jobs: int, seconds: float, *, per_minute: float, burst: int, seed: int = 1) -> Drain:
-    """Let so many clients come within so many seconds. Nothing fails, but that Replicate says 429.
+    """Run a burst in which the only failures are Replicate's 429 answers.
 
     Args:
-        jobs: how many.
-        seconds: within which they come.
-        per_minute: predictions that Replicate lets through.
-        burst: of which so many at once, as a token bucket does.
-        seed: of the run.
+        jobs: The number of jobs, one for each client.
+        seconds: The time within which the clients start.
+        per_minute: Replicate's limit for predictions in a minute.
+        burst: The size of Replicate's token bucket.
+        seed: The seed of the run.
     """
     faults = Faults(Random(seed), per_minute=per_minute, burst=burst)
     violation = None
@@ -50,7 +50,7 @@ def drain(jobs: int, seconds: float, *, per_minute: float, burst: int, seed: int
             cloud.engine.after(cloud.random.uniform(0, seconds), Client(cloud, number).start)
         try:
             cloud.checks.at_the_end(over=cloud.engine.run(END))
-        except Violation as broken:
+        except ViolationError as broken:
             violation = str(broken)
         created = [made.created_at for made in cloud.replicate.predictions.values()]
         allowed = max(0.0, jobs * IMAGES - burst) * 60 / per_minute
@@ -58,7 +58,7 @@ def drain(jobs: int, seconds: float, *, per_minute: float, burst: int, seed: int
             violation,
             cloud.checks.summary(),
             predictions=len(created),
-            pictures=len(cloud.checks.billed),
+            images=len(cloud.checks.billed),
             requests=sum(request.endswith(": Replicate create") for request in cloud.requests),
             last_created=max(created) - min(created),
             last_ended=max(cloud.checks.ended_at.values()) - min(created),

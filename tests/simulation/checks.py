@@ -1,4 +1,4 @@
-"""What must hold, whatever fails: checked at every write and every prediction, and once more at the end."""
+"""The promises that hold under all faults, checked at every write, at every prediction and at the end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
-from tests.simulation.replicate import picture
+from tests.simulation.replicate import output
 from tests.support.photos import JPEG
 
 if TYPE_CHECKING:
@@ -16,12 +16,11 @@ if TYPE_CHECKING:
     from triptych.job import Job
 
 DEADLINE_SECONDS = 1800
-UPLOAD_SECONDS = 900 + 300  # the link's life, and a slow upload
+UPLOAD_SECONDS = 900 + 300  # the lifetime of the presigned URL, and a slow upload
 LOOK_SECONDS = 300
 VISIBILITY_SECONDS = 240
-PATIENCE = (
-    LOOK_SECONDS + VISIBILITY_SECONDS + 120
-)  # from the time when something is to be seen until it is seen
+# The longest time until the watchdog notices a change.
+PATIENCE = LOOK_SECONDS + VISIBILITY_SECONDS + 120
 OPEN = {"AWAITING_UPLOAD", "GENERATING"}
 MOVES = {
     "PENDING": {"REQUESTING", "FAILED", "CANCELED"},
@@ -30,7 +29,7 @@ MOVES = {
 }
 
 
-class Violation(Exception):  # noqa: N818  # a verdict
+class ViolationError(Exception):
     """A promise was broken."""
 
 
@@ -45,7 +44,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A job as the table holds it."""
+    """A job in the table."""
 
     job_id: str
     status: str
@@ -70,7 +69,7 @@ class Record:
 
     @classmethod
     def of_item(cls, item: dict[str, Any]) -> Self:
-        """As DynamoDB is sent it."""
+        """Make the record of an item in DynamoDB's format."""
 
         def plain(value: dict[str, Any]) -> Any:
             ((kind, inner),) = value.items()
@@ -106,17 +105,17 @@ class Record:
 
 
 class Checks:
-    """The promises, held against what happens in `cloud`."""
+    """Checks the promises against the events in `cloud`."""
 
     def __init__(self, cloud: Cloud) -> None:
         self.records: dict[str, Record] = {}
-        self.forgotten: set[str] = set()  # ids of jobs that were deleted
-        self.uploads: dict[str, bytes] = {}  # the photo that has lain in S3, by job
-        self.outputs: dict[str, bytes] = {}  # what lies in S3 under outputs/
+        self.forgotten: set[str] = set()  # ids of deleted jobs
+        self.uploads: dict[str, bytes] = {}  # the uploaded photo, by job
+        self.outputs: dict[str, bytes] = {}  # the objects in S3 under outputs/
         self.billed: defaultdict[tuple[str, int], list[Prediction]] = defaultdict(list)
         self.given_up: dict[
             tuple[str, int], int
-        ] = {}  # the attempt that had failed when its owner wanted another
+        ] = {}  # by image: the failed attempt before the owner's last retry
         self.ended_at: dict[str, float] = {}
         self._cloud = cloud
 
@@ -150,17 +149,17 @@ class Checks:
             self._expect(after.status in MOVES.get(before.status, ()), step)
         if after.status == "STORED":
             content = self.outputs.get(after.output_key or "")
-            right = after.prediction_id and content == picture(after.prediction_id)
-            self._expect(bool(right), f"{where} is STORED, and S3 has not its picture")
+            right = after.prediction_id and content == output(after.prediction_id)
+            self._expect(bool(right), f"{where} is STORED, but its output is not in S3")
         if after.status == "FAILED":
-            self._expect(bool(after.error), f"{where} is FAILED, and nobody says why")
+            self._expect(bool(after.error), f"{where} is FAILED without a code")
         if after.attempt != before.attempt:
             self._expect(
                 after.attempt == before.attempt + 1 and after.status == "REQUESTING",
                 f"{step}, attempt {before.attempt} → {after.attempt}",
             )
-            exists = self._wanted(slot)
-            self._expect(not exists, f"{where} is asked for again, and it exists: {exists}")
+            exists = self._usable(slot)
+            self._expect(not exists, f"{where} gets a new attempt, but a prediction exists: {exists}")
 
     def on_forgotten(self, job_id: str) -> None:
         if self.records.pop(job_id, None):
@@ -170,34 +169,34 @@ class Checks:
         if key.startswith("uploads/"):
             self.uploads[key.split("/")[1]] = content
         else:
-            if self._is_told(key):
-                self._expect(self.outputs.get(key) == content, f"a stored picture was overwritten: {key}")
+            if self._is_referenced(key):
+                self._expect(self.outputs.get(key) == content, f"a stored output was overwritten: {key}")
             self.outputs[key] = content
 
     def on_removed(self, key: str) -> None:
-        self._expect(not self._is_told(key), f"a picture that is told of was removed: {key}")
+        self._expect(not self._is_referenced(key), f"an output was removed while a job refers to it: {key}")
         self.outputs.pop(key, None)
 
-    def _is_told(self, key: str) -> bool:
+    def _is_referenced(self, key: str) -> bool:
         record = self.records.get(key.split("/")[1])
         return record is not None and any(image.output_key == key for image in record.images)
 
     def on_created(self, prediction: Prediction) -> None:
-        """When a prediction has been made, and is billed."""
+        """Check a prediction that was made and billed."""
         job_id, index, attempt = prediction.slot
         where = f"job {job_id}, image {index}"
-        wanted = self._wanted((job_id, index))
-        self._expect(not wanted, f"{where} is paid for twice: attempt {attempt}, and {wanted}")
+        usable = self._usable((job_id, index))
+        self._expect(not usable, f"{where} is paid for twice: attempt {attempt}, and {usable}")
         self.billed[job_id, index].append(prediction)
         record = self.records.get(job_id)
         if record is None:
-            self._expect(job_id in self.forgotten, f"{where} was asked for, and there is no such job")
+            self._expect(job_id in self.forgotten, f"{where} has a prediction, but the job never existed")
         else:
             image = record.images[index]
-            self._expect(image.attempt == attempt, f"{where} was asked for without its intention stored")
+            self._expect(image.attempt == attempt, f"{where} was requested before its intention was stored")
 
-    def _wanted(self, slot: tuple[str, int]) -> list[str]:
-        """The predictions for this picture that nobody has given up."""
+    def _usable(self, slot: tuple[str, int]) -> list[str]:
+        """Return the predictions for this image since the owner's last retry."""
         given_up = self.given_up.get(slot, 0)
         return [
             f"{one.id}, attempt {one.slot.attempt}"
@@ -206,29 +205,31 @@ class Checks:
         ]
 
     def at_the_end(self, *, over: bool) -> None:
-        """When nothing is left to happen, or too much time has passed (not `over`)."""
+        """Check the end of a run. `over` is whether no event is left, as opposed to a run that took too long."""
         for name, source in self._cloud.sources.items():
             self._expect(not source.queue.messages, f"messages are left in the {name} queue")
             dead = source.queue.dead_letters
             self._expect(not (dead and dead.messages), f"the {name} queue has dead letters")
         for record in self.records.values():
-            self._expect(record.status not in OPEN, f"it has not ended: {record}")
-            came = record.job_id in self.uploads
-            self._expect(record.status != "EXPIRED" or not came, f"its photo came: {record}")
+            self._expect(record.status not in OPEN, f"a job has not ended: {record}")
+            uploaded = record.job_id in self.uploads
+            self._expect(
+                record.status != "EXPIRED" or not uploaded, f"a job expired despite its photo: {record}"
+            )
             self._in_time(record)
             self._nothing_lost(record)
-        self._expect(over, "something goes on for ever")
+        self._expect(over, "the run does not end")
         for job_id in self.forgotten:
             left = self._cloud.aws.stored(f"uploads/{job_id}/") | self._cloud.aws.stored(f"outputs/{job_id}/")
-            self._expect(not left, f"of the deleted job {job_id} are left: {', '.join(left)}")
+            self._expect(not left, f"objects of the deleted job {job_id} are left: {', '.join(left)}")
         injected = self._cloud.faults.injected
         if not any(kind.startswith(("crash", "aws")) or "outage" in kind for kind in +injected):
-            self._expect(not self.orphans(), f"pictures that nobody is told of: {self.orphans()}")
+            self._expect(not self.orphans(), f"outputs without a job: {self.orphans()}")
             self._expect(not self._cloud.errors, f"handlers raised: {self._cloud.errors}")
 
     def orphans(self) -> list[str]:
-        """Pictures in S3 that no job tells of."""
-        return [key for key in self.outputs if not self._is_told(key)]
+        """Return the outputs in S3 that no job refers to."""
+        return [key for key in self.outputs if not self._is_referenced(key)]
 
     def _in_time(self, record: Record) -> None:
         if record.started_at is None:
@@ -239,13 +240,13 @@ class Checks:
         self._expect(late <= 0, f"job {record.job_id} ended {late:.0f} s too late")
 
     def _nothing_lost(self, record: Record) -> None:
-        """What succeeded while there was time to copy it is there."""
+        """Check that every output is stored whose prediction succeeded in time to copy it."""
         if record.started_at is None or record.status == "CANCELED":
             return
         deadline = self._cloud.seconds(record.started_at) + DEADLINE_SECONDS
         if self.uploads.get(record.job_id) == JPEG and self._cloud.faults.until + PATIENCE <= deadline:
             rejected = [image.error for image in record.images if (image.error or "").startswith("photo_")]
-            self._expect(not rejected, f"job {record.job_id} has a good photo: {rejected}")
+            self._expect(not rejected, f"job {record.job_id} rejected a good photo: {rejected}")
         for index, image in enumerate(record.images):
             for made in self.billed.get((record.job_id, index), ()):
                 usable = (
@@ -258,7 +259,7 @@ class Checks:
                 seen = max(made.finished_at or 0, self._cloud.faults.until) + PATIENCE
                 self._expect(
                     seen > deadline,
-                    f"job {record.job_id}, image {index}: {made.id} succeeded and is {image.status} ({image.error})",
+                    f"job {record.job_id}, image {index}: {made.id} succeeded, the image is {image.status} ({image.error})",
                 )
 
     def summary(self) -> Counter[str]:
@@ -266,6 +267,6 @@ class Checks:
         states["(deleted)"] = len(self.forgotten)
         return +states
 
-    def _expect(self, holds: bool, promise: str) -> None:  # noqa: FBT001
+    def _expect(self, holds: bool, promise: str) -> None:  # noqa: FBT001  # the calls read as assertions
         if not holds:
-            raise Violation(f"{promise} (at {self._cloud.engine.now:.1f} s)")
+            raise ViolationError(f"{promise} (at {self._cloud.engine.now:.1f} s)")

@@ -1,4 +1,4 @@
-"""Clients: they order, upload, and look until their pictures are there; some change their mind."""
+"""Clients that create a job, upload, and poll until the job ends. Some cancel, delete or retry."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from tests.simulation.checks import Violation
+from tests.simulation.checks import ViolationError
 from tests.simulation.cloud import Cloud
 from tests.support.events import api_event
 from tests.support.photos import JPEG
 
 RETRY_SECONDS = 20.0
-POLLS = (20.0, 90.0, 600.0)  # seconds between looks; the last again and again
+POLLS = (20.0, 90.0, 600.0)  # seconds between polls; the last repeats
 OPEN = {"AWAITING_UPLOAD", "GENERATING"}
 
 
 @dataclass
 class Client:
-    """One who wants one job done. `view` is what it last saw of it."""
+    """A client with one job. `view` is the job as the client last saw it."""
 
     cloud: Cloud
     number: int
@@ -33,23 +33,23 @@ class Client:
 
     def start(self) -> None:
         key = None if self._happens("client_without_key") else f"order {self.number}"
-        self._order(key)
-        if key and self._happens("client_orders_twice_at_once"):
-            self._order(key)
+        self._create(key)
+        if key and self._happens("client_creates_twice_at_once"):
+            self._create(key)
 
-    def _order(self, key: str | None) -> None:
-        order = {"content_type": "image/jpeg", "content_length": len(JPEG)}
+    def _create(self, key: str | None) -> None:
+        request = {"content_type": "image/jpeg", "content_length": len(JPEG)}
         headers = {"idempotency_key": key} if key else {}
-        event = api_event("POST", "/api/v1/jobs", order, owner=self.owner, **headers)
-        self.cloud.api(event, partial(self._ordered, key))
+        event = api_event("POST", "/api/v1/jobs", request, owner=self.owner, **headers)
+        self.cloud.api(event, partial(self._created, key))
 
-    def _ordered(self, key: str | None, status: int, body: dict[str, Any]) -> None:
+    def _created(self, key: str | None, status: int, body: dict[str, Any]) -> None:
         if status != 201:
-            self._expect(status == 0 or status >= 500, f"{status} to a good order: {body}")
+            self._expect(status == 0 or status >= 500, f"POST of a valid job was answered {status}: {body}")
             if not self.job_id:
-                self.cloud.engine.after(RETRY_SECONDS, partial(self._order, key))
+                self.cloud.engine.after(RETRY_SECONDS, partial(self._create, key))
         elif self.job_id:
-            self._expect(body["job_id"] == self.job_id, f"one key, two jobs: {body}")
+            self._expect(body["job_id"] == self.job_id, f"one idempotency key created two jobs: {body}")
         else:
             self.job_id = body["job_id"]
             self._will_upload()
@@ -65,7 +65,7 @@ class Client:
     def _will_upload(self) -> None:
         rng = self.cloud.random
         if self._happens("client_never_uploads"):
-            self.cloud.engine.after(60, self._look)
+            self.cloud.engine.after(60, self._poll)
             return
         content = bytes(len(JPEG)) if self._happens("client_uploads_rubbish") else JPEG
         late = rng.uniform(60, 899) if self._happens("client_uploads_late") else rng.uniform(0.1, 5)
@@ -74,10 +74,10 @@ class Client:
     def _upload(self, content: bytes) -> None:
         if not self.deleted:
             self.cloud.upload(f"uploads/{self.job_id}/photo.jpg", content)
-            self._look()
+            self._poll()
 
     def _ask(self, method: str, path: str) -> None:
-        """Cancel, delete or retry, until it is answered."""
+        """Cancel, delete or retry; repeat until there is an answer."""
         self.deleted |= method == "DELETE"
         self.cloud.api(api_event(method, path, owner=self.owner), partial(self._asked, method, path))
 
@@ -87,13 +87,13 @@ class Client:
             return
         retries_used = status == 409 and path.endswith("/retry")
         gone = status == 404 and self.deleted
-        self._expect(status < 300 or gone or retries_used, f"{status} to {method} {path}: {body}")
+        self._expect(status < 300 or gone or retries_used, f"{method} {path} was answered {status}: {body}")
         if retries_used:
             return
         if path.endswith("/retry"):
-            self._look()
+            self._poll()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         if not self.deleted:
             event = api_event("GET", f"/api/v1/jobs/{self.job_id}", owner=self.owner)
             self.cloud.api(event, self._seen)
@@ -110,18 +110,20 @@ class Client:
                     self._ask("POST", f"/api/v1/jobs/{self.job_id}/retry")
                 return
         else:
-            self._expect(status == 0 or status >= 500, f"{status} to a look: {body}")
+            self._expect(status == 0 or status >= 500, f"GET of the job was answered {status}: {body}")
         self.polls += 1
-        self.cloud.engine.after(POLLS[min(self.polls, len(POLLS)) - 1], self._look)
+        self.cloud.engine.after(POLLS[min(self.polls, len(POLLS)) - 1], self._poll)
 
     def _same_or_further(self, before: dict[str, Any], after: dict[str, Any]) -> None:
         for old, new in zip(before["images"], after["images"], strict=True):
             if old["status"] == "STORED":
-                self._expect(new["status"] == "STORED" and bool(new["url"]), f"a picture went away: {after}")
+                self._expect(
+                    new["status"] == "STORED" and bool(new["url"]), f"a stored output disappeared: {after}"
+                )
 
     def _happens(self, kind: str) -> bool:
         return self.cloud.faults.happens(kind, self.cloud.engine.now)
 
-    def _expect(self, holds: bool, promise: str) -> None:  # noqa: FBT001
+    def _expect(self, holds: bool, promise: str) -> None:  # noqa: FBT001  # the calls read as assertions
         if not holds:
-            raise Violation(f"client {self.number}: {promise}")
+            raise ViolationError(f"client {self.number}: {promise}")

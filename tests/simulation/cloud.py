@@ -1,4 +1,4 @@
-"""The functions on virtual time: what invokes them, and the one place that each of their requests passes."""
+"""The functions on virtual time: their invocations, and the one way for all of their requests."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from aws_lambda_powertools.event_handler.api_gateway import BaseRouter
 from botocore.exceptions import ClientError
 
 from tests.simulation.aws import Answer, Queue, Request
-from tests.simulation.checks import Checks, Violation
+from tests.simulation.checks import Checks, ViolationError
 from tests.simulation.engine import Engine, Killed, Process
 from tests.simulation.faults import Faults
 from tests.simulation.functions import CONTEXT, FUNCTIONS, environments, loaded, resources
-from tests.simulation.patches import in_the_place_of_io
+from tests.simulation.patches import patched_io
 from tests.simulation.replicate import Replicate
 from tests.simulation.services import Services
 from tests.support.clock import Clock as WallClock
@@ -39,26 +39,26 @@ class Source:
     function: str
     concurrency: int
     running: int = 0
-    looks_at: float = -1.0  # when it will next look
+    looks_at: float = -1.0  # time of the next look at the queue
 
 
 class Cloud:
-    """One run's world. Use it as a context: it puts itself in the place of everything that does I/O."""
+    """The cloud of one run. As a context manager it replaces all I/O of the layer."""
 
     def __init__(self, faults: Faults, *, moto: bool = False, concurrency: int | None = None) -> None:
-        """Make the run.
+        """Set up the run.
 
         Args:
-            faults: what goes wrong.
-            moto: DynamoDB, S3 and SSM are moto's (whose mock is active already), not the stand-ins.
-            concurrency: of each queue's function; None is the template's default.
+            faults: The faults of the run.
+            moto: Use moto, whose mock must be active, instead of the stand-ins for DynamoDB, S3 and SSM.
+            concurrency: The concurrency of each queue's function; None is the template's default.
         """
         self.engine = Engine()
         self.faults = faults
         self.random = faults.random
-        self.requests: list[str] = []  # every request of a handler, by name
+        self.requests: list[str] = []  # the name of every request of a handler
         self.trace = hashlib.sha256()
-        self.errors: list[str] = []  # exceptions that a handler let out
+        self.errors: list[str] = []  # uncaught exceptions of handlers
         self.checks = Checks(self)
         self.replicate = Replicate(self.engine, faults, START, self._webhook, self.checks.on_created)
         self.aws = Services(self, moto=moto)
@@ -81,7 +81,7 @@ class Cloud:
         self._patches = ExitStack()
 
     def __enter__(self) -> Self:
-        self._patches.enter_context(in_the_place_of_io(self))
+        self._patches.enter_context(patched_io(self))
         self._forget()
         return self
 
@@ -93,11 +93,11 @@ class Cloud:
         return START + timedelta(seconds=self.engine.now)
 
     def seconds(self, moment: datetime) -> float:
-        """A time in seconds from the start."""
+        """Return a time as seconds from the start."""
         return (moment - START).total_seconds()
 
     def api(self, event: dict[str, Any], done: Callable[[int, dict[str, Any]], None]) -> None:
-        """A client's request; what it gets back is a status (0: no answer) and the JSON body."""
+        """Send a client's request; call `done` with the status (0: no answer) and the JSON body."""
 
         def answered(result: dict[str, Any] | None) -> None:
             status = int(result["statusCode"]) if result else 0
@@ -108,7 +108,7 @@ class Cloud:
         self.invoke("api", event, answered)
 
     def upload(self, key: str, content: bytes) -> bool:
-        """The client's PUT, and S3's event for it. False: the object was there already."""
+        """PUT an object as a client does, and send S3's event. Return False if the object exists already."""
         try:
             request = {"Bucket": ENVIRONMENT["BUCKET"], "Key": key, "Body": content, "IfNoneMatch": "*"}
             self.aws.effect(bucket._s3(), "S3", "PutObject", request)
@@ -124,7 +124,7 @@ class Cloud:
         return True
 
     def send(self, queue: str, body: str, delay: float) -> None:
-        """A message for a function."""
+        """Send a message to a function's queue."""
         now = self.engine.now
         if self.faults.happens("message_late", now):
             delay += self.random.uniform(10, 600)
@@ -140,7 +140,7 @@ class Cloud:
         self.invoke("webhook", webhook_event(body, headers, query), done)
 
     def _pump(self, source: Source) -> None:
-        """Hand visible messages to the function, and look again when the next becomes visible."""
+        """Deliver visible messages to the function, and look again when the next one becomes visible."""
         while source.running < source.concurrency and (message := source.queue.receive()):
             self._deliver(source, message.number, message.body, message.receives, message.receipt)
             if self.faults.happens("message_duplicated", self.engine.now):
@@ -169,7 +169,7 @@ class Cloud:
     def invoke(
         self, function: str, event: dict[str, Any], done: Callable[[dict[str, Any] | None], None]
     ) -> None:
-        """Run a handler. `done` gets its result, or None where it raised, died or ran out of time."""
+        """Run a handler; call `done` with its result, or None if it raised, died or timed out."""
         process = Process(function)
         idle = environments()[function]
         module = idle.pop() if idle else loaded(function)
@@ -180,7 +180,7 @@ class Cloud:
             if over:
                 return
             over = True
-            self.engine.kill(process)  # what it left behind does not move any more
+            self.engine.kill(process)  # no thread of it may go on
             del self._ends[process]
             done(result)
 
@@ -188,7 +188,7 @@ class Cloud:
             result = None
             try:
                 result = dict(module.handler(event, CONTEXT))
-            except Exception as error:  # noqa: BLE001  # as Lambda does
+            except Exception as error:  # noqa: BLE001  # Lambda catches everything
                 self.errors.append(f"{function}: {error!r}")
                 self._note("error", type(error).__name__)
             finally:
@@ -206,8 +206,8 @@ class Cloud:
             self._ends[process](None)
 
     def _forget(self) -> None:
-        """What a new process does not know."""
-        transport._ssm().clear_cache()  # type: ignore[no-untyped-call]  # powertools leaves it so
+        """Clear the caches that a new process does not have."""
+        transport._ssm().clear_cache()  # type: ignore[no-untyped-call]  # powertools has no types here
         webhooks._kept.secret = None
         webhooks._kept.asked_at = webhooks._NEVER
 
@@ -220,13 +220,14 @@ class Cloud:
         back: float | None,
         timeout: float | None = None,
     ) -> T:
-        """A request of the running handler: its effect after `there` seconds, the answer `back` seconds later.
+        """Send a request of the running handler; return the answer.
 
-        Once it has left, it takes effect, whether or not the process that sent it still lives.
+        The request takes effect after `there` seconds, even if its process has died by then. The answer arrives `back`
+        seconds later, or never if `back` is None.
 
         Raises:
-            Killed: the process died, before or meanwhile.
-            TimeoutError: no answer came within `timeout` seconds (`back` None: it never comes).
+            Killed: The process died.
+            TimeoutError: No answer came within `timeout` seconds.
         """
         engine = self.engine
         process, crash = self._leaves(name)
@@ -260,7 +261,11 @@ class Cloud:
         return outcome
 
     def _leaves(self, name: str) -> tuple[Process, str | None]:
-        """Number a request, and see whether the process dies at it: here, or (the answer is "after") later."""
+        """Count a request; return its process, and "after" if the process dies after the request's effect.
+
+        Raises:
+            Killed: The process dies before the request's effect.
+        """
         engine = self.engine
         assert engine.current
         process = engine.current.process
@@ -290,7 +295,7 @@ class Cloud:
 def _outcome[T](effect: Callable[[], T]) -> T | Exception:
     try:
         return effect()
-    except Violation:
+    except ViolationError:
         raise
-    except Exception as error:  # noqa: BLE001  # it is the handler's
+    except Exception as error:  # noqa: BLE001  # the handler must receive it
         return error

@@ -1,8 +1,8 @@
-"""Virtual time, and code that waits in it.
+"""Virtual time, and threads that wait in it.
 
-Handlers are plain synchronous code, so each runs in a thread; but only one thread ever moves, and which one is
-decided by a heap of events alone. So a run is the same each time. Whichever thread moves works the heap off, until
-an event says that another thread is next: most waits need no switch at all.
+Handlers are synchronous code, so each runs in a thread. Only one thread runs at a time, and only a heap of events
+decides which. Therefore a run with the same seed is always the same. The running thread processes the heap until an
+event belongs to another thread, so that most waits need no switch.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class Killed(BaseException):
-    """The process is dead. As after SIGKILL, no handler gets to see it and no request leaves any more."""
+    """Ends the threads of a dead process. As after SIGKILL, no handler may catch it: it is no Exception."""
 
 
 def _closed() -> threading.Lock:
-    """A gate that one thread waits at and another opens."""
+    """Return a closed gate, which one thread waits for and another opens."""
     gate = threading.Lock()
     gate.acquire()
     return gate
@@ -32,7 +32,7 @@ def _closed() -> threading.Lock:
 
 @dataclass(eq=False)
 class Process:
-    """What lives and dies together: one invocation of a function."""
+    """One invocation of a function; its tasks die together."""
 
     name: str
     dead: bool = False
@@ -41,7 +41,7 @@ class Process:
 
 @dataclass(eq=False)
 class Task:
-    """One thread of a process. `waits` counts its waits, so that nobody wakes it from a later one."""
+    """One thread of a process. `waits` counts its waits, so that a late event does not end a later wait."""
 
     process: Process
     worker: _Worker
@@ -50,24 +50,24 @@ class Task:
 
 @dataclass(slots=True)
 class _Wake:
-    """The event that lets a task move on from its wait."""
+    """The event that ends a task's wait."""
 
     task: Task
     waits: int
 
 
 class Engine:
-    """The clock and what is still to happen. `now` is in seconds from the start."""
+    """The clock and the future events. `now` is in seconds from the start."""
 
     def __init__(self) -> None:
         self.now = 0.0
-        self.current: Task | None = None  # None: an event is at work, not a handler
+        self.current: Task | None = None  # None: an event is being processed, no handler runs
         self._events: list[tuple[float, int, Callable[[], None] | _Wake]] = []
         self._numbers = itertools.count()
         self._until = 0.0
         self._failure: BaseException | None = None
         self._over = _closed()  # opened for the thread that called `run`, or `close`
-        self._tasks: dict[Task, None] = {}  # that have not ended
+        self._tasks: dict[Task, None] = {}  # those that have not ended
         self._workers: list[_Worker] = []
         self._idle: list[_Worker] = []
 
@@ -75,9 +75,9 @@ class Engine:
         heapq.heappush(self._events, (self.now + max(0.0, seconds), next(self._numbers), do))
 
     def run(self, until: float) -> bool:
-        """Let things happen until nothing is left to (True), or until that time (False).
+        """Process events until none is left (True) or until that time (False).
 
-        Whatever an event raises is raised from here.
+        Raises the exception of an event, if one raises.
         """
         self._until = until
         if following := self._advance():
@@ -88,7 +88,7 @@ class Engine:
         return not self._events
 
     def start(self, process: Process, body: Callable[[], None]) -> None:
-        """Run `body` as a further task of `process`, from now on."""
+        """Run `body` as a new task of `process`."""
         if not self._idle:
             self._workers.append(_Worker(self))
             self._idle.append(self._workers[-1])
@@ -112,7 +112,7 @@ class Engine:
         self._wake(task, task.waits)
 
     def waker(self) -> Callable[..., None]:
-        """What ends the wait that the current task is about to begin, in so many seconds: of no effect on a later one."""
+        """Return a function that ends the next wait of the current task after some seconds. It does not end a later wait."""
         task = self.current
         assert task
         waits = task.waits
@@ -123,10 +123,10 @@ class Engine:
         return wake
 
     def wait(self) -> None:
-        """Wait, as the current task, until its `waker` is called.
+        """Let the current task wait until its `waker` is called.
 
         Raises:
-            Killed: the process died meanwhile.
+            Killed: The process died during the wait.
         """
         task = self.current
         assert task
@@ -140,12 +140,12 @@ class Engine:
             raise Killed
 
     def sleep(self, seconds: float) -> None:
-        """Wait, as the current task."""
+        """Let the current task wait for some seconds."""
         self.waker()(seconds)
         self.wait()
 
     def run_tasks[T](self, tasks: Sequence[Callable[[], T]], seconds: float) -> list[T | None]:
-        """`triptych.runtime.budget.run_in_threads`: run `tasks` as further tasks of the current process."""
+        """Replace `triptych.runtime.budget.run_in_threads`: run `tasks` as new tasks of the current process."""
         assert self.current
         process, ends_at = self.current.process, self.now + seconds
         futures: list[Future[T]] = [Future() for _ in tasks]
@@ -155,7 +155,7 @@ class Engine:
             if future.done():
                 continue
             wake = self.waker()
-            future.add_done_callback(lambda _, wake=wake: wake())  # type: ignore[misc]  # mypy wants no default here
+            future.add_done_callback(lambda _, wake=wake: wake())  # type: ignore[misc]  # mypy cannot infer a lambda with a default
             wake(ends_at - self.now)
             self.wait()
             if not future.done():
@@ -169,7 +169,7 @@ class Engine:
                 self._wake(task, task.waits)
 
     def close(self) -> None:
-        """End the threads; what still waits is killed."""
+        """Kill all waiting tasks and end the threads."""
         self._events.clear()
         for task in list(self._tasks):
             task.process.dead = True
@@ -182,7 +182,7 @@ class Engine:
             worker.join()
 
     def next_for(self, worker: _Worker) -> bool:
-        """Go on, as a worker that has nothing to do; True: it has again."""
+        """Process events for an idle worker; return True if it has a new task."""
         self._idle.append(worker)
         following = self._advance()
         if following and following.worker is worker:
@@ -195,7 +195,7 @@ class Engine:
         heapq.heappush(self._events, event)
 
     def _advance(self) -> Task | None:
-        """Work the events off until one lets a task move, or (None) it is over."""
+        """Process events until one wakes a task; return the task, or None if the run is over."""
         self.current = None
         try:
             while self._events and self._events[0][0] <= self._until and not self._failure:
@@ -204,7 +204,7 @@ class Engine:
                     do()
                 elif do.task.waits == do.waits and do.task in self._tasks:
                     return do.task
-        except BaseException as failure:  # noqa: BLE001  # raised again where `run` was called
+        except BaseException as failure:  # noqa: BLE001  # `run` raises it again
             self._failure = failure
         return None
 
@@ -215,12 +215,12 @@ class Engine:
 def _settle[T](future: Future[T], task: Callable[[], T]) -> None:
     try:
         future.set_result(task())
-    except Exception as error:  # noqa: BLE001  # as an executor does
+    except Exception as error:  # noqa: BLE001  # the future carries it, as in an executor
         future.set_exception(error)
 
 
 class _Worker(threading.Thread):
-    """A thread that is used again and again."""
+    """A thread that runs one task after the other."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(daemon=True)

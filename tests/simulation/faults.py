@@ -1,4 +1,4 @@
-"""What goes wrong in a run: which kinds, how often, and until when. The seed decides it all."""
+"""The faults of a run: which kinds happen, how often and until when. The seed decides all of it."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
 
-# kind of fault → the highest rate, among the requests, messages, … that it can happen to
+# kind of fault → its highest rate among the requests, messages and so on that it can hit
 HIGHEST = {
-    # The process dies before, or after, a request takes effect.
+    # The process dies before or after a request takes effect.
     "crash_before": 0.01,
     "crash_after": 0.01,
-    # Each try of a request to AWS; boto3 tries three times.
+    # Each of boto3's three tries of a request to AWS fails with this rate.
     "aws_error_before": 0.1,
     "aws_error_after": 0.1,
     # Messages.
@@ -19,24 +19,24 @@ HIGHEST = {
     "s3_event_duplicated": 0.3,
     "message_late": 0.3,
     "message_duplicated": 0.2,
-    # Asking for predictions.
+    # Create requests.
     "create_refused_connection": 0.2,
     "create_throttled": 0.3,
     "create_cut_before": 0.2,
     "create_cut_after": 0.3,
     "create_hangs_after": 0.2,
-    "create_late": 0.1,  # the answer is given up, and only then is the prediction made
+    "create_late": 0.1,  # Replicate makes the prediction after the client has given up
     "create_5xx_before": 0.2,
     "create_5xx_after": 0.3,
     "create_unreadable": 0.2,
-    "create_odd": 0.3,  # what the client library cannot parse
-    # Reading from Replicate.
+    "create_odd": 0.3,  # an answer that the client library cannot parse
+    # Other requests to Replicate.
     "read_failed": 0.3,
     "download_failed": 0.3,
     "download_cut": 0.2,
     "output_no_picture": 0.1,
-    # How predictions end.
-    "finished_at_once": 0.5,  # its webhook comes before the answer to the POST
+    # Ends of predictions.
+    "finished_at_once": 0.5,  # the webhook arrives before the answer to the POST
     "finished_late": 0.2,
     "prediction_failed": 0.2,
     "prediction_canceled": 0.05,
@@ -46,48 +46,47 @@ HIGHEST = {
     "webhook_dropped": 0.5,
     "webhook_duplicated": 0.5,
     "webhook_late": 0.3,
-    "webhook_out_of_order": 0.3,  # `processing` after the end
+    "webhook_out_of_order": 0.3,  # a webhook with `processing` arrives after the end
     # Clients.
     "answer_to_client_lost": 0.1,
     "client_never_uploads": 0.2,
     "client_uploads_late": 0.3,
     "client_uploads_rubbish": 0.1,
-    "client_orders_twice_at_once": 0.2,
+    "client_creates_twice_at_once": 0.2,
     "client_without_key": 0.1,
     "client_cancels": 0.1,
     "client_deletes": 0.1,
-    "client_retries": 0.5,  # a job that brought less than was hoped for
+    "client_retries": 0.5,  # after a job with failed images
 }
 OUTAGES = ("replicate", "dynamodb", "s3", "sqs")
-# What an outage of Replicate may look like, from its first second to its last, and nothing else going wrong.
+# The kinds of an outage of Replicate, as fault rates. No other fault happens during an outage.
 REPLICATE_OUTAGES: dict[str, dict[str, float]] = {
-    "unreachable": {},  # in half of the cases; in the other, it is 503
+    "unreachable": {},  # half of the requests get no connection, the other half get 503
     "429": {"create_throttled": 1.0},
     "5xx": {"create_5xx_before": 1.0, "read_failed": 1.0},
-    "slow": {"create_hangs_after": 1.0},  # it makes the prediction, and does not answer
+    "slow": {"create_hangs_after": 1.0},  # Replicate makes the prediction but does not answer
 }
 
 
 @dataclass
 class Faults:
-    """The faults of one run. `happens` is asked at every place where one could strike."""
+    """The faults of one run. The simulation calls `happens` wherever a fault is possible."""
 
     random: Random
     rates: dict[str, float] = field(default_factory=dict)
     outages: dict[str, list[tuple[float, float]]] = field(default_factory=dict)  # seconds from the start
-    per_minute: float = 600  # predictions that may be made
+    per_minute: float = 600  # Replicate's limit for predictions
     burst: int = 600
-    echoes: bool = False  # Replicate's answers hold `webhook`, which its schema does not promise
-    until: float = 0.0  # from then on nothing goes wrong
-    crashes: dict[int, str] = field(default_factory=dict)  # number of a request → "before" or "after" it
+    echoes: bool = False  # Replicate's answers hold `webhook`, which its schema lacks
+    until: float = 0.0  # no fault happens from this second on
+    crashes: dict[int, str] = field(default_factory=dict)  # number of a request → "before" or "after"
     injected: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def drawn(cls, seed: int, span: float) -> Faults:
-        """The faults of run `seed`, of which new jobs come for `span` seconds.
+        """Draw the faults of run `seed`, in which new jobs start for `span` seconds.
 
-        About one kind in three exists in a run, so that each is also seen without the noise of all the others;
-        one run in ten has none.
+        A run has about one kind in three, so that each kind is also seen without most others. One run in ten has none.
         """
         random = Random(f"faults {seed}")
         faults = cls(Random(f"strikes {seed}"), until=span + 600)
@@ -108,7 +107,7 @@ class Faults:
 
     @classmethod
     def of_outage(cls, kind: str, seconds: float, seed: int) -> Faults:
-        """An outage of Replicate that begins at once: one of REPLICATE_OUTAGES."""
+        """Return an outage of Replicate, one of REPLICATE_OUTAGES, which begins at once."""
         faults = cls(Random(f"{kind} {seed}"), dict(REPLICATE_OUTAGES[kind]), until=seconds)
         if not faults.rates:
             faults.outages["replicate"] = [(0.0, seconds)]
@@ -122,7 +121,7 @@ class Faults:
         return True
 
     def one_of(self, kinds: tuple[str, ...], now: float) -> str | None:
-        """The first of `kinds` that happens."""
+        """Return the first of `kinds` that happens, or None."""
         return next((kind for kind in kinds if self.happens(kind, now)), None)
 
     def is_down(self, service: str, now: float) -> bool:
@@ -131,22 +130,22 @@ class Faults:
         return down
 
     def crash(self, number: int, now: float) -> str | None:
-        """Whether the process dies at this request: "before" or "after" it takes effect, or None."""
+        """Return whether the process dies at this request: "before" or "after" its effect, or None."""
         if number in self.crashes:
             return self.crashes[number]
         kind = self.one_of(("crash_before", "crash_after"), now)
         return kind and kind.removeprefix("crash_")
 
     def described(self) -> str:
-        """One line for people."""
-        said = [f"{kind} {rate:.1%}" for kind, rate in self.rates.items()]
-        said += [
+        """Return one line for people."""
+        parts = [f"{kind} {rate:.1%}" for kind, rate in self.rates.items()]
+        parts += [
             f"{service} down {begin:.0f}-{end:.0f} s"
             for service, windows in self.outages.items()
             for begin, end in windows
         ]
         if self.per_minute < 600:
-            said.append(f"{self.per_minute:.0f} predictions a minute, burst {self.burst}")
+            parts.append(f"{self.per_minute:.0f} predictions a minute, burst {self.burst}")
         if self.echoes:
-            said.append("webhooks echoed")
-        return ", ".join(said) or "none"
+            parts.append("webhooks echoed")
+        return ", ".join(parts) or "none"

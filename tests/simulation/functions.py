@@ -1,4 +1,4 @@
-"""The functions' code, and what the template says of them."""
+"""The functions' code, and their settings in the template."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ _numbers = itertools.count()
 
 @cache
 def environments() -> dict[str, list[ModuleType]]:
-    """Loaded functions that are not running, by name: as in Lambda, one runs one invocation at a time."""
+    """Return the idle copies of each function's module. As on Lambda, a copy runs one invocation at a time."""
     return defaultdict(list)
 
 
 def load_all() -> None:
-    """Load each function once, where that has not been done."""
+    """Load each function, unless it has been loaded."""
     for function in FUNCTIONS:
         if not environments()[function]:
             environments()[function].append(loaded(function))
 
 
 def loaded(function: str) -> ModuleType:
-    """A further copy of a function's module."""
+    """Load another copy of a function's module."""
     path = ROOT / "functions" / function / f"{function}.py"
     spec = importlib.util.spec_from_file_location(f"simulated_{function}_{next(_numbers)}", path)
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where pydantic looks for what annotations name
+    sys.modules[spec.name] = module  # pydantic looks up the names in annotations here
     spec.loader.exec_module(module)
     return module
 
 
 @cache
 def resources() -> dict[str, Any]:
-    """The template's resources, with its parameters' defaults; other intrinsic functions are not needed here."""
+    """Return the template's resources with the parameters' defaults. Only `!Ref` is evaluated."""
 
     class Loader(yaml.SafeLoader):
         pass

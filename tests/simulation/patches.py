@@ -1,4 +1,4 @@
-"""The places where the layer does I/O, reads a clock or draws a number, and what is put there."""
+"""Patches of the layer's I/O, clocks and random numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from aws_lambda_powertools.utilities import parameters
 from botocore.client import BaseClient
 
 from tests.simulation.functions import load_all
-from tests.simulation.wire import Wire
+from tests.simulation.network import Network
 from tests.support.function_environment import ENVIRONMENT
 from triptych import settings
 from triptych.aws import bucket, table
@@ -32,16 +32,16 @@ QUEUES = {"GENERATION_QUEUE_URL": "https://sqs/generation", "WATCHDOG_QUEUE_URL"
 
 
 @contextmanager
-def in_the_place_of_io(cloud: Cloud) -> Iterator[None]:
-    """While it lasts, every request goes to `cloud`, and time and chance come from it."""
+def patched_io(cloud: Cloud) -> Iterator[None]:
+    """Send every request to `cloud`, and take time and random numbers from it, until the context ends."""
     engine, chance = cloud.engine, cloud.random
-    downloads = httpx.Client(transport=Wire(cloud), follow_redirects=False)
+    downloads = httpx.Client(transport=Network(cloud), follow_redirects=False)
     with ExitStack() as stack:
         put = stack.enter_context
         put(patch.dict(os.environ, {**ENVIRONMENT, **QUEUES}))
         settings.settings.cache_clear()
         put(patch.object(BaseClient, "_make_api_call", cloud.aws.api_call()))
-        put(patch("triptych.replicate.transport.http_transport", lambda: Wire(cloud)))
+        put(patch("triptych.replicate.transport.http_transport", lambda: Network(cloud)))
         put(patch("triptych.replicate.downloads.http_client", lambda: downloads))
         put(patch("socket.getaddrinfo", lambda *_, **__: [(2, 1, 6, "", ("104.16.1.1", 443))]))
         put(patch("triptych.runtime.clock.now", cloud.now))
@@ -68,10 +68,10 @@ def in_the_place_of_io(cloud: Cloud) -> Iterator[None]:
 
 
 def _presigned(_: str, *, Params: dict[str, str], ExpiresIn: int) -> str:  # noqa: N803  # boto3's names
-    """A link as boto3 makes it, without the signature, which takes half a millisecond."""
+    """Return a presigned URL without the signature, which would take 0.5 ms."""
     query = {"X-Amz-Expires": ExpiresIn}
     if "ResponseContentDisposition" in Params:
-        query["response-content-disposition"] = Params["ResponseContentDisposition"]  # type: ignore[assignment]
+        query["response-content-disposition"] = Params["ResponseContentDisposition"]  # type: ignore[assignment]  # urlencode takes both
     return f"https://{Params['Bucket']}.s3.amazonaws.com/{Params['Key']}?{urlencode(query)}"
 
 

@@ -1,4 +1,4 @@
-"""Replicate on virtual time: it makes predictions, bills them, lists them, and calls back, or fails to."""
+"""The stand-in for Replicate on virtual time: it makes, bills and lists predictions, and calls webhooks."""
 
 from __future__ import annotations
 
@@ -17,34 +17,40 @@ from tests.simulation.faults import Faults
 from tests.support.function_environment import SECRET
 
 RETENTION_SECONDS = 3600
-WEBHOOK_TRIES = (0, 5, 15, 35, 60)  # seconds after the end; the last about a minute after it
+WEBHOOK_TRIES = (
+    0,
+    5,
+    15,
+    35,
+    60,
+)  # seconds after the end, as Replicate documents: the last after about a minute
 PAGE = 100
 MODEL_SECONDS = (3.0, 40.0)
 ENDS = {"prediction_failed": "failed", "prediction_canceled": "canceled", "prediction_aborted": "aborted"}
 
 
 class Slot(NamedTuple):
-    """Which picture a prediction is for."""
+    """The job, image and attempt that a prediction belongs to."""
 
     job_id: str
     image: int
     attempt: int
 
 
-def picture(prediction_id: str) -> bytes:
-    """What the model makes: different bytes for each prediction."""
+def output(prediction_id: str) -> bytes:
+    """Return a prediction's output: different bytes for each prediction."""
     return b"\x89PNG\r\n\x1a\n" + prediction_id.encode() * 3 + b"IEND\xaeB`\x82"
 
 
 @dataclass(eq=False)
 class Prediction:
-    """A prediction that was made, and billed."""
+    """A prediction that was made and billed."""
 
     id: str
     slot: Slot
     body: dict[str, Any]
     created_at: float
-    query: str  # of its webhook's URL
+    query: str  # of the webhook's URL
     finished_at: float | None = None
 
     @property
@@ -54,7 +60,7 @@ class Prediction:
 
 @dataclass
 class Replicate:
-    """The service. `call` delivers a webhook: body and query, and then whether it was answered with 2xx."""
+    """The stand-in. `call` delivers a webhook with body and query, and reports whether the answer was 2xx."""
 
     engine: Engine
     faults: Faults
@@ -68,8 +74,8 @@ class Replicate:
     def __post_init__(self) -> None:
         self._credit = self.faults.burst
 
-    def answer(self, request: httpx.Request) -> httpx.Response:  # noqa: PLR0911  # one for each route
-        """What the API, or the delivery host, says."""
+    def answer(self, request: httpx.Request) -> httpx.Response:  # noqa: PLR0911  # one return for each route
+        """Answer a request to the API or the delivery host."""
         path = request.url.path
         if request.url.host == "replicate.delivery":
             return self._download(path.split("/")[1])
@@ -142,7 +148,7 @@ class Replicate:
         now = self.engine.now
         if found.finished_at is None or now > found.finished_at + RETENTION_SECONDS:
             return httpx.Response(404)
-        content = picture(name)
+        content = output(name)
         length = {"content-length": str(len(content))}
         if self.faults.happens("output_no_picture", now):
             content, length = b"<html>", {"content-length": "6"}
@@ -185,9 +191,9 @@ class Replicate:
         if status == "succeeded" and not self.faults.happens("output_missing", now):
             url = f"https://replicate.delivery/{prediction.id}/out.png"
             prediction.body["output"] = [url] if len(prediction.id) % 2 else url
-        self._tell(prediction)
+        self._call_webhook(prediction)
 
-    def _tell(self, prediction: Prediction) -> None:
+    def _call_webhook(self, prediction: Prediction) -> None:
         faults, now = self.faults, self.engine.now
         if faults.is_down("replicate", now) or faults.happens("webhook_dropped", now):
             return
@@ -205,7 +211,7 @@ class Replicate:
     def _deliver(self, body: bytes, query: str, tries: list[int]) -> None:
         tried = tries.pop(0)
 
-        def answered(well: bool) -> None:  # noqa: FBT001
+        def answered(well: bool) -> None:  # noqa: FBT001  # a callback has one argument
             if not well and tries:
                 self.engine.after(tries[0] - tried, lambda: self._deliver(body, query, tries))
 

@@ -1,4 +1,4 @@
-"""AWS as the handlers meet it: with tries and faults, in front of the stand-ins or of moto."""
+"""The AWS requests of the handlers: with retries and faults, on the in-memory stand-ins or on moto."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pynamodb.exceptions import PynamoDBConnectionError
 from tests.simulation.aws import Answer, Bucket, Jobs, Request, refusal
 from tests.simulation.checks import Record
 from tests.support.function_environment import ENVIRONMENT, TOKEN
-from triptych.aws import bucket as pictures
+from triptych.aws import bucket as layer_bucket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from triptych.aws.table import Day
     from triptych.job import Job
 
-TRIES = 3  # of boto3
-SECONDS = (0.001, 0.02)  # of each way
-_REAL_CALL = BaseClient._make_api_call  # type: ignore[attr-defined]  # the one place that every request passes
+TRIES = 3  # boto3's tries of a request
+SECONDS = (0.001, 0.02)  # of each direction
+_REAL_CALL = BaseClient._make_api_call  # type: ignore[attr-defined]  # every request passes this private method
 
 
 class Services:
-    """What stands for DynamoDB, S3, SQS and SSM. With `moto`, it is moto, but for SQS: that needs virtual time."""
+    """DynamoDB, S3, SQS and SSM: stand-ins, or moto if `moto` is set. SQS is never moto's, because it needs virtual time."""
 
     def __init__(self, cloud: Cloud, *, moto: bool) -> None:
         self.moto = moto
@@ -37,10 +37,10 @@ class Services:
         self._jobs = Jobs()
 
     def stored(self, prefix: str) -> dict[str, bytes]:
-        """The objects whose keys begin so."""
+        """Return the objects whose keys begin with `prefix`."""
         if not self.moto:
             return {key: one.content for key, one in self._bucket.objects.items() if key.startswith(prefix)}
-        s3, bucket = pictures._s3(), ENVIRONMENT["BUCKET"]
+        s3, bucket = layer_bucket._s3(), ENVIRONMENT["BUCKET"]
         keys = [one["Key"] for one in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])]
         return {key: s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
 
@@ -48,7 +48,7 @@ class Services:
         def call(client: BaseClient, operation: str, request: Request) -> Answer:
             service = client.meta.service_model.service_id
             if operation == "PutObject":
-                # What has left does not need the file any more.
+                # The handler may close the file while the request is on its way.
                 body = request["Body"]
                 request = {**request, "Body": body if isinstance(body, bytes) else body.read()}
             return self._tried(service, operation, lambda: self.effect(client, service, operation, request))
@@ -56,7 +56,7 @@ class Services:
         return call
 
     def _tried[T](self, service: str, operation: str, effect: Callable[[], T]) -> T:
-        """A request of a handler, tried as often as boto3 does; or one of the test's own, at once."""
+        """Send a request of a handler with boto3's retries, or a request of the test at once."""
         if self._cloud.engine.current is None:
             return effect()
         faults = self._cloud.faults
@@ -99,9 +99,8 @@ class Services:
             case "DynamoDB", "PutItem" if "owner" in request["Item"]:
                 self._cloud.checks.on_record(Record.of_item(request["Item"]))
             case "DynamoDB", "PutItem":
-                self._cloud.checks.on_forgotten(
-                    request["Item"]["job_id"]["S"]
-                )  # what keeps a deleted job's id
+                # An item without an owner keeps the id of a deleted job.
+                self._cloud.checks.on_forgotten(request["Item"]["job_id"]["S"])
             case "DynamoDB", "DeleteItem":
                 self._cloud.checks.on_forgotten(request["Key"]["job_id"]["S"])
             case "S3", "PutObject":

@@ -1,4 +1,4 @@
-"""Some hundreds of jobs, as `python -m tests.simulation` runs them by the thousand."""
+"""Tests that run some hundred jobs in the simulation. `python -m tests.simulation` runs thousands."""
 
 from __future__ import annotations
 
@@ -17,89 +17,88 @@ JOBS = 40
 
 
 @pytest.mark.parametrize("seed", range(1, 7))
-def test_the_promises_hold_whatever_fails(seed: int) -> None:
-    outcome = run(seed, JOBS)
+def test_promises_hold_under_all_faults(seed: int) -> None:
+    result = run(seed, JOBS)
     again = f"python -m tests.simulation --jobs {JOBS} --seed {seed}"
-    assert outcome.violation is None, f"{outcome.violation}; again: {again}; faults: {outcome.faults}"
+    assert result.violation is None, f"{result.violation}; again: {again}; faults: {result.faults}"
 
 
-def test_when_nothing_fails_every_job_succeeds_and_each_picture_is_paid_for_once() -> None:
-    outcome = run(1, 20, Faults(Random(1)))
-    assert outcome.violation is None
-    assert outcome.states == {"SUCCEEDED": 20}
-    assert outcome.billed == outcome.pictures == 60
-    assert outcome.slowest < 60
+def test_without_faults_every_job_succeeds_and_pays_each_image_once() -> None:
+    result = run(1, 20, Faults(Random(1)))
+    assert result.violation is None
+    assert result.states == {"SUCCEEDED": 20}
+    assert result.billed == result.images == 60
+    assert result.slowest < 60
 
 
-def test_a_seed_gives_the_same_run_each_time() -> None:
+def test_same_seed_gives_the_same_run() -> None:
     first, second = run(5, 15), run(5, 15)
     assert first == second
     assert first.trace != run(6, 15).trace
 
 
 @pytest.mark.parametrize("kind", REPLICATE_OUTAGES)
-def test_an_outage_of_replicate_for_twenty_minutes_costs_no_picture(kind: str) -> None:
-    outcome = run(1, JOBS, Faults.of_outage(kind, 20 * 60, 1))
-    assert outcome.violation is None
-    assert outcome.states == {"SUCCEEDED": JOBS}
-    assert outcome.billed == outcome.pictures == 3 * JOBS
+def test_outage_of_twenty_minutes_fails_no_image(kind: str) -> None:
+    result = run(1, JOBS, Faults.of_outage(kind, 20 * 60, 1))
+    assert result.violation is None
+    assert result.states == {"SUCCEEDED": JOBS}
+    assert result.billed == result.images == 3 * JOBS
 
 
 @pytest.mark.parametrize("kind", sorted(REPLICATE_OUTAGES.keys() - {"slow"}))
-def test_an_outage_that_outlasts_the_deadline_is_said_and_costs_nothing(kind: str) -> None:
-    outcome = run(1, JOBS, Faults.of_outage(kind, 40 * 60, 1))
-    assert outcome.violation is None
-    assert outcome.states == {"FAILED": JOBS}
-    assert outcome.failures == {"deadline_exceeded": 3 * JOBS}
-    assert outcome.billed == 0
+def test_outage_beyond_the_deadline_is_reported_and_costs_nothing(kind: str) -> None:
+    result = run(1, JOBS, Faults.of_outage(kind, 40 * 60, 1))
+    assert result.violation is None
+    assert result.states == {"FAILED": JOBS}
+    assert result.failures == {"deadline_exceeded": 3 * JOBS}
+    assert result.billed == 0
 
 
-def test_a_job_costs_the_same_however_many_there_are() -> None:
-    """In requests, but for the clients' own looks and those (token, signing secret) that the clock decides."""
+def test_requests_per_job_do_not_grow_with_the_jobs() -> None:
+    """Count requests per job, without the clients' polls and without those that depend on the clock (token, secret)."""
 
-    def of_each_job(jobs: int) -> dict[str, float]:
+    def requests_per_job(jobs: int) -> dict[str, float]:
         with Cloud(Faults(Random(1))) as cloud:
             for number in range(jobs):
                 cloud.engine.after(10.0 * number, Client(cloud, number).start)
             cloud.engine.run(10.0 * jobs + END)
             made = Counter(cloud.requests)
-        ours = {"api: DynamoDB GetItem", "generate: SSM GetParameter", "webhook: SSM GetParameter"}
+        uncounted = {"api: DynamoDB GetItem", "generate: SSM GetParameter", "webhook: SSM GetParameter"}
         return {
             request: times / jobs
             for request, times in made.items()
-            if request not in ours and not request.endswith("secret")
+            if request not in uncounted and not request.endswith("secret")
         }
 
-    few, many = of_each_job(5), of_each_job(50)
+    few, many = requests_per_job(5), requests_per_job(50)
     assert few["generate: Replicate create"] == 3
     assert few.keys() == many.keys()
     for request, times in many.items():
-        assert times <= 1.1 * few[request], (
-            request
-        )  # races that two webhooks at once have lost are among them
+        # Two concurrent webhooks can cost a lost race, which repeats requests.
+        assert times <= 1.1 * few[request], request
 
 
-def test_a_burst_is_worked_off_as_fast_as_replicates_limit_allows() -> None:
-    """As `python -m tests.benchmarks burst` has it, with a third of the jobs and of the limit."""
+def test_burst_finishes_as_fast_as_replicates_limit_allows() -> None:
+    """Run `python -m tests.benchmarks burst` with a third of its jobs and limit."""
     found = drain(333, 60, per_minute=200, burst=200)
     assert found.violation is None
     assert found.states == {"SUCCEEDED": 333}
-    assert found.predictions == found.pictures == 999
+    assert found.predictions == found.images == 999
     assert found.last_created <= 1.06 * found.allowed
 
 
-def test_with_low_credit_one_picture_after_the_other_is_made_and_little_is_asked_in_vain() -> None:
-    """Six predictions a minute, one at once: what Replicate allows an account that has little money left."""
+def test_low_credit_makes_images_in_turn_with_few_refused_requests() -> None:
+    """Replicate allows an account with little credit six predictions a minute, one at a time."""
     found = drain(5, 5, per_minute=6, burst=1)
     assert found.violation is None
     assert found.states == {"SUCCEEDED": 5}
-    assert found.predictions == found.pictures == 15
-    assert found.requests <= 5 * found.pictures
+    assert found.predictions == found.images == 15
+    assert found.requests <= 5 * found.images
     assert found.last_created <= 1.5 * found.allowed
 
 
-def test_a_job_may_have_to_wait_for_longer_than_one_message_lives() -> None:
-    """Twenty receives, of a quarter of a minute at most, are less than what these jobs wait for."""
+def test_job_waits_longer_than_one_message_lives() -> None:
+    """These jobs wait longer than a message's 20 receives of at most 15 s."""
     found = drain(30, 30, per_minute=6, burst=1)
     assert found.violation is None
     assert found.states == {"SUCCEEDED": 30}

@@ -148,8 +148,13 @@ def dashboard(**overrides: str) -> dict[str, Any]:
 
 def graphed(body: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
     for widget in body["widgets"]:
+        before: list[str] = []
         for metric in widget["properties"].get("metrics", ()):
-            namespace, name, dimension, value = metric[:4]
+            given = [part for part in metric if isinstance(part, str)]
+            if given[0] == "...":  # CloudWatch's shorthand: all but the last parts are the previous metric's
+                given = before[: len(before) - len(given) + 1] + given[1:]
+            before = [before[at] if part == "." else part for at, part in enumerate(given)]
+            namespace, name, dimension, value = before
             yield namespace, name, dimension, value
 
 

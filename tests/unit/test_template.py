@@ -81,8 +81,8 @@ def test_permissions_that_are_narrowed_by_a_condition_stay_so() -> None:
     }
     folders = ["uploads/*", "prepared/*", "outputs/*"]
     assert conditions == {
-        ("ApiRole", "FindPicturesToForget"): {"StringLike": {"s3:prefix": folders}},
-        ("AnnounceRole", "JobsEnds"): {"StringEquals": {"events:source": "triptych"}},
+        ("ApiRole", "FindObjectsToDelete"): {"StringLike": {"s3:prefix": folders}},
+        ("AnnounceRole", "EndEvents"): {"StringEquals": {"events:source": "triptych"}},
         **{
             (role, "ReplicateTokenKey"): {
                 "StringLike": {"kms:ViaService": {"Fn::Sub": "ssm.${AWS::Region}.amazonaws.*"}}

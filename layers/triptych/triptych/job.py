@@ -1,12 +1,11 @@
-"""The job and its rules. Nothing here does I/O, reads a clock or knows of AWS.
+"""The job and its rules. Nothing here does I/O, reads a clock or knows AWS.
 
-A job is a plain value. Whatever happens to it is an event, and `apply` is the only way to change a job:
+A job is a plain value. Everything that happens to it is an event, and only `apply` changes a job:
 
     job = apply(job, PredictionCreated(index=0, attempt=1, prediction_id="abc"), now)
 
-An event that does not apply (a duplicate, a late one, one for another attempt) returns the job unchanged, the
-same object, which is what makes redelivery, replays and races harmless. A job's status is not stored by anyone:
-it is derived from its images.
+An event that does not apply (a duplicate, a late event, one of an earlier attempt) returns the same object. This makes
+redelivery, replays and races harmless. The job's status is never set: it is derived from the images.
 """
 
 from __future__ import annotations
@@ -37,9 +36,11 @@ class JobStatus(StrEnum):
 
 
 class ImageStatus(StrEnum):
-    PENDING = "PENDING"  # to be asked for
-    REQUESTING = "REQUESTING"  # about to be asked for, or asked for and in doubt: it may exist and be billed
-    GENERATING = "GENERATING"  # known to exist at Replicate
+    PENDING = "PENDING"  # needs a prediction
+    REQUESTING = (
+        "REQUESTING"  # the POST is about to be sent, or in doubt: a prediction may exist and be billed
+    )
+    GENERATING = "GENERATING"  # the prediction exists
     STORED = "STORED"
     FAILED = "FAILED"
     CANCELED = "CANCELED"
@@ -49,46 +50,46 @@ class ImageStatus(StrEnum):
         return self in {ImageStatus.STORED, ImageStatus.FAILED, ImageStatus.CANCELED}
 
 
-# From where to where an image may go: no event moves one otherwise.
+# The moves of an image that exist. No event makes another one.
 MOVES: dict[ImageStatus, frozenset[ImageStatus]] = {
     ImageStatus.PENDING: frozenset({ImageStatus.REQUESTING, ImageStatus.FAILED, ImageStatus.CANCELED}),
     ImageStatus.REQUESTING: frozenset(
         {
-            ImageStatus.PENDING,  # it provably does not exist
+            ImageStatus.PENDING,  # the prediction provably does not exist
             ImageStatus.GENERATING,
-            ImageStatus.STORED,  # its webhook was faster than the answer to the POST, or the answer was lost
+            ImageStatus.STORED,  # the webhook was faster than the answer to the POST, or the answer was lost
             ImageStatus.FAILED,
             ImageStatus.CANCELED,
         }
     ),
     ImageStatus.GENERATING: frozenset({ImageStatus.STORED, ImageStatus.FAILED, ImageStatus.CANCELED}),
     ImageStatus.STORED: frozenset(),
-    ImageStatus.FAILED: frozenset({ImageStatus.PENDING}),  # when its owner wants it tried again
+    ImageStatus.FAILED: frozenset({ImageStatus.PENDING}),  # a retry by the owner
     ImageStatus.CANCELED: frozenset(),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """The upload: what the client announced, and where it lies."""
+    """The uploaded photo, as the client declared it."""
 
     key: str
     content_type: str
     size: int  # bytes
     checksum_sha256: str | None = None  # base64
-    prepared_key: str | None = None  # the copy for the model, where the upload itself will not do
-    opens: int = 0  # further tries to open it, after one that was not finished
-    opening_until: datetime | None = None  # whoever tried last has finished, or is dead, by then
+    prepared_key: str | None = None  # the copy for the model, if the model cannot take the upload itself
+    opens: int = 0  # counted tries to open it, after a first one that did not finish
+    opening_until: datetime | None = None  # the last try has finished or died by then
 
     @property
     def model_key(self) -> str:
-        """Where what the model is given lies."""
+        """The key of the object that the model is given."""
         return self.prepared_key or self.key
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """A generated picture that lies in S3."""
+    """A file that a model made and that lies in S3."""
 
     key: str
     content_type: str
@@ -97,16 +98,18 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One of the pictures of a job."""
+    """One of a job's results."""
 
     index: int
     status: ImageStatus = ImageStatus.PENDING
-    attempt: int = 0  # how often it was asked for: with the job and the index it names one POST to Replicate
+    attempt: int = (
+        0  # number of the last prediction; with the job and the index it names one POST to Replicate
+    )
     seed: int | None = None
     prediction_id: str | None = None
     asked_at: datetime | None = None
-    # PENDING: not to be asked for before this. REQUESTING: in doubt until this; a prediction that Replicate does
-    # not list by then does not exist.
+    # PENDING: no POST before this time. REQUESTING: in doubt until this time; a prediction that Replicate does not list by
+    # then does not exist.
     not_before: datetime | None = None
     output: Output | None = None
     error: Failure | None = None
@@ -114,7 +117,7 @@ class Image:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One photo and the pictures that are made of it."""
+    """One photo and what is made of it."""
 
     job_id: str
     owner: str
@@ -125,14 +128,14 @@ class Job:
     prompt: str | None = None
     uploaded_at: datetime | None = None
     retried_at: datetime | None = None
-    retries: int = 0  # that its owner asked for and that changed something
-    closed_as: JobStatus | None = None  # CANCELED or EXPIRED: ends that its images alone do not tell
-    error: Failure | None = None  # what befell the job as a whole
-    version: int | None = field(default=None, compare=False)  # the table's, for its optimistic lock
+    retries: int = 0  # by the owner; those that changed nothing do not count
+    closed_as: JobStatus | None = None  # CANCELED or EXPIRED: ends that cannot be derived from the images
+    error: Failure | None = None  # of the job as a whole
+    version: int | None = field(default=None, compare=False)  # of the stored item, for the optimistic lock
 
     @property
     def status(self) -> JobStatus:
-        """Derived from the images, and from nothing that could disagree with them."""
+        """The status, derived from the images. No stored status can contradict them."""
         if self.closed_as:
             return self.closed_as
         if self.uploaded_at is None:
@@ -146,17 +149,17 @@ class Job:
 
     @property
     def started_at(self) -> datetime | None:
-        """From when the deadline counts: the upload, or the last retry."""
+        """When the deadline begins to count: at the upload or the last retry."""
         return self.retried_at or self.uploaded_at
 
     @property
     def watched_since(self) -> datetime:
-        """When the watchdog's message that counts was sent: at birth, or at the last retry."""
+        """When the valid message for the watchdog was sent: at the creation or the last retry."""
         return self.retried_at or self.created_at
 
     @property
     def failure(self) -> Failure | None:
-        """What to tell of a job that brought nothing; what each image met is told with the image."""
+        """The failure of a job without any output. Each image has its own failure as well."""
         if self.error or self.status is not JobStatus.FAILED:
             return self.error
         errors = {image.error for image in self.images}
@@ -164,24 +167,24 @@ class Job:
         return only or Failure.of(FailureKind.ALL_IMAGES_FAILED)
 
     def having(self, *statuses: ImageStatus) -> list[Image]:
-        """The images in one of `statuses`, in order."""
+        """Return the images in one of `statuses`, in order."""
         return [image for image in self.images if image.status in statuses]
 
 
 def new_job(
     *, job_id: str, owner: str, photo: Photo, prompt: str | None, image_count: int, now: datetime
 ) -> Job:
-    """A job that waits for its photo."""
+    """Return a job that waits for its photo."""
     images = tuple(Image(index) for index in range(image_count))
     return Job(job_id, owner, created_at=now, updated_at=now, photo=photo, images=images, prompt=prompt)
 
 
-# ── what can happen to a job ──
+# ── events ──
 
 
 @dataclass(frozen=True, slots=True)
 class UploadArrived:
-    """The photo is in S3, `at` that time, under `key`, with `size` bytes, and fit to be given to the model."""
+    """The photo has been in S3 since `at`, under `key`, with `size` bytes, and the model can take it."""
 
     key: str
     size: int
@@ -191,9 +194,10 @@ class UploadArrived:
 
 @dataclass(frozen=True, slots=True)
 class PhotoOpened:
-    """The photo is about to be opened again, which will have ended, well or not, at `until`.
+    """The photo is about to be opened again. By `until`, this try has finished or died.
 
-    Stored before, since the photo may be what killed whoever opened it the last time, and none is opened for ever.
+    This is stored before the try, because the photo may have killed the last invocation that opened it. The number of
+    tries is limited.
     """
 
     at: datetime
@@ -203,19 +207,19 @@ class PhotoOpened:
 
 @dataclass(frozen=True, slots=True)
 class JobRejected:
-    """Nobody should be paid for this job: its photo will not do, or the stack is not set up for it."""
+    """The job ends before any prediction: the photo is not usable, or the stack is not configured for its model."""
 
     failure: FailureKind
 
 
 @dataclass(frozen=True, slots=True)
 class UploadExpired:
-    """The photo never came."""
+    """The photo was not uploaded in time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The image is about to be asked for: stored before the POST leaves, so that no POST is ever unknown."""
+    """The POST for the image is about to be sent. This is stored first, so that no POST is ever forgotten."""
 
     index: int
     seed: int | None
@@ -225,7 +229,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class PredictionCreated:
-    """Replicate has this prediction: it said so, or it was found there."""
+    """The prediction exists: Replicate answered so, or it was adopted."""
 
     index: int
     attempt: int
@@ -234,7 +238,7 @@ class PredictionCreated:
 
 @dataclass(frozen=True, slots=True)
 class PredictionNotCreated:
-    """The prediction provably does not exist, and may be asked for again from `not_before` on."""
+    """The prediction provably does not exist. The next POST may be sent from `not_before` on."""
 
     index: int
     attempt: int
@@ -243,7 +247,7 @@ class PredictionNotCreated:
 
 @dataclass(frozen=True, slots=True)
 class AnswerLost:
-    """The POST was answered with nothing that tells whether the prediction exists: in doubt until then."""
+    """The answer to the POST does not show whether the prediction exists. It is in doubt until then."""
 
     index: int
     attempt: int
@@ -252,7 +256,7 @@ class AnswerLost:
 
 @dataclass(frozen=True, slots=True)
 class GenerationRefused:
-    """Replicate will not do this for us, whichever image it is: no more is asked of it for this job."""
+    """Replicate refuses the job's predictions, whichever image they are for. No further POST is sent for this job."""
 
     index: int
     attempt: int
@@ -261,7 +265,7 @@ class GenerationRefused:
 
 @dataclass(frozen=True, slots=True)
 class OutputStored:
-    """The prediction's picture lies in S3."""
+    """The prediction's output lies in S3."""
 
     index: int
     attempt: int
@@ -271,7 +275,7 @@ class OutputStored:
 
 @dataclass(frozen=True, slots=True)
 class ImageFailed:
-    """The prediction came to nothing, or what it made cannot be used."""
+    """The prediction failed, or its output cannot be used."""
 
     index: int
     attempt: int
@@ -281,17 +285,17 @@ class ImageFailed:
 
 @dataclass(frozen=True, slots=True)
 class DeadlinePassed:
-    """Time is up: what is not stored has failed."""
+    """The job's deadline has passed. Images that are not stored have failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Canceled:
-    """Its owner wants no more of it; what is stored stays."""
+    """The owner canceled the job. Stored images stay."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """Its owner wants the failed images tried again, from `at` on: the one event that opens a job that had ended."""
+    """The owner retries the failed images at this time. This is the only event that reopens a job which has ended."""
 
     at: datetime
 
@@ -313,12 +317,12 @@ type Event = (
     | Retried
 )
 
-MOST_RETRIES = 4  # of a job, so an image has at most 5 predictions that are paid for
-MOST_OPENS = 3  # after the first: each may also have been an accident of the machine's
+MOST_RETRIES = 4  # of a job
+MOST_OPENS = 3  # after the first try; a try can also fail for a reason that is not the photo
 
 
 def apply(job: Job, event: Event, now: datetime) -> Job:
-    """The job after `event`, or the very same job where the event does not apply to it."""
+    """Return the job after `event`, or the very same object if the event does not apply."""
     if job.status.is_terminal != isinstance(event, Retried):
         return job
     changed = _after(job, event)
@@ -326,35 +330,35 @@ def apply(job: Job, event: Event, now: datetime) -> Job:
 
 
 def apply_all(job: Job, events: Sequence[Event], now: datetime) -> Job:
-    """The job after all of `events`, in their order."""
+    """Return the job after all of `events`, in their order."""
     for event in events:
         job = apply(job, event, now)
     return job
 
 
 def is_retryable(job: Job) -> bool:
-    """Whether a retry would open the job: an image failed that may do better, and the job has a retry left."""
-    return _may_do_better(job) and job.retries < MOST_RETRIES
+    """Return whether a retry reopens the job: a failed image may succeed, and the job has a retry left."""
+    return _may_succeed(job) and job.retries < MOST_RETRIES
 
 
 def has_used_its_retries(job: Job) -> bool:
-    """Whether a retry is refused only because the job was retried as often as a job may be."""
-    return job.status.is_terminal and _may_do_better(job) and job.retries >= MOST_RETRIES
+    """Return whether a retry is refused only because the job has no retry left."""
+    return job.status.is_terminal and _may_succeed(job) and job.retries >= MOST_RETRIES
 
 
-def _may_do_better(job: Job) -> bool:
+def _may_succeed(job: Job) -> bool:
     retryable = job.error is None or job.error.retryable
     return not job.closed_as and bool(job.having(ImageStatus.FAILED)) and retryable
 
 
 def awaits(image: Image, attempt: int, prediction_id: str) -> bool:
-    """Whether this prediction is the one that the image waits for, or may be it while that is in doubt."""
+    """Return whether the image waits for this prediction, or may wait for it while that is in doubt."""
     known = image.prediction_id in {None, prediction_id}
     waits = image.status in {ImageStatus.REQUESTING, ImageStatus.GENERATING}
     return waits and known and image.attempt == attempt
 
 
-def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # the table of transitions, to read by eye
+def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # one table of transitions is easier to read than many functions
     match event:
         case UploadArrived(key, size, at, prepared_key):
             if job.uploaded_at:
@@ -446,7 +450,7 @@ def _put(job: Job, image: Image) -> Job:
 def _move(
     job: Job, status: ImageStatus, *, only: ImageStatus | None = None, error: Failure | None = None
 ) -> Job:
-    """The job with its unfinished images (`only` those in that status) moved to `status`."""
+    """Return the job with its unfinished images moved to `status`: all of them, or `only` those in one status."""
     for image in job.images:
         if not image.status.is_terminal and only in {None, image.status}:
             job = _put(job, replace(image, status=status, error=error))

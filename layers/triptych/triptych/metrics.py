@@ -1,7 +1,7 @@
-"""The metrics, and which of them one change of a job counts. Pure.
+"""The metrics of a job's changes. Pure, as the job's rules are.
 
-The invocation that writes a job compares it before and after the write, and counts the difference. An event that comes
-five times, or to two functions at once, is counted once, because only one write changes the job.
+Metrics are derived from the job before and after one write. Only the invocation that made the write counts them. So an
+event that arrives five times, or at two functions at once, is counted once: only one write changes anything.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Literal
 from triptych.failures import Fault
 from triptych.job import Image, ImageStatus, Job, JobStatus
 
-# How a job ended is part of the name, not a dimension: CloudWatch bills each combination of a name and its dimensions,
-# and an alarm or a graph needs a plain name.
+# Every name is one metric for each stack. CloudWatch bills each combination of a name and dimensions, and alarms and
+# graphs need plain names. So each end of a job has a name of its own, not a dimension.
 type Metric = Literal[
     "JobsCreated",
     "JobsSucceeded",
@@ -47,7 +47,7 @@ type Metric = Literal[
     "WebhooksPutOff",
     "UnexpectedErrors",
 ]
-UNITS: dict[Metric, Literal["Seconds", "Bytes"]] = {  # of the metrics that are not counts
+UNITS: dict[Metric, Literal["Seconds", "Bytes"]] = {  # the others are counts
     "SecondsToFirstPicture": "Seconds",
     "SecondsToLastPicture": "Seconds",
     "BytesCopied": "Bytes",
@@ -69,7 +69,7 @@ IMAGES: dict[Fault, Metric] = {
 
 
 def fault_of(image: Image) -> Fault | None:
-    """Return whose fault it is that the image failed; None if it did not fail."""
+    """Return whose fault the image's failure is; None if it has not failed."""
     return image.error.fault if image.error else None
 
 
@@ -79,7 +79,7 @@ def ended(before: Job, after: Job) -> bool:
 
 
 def figures(before: Job, after: Job) -> list[tuple[Metric, float]]:
-    """Return what one write counts. Seconds count from the upload, or from the last retry."""
+    """Return the metrics of one write, from `before` to `after`. Seconds count from the upload or the last retry."""
     images = zip(before.images, after.images, strict=True)
     found = [figure for old, new in images if new.status is not old.status for figure in _of_image(old, new)]
     if before.uploaded_at is None and after.uploaded_at:
@@ -116,5 +116,5 @@ def _of_image(old: Image, new: Image) -> list[tuple[Metric, float]]:
     if fault := fault_of(new):
         found.append((IMAGES[fault], 1))
     if old.status is ImageStatus.REQUESTING and new.status.is_terminal and new.prediction_id:
-        found.append(("PredictionsAdopted", 1))  # its webhook came before its id was known
+        found.append(("PredictionsAdopted", 1))  # its webhook was the first to name the prediction
     return found

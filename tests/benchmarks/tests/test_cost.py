@@ -8,7 +8,7 @@ import re
 import pytest
 
 from tests.benchmarks import _prices, cost
-from tests.environment import ROOT
+from tests.support import readme
 
 BUCKET = "http://127.0.0.1:4000/triptych-photos"
 
@@ -109,7 +109,7 @@ def test_what_has_no_price_is_an_error() -> None:
 
 
 def test_the_readme_tells_the_prices_date_and_place() -> None:
-    section = (ROOT / "README.md").read_text().split("## What it costs\n")[1].split("\n## ")[0]
+    section = readme.section("What it costs")
     prices = _prices.file().prices
     assert prices.date in section
     assert prices.region in section

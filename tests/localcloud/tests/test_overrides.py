@@ -79,5 +79,5 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str, complain
     (tmp_path / "it.toml").write_text(text)
     with pytest.raises(OverrideError, match=complaint):
         read((f"file://{tmp_path}/it.toml",))
-    with pytest.raises(OverrideError, match=r"\.toml files alone"):
+    with pytest.raises(OverrideError, match=r"\.toml files only"):
         read((f"file://{tmp_path}/it.yaml",))

@@ -27,7 +27,7 @@ from replicate.webhook import InvalidSignatureError, Webhooks, WebhookSigningSec
 from tests.localcloud import drawing, replicate_predictions, sample
 from tests.localcloud.replicate import ROOT, Limiter, LowCredit, Server, StandIn, start
 from tests.localcloud.replicate_faults import Fault, Hint
-from tests.localcloud.replicate_predictions import Entry, Json, Refused, parse_cancel_after, sign
+from tests.localcloud.replicate_predictions import Entry, Json, RefusedError, parse_cancel_after, sign
 from tests.localcloud.tests.replicate_schema import Page, Prediction
 
 if TYPE_CHECKING:
@@ -330,7 +330,7 @@ def test_cancel_after_is_a_duration(header: str, seconds: int) -> None:
     "header", ["", "4", "4s", "5x", "-5", "5 m", "1h30", "30s5m", "1.5m", "5M", "\u0665m"]
 )
 def test_cancel_after_is_no_other_word(header: str) -> None:
-    with pytest.raises(Refused, match="Cancel-After"):
+    with pytest.raises(RefusedError, match="Cancel-After"):
         parse_cancel_after(header)
 
 

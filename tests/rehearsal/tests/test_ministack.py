@@ -1,4 +1,4 @@
-"""MiniStack as the rehearsal runs it: the release that the gaps were seen at, and nothing of it left behind."""
+"""Tests of MiniStack's release and of its end."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ with TemporaryDirectory() as folder, ministack.running(Path(folder)) as cloud:
 """
 
 
-def test_gaps_are_those_of_the_locked_release() -> None:
+def test_gaps_were_seen_in_the_locked_release() -> None:
     assert re.findall(r"(?m)^ministack==(\S+)", LOCK.read_text()) == [gaps.SEEN_AT]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="as test_recursion.py")
+@pytest.mark.skipif(sys.platform != "linux", reason="the layers are built for Lambda's Linux")
 def test_ministack_ends_when_its_starter_is_killed() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", STARTER], cwd=ROOT, stdout=subprocess.PIPE, text=True

@@ -201,7 +201,7 @@ def test_the_readme_lists_the_questions(sam: Path, tmp_path: Path) -> None:
     told = ask(sam, tmp_path, guided=[])
     asked, deployed = told["questions"], told["deployed"]
     questions = [(text, default) for text, default in asked if not text.startswith("Parameter ")]
-    section = readme.README.split("| question | default |\n", 1)[1].split("\n\n", 1)[0]
+    section = readme.section("Deploy in detail").split("| question | default |\n", 1)[1].split("\n\n", 1)[0]
     rows = [re.match(r"\| `([^`…]+)[^|]*\| (.*) \|$", line) for line in section.splitlines()[1:]]
     listed = [(row[1].strip(), row[2]) for row in rows if row is not None and row[1].strip() != "Parameter"]
     assert [text for text, _ in questions] == [text for text, _ in listed]
@@ -245,7 +245,7 @@ def release(tmp_path: Path) -> Path:
 
 def update_command() -> list[str]:
     """What the README tells to pull a release with."""
-    (found,) = re.findall(r"\*\*Update\.\*\* `git ([^`&]+) &&", readme.README)
+    (found,) = re.findall(r"^git ([^&]+) &&", readme.section("Update"), re.MULTILINE)
     return shlex.split(found)
 
 

@@ -1,4 +1,4 @@
-"""The simulation's stand-ins answer as moto does, call by call: each test here runs against both."""
+"""Tests of the simulation's stand-ins. Each runs on the stand-in and on moto."""
 
 from __future__ import annotations
 
@@ -40,17 +40,17 @@ def bucket(request: pytest.FixtureRequest, clock: Clock, monkeypatch: pytest.Mon
     with mock_aws():
         s3 = boto3.client("s3", region_name="us-east-1")
         s3.create_bucket(Bucket="photos")
-        yield lambda operation, given: s3._make_api_call(operation, {"Bucket": "photos", **given})  # type: ignore[attr-defined]  # by its name
+        yield lambda operation, given: s3._make_api_call(operation, {"Bucket": "photos", **given})  # type: ignore[attr-defined]  # calls an operation by its name
 
 
 def code(call: Call, operation: str, request: Request) -> str:
-    """The error that a call ends with."""
+    """Return the code of the error that a call raises."""
     with pytest.raises(ClientError) as caught:
         call(operation, request)
     return caught.value.response["Error"]["Code"]
 
 
-def test_an_object_is_as_it_was_put(bucket: Call, clock: Clock) -> None:
+def test_stored_object_is_returned(bucket: Call, clock: Clock) -> None:
     bucket("PutObject", {"Key": "uploads/j/photo.jpg", "Body": b"a photo", "ContentType": "image/jpeg"})
     clock.advance(10)
     got = bucket("GetObject", {"Key": "uploads/j/photo.jpg"})
@@ -64,26 +64,26 @@ def test_an_object_is_as_it_was_put(bucket: Call, clock: Clock) -> None:
 @pytest.mark.parametrize(
     ("span", "content", "described"), [("0-3", b"a ph", "0-3/7"), ("0-31", b"a photo", "0-6/7")]
 )
-def test_a_part_of_an_object(bucket: Call, span: str, content: bytes, described: str) -> None:
+def test_range_returns_a_part_of_an_object(bucket: Call, span: str, content: bytes, described: str) -> None:
     bucket("PutObject", {"Key": "k", "Body": b"a photo"})
     got = bucket("GetObject", {"Key": "k", "Range": f"bytes={span}"})
     assert got["Body"].read() == content
     assert got["ContentRange"] == f"bytes {described}"
 
 
-def test_an_empty_object_has_no_first_byte(bucket: Call) -> None:
+def test_range_of_an_empty_object_is_refused(bucket: Call) -> None:
     bucket("PutObject", {"Key": "k", "Body": b""})
     assert code(bucket, "GetObject", {"Key": "k", "Range": "bytes=0-31"}) == "InvalidRange"
     assert bucket("HeadObject", {"Key": "k"})["ContentLength"] == 0
 
 
-def test_what_is_not_there(bucket: Call) -> None:
+def test_missing_object_is_an_error_except_on_delete(bucket: Call) -> None:
     assert code(bucket, "GetObject", {"Key": "k"}) == "NoSuchKey"
     assert code(bucket, "HeadObject", {"Key": "k"}) == "404"
     bucket("DeleteObject", {"Key": "k"})
 
 
-def test_a_write_once_object(bucket: Call) -> None:
+def test_conditional_put_does_not_overwrite_an_object(bucket: Call) -> None:
     bucket("PutObject", {"Key": "k", "Body": b"first", "IfNoneMatch": "*"})
     assert (
         code(bucket, "PutObject", {"Key": "k", "Body": b"second", "IfNoneMatch": "*"}) == "PreconditionFailed"
@@ -105,21 +105,21 @@ def test_objects_are_listed_by_prefix(bucket: Call) -> None:
 
 @dataclass
 class Queues:
-    """A queue and its dead letters."""
+    """A queue and its dead-letter queue."""
 
     call: Call
     dead: Call
 
     def received(self, call: Call | None = None) -> list[tuple[str, int]]:
-        """The bodies and receive counts of what is visible now."""
+        """Receive all visible messages; return their bodies and receive counts."""
         found: list[tuple[str, int]] = []
         while messages := self.messages(call):
             found += [(one["Body"], int(one["Attributes"]["ApproximateReceiveCount"])) for one in messages]
         return sorted(found)
 
     def messages(self, call: Call | None = None) -> list[dict[str, Any]]:
-        wanted = {"AttributeNames": ["ApproximateReceiveCount"], "MaxNumberOfMessages": 1}
-        return list((call or self.call)("ReceiveMessage", wanted).get("Messages", []))
+        request = {"AttributeNames": ["ApproximateReceiveCount"], "MaxNumberOfMessages": 1}
+        return list((call or self.call)("ReceiveMessage", request).get("Messages", []))
 
     def send(self, body: str, delay: int = 0) -> None:
         self.call("SendMessage", {"MessageBody": body, "DelaySeconds": delay})
@@ -142,12 +142,12 @@ def queues(request: pytest.FixtureRequest, clock: Clock, monkeypatch: pytest.Mon
         )["QueueUrl"]
 
         def of(queue: str) -> Call:
-            return lambda operation, given: sqs._make_api_call(operation, {"QueueUrl": queue, **given})  # type: ignore[attr-defined]  # by its name
+            return lambda operation, given: sqs._make_api_call(operation, {"QueueUrl": queue, **given})  # type: ignore[attr-defined]  # calls an operation by its name
 
         yield Queues(of(url), of(letters))
 
 
-def test_a_message_is_invisible_once_it_is_received(queues: Queues, clock: Clock) -> None:
+def test_received_message_is_invisible_until_its_timeout(queues: Queues, clock: Clock) -> None:
     queues.send("a")
     queues.send("b")
     assert queues.received() == [("a", 1), ("b", 1)]
@@ -157,7 +157,7 @@ def test_a_message_is_invisible_once_it_is_received(queues: Queues, clock: Clock
     assert queues.received() == [("a", 2), ("b", 2)]
 
 
-def test_a_delayed_message(queues: Queues, clock: Clock) -> None:
+def test_delayed_message_is_visible_after_its_delay(queues: Queues, clock: Clock) -> None:
     queues.send("a", delay=300)
     clock.advance(299)
     assert queues.received() == []
@@ -165,7 +165,7 @@ def test_a_delayed_message(queues: Queues, clock: Clock) -> None:
     assert queues.received() == [("a", 1)]
 
 
-def test_a_deleted_message_does_not_come_back(queues: Queues, clock: Clock) -> None:
+def test_deleted_message_is_not_redelivered(queues: Queues, clock: Clock) -> None:
     queues.send("a")
     (message,) = queues.messages()
     queues.call("DeleteMessage", {"ReceiptHandle": message["ReceiptHandle"]})
@@ -174,7 +174,7 @@ def test_a_deleted_message_does_not_come_back(queues: Queues, clock: Clock) -> N
 
 
 @pytest.mark.parametrize("seconds", [7, 600])
-def test_a_message_that_is_put_back_comes_when_it_was_said(
+def test_changed_visibility_decides_when_a_message_is_redelivered(
     queues: Queues, clock: Clock, seconds: int
 ) -> None:
     queues.send("a")
@@ -188,7 +188,7 @@ def test_a_message_that_is_put_back_comes_when_it_was_said(
     assert queues.received() == [("a", 2)]
 
 
-def test_what_is_received_too_often_goes_to_the_dead_letters(queues: Queues, clock: Clock) -> None:
+def test_message_with_too_many_receives_becomes_a_dead_letter(queues: Queues, clock: Clock) -> None:
     queues.send("a")
     for receives in range(1, MOST_RECEIVES + 1):
         assert queues.received() == [("a", receives)]
@@ -200,7 +200,7 @@ def test_what_is_received_too_often_goes_to_the_dead_letters(queues: Queues, clo
 
 @dataclass
 class Table:
-    """Reading and writing jobs, as `triptych.aws.table` does it. `delete` keeps the id from being used again, or not."""
+    """The functions of `triptych.aws.table`. The second argument of `delete` is whether to block the id."""
 
     get: Callable[[str], Job | None]
     create: Callable[[Job], Job]
@@ -237,7 +237,7 @@ def moved_on(job: Job) -> Job:
     return apply(job, UploadArrived("uploads/j/photo.jpg", 10, START), START + timedelta(seconds=1))
 
 
-def test_a_job_is_read_as_it_was_written(jobs: Table) -> None:
+def test_stored_job_is_returned_with_its_version(jobs: Table) -> None:
     assert jobs.get("j") is None
     stored = jobs.create(a_job())
     assert stored == a_job()
@@ -247,13 +247,13 @@ def test_a_job_is_read_as_it_was_written(jobs: Table) -> None:
     assert (stored.version, again.version) == (1, 2)
 
 
-def test_only_one_creates_a_job(jobs: Table) -> None:
+def test_second_create_of_a_job_is_refused(jobs: Table) -> None:
     jobs.create(a_job())
     with pytest.raises(table.ConflictError):
         jobs.create(a_job())
 
 
-def test_only_who_has_seen_the_last_version_writes(jobs: Table) -> None:
+def test_put_of_an_old_version_is_refused(jobs: Table) -> None:
     first = jobs.create(a_job())
     second = jobs.put(moved_on(first))
     with pytest.raises(table.ConflictError):
@@ -262,7 +262,7 @@ def test_only_who_has_seen_the_last_version_writes(jobs: Table) -> None:
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_a_deleted_job_is_not_written_again_by_who_has_read_it(jobs: Table, keep: bool) -> None:  # noqa: FBT001
+def test_put_of_a_deleted_job_is_refused(jobs: Table, keep: bool) -> None:  # noqa: FBT001  # a pytest parameter
     stored = jobs.create(a_job())
     jobs.delete("j", keep)
     jobs.delete("j", keep)
@@ -272,10 +272,10 @@ def test_a_deleted_job_is_not_written_again_by_who_has_read_it(jobs: Table, keep
     assert jobs.get("j") is None
 
 
-def test_an_id_that_is_kept_is_not_used_again(jobs: Table) -> None:
+def test_blocked_id_cannot_be_created_again(jobs: Table) -> None:
     jobs.create(a_job())
-    jobs.delete("j", True)  # noqa: FBT003
+    jobs.delete("j", True)  # noqa: FBT003  # a Callable has no keywords
     with pytest.raises(table.ConflictError):
         jobs.create(a_job())
-    jobs.delete("j", False)  # noqa: FBT003
+    jobs.delete("j", False)  # noqa: FBT003  # a Callable has no keywords
     assert jobs.create(a_job()).version == 1

@@ -52,7 +52,7 @@ PHOTO_URL_SLACK_SECONDS = 60
 UNANSWERED_SECONDS = 90
 ANSWERED_SECONDS = 30
 ASKING_SECONDS = 10.0  # no round starts later: a round takes up to 13 s, and the function has 40
-OPENING_SECONDS = 60  # longer than the function that opens photos may run
+OPENING_SECONDS = 60  # longer than the timeout of the function that opens photos
 
 
 def photo_arrived(job_id: str, key: str, *, again: bool = False) -> Job | None:

@@ -1,11 +1,11 @@
-"""The photo, opened: what it is found to be, and the copy that is made of it where it will not do as it is.
+"""Inspect a photo, and prepare a copy of it if the model cannot take it as it is.
 
-Pillow and the HEIF decoder lie in a layer of their own and take long to import, so that this module is imported
-only when there is a photo to open.
+Pillow and the HEIF decoder lie in a layer of their own and are slow to import. So this module is imported only when
+there is a photo to open.
 
-A model at Replicate is given an upright still picture in sRGB, as JPEG, PNG or WebP, without transparency and with
-nothing in its file that could tell where or by whom it was taken. A photo that is all this already is passed on
-byte for byte; of any other a JPEG is made.
+A model gets an upright still image in sRGB, as JPEG, PNG or WebP, without transparency and without metadata that could
+reveal where or by whom it was taken. A photo that is all this already is passed on byte for byte. Any other photo is
+converted to a JPEG.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from triptych.runtime.observability import logger
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-LONGEST_TEXT = 16 * 2**20  # bytes, of one text chunk of a PNG
+LONGEST_TEXT = 16 * 2**20  # bytes in one text chunk of a PNG
 
-# Each type is given to its own decoder, and to no other.
+# Only the decoder of its own type opens a file.
 DECODERS = {
     "image/jpeg": "JPEG",
     "image/png": "PNG",
@@ -38,7 +38,7 @@ DECODERS = {
     "image/heif": "HEIF",
     "image/avif": "AVIF",
 }
-# Announced type → what the bytes may be. A HEIF file holds HEVC or AV1, and phones mix up the names of the first.
+# Declared type → types that the bytes may have. A HEIF file holds HEVC or AV1, and phones mix up the names of HEVC.
 MAY_BE = {
     "image/heic": {"image/heic", "image/heif", formats.HEIF_SEQUENCE},
     "image/heif": {"image/heic", "image/heif", formats.HEIF_SEQUENCE, "image/avif"},
@@ -60,19 +60,19 @@ WHITE = (255, 255, 255)
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The model can be given the photo as it is."""
+    """The model can take the photo as it is."""
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """The model is to be given this instead."""
+    """The model gets this copy instead."""
 
     jpeg: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """No model is to be given this."""
+    """No model gets this photo."""
 
     failure: FailureKind
 
@@ -81,13 +81,13 @@ type Finding = Ready | Prepared | Rejected
 
 
 def inspect(file: IO[bytes], announced: str, *, max_pixels: int, max_edge: int) -> Finding:  # noqa: PLR0911  # one for each reason
-    """What a photo is.
+    """Inspect a photo.
 
     Args:
-        file: the whole of it, in a file of the operating system's.
-        announced: the type that the client said it would be.
-        max_pixels: a photo with more is rejected before a pixel is decoded.
-        max_edge: what is longer, in pixels, is scaled down. 0 is no limit.
+        file: The whole photo, in a real file.
+        announced: The media type that the client declared.
+        max_pixels: A photo with more pixels is rejected before one is decoded.
+        max_edge: A longer edge, in pixels, is scaled down. 0 is no limit.
     """
     size = file.seek(0, io.SEEK_END)
     if not size:
@@ -109,15 +109,15 @@ def inspect(file: IO[bytes], announced: str, *, max_pixels: int, max_edge: int) 
         return _decode(file, DECODERS[kind], max_pixels, max_edge or JPEG_LONGEST_EDGE, bare=bare)
     except Image.DecompressionBombError:
         return Rejected(FailureKind.PHOTO_TOO_MANY_PIXELS)
-    except Exception as error:  # noqa: BLE001  # decoders have many ways to say that a file is damaged
+    except Exception as error:  # noqa: BLE001  # decoders report a damaged file in many ways
         logger.info("the photo cannot be read", kind=kind, reason=type(error).__name__)
         return Rejected(FailureKind.PHOTO_UNREADABLE)
 
 
 @contextmanager
 def _refusing_above(max_pixels: int) -> Iterator[None]:
-    """Let Pillow itself refuse larger pictures, for some formats before it allocates; it refuses twice its setting."""
-    # What a file says beside the picture may be long, and is not kept: 1 MiB, Pillow's own limit, is no fault of it.
+    """Let Pillow refuse larger images, for some formats before it allocates memory. It refuses from twice its setting on."""
+    # Long text is no reason to reject a photo, and it is not kept. Pillow's own limit is 1 MiB.
     PngImagePlugin.MAX_TEXT_CHUNK = LONGEST_TEXT
     before = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
@@ -135,25 +135,25 @@ def _decode(file: IO[bytes], decoder: str, max_pixels: int, longest: int, *, bar
     with _refusing_above(max_pixels), Image.open(file, formats=(decoder,)) as image:
         if image.width * image.height > max_pixels:
             return Rejected(FailureKind.PHOTO_TOO_MANY_PIXELS)
-        # A JPEG or a HEIC with further pictures in it (a depth map, say) does not move.
+        # A JPEG or HEIC that holds further images (a depth map, say) is not animated.
         if decoder in {"PNG", "WEBP", "AVIF"} and getattr(image, "is_animated", False):
             return Rejected(FailureKind.PHOTO_ANIMATED)
         if bare and max(image.size) <= longest and _suits_any_model(image):
-            image.draft(None, (1, 1))  # an eighth will do, of as many bytes: nobody sees the pixels
-            image.load()  # to the last byte: what is cut off is found here
+            image.draft(None, (1, 1))  # decode at an eighth of the size: the pixels are not used
+            image.load()  # reads to the last byte, so it finds a truncated file
             return Ready()
         return Prepared(_as_jpeg(image, longest))
 
 
 @cache
 def _register_heif() -> None:
-    import pillow_heif  # noqa: PLC0415  # takes as long as Pillow, and most photos are of another type
+    import pillow_heif  # noqa: PLC0415  # as slow to import as Pillow, and most photos have another type
 
     pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
 
 def _suits_any_model(image: Image.Image) -> bool:
-    """Whether a model's own decoder will see in it what a browser does."""
+    """Return whether a model's own decoder sees the same image as a browser."""
     deep = any("16" in str(tile.args) for tile in getattr(image, "tile", []))
     if deep or image.mode not in {"RGB", "L"} or image.has_transparency_data:
         return False
@@ -165,31 +165,31 @@ def _suits_any_model(image: Image.Image) -> bool:
 
 
 def _as_jpeg(image: Image.Image, longest: int) -> bytes:
-    """The picture upright, flat, in sRGB and no longer than that, in a file that holds nothing else."""
+    """Return the image as a JPEG without metadata: upright, opaque, in sRGB, with no edge above `longest` pixels."""
     turn, profile = _turn(image), image.info.get("icc_profile")
     image = _without_transparency(image)
-    # First, so that a JPEG is decoded at a fraction of its size where that is enough.
+    # This comes first, so that a JPEG can be decoded at a fraction of its size.
     image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     if turn is not None:
         image = image.transpose(turn)
     image = _in_srgb(image, profile)
-    image.info.clear()  # or a comment would be written along
+    image.info.clear()  # Pillow would write a comment again
     out = io.BytesIO()
     image.save(out, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4")
     return out.getvalue()
 
 
 def _turn(image: Image.Image) -> Image.Transpose | None:
-    """What sets it upright. In a HEIF file the EXIF orientation says nothing: its decoder has done it, and removed it."""
+    """Return how to turn the image upright. A HEIF decoder has turned it already and removed the EXIF orientation."""
     try:
         return UPRIGHT.get(image.getexif().get(ORIENTATION_TAG, 1))
-    except Exception:  # noqa: BLE001  # broken metadata has as many ways, and is no damage to the picture
+    except Exception:  # noqa: BLE001  # broken metadata fails in many ways, and the image itself is not damaged
         return None
 
 
 def _without_transparency(image: Image.Image) -> Image.Image:
-    """In L, RGB or CMYK: on white, which is what a page shows behind it."""
-    if image.mode.startswith("I"):  # 16 bits of grey, which Pillow would cut off at 255
+    """Return the image in L, RGB or CMYK. Transparent pixels become white, as on most pages."""
+    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip at 255
         return image.point(lambda value: value * (1 / 256)).convert("L")
     if not image.has_transparency_data:
         return (
@@ -204,7 +204,7 @@ def _without_transparency(image: Image.Image) -> Image.Image:
 
 
 def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """In RGB, as every decoder takes it that is told of no profile. A profile that cannot be used is left out."""
+    """Return the image in sRGB, which decoders assume without a profile. A profile that cannot be used is ignored."""
     if profile:
         try:
             given = ImageCms.ImageCmsProfile(io.BytesIO(profile))

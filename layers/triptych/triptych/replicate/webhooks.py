@@ -1,8 +1,8 @@
 """Replicate's webhooks: nothing in one is read before its signature is verified.
 
-The signature is described at https://replicate.com/docs/topics/webhooks/verify-webhook. `replicate.webhooks.validate`
-(1.0.7) is not used. It accepts any version prefix and stops at the first malformed signature. It has no tolerance by
-default. Its ValueErrors contain the secret.
+The signature is described at https://replicate.com/docs/topics/webhooks/verify-webhook. It is not verified by
+`replicate.webhooks.validate` (1.0.7): that accepts any version prefix, stops at the first malformed signature, has no
+tolerance by default, and raises ValueErrors that contain the secret.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def verified(headers: Mapping[str, str], body: str, query: str, *, is_base64: bo
         is_base64: Whether API Gateway has encoded the body.
 
     Raises:
-        WebhookRejectedError: The signature, the query or the body is not valid.
+        WebhookRejectedError: The signature, the query or the body is not good.
         transport.ReplicateUnavailableError: The signing secret could not be read.
     """
     try:
@@ -136,10 +136,10 @@ _kept = _Kept()
 
 
 def signing_secret(*, fresh: bool = False) -> str:
-    """Return the signing secret of the token's account, which is kept for SECRET_SECONDS.
+    """Return the webhooks' signing secret of the token's account, kept for SECRET_SECONDS.
 
     Args:
-        fresh: Fetch it again, unless it was fetched within SECRET_REFETCH_SECONDS.
+        fresh: Fetch it again, unless it was asked for within SECRET_REFETCH_SECONDS.
 
     Raises:
         transport.ReplicateUnavailableError: The secret could not be read, and none is kept.

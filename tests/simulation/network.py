@@ -1,4 +1,4 @@
-"""The way to Replicate and to its delivery host, and what happens to requests on it."""
+"""The network between the functions and Replicate, with its faults."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ CREATE_FAULTS = (
     "create_unreadable",
 )
 LATEST_SECONDS = (
-    40.0  # after the client has given up, a request may still arrive; the layer allows for 90 in all
+    40.0  # how long after the client's timeout a request may still arrive; the layer allows 90 s in all
 )
 
 
-class Wire(httpx.BaseTransport):
-    """In the place of the layer's transports."""
+class Network(httpx.BaseTransport):
+    """A transport that replaces the layer's."""
 
     def __init__(self, cloud: Cloud) -> None:
         self._cloud = cloud
@@ -64,7 +64,7 @@ class Wire(httpx.BaseTransport):
         return faults.one_of(("read_failed",), now)
 
     def _answer(self, request: httpx.Request, fault: str | None) -> httpx.Response:
-        """What comes back, once the request has arrived, or has not."""
+        """Return the answer to a request, or raise if the fault cuts the connection."""
         match fault:
             case "create_refused_connection":
                 raise httpx.ConnectError("refused", request=request)
