@@ -83,17 +83,17 @@ def _check_body(call: APIGatewayProxyEventV2) -> None:
     call.raw_event["headers"] = {**call.headers, "content-type": JSON}
 
 
-def check_photo(order: CreateJob) -> None:
+def check_photo(request: CreateJob) -> None:
     """Check the declared type and size of a photo.
 
     Raises:
         ApiError: The photo would be rejected after its upload.
     """
-    if order.content_type not in PHOTO_TYPES:
+    if request.content_type not in PHOTO_TYPES:
         known = ", ".join(PHOTO_TYPES)
         raise ApiError(FailureKind.PHOTO_UNSUPPORTED, f"content_type must be one of {known}.")
     largest = settings().max_upload_bytes
-    if order.content_length > largest:
+    if request.content_length > largest:
         raise ApiError(FailureKind.PHOTO_TOO_LARGE, f"content_length must be at most {largest} bytes.")
 
 
