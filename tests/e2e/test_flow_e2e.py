@@ -54,7 +54,7 @@ def of_job(stand_in: replicate.StandIn, job_id: str) -> list[Entry]:
     return [entry for entry in stand_in.ledger().predictions if entry.webhook and job_id in entry.webhook]
 
 
-def test_a_photo_becomes_three_pictures(cloud: Driver, stand_in: replicate.StandIn) -> None:
+def test_photo_becomes_three_images(cloud: Driver, stand_in: replicate.StandIn) -> None:
     job_id = cloud.start(prompt="A linocut.")
     job = cloud.end_of(job_id)
     assert job["status"] == "SUCCEEDED"
@@ -78,7 +78,7 @@ def test_a_photo_becomes_three_pictures(cloud: Driver, stand_in: replicate.Stand
     assert [item["Key"] for item in lying] == [f"outputs/{job_id}/{index}.png" for index in range(3)]
 
 
-def test_the_celery_tasks_message_bills_nothing_twice(cloud: Driver, stand_in: replicate.StandIn) -> None:
+def test_celery_message_bills_no_prediction_twice(cloud: Driver, stand_in: replicate.StandIn) -> None:
     job_id = cloud.start()
     message = json.dumps({"job_id": job_id, "original_s3_key": f"uploads/{job_id}/photo.jpg"})
     sqs = cloud.aws("sqs")

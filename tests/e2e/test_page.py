@@ -196,7 +196,7 @@ def wait_for_pictures(browser: Browser, count: int) -> list[str]:
     return browser.pictures()
 
 
-def test_a_photo_becomes_three_pictures(browser: Browser, cloud: Driver, tmp_path: Path) -> None:
+def test_photo_becomes_three_images(browser: Browser, cloud: Driver, tmp_path: Path) -> None:
     browser.open(link(cloud))
     browser.find("#studio")
     assert browser.driver.current_url == cloud.told["api"] + "/"  # the token stays in no address bar

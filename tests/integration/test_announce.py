@@ -105,7 +105,7 @@ def partial_job(world: World) -> str:
     return job.job_id
 
 
-def test_an_end_is_one_event_that_tells_it(world: World, bus: Bus, context: SimpleNamespace) -> None:
+def test_ended_job_is_announced_in_one_event(world: World, bus: Bus, context: SimpleNamespace) -> None:
     assert failed(stream_event(world.item(partial_job(world))), context) == []
     (event,) = bus.events
     assert (event["Source"], event["DetailType"], event["Time"]) == (
@@ -148,7 +148,7 @@ def test_an_end_is_one_event_that_tells_it(world: World, bus: Bus, context: Simp
     ]
 
 
-def test_moto_takes_the_event(world: World, context: SimpleNamespace) -> None:
+def test_event_bus_accepts_the_event(world: World, context: SimpleNamespace) -> None:
     queue = world.sqs.create_queue(QueueName="told")["QueueUrl"]
     events = boto3.client("events")
     events.put_rule(Name="all", EventPattern='{"source": ["triptych"]}')
@@ -163,15 +163,13 @@ def test_moto_takes_the_event(world: World, context: SimpleNamespace) -> None:
     assert told["detail"]["error"]["code"] == "upload_expired"
 
 
-def test_the_example_is_a_real_event(world: World, bus: Bus, context: SimpleNamespace) -> None:
+def test_example_event_is_announced(world: World, bus: Bus, context: SimpleNamespace) -> None:
     example = json.loads((ROOT / "functions/announce/event.json").read_text())
     assert failed(example, context) == []
     assert bus.events[0]["DetailType"] == "Job Succeeded"
 
 
-def test_an_entry_that_is_not_taken_is_a_failure_of_its_record_alone(
-    world: World, bus: Bus, context: SimpleNamespace
-) -> None:
+def test_rejected_entry_fails_its_own_record_only(world: World, bus: Bus, context: SimpleNamespace) -> None:
     jobs = [expired_job(world) for _ in range(3)]
 
     def throttled(entry: dict[str, Any]) -> dict[str, Any]:
@@ -186,7 +184,7 @@ def test_an_entry_that_is_not_taken_is_a_failure_of_its_record_alone(
     assert [detail["job_id"] for detail in bus.details()] == [jobs[0], jobs[2]]
 
 
-def test_a_bus_that_is_down_fails_every_record(world: World, bus: Bus, context: SimpleNamespace) -> None:
+def test_unavailable_event_bus_fails_every_record(world: World, bus: Bus, context: SimpleNamespace) -> None:
     def down(_: dict[str, Any]) -> dict[str, Any]:
         raise UNAVAILABLE
 
@@ -209,7 +207,7 @@ def test_a_bus_that_is_down_fails_every_record(world: World, bus: Bus, context: 
         {"job_id": {"S": "x"}, "created_at": {"S": "yesterday"}},
     ],
 )
-def test_a_record_that_cannot_be_read_is_given_back_and_keeps_no_other(
+def test_unreadable_record_is_returned_without_blocking_others(
     world: World, bus: Bus, context: SimpleNamespace, image: object
 ) -> None:
     job_id = expired_job(world)
@@ -217,7 +215,7 @@ def test_a_record_that_cannot_be_read_is_given_back_and_keeps_no_other(
     assert [detail["job_id"] for detail in bus.details()] == [job_id]
 
 
-def test_a_job_that_has_not_ended_is_not_announced(world: World, bus: Bus, context: SimpleNamespace) -> None:
+def test_unfinished_job_is_not_announced(world: World, bus: Bus, context: SimpleNamespace) -> None:
     assert failed(stream_event(world.item(world.new_job())), context) == ["0"]
     assert bus.events == []
 
@@ -258,7 +256,7 @@ def jobs(draw: st.DrawFn) -> Job:
     max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(job=jobs())
-def test_no_link_no_key_and_no_prompt_leaves(world: World, job: Job) -> None:
+def test_event_holds_no_url_key_or_prompt(world: World, job: Job) -> None:
     told = announcements.Detail.of(job).model_dump_json()
     assert PRIVATE not in told
     assert "://" not in told

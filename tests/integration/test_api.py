@@ -44,7 +44,7 @@ def error_of(answer: tuple[int, Any, dict[str, str]], status: int) -> str:
     return str(answer[1]["error"]["code"])
 
 
-def test_a_created_job_says_how_to_upload(world: World, call: Any) -> None:
+def test_create_returns_the_upload_instructions(world: World, call: Any) -> None:
     status, created, _ = call(
         "POST", "/api/v1/jobs", {**ORDER, "checksum_sha256": SHA256, "prompt": "A watercolour."}
     )
@@ -65,7 +65,7 @@ def test_a_created_job_says_how_to_upload(world: World, call: Any) -> None:
     assert world.job(created["job_id"]).prompt == "A watercolour."
 
 
-def test_a_job_is_shown_as_the_contract_says(call: Any) -> None:
+def test_job_has_the_documented_fields(call: Any) -> None:
     job_id = call("POST", "/api/v1/jobs", ORDER)[1]["job_id"]
     status, job, headers = call("GET", f"/api/v1/jobs/{job_id}")
     assert status == 200
@@ -113,7 +113,7 @@ def test_a_job_is_shown_as_the_contract_says(call: Any) -> None:
         ({**ORDER, "promt": "A typing error."}, 400, "invalid_request"),
     ],
 )
-def test_bad_orders_are_refused_and_leave_nothing(
+def test_invalid_create_is_refused_and_stores_nothing(
     world: World, call: Any, body: object, status: int, code: str
 ) -> None:
     assert error_of(call("POST", "/api/v1/jobs", body), status) == code
@@ -122,22 +122,22 @@ def test_bad_orders_are_refused_and_leave_nothing(
 
 
 @pytest.mark.parametrize("kind", ["multipart/form-data", "application/x-www-form-urlencoded", "text/plain"])
-def test_a_body_that_is_said_to_be_no_json_is_refused(call: Any, kind: str) -> None:
+def test_content_type_other_than_json_is_refused(call: Any, kind: str) -> None:
     assert error_of(call("POST", "/api/v1/jobs", ORDER, content_type=kind), 415) == "not_json"
 
 
-def test_json_is_json_however_it_is_spelt(call: Any) -> None:
+def test_json_content_type_takes_any_case_and_parameters(call: Any) -> None:
     for kind in ("APPLICATION/JSON", "application/json; charset=utf-8"):
         assert call("POST", "/api/v1/jobs", ORDER, content_type=kind)[0] == 201
 
 
 @pytest.mark.parametrize("owner", ["", "x" * 3000])
-def test_a_token_of_nobody_is_refused(call: Any, owner: str) -> None:
+def test_token_without_a_valid_owner_is_refused(call: Any, owner: str) -> None:
     assert error_of(call("GET", "/api/v1/jobs", owner=owner), 403) == "no_owner"
     assert error_of(call("POST", "/api/v1/jobs", ORDER, owner=owner), 403) == "no_owner"
 
 
-def test_a_bug_is_said_in_the_same_shape(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpected_error_has_the_error_format(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_: str) -> None:
         raise RuntimeError("a bug")
 
@@ -149,7 +149,7 @@ def test_a_bug_is_said_in_the_same_shape(call: Any, monkeypatch: pytest.MonkeyPa
     ("name", "value"), [("TIMEZONE", "Asia/Seol"), ("REPLICATE_INPUT_MAPPING", '{"photo": "x"}')]
 )
 @pytest.mark.parametrize("path", ["/api/v1/openapi.json", "/api/v1/jobs"])
-def test_a_wrong_parameter_is_told_at_the_first_call(
+def test_invalid_setting_is_named_at_the_first_call(
     call: Any, monkeypatch: pytest.MonkeyPatch, name: str, value: str, path: str
 ) -> None:
     monkeypatch.setenv(name, value)
@@ -159,7 +159,7 @@ def test_a_wrong_parameter_is_told_at_the_first_call(
     assert name in answer[1]["error"]["message"]
 
 
-def test_a_replayed_order_gets_no_link_that_outlives_its_job(world: World, call: Any) -> None:
+def test_replayed_create_returns_no_url_that_outlives_the_job(world: World, call: Any) -> None:
     call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")
     world.clock.advance(1100)  # the job waits until 1,200
     replayed = call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")[1]
@@ -168,7 +168,7 @@ def test_a_replayed_order_gets_no_link_that_outlives_its_job(world: World, call:
     assert call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")[1]["upload"] is None
 
 
-def test_a_body_that_is_no_text_is_refused(context: SimpleNamespace, world: World) -> None:
+def test_body_that_is_not_text_is_refused(context: SimpleNamespace, world: World) -> None:
     event = api_event("POST", "/api/v1/jobs", base64.b64encode(b"\xff\xfe\x00").decode())
     event["isBase64Encoded"] = True
     answer = api.handler(event, context)
@@ -184,18 +184,18 @@ def test_a_body_that_is_no_text_is_refused(context: SimpleNamespace, world: Worl
         ("POST", "/api/v1/jobs/x/again"),
     ],
 )
-def test_an_unknown_route_is_said_to_be_one(call: Any, method: str, path: str) -> None:
+def test_unknown_route_is_not_found(call: Any, method: str, path: str) -> None:
     assert error_of(call(method, path), 404) == "route_not_found"
 
 
 @pytest.mark.parametrize(
     "job_id", ["unknown", "\x0c%25", "x" * 2000, "%00", "..", "0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52", "ü"]
 )
-def test_a_job_that_is_not_there_is_not_found(call: Any, job_id: str) -> None:
+def test_unknown_job_is_not_found(call: Any, job_id: str) -> None:
     assert error_of(call("GET", f"/api/v1/jobs/{job_id}"), 404) == "job_not_found"
 
 
-def test_somebody_elses_job_looks_like_none(call: Any) -> None:
+def test_another_owners_job_is_not_found(call: Any) -> None:
     job_id = call("POST", "/api/v1/jobs", ORDER, owner="ann")[1]["job_id"]
     theirs = call("GET", f"/api/v1/jobs/{job_id}", owner="bob")
     none = call("GET", "/api/v1/jobs/0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52", owner="bob")
@@ -203,7 +203,7 @@ def test_somebody_elses_job_looks_like_none(call: Any) -> None:
     assert call("GET", "/api/v1/jobs", owner="bob")[1]["jobs"] == []
 
 
-def test_the_list_is_newest_first_page_by_page(world: World, call: Any) -> None:
+def test_list_is_paged_newest_first(world: World, call: Any) -> None:
     made = []
     for _ in range(5):
         made.append(call("POST", "/api/v1/jobs", ORDER)[1]["job_id"])
@@ -221,7 +221,7 @@ def test_the_list_is_newest_first_page_by_page(world: World, call: Any) -> None:
     assert seen == made[::-1]
 
 
-def test_a_cursor_reads_the_callers_own_list_only(world: World, call: Any) -> None:
+def test_cursor_reads_only_the_owners_jobs(world: World, call: Any) -> None:
     for owner in ("ann", "bob"):
         for _ in range(3):
             call("POST", "/api/v1/jobs", ORDER, owner=owner)
@@ -248,18 +248,18 @@ def test_a_cursor_reads_the_callers_own_list_only(world: World, call: Any) -> No
         "cursor=",
     ],
 )
-def test_a_broken_cursor_is_said_to_be_one(call: Any, query: str) -> None:
+def test_invalid_cursor_is_refused(call: Any, query: str) -> None:
     assert error_of(call("GET", f"/api/v1/jobs?{query}"), 400) == "bad_cursor"
 
 
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=101", "limit=x", "limit=-1", "limit=1.5", "cursor=" + "A" * 2000]
 )
-def test_a_bad_query_is_refused(call: Any, query: str) -> None:
+def test_invalid_query_is_refused(call: Any, query: str) -> None:
     assert error_of(call("GET", f"/api/v1/jobs?{query}"), 400) == "invalid_request"
 
 
-def test_the_same_key_and_order_is_the_same_job(call: Any) -> None:
+def test_same_key_and_request_return_the_same_job(call: Any) -> None:
     first = call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")[1]
     assert call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")[1]["job_id"] == first["job_id"]
     assert call("POST", "/api/v1/jobs", ORDER, idempotency_key="l")[1]["job_id"] != first["job_id"]
@@ -269,7 +269,7 @@ def test_the_same_key_and_order_is_the_same_job(call: Any) -> None:
     assert len(call("GET", "/api/v1/jobs")[1]["jobs"]) == 2
 
 
-def test_the_same_key_for_another_order_is_refused(call: Any) -> None:
+def test_same_key_with_another_request_is_refused(call: Any) -> None:
     call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")
     for other in (
         {**ORDER, "content_length": 7},
@@ -281,7 +281,7 @@ def test_the_same_key_for_another_order_is_refused(call: Any) -> None:
         )
 
 
-def test_the_same_key_at_the_same_time_makes_one_job(
+def test_same_key_used_concurrently_creates_one_job(
     world: World, call: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     create = table.create
@@ -301,7 +301,7 @@ def test_the_same_key_at_the_same_time_makes_one_job(
 
 
 @pytest.mark.parametrize("key", ["", "x" * 300])
-def test_a_bad_key_is_refused(call: Any, key: str) -> None:
+def test_invalid_idempotency_key_is_refused(call: Any, key: str) -> None:
     assert error_of(call("POST", "/api/v1/jobs", ORDER, idempotency_key=key), 400) == "invalid_request"
 
 
@@ -313,13 +313,15 @@ def test_a_bad_key_is_refused(call: Any, key: str) -> None:
         ("GET", "/api/v1/jobs/x/retry", "POST"),
     ],
 )
-def test_a_wrong_method_is_told_the_right_ones(call: Any, method: str, path: str, allowed: str) -> None:
+def test_wrong_method_is_answered_with_the_allowed_methods(
+    call: Any, method: str, path: str, allowed: str
+) -> None:
     answer = call(method, path)
     assert error_of(answer, 405) == "method_not_allowed"
     assert ", ".join(sorted(answer[2]["allow"].split(", "))) == allowed
 
 
-def test_the_description_names_every_route_and_only_our_errors(call: Any) -> None:
+def test_openapi_names_every_route_and_only_our_errors(call: Any) -> None:
     status, described, _ = call("GET", "/api/v1/openapi.json")
     assert status == 200
     assert described["openapi"].startswith("3.1")
@@ -339,6 +341,6 @@ def test_the_description_names_every_route_and_only_our_errors(call: Any) -> Non
     assert "gt" not in size
 
 
-def test_a_body_where_none_is_wanted_is_let_be(world: World, call: Any) -> None:
+def test_unneeded_body_is_ignored(world: World, call: Any) -> None:
     job_id = call("POST", "/api/v1/jobs", ORDER)[1]["job_id"]
     assert call("POST", f"/api/v1/jobs/{job_id}/cancel", "{", content_type="text/plain")[0] == 200

@@ -104,17 +104,17 @@ def every_step(rates: dict[str, float]) -> list[Crashes]:
     return [{k: how} for k in range(1, requests + 1) for how in ("before", "after")]
 
 
-def test_a_crash_at_any_step_loses_nothing_and_is_not_paid_for(aws: None) -> None:
+def test_crash_at_any_step_loses_and_bills_nothing(aws: None) -> None:
     plans = every_step({})
     assert len(plans) > 40
     assert broken(plans, {}, moto=True) == []
 
 
-def test_nor_does_one_when_no_webhook_ever_comes(aws: None) -> None:
+def test_crash_without_webhooks_loses_and_bills_nothing(aws: None) -> None:
     assert broken(every_step(NO_WEBHOOKS), NO_WEBHOOKS) == []
 
 
-def test_a_second_crash_later_on_does_no_more_harm(aws: None) -> None:
+def test_second_crash_loses_and_bills_nothing(aws: None) -> None:
     random = Random(4)
     once = every_step({})
     plans = [

@@ -15,7 +15,7 @@ from tests.support.photos import JPEG, PNG
 from tests.support.world import World
 
 
-def test_a_photo_becomes_three_pictures(world: World, context: SimpleNamespace) -> None:
+def test_photo_becomes_three_images(world: World, context: SimpleNamespace) -> None:
     order = {"content_type": "image/jpeg", "content_length": len(JPEG)}
     created = api.handler(call("POST", "/api/v1/jobs", order), context)
     assert created["statusCode"] == 201, created

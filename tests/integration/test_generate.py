@@ -43,7 +43,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-def test_three_are_asked_for_with_all_that_they_need(world: World, context: SimpleNamespace) -> None:
+def test_three_predictions_are_requested_with_complete_input(world: World, context: SimpleNamespace) -> None:
     job_id = world.new_job()
     assert deliver(world, job_id, context) == DONE
     bodies = [json.loads(request.content) for request in world.replicate.creates]
@@ -57,14 +57,14 @@ def test_three_are_asked_for_with_all_that_they_need(world: World, context: Simp
     assert set(bodies[0]) == {"version", "input", "webhook", "webhook_events_filter"}
 
 
-def test_the_celery_tasks_message_does_the_same(world: World, context: SimpleNamespace) -> None:
+def test_celery_message_requests_the_same_predictions(world: World, context: SimpleNamespace) -> None:
     job_id = world.new_job()
     message = {"job_id": job_id, "original_s3_key": f"uploads/{job_id}/photo.jpg"}
     assert generate.handler(sqs_event(message), context) == DONE
     assert len(world.replicate.creates) == 3
 
 
-def test_they_are_asked_for_in_parallel(world: World, context: SimpleNamespace) -> None:
+def test_predictions_are_requested_in_parallel(world: World, context: SimpleNamespace) -> None:
     together = threading.Barrier(3, timeout=10)
 
     def all_are_here(_: httpx.Request) -> None:
@@ -75,7 +75,7 @@ def test_they_are_asked_for_in_parallel(world: World, context: SimpleNamespace) 
     assert len(world.replicate.predictions) == 3
 
 
-def test_the_intention_is_stored_before_the_post(world: World, context: SimpleNamespace) -> None:
+def test_intention_is_stored_before_the_post(world: World, context: SimpleNamespace) -> None:
     job_id = world.new_job()
     seen: list[ImageStatus] = []
 
@@ -103,7 +103,7 @@ def test_the_intention_is_stored_before_the_post(world: World, context: SimpleNa
         json.dumps(s3_notification("x", "")),
     ],
 )
-def test_a_message_that_is_about_no_job_is_let_go(world: World, context: SimpleNamespace, body: str) -> None:
+def test_message_without_a_job_is_dropped(world: World, context: SimpleNamespace, body: str) -> None:
     assert generate.handler(sqs_event(body), context) == DONE
     assert world.replicate.requests == []
 
@@ -128,7 +128,7 @@ def test_another_jobs_photo_is_not_used(world: World, context: SimpleNamespace) 
         (JPEG + b"\0" * 1_000_000, "photo_too_large"),
     ],
 )
-def test_a_photo_that_will_not_do_fails_the_job_and_costs_nothing(
+def test_rejected_photo_fails_the_job_and_requests_nothing(
     world: World, context: SimpleNamespace, photo: bytes, code: str
 ) -> None:
     job_id = world.new_job(photo=photo)
@@ -141,14 +141,14 @@ def test_a_photo_that_will_not_do_fails_the_job_and_costs_nothing(
     assert world.replicate.requests == []
 
 
-def test_a_second_event_asks_for_nothing(world: World, context: SimpleNamespace) -> None:
+def test_second_event_requests_nothing(world: World, context: SimpleNamespace) -> None:
     job_id = world.new_job()
     deliver(world, job_id, context)
     assert deliver(world, job_id, context) == DONE
     assert len(world.replicate.creates) == 3
 
 
-def test_a_second_event_while_the_first_still_asks_bills_nothing_twice(
+def test_concurrent_second_event_bills_no_prediction_twice(
     world: World, context: SimpleNamespace, waits: list[int]
 ) -> None:
     job_id = world.new_job()
@@ -166,7 +166,7 @@ def test_a_second_event_while_the_first_still_asks_bills_nothing_twice(
     assert len(world.replicate.predictions) == 3
 
 
-def test_whoever_loses_the_race_for_the_intention_does_not_post(
+def test_lost_race_for_the_intention_does_not_post(
     world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, waits: list[int]
 ) -> None:
     job_id = world.new_job()
@@ -205,7 +205,7 @@ LOST_ANSWERS = {
 
 
 @pytest.mark.parametrize("answer", LOST_ANSWERS.values(), ids=LOST_ANSWERS)
-def test_a_lost_answer_is_found_again_and_not_asked_for_again(
+def test_lost_answer_is_adopted_and_not_requested_again(
     world: World, context: SimpleNamespace, waits: list[int], answer: Any
 ) -> None:
     world.replicate.after_create = answer
@@ -231,7 +231,7 @@ ODD_PREDICTIONS = {
 
 
 @pytest.mark.parametrize("odd", ODD_PREDICTIONS.values(), ids=ODD_PREDICTIONS)
-def test_an_answer_that_the_client_cannot_read_is_read(
+def test_answer_outside_replicates_schema_is_read(
     world: World, context: SimpleNamespace, odd: dict[str, object]
 ) -> None:
     world.replicate.after_create = lambda request: httpx.Response(
@@ -243,7 +243,9 @@ def test_an_answer_that_the_client_cannot_read_is_read(
     assert all(image.status is ImageStatus.GENERATING for image in world.job(job_id).images)
 
 
-def test_one_unreadable_row_hides_no_other(world: World, context: SimpleNamespace, waits: list[int]) -> None:
+def test_unreadable_row_hides_no_other_prediction(
+    world: World, context: SimpleNamespace, waits: list[int]
+) -> None:
     world.replicate.after_create = lost
     job_id = world.new_job()
     deliver(world, job_id, context)
@@ -259,7 +261,7 @@ def test_one_unreadable_row_hides_no_other(world: World, context: SimpleNamespac
     assert len(world.replicate.creates) == 3
 
 
-def test_what_was_never_made_is_asked_for_again_but_not_before_the_doubt_is_over(
+def test_prediction_never_made_is_requested_again_after_the_doubt(
     world: World, context: SimpleNamespace, waits: list[int]
 ) -> None:
     world.replicate.before_create = lost  # cut before anything was made
@@ -275,7 +277,7 @@ def test_what_was_never_made_is_asked_for_again_but_not_before_the_doubt_is_over
     assert [image.attempt for image in world.job(job_id).images] == [2, 2, 2]
 
 
-def test_nothing_follows_from_a_list_that_cannot_be_read(
+def test_unreadable_list_keeps_predictions_in_doubt(
     world: World, context: SimpleNamespace, waits: list[int]
 ) -> None:
     world.replicate.after_create = lost
@@ -290,7 +292,7 @@ def test_nothing_follows_from_a_list_that_cannot_be_read(
     assert all(wait >= 0.75 * 2**tries for tries, wait in zip(range(1, 9), waits[-9:-1], strict=True))
 
 
-def test_a_list_without_end_proves_nothing(
+def test_endless_list_keeps_predictions_in_doubt(
     world: World, context: SimpleNamespace, waits: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.replicate.before_create = lost
@@ -305,7 +307,7 @@ def test_a_list_without_end_proves_nothing(
     assert len(world.replicate.creates) == 3
 
 
-def test_low_credit_is_waited_for_and_finishes_slowly(
+def test_job_with_low_credit_finishes_slowly(
     world: World, context: SimpleNamespace, waits: list[int]
 ) -> None:
     last = world.clock.time.replace(year=2000)
@@ -334,7 +336,7 @@ def test_low_credit_is_waited_for_and_finishes_slowly(
     assert all(image.status is ImageStatus.GENERATING for image in world.job(job_id).images)
 
 
-def test_after_a_429_one_is_asked_for_at_a_time_until_the_next(
+def test_after_a_429_predictions_are_requested_one_at_a_time(
     world: World, context: SimpleNamespace, waits: list[int]
 ) -> None:
     let_through = 0
@@ -353,7 +355,7 @@ def test_after_a_429_one_is_asked_for_at_a_time_until_the_next(
     assert len(world.replicate.predictions) == 3
 
 
-def test_a_job_that_was_told_to_come_later_comes_soon_however_often_it_was_told(
+def test_throttled_job_waits_no_longer_after_many_receives(
     world: World, context: SimpleNamespace, waits: list[int]
 ) -> None:
     world.replicate.before_create = lambda _: httpx.Response(429, json=RETRY)
@@ -364,16 +366,14 @@ def test_a_job_that_was_told_to_come_later_comes_soon_however_often_it_was_told(
     assert max(waits) <= backoff.TURN_SECONDS * 1.25 + 1
 
 
-def test_a_retry_after_of_a_day_is_not_slept_out(
-    world: World, context: SimpleNamespace, waits: list[int]
-) -> None:
+def test_retry_after_of_a_day_is_capped(world: World, context: SimpleNamespace, waits: list[int]) -> None:
     world.replicate.before_create = lambda _: httpx.Response(429, headers={"retry-after": "86400"})
     world.replicate.on_read = lambda _: httpx.Response(429, headers={"retry-after": "86400"})
     assert deliver(world, world.new_job(), context) == KEPT
     assert waits == [backoff.LONGEST_SECONDS]
 
 
-def test_a_refused_connection_is_no_doubt(world: World, context: SimpleNamespace, waits: list[int]) -> None:
+def test_refused_connection_leaves_no_doubt(world: World, context: SimpleNamespace, waits: list[int]) -> None:
     def refuse(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused", request=request)
 
@@ -388,7 +388,7 @@ def test_a_refused_connection_is_no_doubt(world: World, context: SimpleNamespace
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "InvalidKeyId"])
-def test_a_token_that_may_not_be_read_fails_the_job_with_its_own_code(
+def test_unreadable_token_fails_the_job_with_its_own_code(
     world: World, context: SimpleNamespace, code: str
 ) -> None:
     """As SSM answers where the role or the KMS key does not permit it."""
@@ -403,7 +403,7 @@ def test_a_token_that_may_not_be_read_fails_the_job_with_its_own_code(
     assert not world.replicate.requests
 
 
-def test_a_token_that_cannot_be_read_now_is_waited_for(world: World, context: SimpleNamespace) -> None:
+def test_temporarily_unreadable_token_is_waited_for(world: World, context: SimpleNamespace) -> None:
     job_id = world.new_job()
     with Stubber(transport._ssm().client) as ssm:
         ssm.add_client_error("get_parameter", "ThrottlingException", "Rate exceeded")
@@ -411,9 +411,7 @@ def test_a_token_that_cannot_be_read_now_is_waited_for(world: World, context: Si
     assert world.job(job_id).status is JobStatus.GENERATING
 
 
-def test_a_token_that_nobody_has_put_there_fails_the_job_at_once(
-    world: World, context: SimpleNamespace
-) -> None:
+def test_missing_token_fails_the_job(world: World, context: SimpleNamespace) -> None:
     boto3.client("ssm").delete_parameter(Name="/triptych/replicate-token")
     job_id = world.new_job()
     assert deliver(world, job_id, context) == DONE
@@ -434,9 +432,7 @@ def test_a_token_that_nobody_has_put_there_fails_the_job_at_once(
         (302, "replicate_refused"),
     ],
 )
-def test_a_refusal_fails_the_job_at_once(
-    world: World, context: SimpleNamespace, status: int, code: str
-) -> None:
+def test_refusal_fails_the_job(world: World, context: SimpleNamespace, status: int, code: str) -> None:
     world.replicate.before_create = lambda _: httpx.Response(status, json={"title": "No", "detail": TOKEN})
     job_id = world.new_job()
     assert deliver(world, job_id, context) == DONE
@@ -448,7 +444,7 @@ def test_a_refusal_fails_the_job_at_once(
     assert len(world.replicate.creates) == 3
 
 
-def test_what_was_made_before_a_refusal_is_kept(world: World, context: SimpleNamespace) -> None:
+def test_prediction_made_before_a_refusal_is_kept(world: World, context: SimpleNamespace) -> None:
     world.replicate.before_create = lambda _: (
         httpx.Response(402, json={"title": "Insufficient credit"}) if world.replicate.predictions else None
     )
@@ -459,7 +455,7 @@ def test_what_was_made_before_a_refusal_is_kept(world: World, context: SimpleNam
     assert world.job(job_id).status is JobStatus.GENERATING
 
 
-def test_a_rotated_token_costs_no_job(
+def test_rotated_token_fails_no_job(
     world: World, context: SimpleNamespace, waits: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tokens = itertools.chain(["r8_old"], itertools.repeat(TOKEN))
@@ -483,7 +479,7 @@ def test_a_rotated_token_costs_no_job(
 
 
 @pytest.mark.parametrize("stored_in_time", [True, False])
-def test_a_token_that_is_stored_before_the_old_one_is_revoked_costs_no_job(
+def test_new_token_stored_before_the_revocation_fails_no_job(
     world: World,
     context: SimpleNamespace,
     waits: list[int],
@@ -517,7 +513,7 @@ def test_a_token_that_is_stored_before_the_old_one_is_revoked_costs_no_job(
         assert failure.code == "replicate_unauthorized"
 
 
-def test_a_message_that_waited_very_often_is_exchanged_for_a_new_one(
+def test_often_received_message_is_replaced_by_a_new_one(
     world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[dict[str, Any]] = []
@@ -541,7 +537,7 @@ def test_a_message_that_waited_very_often_is_exchanged_for_a_new_one(
     assert len(world.replicate.predictions) == 3
 
 
-def test_a_message_waits_no_longer_than_its_job_may(
+def test_message_waits_no_longer_than_the_deadline(
     world: World, context: SimpleNamespace, waits: list[int]
 ) -> None:
     world.replicate.before_create = lambda _: httpx.Response(429, json=RETRY)
@@ -552,7 +548,7 @@ def test_a_message_waits_no_longer_than_its_job_may(
     assert len(world.replicate.creates) == 3
 
 
-def test_a_message_that_has_to_wait_is_told_so_to_sqs(
+def test_waiting_message_changes_its_visibility_timeout(
     world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[tuple[str, object]] = []
@@ -575,7 +571,7 @@ def test_a_message_that_has_to_wait_is_told_so_to_sqs(
 @pytest.mark.parametrize(
     ("status", "patience"), [(502, 90), (504, 90), (408, 90), (520, 90), (524, 90), (503, 30), (500, 30)]
 )
-def test_whoever_answers_for_another_is_trusted_less(
+def test_gateway_errors_stay_in_doubt_longer_than_server_errors(
     world: World, context: SimpleNamespace, waits: list[int], status: int, patience: int
 ) -> None:
     world.replicate.before_create = lambda _: httpx.Response(status)
@@ -590,7 +586,7 @@ def test_whoever_answers_for_another_is_trusted_less(
     assert len(world.replicate.predictions) == 3
 
 
-def test_an_error_of_ours_puts_the_message_back_soon(
+def test_internal_error_puts_the_message_back_soon(
     world: World, context: SimpleNamespace, waits: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(_: str) -> None:
@@ -601,7 +597,7 @@ def test_an_error_of_ours_puts_the_message_back_soon(
     assert 0 < waits[0] <= 5
 
 
-def test_a_model_that_nobody_has_described_fails_the_job_and_says_so(
+def test_model_without_an_input_mapping_fails_the_job(
     world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REPLICATE_MODEL", "somebody/something")
@@ -612,9 +608,7 @@ def test_a_model_that_nobody_has_described_fails_the_job_and_says_so(
     assert failure.code == "model_not_configured"
 
 
-def test_the_photo_can_be_fetched_with_what_replicate_is_given(
-    world: World, context: SimpleNamespace
-) -> None:
+def test_replicate_can_fetch_the_photo_from_its_url(world: World, context: SimpleNamespace) -> None:
     deliver(world, world.new_job(), context)
     url = json.loads(world.replicate.creates[0].content)["input"]["input_image"]
     key = httpx.URL(url).path.lstrip("/")

@@ -80,24 +80,24 @@ def printed(name: str, code: str) -> Any:
 
 
 @pytest.mark.parametrize("name", NEVER)
-def test_a_function_imports_nothing_that_it_has_no_use_for(name: str) -> None:
+def test_function_imports_no_unneeded_package(name: str) -> None:
     imported = printed(name, MODULES.format(name=name))
     assert name in imported
     assert not NEVER[name] & set(imported)
 
 
-def test_all_clients_of_aws_are_of_one_session_and_wait_for_no_longer_than_a_call_may_take() -> None:
+def test_aws_clients_share_one_session_and_its_timeouts() -> None:
     assert printed("announce", CLIENTS) == {"sessions": 1, "connect": 2, "read": 10}
 
 
 @pytest.mark.parametrize("name", ["generate", "webhook"])
-def test_what_every_first_event_needs_is_imported_with_init(name: str) -> None:
+def test_packages_for_the_first_event_are_imported_at_init(name: str) -> None:
     imported = printed(name, MODULES.format(name=name))
     assert set(imported) >= WITH_INIT
 
 
 @pytest.mark.parametrize("name", ["announce", "api", "generate", "watchdog", "webhook"])
-def test_garbage_is_looked_for_after_init_and_not_before(name: str) -> None:
+def test_garbage_collection_starts_after_init(name: str) -> None:
     made, on, frozen = printed(name, COLLECTIONS.format(name=name))
     assert made <= 1  # before the function's first line; without it there were some forty
     assert (on, frozen) == (True, True)

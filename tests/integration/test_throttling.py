@@ -66,7 +66,7 @@ def deliver(world: World, job_id: str, context: SimpleNamespace, receives: int =
         ({}, {"ratelimit-remaining": "0", "ratelimit-reset": "1795737600"}, FIRST_BACKOFF),
     ],
 )
-def test_a_job_waits_as_a_429_says(
+def test_job_waits_as_the_429_says(
     world: World,
     context: SimpleNamespace,
     waits: list[int],
@@ -88,7 +88,7 @@ def test_a_job_waits_as_a_429_says(
 @pytest.mark.parametrize(
     ("seconds", "within"), [(7, SEVEN), (86400, LONGEST), (-7, FIRST_BACKOFF)], ids=["soon", "late", "past"]
 )
-def test_a_retry_after_may_be_a_date(
+def test_retry_after_may_be_a_date(
     world: World, context: SimpleNamespace, waits: list[int], seconds: int, within: tuple[int, int]
 ) -> None:
     date = format_datetime(world.clock.time + timedelta(seconds=seconds), usegmt=True)
@@ -100,17 +100,17 @@ def test_a_retry_after_may_be_a_date(
 @pytest.mark.parametrize(
     "date", ["Wed, 21 Oct 2026 07:28:00 -0000", "Wed, 99 Oct 2026 07:28:00 GMT", "", ","]
 )
-def test_an_odd_date_is_no_hint(date: str) -> None:
+def test_malformed_date_is_ignored(date: str) -> None:
     assert HttpError(429, httpx.Headers({"retry-after": date}), b"{}").retry_after is None
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"null", b'"7"', b"\xff"])
-def test_a_body_that_is_no_object_is_no_hint(body: bytes) -> None:
+def test_body_that_is_not_an_object_is_ignored(body: bytes) -> None:
     assert HttpError(429, httpx.Headers({}), body).retry_after is None
     assert HttpError(429, httpx.Headers({"retry-after": "7"}), body).retry_after == 7
 
 
-def test_without_a_hint_a_throttled_job_comes_soon(
+def test_throttled_job_without_a_hint_is_received_soon(
     world: World, context: SimpleNamespace, waits: list[int]
 ) -> None:
     world.replicate.before_create = lambda _: httpx.Response(429, json=DETAIL)
@@ -147,12 +147,14 @@ def test_low_credit_without_a_hint_is_waited_for(
 
 
 @pytest.mark.parametrize("tries", range(20))
-def test_no_backoff_is_longer_than_the_longest_wait(monkeypatch: pytest.MonkeyPatch, tries: int) -> None:
+def test_backoff_is_at_most_the_longest_wait(monkeypatch: pytest.MonkeyPatch, tries: int) -> None:
     monkeypatch.setattr("random.uniform", lambda _, most: most)
     assert backoff.seconds_after(tries) <= backoff.LONGEST_SECONDS
 
 
-def test_a_create_answered_with_202_is_one(world: World, context: SimpleNamespace, waits: list[int]) -> None:
+def test_create_answered_with_202_is_accepted(
+    world: World, context: SimpleNamespace, waits: list[int]
+) -> None:
     def accepted(_: httpx.Request) -> httpx.Response:
         return httpx.Response(202, json=list(world.replicate.predictions.values())[-1])
 
@@ -163,7 +165,7 @@ def test_a_create_answered_with_202_is_one(world: World, context: SimpleNamespac
     assert all(image.status is ImageStatus.GENERATING for image in world.job(job_id).images)
 
 
-def test_a_list_that_lags_behind_the_create_costs_no_second_prediction(
+def test_lagging_list_causes_no_second_prediction(
     world: World, context: SimpleNamespace, waits: list[int]
 ) -> None:
     made_at = world.clock.time

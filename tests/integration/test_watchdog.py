@@ -47,7 +47,7 @@ def running(world: World, context: SimpleNamespace, next_looks: list[int]) -> st
     return job_id
 
 
-def test_a_job_whose_webhooks_were_all_lost_succeeds(
+def test_job_without_any_webhook_succeeds(
     world: World, context: SimpleNamespace, running: str, next_looks: list[int]
 ) -> None:
     for prediction_id in ("p0", "p1", "p2"):
@@ -64,7 +64,7 @@ def test_a_job_whose_webhooks_were_all_lost_succeeds(
     assert next_looks == []
 
 
-def test_while_predictions_run_it_looks_again(
+def test_running_predictions_are_checked_again(
     world: World, context: SimpleNamespace, running: str, next_looks: list[int]
 ) -> None:
     world.replicate.finish("p0")
@@ -73,7 +73,7 @@ def test_while_predictions_run_it_looks_again(
     assert next_looks == [300]
 
 
-def test_the_last_look_is_at_the_deadline(
+def test_last_check_is_at_the_deadline(
     world: World, context: SimpleNamespace, running: str, next_looks: list[int]
 ) -> None:
     world.clock.advance(1400)
@@ -81,7 +81,7 @@ def test_the_last_look_is_at_the_deadline(
     assert 0 < next_looks[0] <= 110  # the deadline counts from the upload, whose time is the wall clock's
 
 
-def test_the_deadline_ends_the_job_and_what_still_runs(
+def test_deadline_ends_the_job_and_cancels_running_predictions(
     world: World, context: SimpleNamespace, running: str, next_looks: list[int]
 ) -> None:
     world.replicate.finish("p0")
@@ -98,7 +98,7 @@ def test_the_deadline_ends_the_job_and_what_still_runs(
     assert canceled == ["/v1/predictions/p2/cancel"]
 
 
-def test_a_job_that_has_ended_is_left_alone(
+def test_ended_job_is_left_alone(
     world: World, context: SimpleNamespace, running: str, next_looks: list[int]
 ) -> None:
     world.clock.advance(1800)
@@ -110,7 +110,7 @@ def test_a_job_that_has_ended_is_left_alone(
     assert next_looks == []
 
 
-def test_a_photo_that_never_came_expires_the_job(
+def test_missing_upload_expires_the_job(
     world: World, context: SimpleNamespace, next_looks: list[int]
 ) -> None:
     job_id = world.new_job(photo=None)
@@ -126,7 +126,7 @@ def test_a_photo_that_never_came_expires_the_job(
     assert world.replicate.requests == []
 
 
-def test_an_upload_whose_event_was_lost_is_found(
+def test_upload_with_a_lost_event_is_found(
     world: World, context: SimpleNamespace, next_looks: list[int]
 ) -> None:
     job_id = world.new_job()
@@ -141,7 +141,7 @@ def test_an_upload_whose_event_was_lost_is_found(
     assert world.messages("generation") == []
 
 
-def test_an_upload_that_nobody_opens_ends_at_the_deadline(
+def test_unopened_upload_fails_at_the_deadline(
     world: World, context: SimpleNamespace, next_looks: list[int]
 ) -> None:
     job_id = world.new_job()
@@ -155,7 +155,7 @@ def test_an_upload_that_nobody_opens_ends_at_the_deadline(
     assert next_looks == []
 
 
-def test_generation_that_died_after_the_intention_goes_on(
+def test_generation_killed_after_the_intention_is_continued(
     world: World, context: SimpleNamespace, next_looks: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = world.new_job()
@@ -176,7 +176,7 @@ def test_generation_that_died_after_the_intention_goes_on(
 
 
 @pytest.mark.parametrize("made", [True, False])
-def test_doubt_is_settled_by_the_list(
+def test_list_settles_predictions_in_doubt(
     world: World,
     context: SimpleNamespace,
     next_looks: list[int],
@@ -201,7 +201,7 @@ def test_doubt_is_settled_by_the_list(
     assert len(world.job(job_id).having(ImageStatus.GENERATING)) == 3
 
 
-def test_a_prediction_that_replicate_no_longer_knows_has_failed(
+def test_prediction_unknown_to_replicate_has_failed(
     world: World, context: SimpleNamespace, running: str, next_looks: list[int]
 ) -> None:
     del world.replicate.predictions["p1"]
@@ -224,7 +224,7 @@ def test_a_prediction_that_replicate_no_longer_knows_has_failed(
         httpx.Response(401),
     ],
 )
-def test_an_outage_of_replicate_is_waited_out(
+def test_outage_of_replicate_is_waited_out(
     world: World, context: SimpleNamespace, running: str, next_looks: list[int], answer: httpx.Response
 ) -> None:
     world.replicate.on_read = lambda _: httpx.Response(
@@ -240,7 +240,7 @@ def test_an_outage_of_replicate_is_waited_out(
     assert world.job(running).status is JobStatus.SUCCEEDED
 
 
-def test_an_outage_that_outlasts_the_deadline_ends_the_job_all_the_same(
+def test_outage_beyond_the_deadline_fails_the_job(
     world: World, context: SimpleNamespace, running: str, next_looks: list[int]
 ) -> None:
     def down(request: httpx.Request) -> httpx.Response:
@@ -253,7 +253,7 @@ def test_an_outage_that_outlasts_the_deadline_ends_the_job_all_the_same(
     assert next_looks == []
 
 
-def test_not_even_an_error_of_ours_outlasts_the_deadline(
+def test_internal_error_beyond_the_deadline_fails_the_job(
     world: World,
     context: SimpleNamespace,
     running: str,
@@ -271,7 +271,7 @@ def test_not_even_an_error_of_ours_outlasts_the_deadline(
     assert world.job(running).status is JobStatus.FAILED
 
 
-def test_an_upload_that_cannot_be_looked_for_expires_in_the_end(
+def test_upload_that_cannot_be_checked_expires(
     world: World, context: SimpleNamespace, next_looks: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = world.new_job(photo=None)
@@ -288,7 +288,7 @@ def test_an_upload_that_cannot_be_looked_for_expires_in_the_end(
     assert world.job(job_id).status is JobStatus.EXPIRED
 
 
-def test_a_picture_that_could_never_be_fetched_is_said_to_be_one(
+def test_output_that_cannot_be_fetched_fails_as_unavailable(
     world: World, context: SimpleNamespace, running: str, next_looks: list[int]
 ) -> None:
     for prediction_id in ("p0", "p1", "p2"):
@@ -304,7 +304,7 @@ def test_a_picture_that_could_never_be_fetched_is_said_to_be_one(
 
 
 @pytest.mark.parametrize("trouble", ["a next page that is no URL", "an unreadable webhook", "S3 says no"])
-def test_no_oddity_keeps_a_job_open(
+def test_malformed_answer_keeps_no_job_open(
     world: World,
     context: SimpleNamespace,
     running: str,
@@ -329,7 +329,7 @@ def test_no_oddity_keeps_a_job_open(
     assert world.job(running).status.is_terminal
 
 
-def test_a_download_that_failed_in_the_webhook_is_tried_again(
+def test_failed_download_is_repeated(
     world: World, context: SimpleNamespace, running: str, next_looks: list[int]
 ) -> None:
     for prediction_id in ("p0", "p1", "p2"):
@@ -344,7 +344,7 @@ def test_a_download_that_failed_in_the_webhook_is_tried_again(
     assert world.job(running).status is JobStatus.SUCCEEDED
 
 
-def test_a_job_that_is_gone_is_looked_at_no_more(
+def test_unknown_job_is_dropped_after_a_minute(
     world: World, context: SimpleNamespace, next_looks: list[int]
 ) -> None:
     born = world.clock.time.isoformat()
@@ -356,7 +356,7 @@ def test_a_job_that_is_gone_is_looked_at_no_more(
     assert next_looks == [300]
 
 
-def test_an_error_of_ours_does_not_end_the_looking(
+def test_internal_error_does_not_end_the_checks(
     world: World,
     context: SimpleNamespace,
     running: str,
@@ -372,7 +372,7 @@ def test_an_error_of_ours_does_not_end_the_looking(
     assert next_looks == [300]
 
 
-def test_a_message_that_another_has_replaced_is_let_go(
+def test_replaced_message_is_dropped(
     world: World, context: SimpleNamespace, running: str, next_looks: list[int]
 ) -> None:
     stray = world.job(running).created_at - timedelta(seconds=1)
@@ -381,13 +381,13 @@ def test_a_message_that_another_has_replaced_is_let_go(
 
 
 @pytest.mark.parametrize("body", ["", "{}", '{"job_id": "x"}', "[]"])
-def test_a_message_that_cannot_be_read_is_let_go(
+def test_unreadable_message_is_dropped(
     world: World, context: SimpleNamespace, next_looks: list[int], body: str
 ) -> None:
     assert watchdog.handler(sqs_event(body), context) == {"batchItemFailures": []}
 
 
-def test_every_job_is_born_with_a_look_to_come(world: World, context: SimpleNamespace) -> None:
+def test_created_job_has_a_delayed_watchdog_message(world: World, context: SimpleNamespace) -> None:
     job_id = world.new_job(photo=None)
     attributes = world.sqs.get_queue_attributes(QueueUrl=world.queues["watchdog"], AttributeNames=["All"])[
         "Attributes"

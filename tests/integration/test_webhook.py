@@ -47,14 +47,16 @@ def status(event: dict[str, Any], context: SimpleNamespace) -> int:
     return int(str(answer["statusCode"]))
 
 
-def test_a_finished_prediction_is_stored(world: World, context: SimpleNamespace, job_id: str) -> None:
+def test_output_of_a_finished_prediction_is_stored(
+    world: World, context: SimpleNamespace, job_id: str
+) -> None:
     assert status(webhook_for(world.replicate.finish("p0"), world.clock), context) == 200
     image = world.job(job_id).images[image_of(world, job_id, "p0")]
     assert image.output
     assert world.s3.get_object(Bucket=BUCKET, Key=image.output.key)["Body"].read() == PNG
 
 
-def test_a_picture_goes_to_s3_from_the_disk_and_not_from_memory(
+def test_output_is_uploaded_from_disk(
     world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """`python3 -m tests.benchmarks memory` measures what this is for."""
@@ -72,9 +74,7 @@ def test_a_picture_goes_to_s3_from_the_disk_and_not_from_memory(
     assert len(bodies) == 1
 
 
-def test_a_body_that_api_gateway_encoded_is_verified_on_its_bytes(
-    world: World, context: SimpleNamespace, job_id: str
-) -> None:
+def test_base64_body_is_verified_on_its_bytes(world: World, context: SimpleNamespace, job_id: str) -> None:
     event = webhook_for(world.replicate.finish("p0"), world.clock)
     event["body"], event["isBase64Encoded"] = base64.b64encode(event["body"].encode()).decode(), True
     assert status(event, context) == 200
@@ -114,7 +114,7 @@ def test_duplicates_and_late_events_change_nothing(
         ({"output": "https://.replicate.delivery/x.png"}, "output_host_not_allowed"),
     ],
 )
-def test_each_end_that_brings_no_picture_is_said(
+def test_prediction_without_a_usable_output_fails_with_its_code(
     world: World, context: SimpleNamespace, job_id: str, changes: dict[str, object], code: str
 ) -> None:
     assert status(webhook_for(world.replicate.finish("p1", **changes), world.clock), context) == 200
@@ -127,7 +127,7 @@ def test_each_end_that_brings_no_picture_is_said(
     assert world.job(job_id).status is JobStatus.PARTIAL
 
 
-def test_the_first_of_a_list_is_the_picture(world: World, context: SimpleNamespace, job_id: str) -> None:
+def test_first_url_of_a_list_is_the_output(world: World, context: SimpleNamespace, job_id: str) -> None:
     done = world.replicate.finish(
         "p0", output=["https://replicate.delivery/a.png", "https://replicate.delivery/b.png"]
     )
@@ -135,7 +135,7 @@ def test_the_first_of_a_list_is_the_picture(world: World, context: SimpleNamespa
     assert world.replicate.requests[-1].url.path == "/a.png"
 
 
-def test_a_webhook_that_is_faster_than_the_answer_adopts_its_prediction(
+def test_webhook_before_the_answer_adopts_its_prediction(
     world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("triptych.aws.queues.put_back", lambda *_, **__: None)
@@ -155,7 +155,7 @@ def test_a_webhook_that_is_faster_than_the_answer_adopts_its_prediction(
 # ── what is not believed ──
 
 
-def test_a_body_that_was_changed_is_refused(world: World, context: SimpleNamespace, job_id: str) -> None:
+def test_changed_body_is_refused(world: World, context: SimpleNamespace, job_id: str) -> None:
     event = webhook_for(world.replicate.finish("p0"), world.clock)
     event["body"] = event["body"].replace("p0", "p1", 1)
     before = world.job(job_id)
@@ -164,7 +164,7 @@ def test_a_body_that_was_changed_is_refused(world: World, context: SimpleNamespa
 
 
 @pytest.mark.parametrize("seconds", [-301, 301])
-def test_an_old_or_a_future_webhook_is_refused(
+def test_old_or_future_webhook_is_refused(
     world: World, context: SimpleNamespace, job_id: str, seconds: int
 ) -> None:
     event = webhook_for(world.replicate.finish("p0"), world.clock)
@@ -172,7 +172,7 @@ def test_an_old_or_a_future_webhook_is_refused(
     assert status(event, context) == 401
 
 
-def test_a_captured_webhook_is_no_good_for_another_picture(
+def test_captured_webhook_with_another_query_is_refused(
     world: World, context: SimpleNamespace, job_id: str
 ) -> None:
     other = world.new_job(owner="bob")
@@ -192,7 +192,7 @@ def test_a_captured_webhook_is_no_good_for_another_picture(
     assert world.job(other) == before
 
 
-def test_without_an_echo_only_the_known_prediction_is_believed(
+def test_without_an_echo_only_the_known_prediction_is_accepted(
     world: World, context: SimpleNamespace, job_id: str
 ) -> None:
     def bare(prediction_id: str) -> dict[str, Any]:
@@ -206,7 +206,7 @@ def test_without_an_echo_only_the_known_prediction_is_believed(
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b"null", b'{"id": 7}', b"\xff\xfe"])
-def test_a_signed_body_that_is_no_prediction_is_refused(
+def test_signed_body_that_is_not_a_prediction_is_refused(
     world: World, context: SimpleNamespace, job_id: str, body: bytes
 ) -> None:
     event = {
@@ -221,11 +221,11 @@ def test_a_signed_body_that_is_no_prediction_is_refused(
 @pytest.mark.parametrize(
     "event", [{}, {"headers": {}, "body": "x"}, {"body": "%%%", "isBase64Encoded": True}]
 )
-def test_an_empty_call_is_refused(world: World, context: SimpleNamespace, event: dict[str, Any]) -> None:
+def test_unsigned_call_is_refused(world: World, context: SimpleNamespace, event: dict[str, Any]) -> None:
     assert status(event, context) == 401
 
 
-def test_the_secret_may_be_rotated(world: World, context: SimpleNamespace, job_id: str) -> None:
+def test_rotated_signing_secret_is_fetched(world: World, context: SimpleNamespace, job_id: str) -> None:
     assert status(webhook_for(world.replicate.finish("p0"), world.clock), context) == 200
     world.replicate.secret = OTHER_SECRET
     body = json.dumps(world.replicate.finish("p1")).encode()
@@ -239,7 +239,7 @@ def test_the_secret_may_be_rotated(world: World, context: SimpleNamespace, job_i
     assert rotated() == 200
 
 
-def test_after_a_rotation_the_old_secret_is_good_for_ten_minutes_at_most(
+def test_rotated_signing_secret_is_valid_for_ten_minutes(
     world: World, context: SimpleNamespace, job_id: str
 ) -> None:
     def old(prediction_id: str) -> int:
@@ -253,7 +253,7 @@ def test_after_a_rotation_the_old_secret_is_good_for_ten_minutes_at_most(
     assert old("p2") == 401
 
 
-def test_forgeries_do_not_make_us_ask_replicate_more_than_once_a_minute(
+def test_forged_webhooks_fetch_the_secret_once_a_minute(
     world: World, context: SimpleNamespace, job_id: str
 ) -> None:
     body = json.dumps(world.replicate.finish("p0")).encode()
@@ -266,7 +266,7 @@ def test_forgeries_do_not_make_us_ask_replicate_more_than_once_a_minute(
     assert len(asked) <= 5
 
 
-def test_without_the_secret_replicate_is_asked_to_call_again(
+def test_missing_signing_secret_is_answered_with_503(
     world: World, context: SimpleNamespace, job_id: str
 ) -> None:
     world.replicate.on_read = lambda _: httpx.Response(503)
@@ -279,16 +279,14 @@ def test_without_the_secret_replicate_is_asked_to_call_again(
 # ── a job that is no more, or has moved on ──
 
 
-def test_a_webhook_for_a_job_that_is_gone_is_taken_and_stores_nothing(
-    world: World, context: SimpleNamespace, job_id: str
-) -> None:
+def test_webhook_of_a_deleted_job_stores_nothing(world: World, context: SimpleNamespace, job_id: str) -> None:
     event = webhook_for(world.replicate.finish("p0"), world.clock)
     table.delete(job_id, until=None)
     assert status(event, context) == 200
     assert world.object_keys("outputs/") == []
 
 
-def test_a_picture_that_comes_too_late_is_not_left_lying_about(
+def test_late_output_is_removed(
     world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     move_on = record.move_on
@@ -303,7 +301,7 @@ def test_a_picture_that_comes_too_late_is_not_left_lying_about(
     assert world.object_keys("outputs/") == []
 
 
-def test_a_job_ends_once(
+def test_end_of_a_job_is_counted_once(
     world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended: list[str] = []
@@ -324,7 +322,7 @@ def test_a_job_ends_once(
     assert ended.count("JobsSucceeded") == 1
 
 
-def test_two_webhooks_at_once_are_both_recorded(
+def test_concurrent_webhooks_are_both_recorded(
     world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     put = table.put
@@ -359,7 +357,7 @@ def cut_off(request: httpx.Request) -> httpx.Response:
         lambda _: httpx.Response(302, headers={"location": "https://replicate.delivery/again"}),
     ],
 )
-def test_a_picture_that_cannot_be_had_now_is_had_later(
+def test_unavailable_output_is_stored_at_the_next_webhook(
     world: World, context: SimpleNamespace, job_id: str, bad: Any
 ) -> None:
     world.replicate.on_download = bad
@@ -388,7 +386,7 @@ def test_a_picture_that_cannot_be_had_now_is_had_later(
         ),
     ],
 )
-def test_what_is_no_picture_for_us_is_said(
+def test_unusable_output_fails_the_image(
     world: World, context: SimpleNamespace, job_id: str, bad: Any, code: str
 ) -> None:
     world.replicate.on_download = bad
@@ -399,7 +397,7 @@ def test_what_is_no_picture_for_us_is_said(
     assert world.object_keys("outputs/") == []
 
 
-def test_a_redirect_within_the_allowed_hosts_is_followed(
+def test_redirect_within_the_allowed_hosts_is_followed(
     world: World, context: SimpleNamespace, job_id: str
 ) -> None:
     elsewhere = httpx.Response(302, headers={"location": "https://replicate.delivery/there.png"})
@@ -408,7 +406,7 @@ def test_a_redirect_within_the_allowed_hosts_is_followed(
     assert len(world.job(job_id).having(ImageStatus.STORED)) == 1
 
 
-def test_a_name_that_leads_into_the_private_network_is_not_followed(
+def test_output_host_with_a_private_address_is_refused(
     world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: [(2, 1, 6, "", ("10.0.0.7", 443))])
@@ -419,7 +417,7 @@ def test_a_name_that_leads_into_the_private_network_is_not_followed(
     assert error.code == "output_host_not_allowed"
 
 
-def test_the_type_is_what_the_bytes_say(world: World, context: SimpleNamespace, job_id: str) -> None:
+def test_content_type_comes_from_the_bytes(world: World, context: SimpleNamespace, job_id: str) -> None:
     world.replicate.on_download = lambda _: streamed(
         b"\xff\xd8\xff\xe0 a jpeg \xff\xd9", content_type="text/html"
     )
@@ -430,7 +428,7 @@ def test_the_type_is_what_the_bytes_say(world: World, context: SimpleNamespace, 
     assert image.output.key.endswith(".jpg")
 
 
-def test_no_token_goes_to_where_pictures_lie(world: World, context: SimpleNamespace, job_id: str) -> None:
+def test_output_is_downloaded_without_the_token(world: World, context: SimpleNamespace, job_id: str) -> None:
     status(webhook_for(world.replicate.finish("p0"), world.clock), context)
     (download,) = [r for r in world.replicate.requests if r.url.host == "replicate.delivery"]
     assert "authorization" not in download.headers

@@ -78,7 +78,7 @@ def stored(world: World, job_id: str) -> int:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_an_output_that_asks_for_the_token_is_stored(
+def test_output_that_requires_the_token_is_stored(
     world: World, context: SimpleNamespace, job_id: str, status: int
 ) -> None:
     world.replicate.on_download = asks(status)
@@ -87,7 +87,7 @@ def test_an_output_that_asks_for_the_token_is_stored(
     assert downloads(world) == [(OUTPUT, None), (OUTPUT, AUTHORIZED)]
 
 
-def test_the_watchdog_stores_outputs_that_ask_for_the_token(
+def test_watchdog_stores_outputs_that_require_the_token(
     world: World, context: SimpleNamespace, job_id: str
 ) -> None:
     world.replicate.on_download = asks()
@@ -100,7 +100,7 @@ def test_the_watchdog_stores_outputs_that_ask_for_the_token(
 
 
 @pytest.mark.parametrize("status", [400, 402, 404, 407, 500])
-def test_another_error_does_not_get_the_token(
+def test_other_errors_are_not_answered_with_the_token(
     world: World, context: SimpleNamespace, job_id: str, status: int
 ) -> None:
     world.replicate.on_download = asks(status)
@@ -109,7 +109,7 @@ def test_another_error_does_not_get_the_token(
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_the_token_is_sent_once(world: World, context: SimpleNamespace, job_id: str, status: int) -> None:
+def test_token_is_sent_once(world: World, context: SimpleNamespace, job_id: str, status: int) -> None:
     world.replicate.on_download = lambda _: httpx.Response(status)
     assert told(world, context) == 503
     assert downloads(world) == [(OUTPUT, None), (OUTPUT, AUTHORIZED)]
@@ -117,7 +117,7 @@ def test_the_token_is_sent_once(world: World, context: SimpleNamespace, job_id: 
 
 
 @pytest.mark.parametrize("target", [CDN, "https://replicate.delivery/there.png"])
-def test_a_redirect_is_followed_without_the_token(
+def test_redirect_is_followed_without_the_token(
     world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch, target: str
 ) -> None:
     allow(monkeypatch, "replicate.delivery,cdn.example")
@@ -135,7 +135,9 @@ def test_a_redirect_is_followed_without_the_token(
     assert downloads(world) == [(OUTPUT, None), (OUTPUT, AUTHORIZED), (target, None)]
 
 
-def test_a_redirect_after_the_token_is_checked(world: World, context: SimpleNamespace, job_id: str) -> None:
+def test_redirect_after_the_token_was_sent_is_checked(
+    world: World, context: SimpleNamespace, job_id: str
+) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         known = "authorization" in request.headers
         return httpx.Response(302 if known else 401, headers={"location": "https://evil.example/"})
@@ -148,7 +150,7 @@ def test_a_redirect_after_the_token_is_checked(world: World, context: SimpleName
     assert failed.error.code == "output_host_not_allowed"
 
 
-def test_an_allowed_host_that_delivers_not_for_replicate_gets_no_token(
+def test_allowed_host_other_than_a_delivery_host_gets_no_token(
     world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     allow(monkeypatch, "replicate.delivery,cdn.example")
@@ -169,7 +171,7 @@ def test_plain_http_gets_no_token(
     assert failed.error.code == "output_host_not_allowed"
 
 
-def test_this_machine_gets_the_token_only_where_it_is_a_delivery_host(
+def test_loopback_gets_the_token_only_as_a_delivery_host(
     world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     here = "http://127.0.0.1:8000/out.png"
@@ -184,7 +186,7 @@ def test_this_machine_gets_the_token_only_where_it_is_a_delivery_host(
 
 
 @pytest.mark.parametrize("first", [CDN, OUTPUT])
-def test_the_target_of_a_redirect_gets_no_token(
+def test_redirect_target_gets_no_token(
     world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch, first: str
 ) -> None:
     allow(monkeypatch, "replicate.delivery,cdn.example")
@@ -203,7 +205,7 @@ def test_the_target_of_a_redirect_gets_no_token(
     [(None, "no token"), (f"{TOKEN}\u00e9", "UnicodeEncodeError"), (f"{TOKEN}\nx", "LocalProtocolError")],
     ids=["none", "not ASCII", "two lines"],
 )
-def test_without_a_usable_token_the_output_is_unavailable(
+def test_output_without_a_usable_token_is_unavailable(
     world: World,
     context: SimpleNamespace,
     job_id: str,

@@ -73,7 +73,7 @@ def end(world: World, context: SimpleNamespace) -> dict[str, Any]:
         (announce, end, ["events"]),
     ],
 )
-def test_a_first_answer_makes_the_clients_that_it_needs(
+def test_first_invocation_creates_only_the_clients_it_needs(
     world: World,
     context: SimpleNamespace,
     monkeypatch: pytest.MonkeyPatch,

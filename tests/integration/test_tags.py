@@ -69,7 +69,7 @@ def use_model(monkeypatch: pytest.MonkeyPatch, model: str) -> None:
 
 
 @with_and_without_echo
-def test_a_lost_answer_is_adopted_from_the_list(
+def test_lost_answer_is_adopted_from_the_list(
     world: World,
     context: SimpleNamespace,
     doubtful: str,
@@ -82,7 +82,7 @@ def test_a_lost_answer_is_adopted_from_the_list(
 
 
 @with_and_without_echo
-def test_a_lost_answer_is_adopted_from_its_webhook(
+def test_lost_answer_is_adopted_from_its_webhook(
     world: World,
     context: SimpleNamespace,
     doubtful: str,
@@ -96,7 +96,7 @@ def test_a_lost_answer_is_adopted_from_its_webhook(
 
 
 @pytest.mark.parametrize("by", ["list", "webhook"])
-def test_a_photo_in_a_list_is_enough_to_adopt(
+def test_prediction_with_a_photo_list_is_adopted(
     world: World,
     context: SimpleNamespace,
     monkeypatch: pytest.MonkeyPatch,
@@ -115,7 +115,7 @@ def test_a_photo_in_a_list_is_enough_to_adopt(
     assert len(world.replicate.creates) == 3
 
 
-def test_a_lost_answer_is_adopted_after_the_model_was_changed(
+def test_lost_answer_is_adopted_after_a_model_change(
     world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, doubtful: str
 ) -> None:
     use_model(monkeypatch, "bytedance/seedream-4")
@@ -125,7 +125,7 @@ def test_a_lost_answer_is_adopted_after_the_model_was_changed(
 
 
 @with_and_without_echo
-def test_a_captured_webhook_is_refused_for_another_image(
+def test_captured_webhook_is_refused_for_another_image(
     world: World,
     context: SimpleNamespace,
     doubtful: str,
@@ -146,7 +146,7 @@ def test_a_captured_webhook_is_refused_for_another_image(
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["known", "in doubt"])
-def test_a_body_that_names_two_images_is_refused(
+def test_body_that_names_two_images_is_refused(
     world: World,
     context: SimpleNamespace,
     request: pytest.FixtureRequest,
@@ -160,7 +160,7 @@ def test_a_body_that_names_two_images_is_refused(
     assert world.job(job_id) == before
 
 
-def test_a_listed_prediction_that_names_two_images_is_adopted_for_neither(
+def test_listed_prediction_that_names_two_images_is_not_adopted(
     world: World, context: SimpleNamespace, doubtful: str
 ) -> None:
     rows = world.replicate.predictions
@@ -173,7 +173,7 @@ def test_a_listed_prediction_that_names_two_images_is_adopted_for_neither(
 
 
 @pytest.mark.parametrize("echo", ["https://api.example.com/hook", "https://other.example/?job_id=x", "x"])
-def test_an_echo_without_our_query_leaves_it_to_the_input(
+def test_foreign_echo_falls_back_to_the_input(
     world: World, context: SimpleNamespace, doubtful: str, echo: str
 ) -> None:
     told = {**world.replicate.finish("p0"), "webhook": echo}
@@ -202,7 +202,7 @@ def test_without_echo_and_tag_only_a_known_id_binds(
 
 
 @pytest.mark.parametrize("given", INPUTS.values(), ids=INPUTS)
-def test_without_echo_and_tag_an_unknown_id_does_not_bind(
+def test_without_echo_and_tag_an_unknown_id_is_refused(
     world: World, context: SimpleNamespace, doubtful: str, given: object
 ) -> None:
     before = world.job(doubtful)
@@ -212,7 +212,7 @@ def test_without_echo_and_tag_an_unknown_id_does_not_bind(
     assert world.job(doubtful) == before
 
 
-def test_an_echo_binds_where_the_photo_was_rewritten(
+def test_echo_binds_when_the_photo_url_was_rewritten(
     world: World, context: SimpleNamespace, doubtful: str
 ) -> None:
     told = {**world.replicate.finish("p0"), "input": INPUTS["a rewritten photo"]}
@@ -220,7 +220,7 @@ def test_an_echo_binds_where_the_photo_was_rewritten(
     assert call(world, context, told, query_of(world, "p0")) == 200
 
 
-def test_what_the_watchdog_asks_for_needs_no_tag(
+def test_prediction_read_by_the_watchdog_needs_no_tag(
     world: World, context: SimpleNamespace, running: str
 ) -> None:
     """An hour after their end, the inputs of predictions are emptied."""

@@ -55,7 +55,7 @@ class Count:
     [(JPEG, [NEW], 200), (picture(size=(1024, 768)), [NEW, PREPARED], 200), (JPEG, [NEW], 0)],
     ids=["passed on as it is", "prepared", "no limit"],
 )
-def test_a_job_makes_no_more_requests_than_the_flow_needs(
+def test_job_stays_within_the_request_budget(
     world: World,
     context: SimpleNamespace,
     monkeypatch: pytest.MonkeyPatch,
@@ -92,7 +92,7 @@ def test_a_job_makes_no_more_requests_than_the_flow_needs(
         ("/api/v1/jobs?limit=2", {"DynamoDB Query": 1}),
     ],
 )
-def test_a_look_at_a_job_or_at_a_page_of_jobs_is_one_request(
+def test_reading_a_job_or_a_page_is_one_request(
     world: World,
     context: SimpleNamespace,
     monkeypatch: pytest.MonkeyPatch,
@@ -112,7 +112,7 @@ def test_a_look_at_a_job_or_at_a_page_of_jobs_is_one_request(
     assert dict(count.made) == wanted
 
 
-def test_a_request_too_many_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_extra_request_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     count = Count(monkeypatch)
     boto3.client("dynamodb").scan(TableName="jobs")
     assert _prices.overruns(count.all(world), {"S3 GetObject": 1}) == [

@@ -28,17 +28,17 @@ def ask(stand_in: replicate.StandIn, model: str, mapping: InputMapping) -> int:
     return httpx.post(url, json=body, headers=headers, trust_env=False).status_code
 
 
-def test_there_is_a_preset_for_every_model_that_the_stand_in_plays() -> None:
+def test_every_model_of_the_stand_in_has_a_preset() -> None:
     assert set(PRESETS) == set(MODELS)
 
 
 @pytest.mark.parametrize("model", PRESETS)
-def test_a_presets_input_is_taken(stand_in: replicate.StandIn, model: str) -> None:
+def test_preset_input_is_accepted(stand_in: replicate.StandIn, model: str) -> None:
     assert ask(stand_in, model, PRESETS[model]) == 201
 
 
 @pytest.mark.parametrize("model", PRESETS)
-def test_any_other_way_to_give_the_photo_is_refused(stand_in: replicate.StandIn, model: str) -> None:
+def test_input_in_another_shape_is_refused(stand_in: replicate.StandIn, model: str) -> None:
     preset = PRESETS[model]
     assert ask(stand_in, model, preset.model_copy(update={"image": "photo"})) == 422
     assert ask(stand_in, model, preset.model_copy(update={"image_is_list": not preset.image_is_list})) == 422

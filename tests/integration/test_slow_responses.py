@@ -47,7 +47,7 @@ def trickling(request: pytest.FixtureRequest) -> Iterator[str]:
     server.close()
 
 
-def test_a_picture_that_trickles_is_given_up(trickling: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_output_is_given_up(trickling: str, monkeypatch: pytest.MonkeyPatch) -> None:
     sources = downloads.Sources(allowed=["127.0.0.1"], delivery=[])
     with (
         pytest.raises(downloads.OutputUnavailableError),
@@ -62,9 +62,7 @@ def test_a_picture_that_trickles_is_given_up(trickling: str, monkeypatch: pytest
         pass
 
 
-def test_an_answer_that_trickles_is_given_up(
-    world: World, trickling: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_slow_answer_is_given_up(world: World, trickling: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()  # the real wire
     monkeypatch.setattr(transport, "READ_SECONDS", 0.5)
     monkeypatch.setattr(transport, "token", lambda **_: "a token")

@@ -70,7 +70,7 @@ def hook(world: World, prediction_id: str, context: SimpleNamespace, **changes: 
     webhook.handler(webhook_for(world.replicate.finish(prediction_id, **changes), world.clock), context)
 
 
-def test_a_job_that_goes_well_is_counted_once_however_often_it_is_told(
+def test_repeated_events_of_a_job_are_counted_once(
     world: World, context: SimpleNamespace, create: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job_id = create()
@@ -107,7 +107,7 @@ def test_a_job_that_goes_well_is_counted_once_however_often_it_is_told(
     assert units["JobsSucceeded"] == "Count"
 
 
-def test_two_that_copy_the_same_picture_at_once_count_it_once(
+def test_concurrent_copies_of_an_output_are_counted_once(
     world: World,
     context: SimpleNamespace,
     monkeypatch: pytest.MonkeyPatch,
@@ -143,7 +143,7 @@ def test_two_that_copy_the_same_picture_at_once_count_it_once(
         ),
     ],
 )
-def test_each_request_for_a_picture_is_counted_by_its_answer(
+def test_each_prediction_request_is_counted_by_its_answer(
     world: World,
     context: SimpleNamespace,
     answer: httpx.Response,
@@ -156,7 +156,7 @@ def test_each_request_for_a_picture_is_counted_by_its_answer(
     assert totals(capsys.readouterr().out) == counted
 
 
-def test_what_was_in_doubt_is_adopted_or_was_never_made(
+def test_predictions_in_doubt_are_counted_as_adopted_or_never_made(
     world: World, context: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     posts: list[httpx.Request] = []
@@ -183,7 +183,7 @@ def test_what_was_in_doubt_is_adopted_or_was_never_made(
     assert found["PredictionsNeverMade"] == found["PredictionsCreated"] == 1
 
 
-def test_photos_are_counted_by_what_became_of_them(
+def test_photos_are_counted_as_prepared_or_rejected(
     world: World, context: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     deliver(world.new_job(photo=picture(size=(600, 10))), context)  # longer than MaxPhotoEdge
@@ -199,14 +199,14 @@ def test_photos_are_counted_by_what_became_of_them(
     }
 
 
-def test_an_upload_whose_event_was_lost_is_found_by_the_watchdog(
+def test_upload_with_a_lost_event_is_counted_as_found(
     world: World, context: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     look(world, world.new_job(), context)
     assert totals(capsys.readouterr().out) == {"JobsCreated": 1, "UploadsFound": 1}
 
 
-def test_what_nobody_has_foreseen_is_counted_where_it_is_caught(
+def test_unexpected_error_is_counted_where_it_is_caught(
     world: World,
     context: SimpleNamespace,
     create: Any,
@@ -246,7 +246,7 @@ def test_what_nobody_has_foreseen_is_counted_where_it_is_caught(
 # ── what belongs together ──
 
 
-def test_one_id_leads_through_every_function(
+def test_one_correlation_id_links_the_logs_of_every_function(
     world: World,
     context: SimpleNamespace,
     create: Any,
@@ -272,7 +272,7 @@ def test_one_id_leads_through_every_function(
     assert found[0]["request_id"] == "request-of-the-create"
 
 
-def test_a_webhook_that_is_refused_is_about_no_job_and_has_its_request(
+def test_refused_webhook_is_logged_without_a_job(
     world: World, context: SimpleNamespace, lines: io.StringIO
 ) -> None:
     job_id = world.new_job()
@@ -286,7 +286,7 @@ def test_a_webhook_that_is_refused_is_about_no_job_and_has_its_request(
     assert "job_id" not in line
 
 
-def test_a_record_that_cannot_be_read_is_not_told_as_the_one_before_it(
+def test_unreadable_record_is_logged_without_the_previous_job(
     world: World, context: SimpleNamespace, lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "announce", lambda _: None)

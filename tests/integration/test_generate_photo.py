@@ -61,7 +61,7 @@ def given(world: World) -> tuple[str, bytes]:
         (picture("WEBP", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0"), "image/webp", "webp"),
     ],
 )
-def test_replicate_is_given_the_prepared_copy(
+def test_replicate_gets_the_prepared_copy(
     world: World, context: SimpleNamespace, photo: bytes, content_type: str, extension: str
 ) -> None:
     job_id = new_job(world, photo, content_type)
@@ -73,14 +73,14 @@ def test_replicate_is_given_the_prepared_copy(
     assert len(world.replicate.creates) == 3
 
 
-def test_a_photo_that_needs_nothing_is_given_byte_for_byte(world: World, context: SimpleNamespace) -> None:
+def test_photo_that_needs_no_preparation_is_used_unchanged(world: World, context: SimpleNamespace) -> None:
     job_id = world.new_job()
     deliver(world, job_id, context)
     assert given(world) == (f"uploads/{job_id}/photo.jpg", JPEG)
     assert world.object_keys("prepared/") == []
 
 
-def test_a_second_attempt_is_given_the_prepared_copy_too(
+def test_second_receive_uses_the_prepared_copy(
     world: World, context: SimpleNamespace, waits: list[int]
 ) -> None:
     world.replicate.before_create = lambda _: httpx.Response(429, json={"retry_after": 5})
@@ -92,7 +92,7 @@ def test_a_second_attempt_is_given_the_prepared_copy_too(
     assert given(world)[0] == f"prepared/{job_id}/photo.jpg"
 
 
-def test_a_job_that_is_deleted_meanwhile_leaves_no_prepared_copy(
+def test_job_deleted_meanwhile_leaves_no_prepared_copy(
     world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = new_job(world, HEIC, "image/heic")
@@ -117,7 +117,7 @@ def try_again(world: World, job_id: str) -> Job | None:
     return generation.photo_arrived(job_id, key, again=True)
 
 
-def test_a_photo_that_kills_the_process_is_not_tried_for_ever(
+def test_photo_that_kills_the_process_is_opened_four_times(
     world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = new_job(world, HEIC, "image/heic")
@@ -135,7 +135,7 @@ def test_a_photo_that_kills_the_process_is_not_tried_for_ever(
     assert world.replicate.requests == []
 
 
-def test_what_killed_the_first_try_only_does_no_harm(
+def test_photo_that_kills_only_the_first_process_succeeds(
     world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = new_job(world, HEIC, "image/heic")
@@ -147,7 +147,7 @@ def test_what_killed_the_first_try_only_does_no_harm(
     assert len(world.replicate.creates) == 3
 
 
-def test_who_comes_while_it_is_opened_again_waits(
+def test_message_waits_while_the_photo_is_opened_again(
     world: World, context: SimpleNamespace, waits: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = new_job(world, HEIC, "image/heic")
@@ -167,7 +167,7 @@ def test_who_comes_while_it_is_opened_again_waits(
     assert len(world.replicate.creates) == 3
 
 
-def test_an_outage_of_s3_is_not_held_against_the_photo(
+def test_outage_of_s3_does_not_count_as_an_opening(
     world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = new_job(world, HEIC, "image/heic")
@@ -186,7 +186,7 @@ def test_an_outage_of_s3_is_not_held_against_the_photo(
     assert len(world.replicate.creates) == 3
 
 
-def test_a_photo_that_is_larger_than_allowed_is_not_downloaded(world: World) -> None:
+def test_oversized_photo_is_not_downloaded(world: World) -> None:
     key = "uploads/x/photo.jpg"
     world.s3.put_object(Bucket=BUCKET, Key=key, Body=b"x" * 1001)
     with bucket.fetch_photo(key, 1000) as upload:

@@ -82,7 +82,7 @@ def canceled(world: World) -> set[str]:
 # ── retry ──
 
 
-def test_a_retry_asks_for_the_failed_images_only(
+def test_retry_requests_only_the_failed_images(
     world: World, context: SimpleNamespace, call: Any, job_id: str, looks: Any, tasks: Any
 ) -> None:
     seeds = {image.index: image.seed for image in world.job(job_id).images}
@@ -107,7 +107,7 @@ def test_a_retry_asks_for_the_failed_images_only(
     assert world.job(job_id).status is JobStatus.SUCCEEDED
 
 
-def test_a_copy_from_before_the_retry_cannot_touch_what_comes_after_it(
+def test_late_copy_leaves_the_outputs_of_a_retry_unchanged(
     world: World,
     context: SimpleNamespace,
     call: Any,
@@ -135,7 +135,7 @@ def test_a_copy_from_before_the_retry_cannot_touch_what_comes_after_it(
     assert world.object_keys("outputs/") == [image.output.key for image in job.images if image.output]
 
 
-def test_a_retry_where_nothing_failed_does_nothing(
+def test_retry_without_failed_images_does_nothing(
     world: World, context: SimpleNamespace, call: Any, job_id: str, looks: Any, tasks: Any
 ) -> None:
     looks.clear()
@@ -164,7 +164,7 @@ def let_another_retry_be_first(world: World, call: Any, job_id: str, monkeypatch
     monkeypatch.setattr(table, "put", other_first)
 
 
-def test_two_retries_at_once_ask_once(
+def test_concurrent_retries_send_one_message(
     world: World,
     context: SimpleNamespace,
     call: Any,
@@ -189,7 +189,7 @@ def failed_id(world: World, context: SimpleNamespace, job_id: str, looks: Any) -
     return job_id
 
 
-def test_a_job_has_four_retries(
+def test_job_is_retried_at_most_four_times(
     world: World, context: SimpleNamespace, call: Any, failed_id: str, looks: Any, tasks: Any
 ) -> None:
     assert "retries" not in world.item(failed_id)  # as in every item from before there was a count
@@ -215,7 +215,7 @@ def test_a_job_has_four_retries(
 # ── cancel ──
 
 
-def test_a_cancel_stops_what_runs_and_keeps_what_is_stored(
+def test_cancel_stops_predictions_and_keeps_stored_outputs(
     world: World, context: SimpleNamespace, call: Any, job_id: str, looks: Any
 ) -> None:
     tell(world, context, "p0")
@@ -235,7 +235,7 @@ def test_a_cancel_stops_what_runs_and_keeps_what_is_stored(
     assert again == seen
 
 
-def test_a_job_that_waits_for_its_photo_can_be_canceled(
+def test_job_awaiting_its_upload_can_be_canceled(
     world: World, context: SimpleNamespace, call: Any, looks: Any
 ) -> None:
     job_id = call("POST", "/api/v1/jobs", ORDER)[1]["job_id"]
@@ -245,7 +245,7 @@ def test_a_job_that_waits_for_its_photo_can_be_canceled(
     assert world.replicate.requests == []
 
 
-def test_what_is_made_while_the_job_is_canceled_is_canceled_too(
+def test_prediction_made_during_a_cancel_is_canceled(
     world: World, context: SimpleNamespace, call: Any, looks: Any
 ) -> None:
     job_id = world.new_job()
@@ -260,7 +260,7 @@ def test_what_is_made_while_the_job_is_canceled_is_canceled_too(
 
 
 @pytest.mark.parametrize("order", ["cancel", "delete"])
-def test_what_was_in_doubt_when_the_job_ended_is_found_and_canceled(
+def test_prediction_in_doubt_at_the_end_is_found_and_canceled(
     world: World, context: SimpleNamespace, call: Any, looks: Any, monkeypatch: pytest.MonkeyPatch, order: str
 ) -> None:
     monkeypatch.setattr(queues, "put_back", lambda *_, **__: None)
@@ -288,7 +288,7 @@ def test_what_was_in_doubt_when_the_job_ended_is_found_and_canceled(
 # ── delete ──
 
 
-def test_a_deleted_job_leaves_nothing(
+def test_deleted_job_leaves_nothing(
     world: World, context: SimpleNamespace, call: Any, job_id: str, looks: Any
 ) -> None:
     tell(world, context, "p0")
@@ -307,7 +307,7 @@ def test_a_deleted_job_leaves_nothing(
     assert canceled(world) == {"p1", "p2"}
 
 
-def test_what_arrives_after_the_deletion_is_removed(
+def test_objects_that_arrive_after_a_deletion_are_removed(
     world: World, context: SimpleNamespace, call: Any, looks: Any
 ) -> None:
     job_id = call("POST", "/api/v1/jobs", ORDER)[1]["job_id"]
@@ -327,7 +327,7 @@ def test_what_arrives_after_the_deletion_is_removed(
     assert len(looks) == 2
 
 
-def test_a_deletion_that_was_cut_off_is_finished(
+def test_interrupted_deletion_is_finished(
     world: World,
     context: SimpleNamespace,
     call: Any,
@@ -349,7 +349,7 @@ def test_a_deletion_that_was_cut_off_is_finished(
     assert world.object_keys() == []
 
 
-def test_the_key_of_a_deleted_job_brings_nothing_forth_for_a_while(
+def test_idempotency_key_of_a_deleted_job_is_refused(
     world: World, context: SimpleNamespace, call: Any, looks: Any
 ) -> None:
     job_id = call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")[1]["job_id"]
@@ -363,14 +363,14 @@ def test_the_key_of_a_deleted_job_brings_nothing_forth_for_a_while(
     assert set(kept) == {"job_id", "expires_at"}
 
 
-def test_a_job_without_a_key_leaves_no_trace(world: World, call: Any, looks: Any) -> None:
+def test_deleted_job_without_a_key_leaves_no_item(world: World, call: Any, looks: Any) -> None:
     job_id = call("POST", "/api/v1/jobs", ORDER)[1]["job_id"]
     call("DELETE", f"/api/v1/jobs/{job_id}")
     assert world.item(job_id) == {}
 
 
 @pytest.mark.usefixtures("limited")
-def test_a_day_that_cannot_be_counted_is_no_5xx(
+def test_contended_daily_count_is_answered_with_429(
     world: World, call: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def contended(*_: Any, **__: Any) -> Any:
@@ -382,7 +382,7 @@ def test_a_day_that_cannot_be_counted_is_no_5xx(
 
 
 @pytest.mark.parametrize(("method", "path"), [("POST", "/retry"), ("POST", "/cancel"), ("DELETE", "")])
-def test_nobody_orders_what_is_not_his(
+def test_another_owners_job_cannot_be_changed(
     world: World, context: SimpleNamespace, call: Any, job_id: str, method: str, path: str
 ) -> None:
     before = world.job(job_id)
@@ -402,7 +402,7 @@ def limited(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("limited")
-def test_a_day_has_so_many_jobs_and_no_more(world: World, context: SimpleNamespace, call: Any) -> None:
+def test_daily_limit_refuses_further_jobs(world: World, context: SimpleNamespace, call: Any) -> None:
     for _ in range(3):
         assert call("POST", "/api/v1/jobs", ORDER, idempotency_key=f"k{_}")[0] == 201
     answer = api.handler(api_event("POST", "/api/v1/jobs", ORDER), context)
@@ -424,7 +424,7 @@ def counted(world: World, owner: str = "ann") -> int:
 
 
 @pytest.mark.usefixtures("limited")
-def test_a_retry_counts_as_a_job_of_the_day(world: World, call: Any, failed_id: str) -> None:
+def test_retry_counts_towards_the_daily_limit(world: World, call: Any, failed_id: str) -> None:
     before = counted(world)
     assert call("POST", f"/api/v1/jobs/{failed_id}/retry")[1]["status"] == "GENERATING"
     assert counted(world) == before + 1
@@ -432,14 +432,14 @@ def test_a_retry_counts_as_a_job_of_the_day(world: World, call: Any, failed_id: 
 
 
 @pytest.mark.usefixtures("limited")
-def test_the_version_after_a_counted_retry_is_known(world: World, failed_id: str, tasks: Any) -> None:
+def test_counted_retry_returns_the_stored_version(world: World, failed_id: str, tasks: Any) -> None:
     after = orders.retry(world.job(failed_id))
     assert after
     assert after.version == world.job(failed_id).version
 
 
 @pytest.mark.usefixtures("limited")
-def test_a_retry_on_a_full_day_changes_and_sends_nothing(
+def test_retry_over_the_daily_limit_changes_and_sends_nothing(
     world: World, context: SimpleNamespace, call: Any, failed_id: str, looks: Any, tasks: Any
 ) -> None:
     for _ in range(3):
@@ -459,7 +459,7 @@ def test_a_retry_on_a_full_day_changes_and_sends_nothing(
 
 
 @pytest.mark.usefixtures("limited")
-def test_a_day_that_fills_up_during_a_retry_is_not_overdrawn(
+def test_limit_reached_during_a_retry_is_not_exceeded(
     world: World,
     context: SimpleNamespace,
     call: Any,
@@ -485,7 +485,7 @@ def test_a_day_that_fills_up_during_a_retry_is_not_overdrawn(
 
 
 @pytest.mark.usefixtures("limited")
-def test_a_retry_that_changes_nothing_is_not_counted(
+def test_retry_that_changes_nothing_is_not_counted(
     world: World, context: SimpleNamespace, call: Any, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = counted(world)
@@ -500,7 +500,7 @@ def test_a_retry_that_changes_nothing_is_not_counted(
 
 
 @pytest.mark.usefixtures("limited")
-def test_a_retry_that_cannot_be_counted_is_no_5xx(
+def test_contended_count_of_a_retry_is_answered_with_429(
     world: World, call: Any, failed_id: str, tasks: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def contended(*_: Any, **__: Any) -> Any:
@@ -518,7 +518,7 @@ def test_a_retry_that_cannot_be_counted_is_no_5xx(
 
 
 @pytest.mark.usefixtures("limited")
-def test_a_refused_job_leaves_nothing_and_the_count_is_no_job(world: World, call: Any) -> None:
+def test_refused_jobs_and_the_daily_count_are_not_listed(world: World, call: Any) -> None:
     for _ in range(5):
         call("POST", "/api/v1/jobs", ORDER)
     assert len(call("GET", "/api/v1/jobs")[1]["jobs"]) == 3

@@ -75,7 +75,7 @@ def announce(here: World) -> dict[str, Any]:
         ("announce", announce, {}),
     ],
 )
-def test_a_warm_invocation_makes_nothing_anew_that_could_be_kept(
+def test_warm_invocation_reuses_clients_and_connections(
     here: World,
     monkeypatch: pytest.MonkeyPatch,
     function: str,
@@ -91,7 +91,7 @@ def test_a_warm_invocation_makes_nothing_anew_that_could_be_kept(
     assert Counter(made) <= Counter(wanted)
 
 
-def test_the_first_requests_of_a_process_read_the_certificates_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_concurrent_first_requests_load_the_trust_store_once(monkeypatch: pytest.MonkeyPatch) -> None:
     tls.context.cache_clear()
     transport.http_transport.cache_clear()
     made = counted(monkeypatch)
