@@ -12,7 +12,7 @@ from tests.locks import LOCKS, compile_lock
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=str)
-def test_compiled_again_it_is_the_same(lock: Path, tmp_path: Path) -> None:
+def test_compiling_again_gives_the_same_lock(lock: Path, tmp_path: Path) -> None:
     again = tmp_path / "requirements.txt"
     shutil.copy(ROOT / lock, again)  # what it pins stays, so that a release made today changes nothing
     compile_lock(lock, again)
@@ -20,7 +20,7 @@ def test_compiled_again_it_is_the_same(lock: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=str)
-def test_it_holds_no_download_address(lock: Path) -> None:
+def test_lock_holds_no_download_address(lock: Path) -> None:
     text = (ROOT / lock).read_text()
     assert "://" not in text
     assert "--hash=sha256:" in text

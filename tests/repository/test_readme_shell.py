@@ -41,7 +41,7 @@ def installed(shell: str) -> str:
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_no_line_needs_a_shells_options(block: str) -> None:
+def test_no_line_needs_shell_options(block: str) -> None:
     """Zsh takes no comment on a line that is typed, reads ? * [ as patterns, and !x in double quotes as history."""
     for line in block.splitlines():
         rest = unquoted(re.sub(r"\$\([^()]*\)", "", line))
@@ -52,7 +52,7 @@ def test_no_line_needs_a_shells_options(block: str) -> None:
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_read_stands_on_the_last_line(block: str) -> None:
+def test_read_is_on_the_last_line(block: str) -> None:
     """What is pasted behind a `read` is taken for the answer, where the shell does not wait for the whole paste."""
     lines = block.replace("\\\n", " ").splitlines()
     assert not any(re.search(r"\bread -r", line) for line in lines[:-1])
@@ -60,7 +60,7 @@ def test_read_stands_on_the_last_line(block: str) -> None:
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("block", BLOCKS)
-def test_a_shell_can_parse_it(shell: str, block: str) -> None:
+def test_shell_parses_the_block(shell: str, block: str) -> None:
     done = subprocess.run([installed(shell), "-n"], input=block, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
