@@ -1,7 +1,7 @@
-"""The jobs table's stream reports that a job has ended: publish it.
+"""Announce the end of a job.
 
-The event source mapping lets through only what its filter in template.yaml matches: changes from a status that is
-no end to one that is. The write that ended the job is what sets this off, so no crash can come between the two.
+The stream of the jobs table invokes this function. The filter in template.yaml lets through only the writes that end a
+job. The write itself causes the invocation, so no crash can come between the two.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ def handler(event: dict[str, object], context: LambdaContext) -> PartialItemFail
 
 
 def _record(record: DynamoDBRecord) -> None:
-    about_no_job()  # yet: the record before this one was about another job
+    about_no_job()  # the previous record was about another job
     try:
         job = table.read_image(record.raw_event["dynamodb"]["NewImage"])
         about_job(job.job_id)
         events.announce(job)
     except Exception:
-        # Unreadable or not taken: tried again, and in the end left to the dead-letter queue, whose alarm tells.
+        # Lambda delivers the record again. In the end it goes to the dead-letter queue, which has an alarm.
         unexpected("not announced", event_id=record.event_id)
         raise
     logger.info("announced", status=job.status)

@@ -59,16 +59,16 @@ def handler(event: dict[str, object], context: LambdaContext) -> dict[str, objec
         FailureKind.TOO_MANY_AT_ONCE,
     ),
 )
-def create_job(wanted: CreateJob, idempotency_key: IdempotencyKey = None) -> Response[str]:
-    guards.check_photo(wanted)
-    order = create.JobRequest(
+def create_job(body: CreateJob, idempotency_key: IdempotencyKey = None) -> Response[str]:
+    guards.check_photo(body)
+    request = create.JobRequest(
         guards.owner(app.current_event),
-        wanted.content_type,
-        wanted.content_length,
-        wanted.checksum_sha256,
-        wanted.prompt,
+        body.content_type,
+        body.content_length,
+        body.checksum_sha256,
+        body.prompt,
     )
-    return replies.created(create.create_job(order, idempotency_key))
+    return replies.created(create.create_job(request, idempotency_key))
 
 
 @app.get(

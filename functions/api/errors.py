@@ -30,12 +30,12 @@ class ApiError(Exception):
     def __init__(
         self, kind: FailureKind, what: str | None = None, headers: dict[str, str] | None = None
     ) -> None:
-        """Take a failure of the table.
+        """Choose a failure of the table.
 
         Args:
-            kind: the failure.
-            what: a sentence on what happened, if it can say more than the table's.
-            headers: of the answer.
+            kind: The failure.
+            what: What happened: a sentence in place of the table's.
+            headers: Headers of the answer.
         """
         super().__init__(kind.code)
         self.status = HTTPStatus(kind.status or HTTPStatus.INTERNAL_SERVER_ERROR)
@@ -45,7 +45,7 @@ class ApiError(Exception):
 
 
 def install(app: APIGatewayHttpResolver) -> None:
-    """Answer whatever a route of `app` raises, and every request that no route takes."""
+    """Answer all exceptions of the routes of `app`, and all requests without a route."""
 
     @app.exception_handler(Exception)  # type: ignore[untyped-decorator]  # powertools leaves it untyped
     def on_error(error: Exception) -> Response[str]:
@@ -64,7 +64,7 @@ def answer(error: Exception) -> Response[str]:
 
 @singledispatch
 def of(_: Exception) -> ApiError:
-    """What an exception is answered with."""
+    """Return the error that answers an exception."""
     unexpected("unexpected error")
     return ApiError(FailureKind.INTERNAL_ERROR)
 
@@ -124,7 +124,7 @@ def _unrouted(app: APIGatewayHttpResolver) -> ApiError:
     event = app.current_event
     allowed = methods_at(describe(app), event.path)
     if event.http_method in allowed.split(", "):
-        # powertools finds no route for an id with special characters.
+        # powertools finds no route if the id holds special characters.
         return ApiError(FailureKind.JOB_NOT_FOUND)
     if not allowed:
         return ApiError(FailureKind.ROUTE_NOT_FOUND)

@@ -55,8 +55,8 @@ def check(call: APIGatewayProxyEventV2) -> None:
     """Check what every route needs: the stack's parameters, an owner, and a body of JSON where one is read.
 
     Raises:
-        MisconfiguredError: a parameter is wrong. It is reported at the first request, before a photo is uploaded.
-        ApiError: the request is refused.
+        MisconfiguredError: A parameter is wrong. The first request reports it, before a photo is uploaded.
+        ApiError: The request is refused.
     """
     settings()
     _check_owner(call)
@@ -83,32 +83,32 @@ def _check_body(call: APIGatewayProxyEventV2) -> None:
     call.raw_event["headers"] = {**call.headers, "content-type": JSON}
 
 
-def check_photo(order: CreateJob) -> None:
+def check_photo(request: CreateJob) -> None:
     """Check the declared type and size of a photo.
 
     Raises:
-        ApiError: the photo would be rejected after its upload.
+        ApiError: The photo would be rejected after its upload.
     """
-    if order.content_type not in PHOTO_TYPES:
+    if request.content_type not in PHOTO_TYPES:
         known = ", ".join(PHOTO_TYPES)
         raise ApiError(FailureKind.PHOTO_UNSUPPORTED, f"content_type must be one of {known}.")
     largest = settings().max_upload_bytes
-    if order.content_length > largest:
+    if request.content_length > largest:
         raise ApiError(FailureKind.PHOTO_TOO_LARGE, f"content_length must be at most {largest} bytes.")
 
 
 def owner(call: APIGatewayProxyEventV2) -> str:
-    """The token's `sub`. API Gateway has checked the token."""
+    """Return the token's `sub`. API Gateway has checked the token."""
     authorizer = call.request_context.authorizer
     claims = authorizer.jwt_claim if authorizer else None
     return str((claims or {}).get("sub") or "")
 
 
 def own_job(call: APIGatewayProxyEventV2, job_id: str) -> Job:
-    """The owner's job.
+    """Read a job of the token's owner.
 
     Raises:
-        ApiError: the job does not exist, or it belongs to another user. Both are answered alike.
+        ApiError: The job does not exist, or it belongs to another user. The answer is the same.
     """
     job = existing(record.read(job_id) if job_ids.is_job_id(job_id) else None)
     if job.owner != owner(call):
@@ -118,10 +118,10 @@ def own_job(call: APIGatewayProxyEventV2, job_id: str) -> Job:
 
 
 def existing(job: Job | None) -> Job:
-    """The job, unless it has been deleted meanwhile.
+    """Return the job.
 
     Raises:
-        ApiError: it has.
+        ApiError: The job has been deleted.
     """
     if job is None:
         raise ApiError(FailureKind.JOB_NOT_FOUND)

@@ -33,7 +33,7 @@ def respond(status: HTTPStatus, view: BaseModel, headers: dict[str, str] | None 
 
 
 def created(job: Job) -> Response[str]:
-    """The answer to a new job, with the URL for its photo while it waits for one."""
+    """Return a new job. If it waits for its photo, the answer holds the upload URL."""
     upload = _upload(job) if job.status is JobStatus.AWAITING_UPLOAD else None
     return respond(HTTPStatus.CREATED, JobCreated(job_id=job.job_id, status=job.status, upload=upload))
 
@@ -55,7 +55,7 @@ def changed(job: Job) -> Response[str]:
 
 
 def polled(job: Job, if_none_match: str | None) -> Response[str]:
-    """The job, or 304 if the client has its current view."""
+    """Return the job, or 304 if the client has its current view."""
     etag = _etag(job)
     headers = {"ETag": etag}
     if not job.status.is_terminal:
@@ -67,6 +67,6 @@ def polled(job: Job, if_none_match: str | None) -> Response[str]:
 
 
 def _etag(job: Job) -> str:
-    """An ETag that changes with the job, and before the presigned URLs of the last answer expire."""
+    """Return an ETag that changes with the job, and before the presigned URLs of the last answer expire."""
     span = max(1, settings().download_url_seconds // 2)
     return f'"{job.version}-{int(clock.now().timestamp()) // span}"'

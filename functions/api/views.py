@@ -82,8 +82,8 @@ class JobCreated(BaseModel):
 
 
 class ErrorView(BaseModel):
-    code: Annotated[str, Field(description="For programs.")]
-    message: Annotated[str, Field(description="For people.")]
+    code: Annotated[str, Field(description="Stable code for programs.")]
+    message: Annotated[str, Field(description="What happened and what to do, for people.")]
 
     @classmethod
     def of(cls, failure: Failure | None) -> Self | None:

@@ -1,13 +1,12 @@
-"""A photo has arrived: ask Replicate for its pictures.
+"""Create the predictions for a photo that has arrived.
 
-The generation queue brings S3 event notifications and messages of the form `{"job_id", "original_s3_key"}`.
+The generation queue delivers S3 event notifications and messages of the form `{"job_id", "original_s3_key"}`.
 """
 
 from __future__ import annotations
 
 from triptych.runtime import init  # isort: skip  # before all else
 
-import re
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
@@ -15,7 +14,7 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from triptych import backoff
-from triptych.aws import queues
+from triptych.aws import bucket, queues
 from triptych.aws.queues import GenerationMessage
 from triptych.flows import generate
 from triptych.replicate import transport
@@ -26,8 +25,6 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
     from aws_lambda_powertools.utilities.typing import LambdaContext
-
-UPLOAD_KEY = re.compile(r"uploads/(?P<job_id>[^/]{1,64})/[^/]+")
 
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
@@ -49,7 +46,7 @@ class S3Notification(BaseModel):
 
 
 class S3TestEvent(BaseModel):
-    """What S3 sends once, when a bucket is told of the queue."""
+    """The message that S3 sends once, when its notifications are configured."""
 
     Event: str
 
@@ -73,7 +70,7 @@ def _record(record: SQSRecord) -> None:
     try:
         message = MESSAGE.validate_json(record.body)
     except ValidationError as error:
-        # It would be no better the next time.
+        # Not put back: a redelivery would be unreadable too.
         logger.error("unreadable message", message_id=record.message_id, problems=error.error_count())
         count("UnexpectedErrors")
         return
@@ -83,7 +80,7 @@ def _record(record: SQSRecord) -> None:
             job = generate.photo_arrived(task.job_id, task.original_s3_key, again=task.again or receives > 1)
         except Exception:
             unexpected("put back", tries=receives)
-            # Not only when the visibility timeout ends.
+            # Without this, the message would wait until its visibility timeout ends.
             queues.put_back(record.receipt_handle, seconds=round(backoff.seconds_after(receives)))
             raise
         wait = backoff.seconds_until_next(job, receives, clock.now())
@@ -103,11 +100,9 @@ def _tasks(message: Message) -> list[GenerationMessage]:
             return [message]
         case S3Notification(Records=records):
             keys = [unquote_plus(record.s3.object.key) for record in records]
-            named = [(UPLOAD_KEY.fullmatch(key), key) for key in keys]
+            uploads = [(bucket.job_of_upload(key), key) for key in keys]
             return [
-                GenerationMessage(job_id=found["job_id"], original_s3_key=key)
-                for found, key in named
-                if found
+                GenerationMessage(job_id=job_id, original_s3_key=key) for job_id, key in uploads if job_id
             ]
         case S3TestEvent():
             return []

@@ -1,4 +1,4 @@
-"""A page to try Triptych on: static files, and what this stack's page has to know."""
+"""Serve the page: static files, and the settings of this stack."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ CONTENT_TYPES = {
     ".svg": "image/svg+xml",
 }
 
-# In the local cloud, all of AWS has one address. boto3 reads the same variable.
+# The local cloud serves all of AWS at one address. boto3 reads the same variable.
 ENDPOINT = os.environ.get("AWS_ENDPOINT_URL")
 BUCKET = ENDPOINT or os.environ["BUCKET_URL"]
 COGNITO = ENDPOINT or os.environ["COGNITO_URL"]
 SETTINGS = {
     "cognito": COGNITO,
-    "clientId": os.environ["COGNITO_CLIENT_ID"],  # empty with an issuer of the deployer's own
+    "clientId": os.environ["COGNITO_CLIENT_ID"],  # empty if the operator has set another issuer
     "imageCount": int(os.environ["IMAGE_COUNT"]),
     "maxUploadBytes": int(os.environ["MAX_UPLOAD_BYTES"]),
     "defaultPrompt": os.environ["DEFAULT_PROMPT"],
     "words": WORDS,
     "notRetryable": NOT_RETRYABLE,
-    "tokenInLink": bool(ENDPOINT),  # anywhere else, a link could sign a visitor in as another user
+    "tokenInLink": bool(ENDPOINT),  # on AWS, a link could sign a visitor in as another user
 }
 POLICY = {
     "default-src": "'none'",
@@ -47,7 +47,7 @@ POLICY = {
     "trusted-types": "'none'",
 }
 HEADERS = {
-    "Cache-Control": "no-cache",  # kept, and asked for again by its ETag
+    "Cache-Control": "no-cache",  # the browser keeps it, and asks with its ETag
     "Content-Security-Policy": "; ".join(f"{name} {value}" for name, value in POLICY.items()),
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -88,7 +88,7 @@ def _index() -> str:
     return Template((FOLDER / "index.html").read_text("utf-8")).substitute(settings=settings)
 
 
-# By path. They are read once, when the function starts.
+# By path. Read once, when the function starts.
 FILES = {
     "/": File.of(_index(), "text/html; charset=utf-8"),
     **{

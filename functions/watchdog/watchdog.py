@@ -1,4 +1,4 @@
-"""The watchdog looks at a job; while the job has not ended, it will look again."""
+"""Look at a job. Look again later if the job has not ended."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def _record(record: SQSRecord) -> None:
         return
     try:
         delay = triptych.flows.watch.look(message)
-    except Exception:  # noqa: BLE001  # whatever it was, the job must be looked at again
-        # A new message rather than this one again: its receives are counted, a job's looks must not be.
+    except Exception:  # noqa: BLE001  # the job must be looked at again after any error
+        # A new message, not a redelivery: SQS gives a message up after some receives, and a job may need more looks.
         unexpected("the look failed")
         delay = settings().watchdog_delay_seconds
     if delay is not None:

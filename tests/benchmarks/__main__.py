@@ -1,6 +1,7 @@
-"""Measure, and print each figure with its baseline beside it.
+"""Run benchmarks and print each figure beside its baseline.
 
-`python3 -m tests.benchmarks` runs all; names run those. Each module here is one, and yields its figures.
+`python3 -m tests.benchmarks` runs all benchmarks; append names to run only those. Each module here is a benchmark that
+yields its figures.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ def say(*lines: str) -> None:
 
 
 def main() -> None:
-    from tests.benchmarks import _report  # noqa: PLC0415  # after the environment is there
+    from tests.benchmarks import _report  # noqa: PLC0415  # the environment must exist first
 
     parser = argparse.ArgumentParser(prog="python3 -m tests.benchmarks", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(NAMES)}; none is all")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there, too")
-    parser.add_argument("--strict", action="store_true", help="fail where a goal is missed")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(NAMES)} (default: all)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
+    parser.add_argument("--strict", action="store_true", help="fail if a goal is missed")
     parser.add_argument(
-        "--compare", type=Path, nargs=2, metavar="FILE", help="measure nothing: compare two such files"
+        "--compare", type=Path, nargs=2, metavar="FILE", help="compare two such files; run nothing"
     )
     options = parser.parse_args()
     if options.compare:
@@ -41,7 +42,7 @@ def main() -> None:
         return
     unknown = sorted(set(options.names) - set(NAMES))
     if unknown:
-        parser.error(f"there is no benchmark {', '.join(unknown)}; there are {', '.join(NAMES)}")
+        parser.error(f"there is no benchmark {', '.join(unknown)}. The benchmarks are {', '.join(NAMES)}")
     os.chdir(environment.ROOT)
     found: dict[str, list[_report.Figure]] = {}
     for name in options.names or NAMES:
@@ -52,8 +53,8 @@ def main() -> None:
             for figure in module.measure():
                 found[name].append(figure)
                 say(f"  {_report.line(figure)}")
-        except _report.Unavailable as missing:
-            say(f"  left out: {missing}")
+        except _report.UnavailableError as missing:
+            say(f"  skipped: {missing}")
     if options.json:
         _report.write(options.json, found)
         say(f"written to {options.json}")

@@ -1,4 +1,4 @@
-"""prices.toml: what a job may ask for, what is assumed of its clients, and what all of it costs."""
+"""The contents of prices.toml: the requests that a job may make, assumptions about its clients, and list prices."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ class _Table(BaseModel):
 
 
 class Request(_Table):
-    """What a job may ask for, and why it cannot ask for less."""
+    """How often a job may make a request, and why it cannot make fewer."""
 
     count: Annotated[int, Field(gt=0)]
     why: str
     by: Literal["functions", "others"] = "functions"
-    where: str = ""  # the jobs that it is asked for by; empty is all of them
+    where: str = ""  # which jobs make it; empty is all jobs
 
 
 class Assumptions(_Table):
     polls: int
     downloads: int
-    picture_bytes: int
+    output_bytes: int
     idle_receives: int
 
 
@@ -56,20 +56,20 @@ class _File(_Table):
 
 @cache
 def file() -> _File:
-    """The file, read once.
+    """Return the file's contents.
 
     Raises:
-        pydantic.ValidationError: it is not as it should be.
+        pydantic.ValidationError: The file is invalid.
     """
     return _File.model_validate(tomllib.loads(FILE.read_text()))
 
 
 def budget(*where: str, by: str | None = None) -> dict[str, int]:
-    """How often a job may ask for what.
+    """Return how often a job may make each request.
 
     Args:
-        where: what is true of the job besides what is true of all.
-        by: those alone that are made by the functions, or by others.
+        where: The special conditions that the job meets.
+        by: Only requests by the functions, or by others; None is all.
     """
     return {
         name: request.count
@@ -79,21 +79,21 @@ def budget(*where: str, by: str | None = None) -> dict[str, int]:
 
 
 def overruns(made: Mapping[str, float], allowed: Mapping[str, int]) -> list[str]:
-    """A sentence for each request that was made more often than allowed, or less: then the floor is lower."""
-    told = []
+    """Return a sentence for each request that was not made as often as allowed. Fewer requests mean a lower floor."""
+    sentences = []
     for name in sorted(made.keys() | allowed.keys()):
         found, most = made.get(name, 0), allowed.get(name, 0)
         if found != most:
-            reason = file().requests[name].why if name in file().requests else "nothing asks for it"
-            told.append(f"{name}: {found:g}, where prices.toml has {most}: {reason}")
-    return told
+            reason = file().requests[name].why if name in file().requests else "no job needs it"
+            sentences.append(f"{name}: {found:g}, but {most} in prices.toml: {reason}")
+    return sentences
 
 
 def usd(**amounts: float) -> float:
-    """What so much of each costs, by the names in prices.toml.
+    """Return the price of these amounts in dollars. The names are those in prices.toml.
 
     Raises:
-        KeyError: one has no price.
+        KeyError: A name has no price.
     """
     prices = file().prices.usd
     return sum(amount * prices[name].usd / prices[name].per for name, amount in amounts.items())

@@ -1,6 +1,6 @@
-"""Replicate for measurements: it answers after a delay, notes when each request came, and makes nothing.
+"""A stand-in for Replicate for measurements: it answers after a delay, notes the time of each create, and draws nothing.
 
-The stand-in of the local cloud draws pictures; what it costs to draw them would be measured along.
+The local cloud's stand-in draws its outputs, which would add to the measured time.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ PNG_HEAD, PNG_TAIL = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 
 @dataclass(frozen=True)
 class Replicate:
-    """A running one."""
+    """A running stand-in."""
 
     url: str
 
     def set_delay(self, seconds: float) -> None:
-        """How long an answer to a create takes from now on."""
+        """Set the delay before an answer to a create."""
         self._get(f"/tests/delay/{seconds}")
 
     def arrivals(self) -> list[float]:
-        """When the creates since the last call came, by time.monotonic, which all processes share (Linux)."""
+        """Return the times of the creates since the last call, by time.monotonic, which all processes share on Linux."""
         return list(json.loads(self._get("/tests/arrivals")))
 
     def output_url(self, size: int) -> str:
-        """Where a picture of `size` bytes lies."""
+        """Return the URL of an output of `size` bytes."""
         return f"{self.url}/output/{size}/out.png"
 
     def _get(self, path: str) -> bytes:
-        with urlopen(self.url + path) as answer:  # our own server
+        with urlopen(self.url + path) as answer:
             return bytes(answer.read())
 
 
 @contextmanager
 def replicate(secret: str) -> Iterator[Replicate]:
-    """One in a process of its own, which shares no interpreter with what is measured.
+    """Run the stand-in in its own process, so that it shares no interpreter with the measured code.
 
     Args:
-        secret: that webhooks are signed with.
+        secret: The secret that signs webhooks.
     """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
@@ -71,21 +71,21 @@ class _State:
         self.arrivals: list[float] = []
         self.lock = threading.Lock()
         self.made = 0
-        self.picture = b""
+        self.output = b""
 
-    def answer(self, request: Request) -> Response:  # noqa: PLR0911  # one for each route
-        came = time.monotonic()
+    def answer(self, request: Request) -> Response:  # noqa: PLR0911  # one return for each route
+        arrived = time.monotonic()
         match request.method, request.target.partition("?")[0].strip("/").split("/"):
             case "POST", ["v1", "predictions"]:
-                return self._create(came, request.body)
+                return self._create(arrived, request.body)
             case "GET", ["v1", "predictions", name]:
                 return _json({"id": name, "status": "processing"})
             case "GET", ["v1", "webhooks", "default", "secret"]:
                 return _json({"key": self.secret})
             case "GET", ["output", size, _]:
-                if len(self.picture) != int(size):
-                    self.picture = PNG_HEAD + bytes(int(size) - len(PNG_HEAD + PNG_TAIL)) + PNG_TAIL
-                return Response(200, (("content-type", "image/png"),), self.picture)
+                if len(self.output) != int(size):
+                    self.output = PNG_HEAD + bytes(int(size) - len(PNG_HEAD + PNG_TAIL)) + PNG_TAIL
+                return Response(200, (("content-type", "image/png"),), self.output)
             case "GET", ["tests", "delay", seconds]:
                 self.delay = float(seconds)
                 return _json(None)
@@ -95,20 +95,19 @@ class _State:
                 return _json(found)
         return Response(404)
 
-    def _create(self, came: float, body: bytes) -> Response:
+    def _create(self, arrived: float, body: bytes) -> Response:
         with self.lock:
-            self.arrivals.append(came)
+            self.arrivals.append(arrived)
             self.made += 1
             name = f"p{self.made}"
         time.sleep(self.delay)
-        asked = json.loads(body)
-        told = {"input": asked["input"], "output": None, "error": None}
+        rest = {"input": json.loads(body)["input"], "output": None, "error": None}
         return _json(
-            {"id": name, "model": "a/model", "version": "hidden", "status": "starting", **told}, status=201
+            {"id": name, "model": "a/model", "version": "hidden", "status": "starting", **rest}, status=201
         )
 
 
-def _json(value: Any, status: int = 200) -> Response:  # it is JSON
+def _json(value: Any, status: int = 200) -> Response:
     return Response(status, (("content-type", "application/json"),), json.dumps(value).encode())
 
 

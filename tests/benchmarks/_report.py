@@ -1,4 +1,4 @@
-"""What a benchmark finds: figures, each with what it is measured against in the same run."""
+"""The figures of benchmarks, each with a baseline from the same run."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 
-class Unavailable(Exception):  # noqa: N818  # a state of this machine
-    """What a benchmark needs is not on this machine; the message says how to get it."""
+class UnavailableError(Exception):
+    """This machine lacks a program that a benchmark needs. The message says how to install it."""
 
 
 @dataclass(frozen=True)
 class Figure:
-    """One figure.
+    """A measured figure.
 
     Args:
-        name: what was measured.
-        value: in `unit`.
-        unit: of `value` and `baseline` alike.
-        against: what the baseline is; empty where there is none.
-        baseline: measured in the same run, since these machines are shared and noisy.
-        at_most: the goal: the ratio of value and baseline (without one, the value) is at most this.
-        at_least: the goal: it is at least this.
+        name: What was measured.
+        value: The value, in `unit`.
+        unit: The unit of `value` and `baseline`.
+        against: The name of the baseline; empty if there is none.
+        baseline: The value of the baseline, from the same run because these machines are shared and noisy.
+        at_most: The goal: the highest ratio of value and baseline, or the highest value without a baseline.
+        at_least: The goal: the lowest such ratio or value.
     """
 
     name: str
@@ -48,38 +48,38 @@ class Figure:
         return self.value / self.baseline if self.baseline else None
 
     @property
-    def verdict(self) -> str:
-        """Whether the goal is met, and by how much it is missed; empty where there is none."""
+    def assessment(self) -> str:
+        """Whether the goal is met, or by how much it is missed; empty without a goal."""
         found = self.value if self.ratio is None else self.ratio
-        told = []
+        parts = []
         if self.at_most is not None:
-            told.append(_verdict(f"≤ {self.at_most:g}", found, self.at_most))
+            parts.append(_assess(f"≤ {self.at_most:g}", found, self.at_most))
         if self.at_least is not None:
-            told.append(_verdict(f"≥ {self.at_least:g}", self.at_least, found))
-        return ", ".join(told)
+            parts.append(_assess(f"≥ {self.at_least:g}", self.at_least, found))
+        return ", ".join(parts)
 
     @property
     def is_missed(self) -> bool:
-        """Whether there is a goal, and it is not met."""
-        return "missed" in self.verdict
+        """Whether there is a goal that is not met."""
+        return "missed" in self.assessment
 
 
-def _verdict(goal: str, less: float, more: float) -> str:
+def _assess(goal: str, less: float, more: float) -> str:
     if less <= more:
         return f"{goal}: met"
     return f"{goal}: missed by {less / more - 1:.0%}" if more else f"{goal}: missed"
 
 
 def line(figure: Figure) -> str:
-    """The figure as the terminal shows it."""
+    """Return the figure as one line for the terminal."""
     against = f"{figure.against} {_number(figure.baseline)}" if figure.baseline is not None else ""
     ratio = f"{figure.ratio:.2f} x" if figure.ratio is not None else ""
     found = f"{_number(figure.value)} {figure.unit}"
-    return f"{figure.name:52} {found:>16}  {against:38} {ratio:>9}  {figure.verdict}".rstrip()
+    return f"{figure.name:52} {found:>16}  {against:38} {ratio:>9}  {figure.assessment}".rstrip()
 
 
 def write(path: Path, found: Mapping[str, Iterable[Figure]]) -> None:
-    """Write the figures of a run, by the benchmark's name, with the machine and the commit, as JSON."""
+    """Write the figures of a run as JSON, by benchmark, with the machine and the commit."""
     head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
     run = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -96,7 +96,7 @@ def write(path: Path, found: Mapping[str, Iterable[Figure]]) -> None:
 
 
 def compare(before: Path, after: Path) -> list[str]:
-    """Lines that set the figures of two runs beside each other: ratios where there are any, else values."""
+    """Return lines that compare the figures of two runs: their ratios if they have any, else their values."""
     old, new = _read(before), _read(after)
     lines = [f"{'':64} {before.name:>14} {after.name:>14}"]
     for key in sorted(old.keys() | new.keys()):
@@ -134,4 +134,4 @@ def _number(value: float | None) -> str:
         return ""
     if value == int(value):
         return f"{int(value):,}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"  # where digits end to matter
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"  # more digits do not matter

@@ -1,6 +1,6 @@
-"""Triptych and the Celery task that it replaces, each with an AWS (moto) and a Replicate (the stand-in) of its own.
+"""Triptych and the Celery task that it replaces, each with its own AWS (moto) and its own stand-in for Replicate.
 
-Both are given the same: the same number of workers, the same photo, the same stand-in with the same faults.
+Both sides have the same number of workers, the same photo and the same faults.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import httpx
 from botocore.config import Config
 
 from tests import environment
-from tests.benchmarks._report import Unavailable
+from tests.benchmarks._report import UnavailableError
 from tests.localcloud import aws, replicate, sample, template
 from tests.localcloud.cloud import local_cloud
 
@@ -34,20 +34,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 WORKERS = 2
-CLIENTS = 8  # that order at once
+CLIENTS = 8  # concurrent clients
 START_SECONDS = 60
 BASELINE = environment.ROOT / "tests/benchmarks/celery_baseline"
 BUCKET = "baseline"
 ENDED = {"SUCCEEDED", "PARTIAL", "FAILED", "CANCELED", "EXPIRED", "COMPLETED"}
 PACKAGE = "tests.benchmarks.celery_baseline"
-WORK, MOTO = "its own code", "moto"  # names of parts
+WORK, MOTO = "its own code", "moto"  # parts of a side
 
 State = Literal["open", "done", "failed"]
 
 
 @dataclass(frozen=True)
 class Found:
-    """What a side says of a job, and the S3 keys of the pictures that it says it has."""
+    """A job as a side reports it, with the S3 keys of its outputs."""
 
     state: State
     keys: tuple[str, ...]
@@ -55,63 +55,61 @@ class Found:
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two, running."""
+    """One running side."""
 
     stand_in: replicate.StandIn
     s3: Any
     bucket: str
-    prepare: Callable[[int], list[Any]]  # so many jobs, of which nothing is missing but `start`
-    start: Callable[[list[Any]], list[str]]  # tell that their photos are there; their ids
-    look: Callable[[], dict[str, Found]]  # every job, by its id
+    prepare: Callable[[int], list[Any]]  # creates so many jobs
+    start: Callable[[list[Any]], list[str]]  # starts prepared jobs; returns their ids
+    look: Callable[[], dict[str, Found]]  # returns every job, by id
     glance: Callable[
         [], set[str]
-    ]  # jobs that are known to have ended, told without asking AWS: that would cost time
-    workers: Callable[[], list[int]]  # the processes that ask for predictions
-    parts: Callable[
-        [], dict[str, list[int]]
-    ]  # the processes that it is made of; WORK are those of its own code
-    dead_letters: Callable[[], int]  # messages that were given up
+    ]  # returns the ended jobs, without requests to AWS, which would take CPU time
+    workers: Callable[[], list[int]]  # returns the processes that request predictions
+    parts: Callable[[], dict[str, list[int]]]  # returns the processes of each part
+    dead_letters: Callable[[], int]  # returns the number of dead letters
 
     def wait(self, jobs: list[str], seconds: float) -> dict[str, Found]:
-        """These jobs, once all have ended, or so much time has passed."""
+        """Return these jobs when all have ended or `seconds` have passed."""
         self.ends(jobs, seconds)
         found = self.look()
         return {job: found[job] for job in jobs}
 
     def ends(self, jobs: list[str], seconds: float) -> list[float]:
-        """When each of these jobs was seen to have ended, by time.monotonic, in order; those that did within `seconds`."""
+        """Return the times, by time.monotonic and in order, of the ends that were seen within `seconds`."""
         seen: list[float] = []
         give_up_at = time.monotonic() + seconds
         while len(seen) < len(jobs) and (now := time.monotonic()) < give_up_at:
             seen += [now] * (len(self.glance().intersection(jobs)) - len(seen))
-            time.sleep(0.1)  # neither a file nor a database tells that it has changed
+            time.sleep(0.1)  # there is no event to wait for
         return seen
 
     def objects(self) -> set[str]:
-        """The keys of all pictures that lie in S3."""
+        """Return the keys of all outputs in S3."""
         pages = self.s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix="outputs/")
         return {item["Key"] for page in pages for item in page.get("Contents", [])}
 
     def cpu(self) -> dict[str, float]:
-        """Seconds of CPU that each of its parts has used until now."""
+        """Return the seconds of CPU that each part has used."""
         return {part: sum(map(_cpu, pids)) for part, pids in self.parts().items()}
 
     def asking(self, seconds: float, but: set[int]) -> tuple[int, int]:
-        """The worker whose create is held back by a `hang` of the stand-in, and the port that it asks from.
+        """Return a worker whose create the stand-in delays with a `hang`, and the worker's port.
 
         Args:
-            seconds: to wait for one at most.
-            but: ports of those that are known already.
+            seconds: The longest time to wait for such a worker.
+            but: The ports of workers that are known already.
 
         Raises:
-            TimeoutError: nobody asks.
+            TimeoutError: No worker sent a create.
         """
         give_up_at = time.monotonic() + seconds
         while time.monotonic() < give_up_at:
             for port in set(self.stand_in.ledger().held) - but:
                 return _owner(port, self.workers()), port
-            time.sleep(0.05)  # the ledger does not tell that it has grown
-        raise TimeoutError("no worker asks")
+            time.sleep(0.05)  # there is no event to wait for
+        raise TimeoutError("no worker sent a create")
 
 
 def _cpu(pid: int) -> float:
@@ -120,7 +118,7 @@ def _cpu(pid: int) -> float:
 
 
 def _owner(port: int, pids: list[int]) -> int:
-    """Which of these processes holds the connection that has this port here. proc_net_tcp(5)."""
+    """Return the process that has the connection with this local port. See proc_net_tcp(5)."""
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
     sockets = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}")}
     for pid in pids:
@@ -137,20 +135,20 @@ def triptych(
     photo: bytes | None = None,
     **stand_in: Any,
 ) -> Iterator[Side]:
-    """The local cloud.
+    """Run Triptych in the local cloud.
 
     Args:
-        parameters: the template's.
-        workers: processes for each function.
-        photo: that is uploaded; the sample where none is given.
-        stand_in: arguments of the stand-in for Replicate.
+        parameters: Template parameters.
+        workers: Processes of each function.
+        photo: The photo to upload; None is the sample.
+        stand_in: Arguments of the stand-in for Replicate.
     """
     token = secrets.token_hex(20)
-    # One owner orders more jobs than a day has by default.
+    # One owner creates more jobs than the default limit for a day.
     parameters = {
         "ServePage": "false",
         "DailyJobLimit": "0",
-        "GenerateConcurrency": "20",  # of an account that is not new: `workers` is to be the only limit
+        "GenerateConcurrency": "20",  # as in an older account, so that only `workers` is a limit
         "WatchdogConcurrency": "20",
         **(parameters or {}),
     }
@@ -173,7 +171,7 @@ def triptych(
         http = stack.enter_context(httpx.Client(timeout=60, trust_env=False))
         crowd = stack.enter_context(ThreadPoolExecutor(CLIENTS))
 
-        def order(_: int) -> dict[str, Any]:
+        def create(_: int) -> dict[str, Any]:
             answer = http.post(
                 f"{cloud.api}/api/v1/jobs",
                 headers={"authorization": f"Bearer {cloud.tokens[0]}"},
@@ -181,10 +179,10 @@ def triptych(
             )
             return dict(answer.raise_for_status().json())
 
-        def upload(made: dict[str, Any]) -> str:
-            told = made["upload"]
-            http.put(told["url"], headers=told["headers"], content=photo).raise_for_status()
-            return str(made["job_id"])
+        def upload(created: dict[str, Any]) -> str:
+            target = created["upload"]
+            http.put(target["url"], headers=target["headers"], content=photo).raise_for_status()
+            return str(created["job_id"])
 
         def look() -> dict[str, Found]:
             pages = table.get_paginator("scan").paginate(TableName=cloud.table)
@@ -202,27 +200,27 @@ def triptych(
             return {
                 WORK: functions,
                 MOTO: [next(iter(cloud.servers.values()))],
-                "the local cloud, and its clients": [os.getpid()],
+                "the local cloud and its clients": [os.getpid()],
             }
 
         def dead_letters() -> int:
             queues = [url for name, url in cloud.stack.outputs.items() if name.endswith("DeadLetterQueueUrl")]
-            told = [sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"]) for url in queues]
-            return sum(int(one["Attributes"]["ApproximateNumberOfMessages"]) for one in told)
+            found = [sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"]) for url in queues]
+            return sum(int(one["Attributes"]["ApproximateNumberOfMessages"]) for one in found)
 
         yield Side(
             server,
             s3,
             cloud.bucket,
-            prepare=lambda jobs: list(crowd.map(order, range(jobs))),
-            start=lambda made: list(crowd.map(upload, made)),
+            prepare=lambda jobs: list(crowd.map(create, range(jobs))),
+            start=lambda created: list(crowd.map(upload, created)),
             look=look,
             glance=glance,
             workers=lambda: cloud.pids()["generate"],
             parts=parts,
             dead_letters=dead_letters,
         )
-        cloud.log.unlink()  # 1,000 jobs write 24 MB; after a failure it stays
+        cloud.log.unlink()  # 1,000 jobs write 24 MB; a failure keeps the file
 
 
 def _of_item(item: dict[str, Any]) -> Found:
@@ -233,27 +231,27 @@ def _of_item(item: dict[str, Any]) -> Found:
 
 
 def redis_server() -> str:
-    """Where Redis is, which the baseline needs.
+    """Return the path of redis-server, which the baseline needs.
 
     Raises:
-        Unavailable: it is nowhere.
+        UnavailableError: redis-server is not installed.
     """
     found = shutil.which("redis-server")
     if found is None:
-        raise Unavailable("the baseline needs redis-server (apt-get install redis-server)")
+        raise UnavailableError("the baseline needs redis-server (apt-get install redis-server)")
     return found
 
 
 @contextmanager
 def celery(*, workers: int = WORKERS, **stand_in: Any) -> Iterator[Side]:
-    """`celery_baseline`: a Celery worker, uvicorn, Redis and SQLite.
+    """Run `celery_baseline`: a Celery worker, uvicorn, Redis and SQLite.
 
     Args:
-        workers: processes of the Celery worker.
-        stand_in: arguments of the stand-in for Replicate.
+        workers: Processes of the Celery worker.
+        stand_in: Arguments of the stand-in for Replicate.
 
     Raises:
-        Unavailable: there is no Redis.
+        UnavailableError: redis-server is not installed.
     """
     redis = redis_server()
     python = environment.make(environment.CACHE / "celery", (BASELINE / "requirements.txt",))
@@ -336,7 +334,7 @@ def celery(*, workers: int = WORKERS, **stand_in: Any) -> Iterator[Side]:
             return {WORK: own, MOTO: [moto.process.pid], "its clients": [os.getpid()]}
 
         _await(lambda: http.get(f"{api}/docs").is_success and len(asking()) == workers)
-        # It gives up no message: it has none any more once a worker has taken the task.
+        # Celery has no dead letters: a message is acknowledged when a worker takes the task.
         yield Side(server, s3, BUCKET, prepare, start, look, glance, asking, parts, dead_letters=lambda: 0)
 
 
@@ -363,7 +361,7 @@ def _await(there: Callable[[], bool]) -> None:
     """Wait until a server answers.
 
     Raises:
-        TimeoutError: it does not.
+        TimeoutError: The server does not answer.
     """
     give_up_at = time.monotonic() + START_SECONDS
     while time.monotonic() < give_up_at:
@@ -372,8 +370,8 @@ def _await(there: Callable[[], bool]) -> None:
                 return
         except (httpx.TransportError, OSError):
             pass
-        time.sleep(0.1)  # a server that is not there yet tells nobody when it is
-    raise TimeoutError("the baseline did not come up")
+        time.sleep(0.1)  # there is no event to wait for
+    raise TimeoutError("the baseline did not start")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -1,4 +1,4 @@
-"""The stack of template.yaml on moto, and jobs in it, for measurements to work on."""
+"""The stack of template.yaml on moto, with jobs in it, for measurements."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support import events
 from tests.support.clock import Clock
 from tests.support.function_environment import SECRET, TOKEN, forget_caches
 from tests.support.photos import picture
-from triptych.aws import bucket as pictures
+from triptych.aws import bucket
 from triptych.flows import create, generate, record
 from triptych.job import Job, OutputStored
 from triptych.runtime import clock
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
 
     from tests.localcloud.stack import Function, Stack
 
-PHOTO = picture("JPEG", (1600, 1200), quality=90)  # a usual one, that is passed on as it is
-PICTURE = b"a picture"
+PHOTO = picture("JPEG", (1600, 1200), quality=90)  # small enough to reach Replicate unchanged
+OUTPUT = b"an output"
 
 
 @dataclass(frozen=True)
 class World:
-    """What measurements work on. The layer in this process works on it, too."""
+    """The stack under measurement. The layer in this process uses it too."""
 
     machine: Machine
     stack: Stack
@@ -54,42 +54,42 @@ class World:
         return self.stack.outputs["Bucket"]
 
     def new_job(self, owner: str = "ann") -> Job:
-        """A job whose photo is there."""
+        """Create a job and upload its photo."""
         order = create.JobRequest(owner, "image/jpeg", len(PHOTO), None, None)
         job = create.create_job(order, None)
-        pictures._s3().put_object(Bucket=self.bucket, Key=job.photo.key, Body=PHOTO)
+        bucket._s3().put_object(Bucket=self.bucket, Key=job.photo.key, Body=PHOTO)
         return job
 
     def asked_job(self) -> Job:
-        """A job whose three pictures Replicate works on."""
+        """Create a job whose three predictions are running."""
         job = self.new_job()
-        return _there(generate.photo_arrived(job.job_id, job.photo.key))
+        return _existing(generate.photo_arrived(job.job_id, job.photo.key))
 
     def done_job(self) -> Job:
-        """A job that has its three pictures."""
+        """Create a job whose three outputs are stored."""
         job = self.asked_job()
         stored = []
         for image in job.images:
-            key = pictures.output_key(job, image.index, "image/png")
-            output = pictures.store_output(key, "image/png", len(PICTURE), io.BytesIO(PICTURE))
+            key = bucket.output_key(job, image.index, "image/png")
+            output = bucket.store_output(key, "image/png", len(OUTPUT), io.BytesIO(OUTPUT))
             stored.append(OutputStored(image.index, image.attempt, image.prediction_id or "", output))
-        return _there(record.move_on(job, *stored).job)
+        return _existing(record.move_on(job, *stored).job)
 
     def webhook(self, job: Job, size: int) -> dict[str, Any]:
-        """The event of the webhook that tells of a picture of `size` bytes, the first of the job's."""
+        """Return a webhook's event: the job's first prediction succeeded with an output of `size` bytes."""
         image = job.images[0]
         query = f"job_id={job.job_id}&image=0&attempt={image.attempt}"
-        told = {
+        prediction = {
             "id": image.prediction_id,
             "status": "succeeded",
             "output": self.replicate.output_url(size),
             "webhook": f"{self.stack.outputs['WebhookUrl']}?{query}",
         }
-        body = json.dumps(told).encode()
+        body = json.dumps(prediction).encode()
         return events.webhook_event(body, events.signed(body, Clock(clock.now())), query)
 
     def stream_record(self, job: Job) -> dict[str, Any]:
-        """The event that tells of the job's end."""
+        """Return the stream's event of the job's end."""
         client = boto3.client("dynamodb")
         found = client.get_item(TableName=self.stack.outputs["Table"], Key={"job_id": {"S": job.job_id}})
         record = {"eventID": uuid.uuid4().hex, "dynamodb": {"NewImage": found["Item"]}}
@@ -98,7 +98,7 @@ class World:
 
 @contextmanager
 def world(**parameters: str) -> Iterator[World]:
-    """A world with these template parameters. While it lasts, the environment is a function's."""
+    """Run a stack with these template parameters. Until the context ends, this process has a function's environment."""
     with replicate(SECRET) as stand_in:
         server = aws.start()
         try:
@@ -107,7 +107,7 @@ def world(**parameters: str) -> Iterator[World]:
             )
             session = boto3.Session(aws.ACCESS_KEY_ID, aws.SECRET_ACCESS_KEY, region_name=template.REGION)
             given = {"ReplicateBaseUrl": stand_in.url, "AllowedOutputHosts": "127.0.0.1"}
-            # A job is counted, as by default, and one owner orders more than a day has by default.
+            # Jobs are counted as by default, but the owner needs more of them than the default limit.
             given |= {"DailyJobLimit": "1000000", **parameters}
             stack = provision.provision(
                 template.TEMPLATE,
@@ -129,21 +129,21 @@ def world(**parameters: str) -> Iterator[World]:
 
 
 def _environment(machine: Machine, stack: Stack) -> dict[str, str]:
-    """What a function would be given, for the layer in this process."""
-    ours = {
+    """Return the environment of a function, for the layer in this process."""
+    variables = {
         "AWS_ENDPOINT_URL": machine.endpoint,
         "AWS_DEFAULT_REGION": machine.region,
         "AWS_ACCESS_KEY_ID": machine.access_key_id,
         "AWS_SECRET_ACCESS_KEY": machine.secret_access_key,
     }
     for function in stack.functions.values():
-        ours |= function.environment
-    return ours
+        variables |= function.environment
+    return variables
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Log lines are made as ever, and go nowhere; nothing is counted, since that would be printed."""
+    """Discard log lines after they are formatted, and count no metrics, because metrics are printed."""
     handler = logger.registered_handler
     if not isinstance(handler, StreamHandler):
         raise TypeError(type(handler))
@@ -155,7 +155,7 @@ def _quiet() -> Iterator[None]:
             handler.setStream(before or sys.stdout)
 
 
-def _there(job: Job | None) -> Job:
+def _existing(job: Job | None) -> Job:
     if job is None:
-        raise ValueError("the job is gone")
+        raise ValueError("the job does not exist")
     return job

@@ -1,8 +1,8 @@
 """Cold starts: from the start of a function's process, under Amazon's client, to its first answer.
 
-Each function is started anew for each repetition, the floor among them. The floor imports boto3, makes one client,
-and answers: with boto3 as pip installs it, which is what the goal is about, and with what the layer leaves of botocore.
-The floor asks nobody, so how long a function waits for what stands in for AWS and Replicate is told beside the rest.
+Each repetition starts every function and two floors. A floor imports boto3, makes one client and answers. One floor has
+boto3 as pip installs it, which the goals compare with. The other has the layer's trimmed botocore. A floor sends no
+request, so the time that a function waits for the stand-ins of AWS and Replicate is a figure of its own.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ client = boto3.client("dynamodb")
 def handler(event, context):
     return {}
 """
-# A handler around another, which says for how long any thread of it has waited for the network, and what CPU the
-# process has used, from its very start; both in seconds.
+# A handler that wraps another and prints two times in seconds: how long any thread waited for the network, and the CPU
+# time of the process since its start.
 MEASURED = """
 import socket, sys, threading, time
 from MODULE import handler as answer
@@ -63,7 +63,7 @@ for name in ("connect", "recv", "recv_into"):
     setattr(socket.socket, name, timed(getattr(socket.socket, name)))
 if "urllib3" in sys.modules:
     urllib3 = sys.modules["urllib3"]
-    urllib3.util.wait_for_read = timed(urllib3.util.wait_for_read)  # botocore, for the answer "100 Continue"
+    urllib3.util.wait_for_read = timed(urllib3.util.wait_for_read)  # botocore waits here for "100 Continue"
 
 def handler(event, context):
     result = answer(event, context)
@@ -74,14 +74,14 @@ def handler(event, context):
 
 @dataclass(frozen=True)
 class Start:
-    """What is started, and the event that it is then given."""
+    """A function to start, and its first event."""
 
     name: str
     function: str
     event: Callable[[World], dict[str, Any]]
 
 
-def _order(_: World) -> dict[str, Any]:
+def _create(_: World) -> dict[str, Any]:
     return api_event("POST", "/api/v1/jobs", {"content_type": "image/jpeg", "content_length": 48211})
 
 
@@ -97,14 +97,14 @@ def _look(found: World) -> dict[str, Any]:
 FLOORS = (Start("boto3", "", lambda _: {}), Start("trimmed boto3", "", lambda _: {}))
 STARTS = (
     *FLOORS,
-    Start("api, a new job", "api", _order),
+    Start("api, a new job", "api", _create),
     Start(
-        "api, a job with its pictures",
+        "api, a job with its images",
         "api",
         lambda found: api_event("GET", f"/api/v1/jobs/{found.done_job().job_id}"),
     ),
     Start("generate, a photo", "generate", _uploaded),
-    Start("webhook, a picture of 1 MB", "webhook", lambda found: found.webhook(found.asked_job(), 1_000_000)),
+    Start("webhook, an output of 1 MB", "webhook", lambda found: found.webhook(found.asked_job(), 1_000_000)),
     Start("watchdog, a job that has ended", "watchdog", _look),
     Start("announce, a job's end", "announce", lambda found: found.stream_record(found.done_job())),
     Start("page", "page", lambda _: {**api_event("GET", "/"), "rawPath": "/"}),
@@ -116,18 +116,18 @@ class Cold:
     """One cold start, in ms."""
 
     init: float
-    first: float  # of all, to the answer
-    waited: float  # of that, for the network
-    cpu: float  # that all took
+    first: float  # from the start of the process to the answer
+    waited: float  # part of `first`: waiting for the network
+    cpu: float  # CPU time of the process
 
 
 def measure() -> Iterator[Figure]:
     starts: dict[str, list[Cold]] = defaultdict(list)
-    with world() as found, tempfile.TemporaryDirectory() as folder:
-        functions = {start.name: _measured(start, found, Path(folder)) for start in STARTS}
+    with world() as stack, tempfile.TemporaryDirectory() as folder:
+        functions = {start.name: _measured(start, stack, Path(folder)) for start in STARTS}
         for _ in range(REPETITIONS):
             for start in STARTS:
-                starts[start.name].append(_cold(functions[start.name], start.event(found), found))
+                starts[start.name].append(_cold(functions[start.name], start.event(stack), stack))
     floor, trimmed = (starts.pop(start.name) for start in FLOORS)
     for name, each in starts.items():
         first, plain = _median(each, "first"), _median(floor, "first")
@@ -137,8 +137,8 @@ def measure() -> Iterator[Figure]:
         yield Figure(f"{name}: first answer, again", first, "ms", "the layer's boto3, one client", least)
     for what, called in (("init", "init"), ("cpu", "CPU")):
         for name, each in starts.items():
-            told, least = _median(each, what), _median(floor, what)
-            yield Figure(f"{name}: {called}", told, "ms", f"boto3, one client: {called}", least)
+            found, least = _median(each, what), _median(floor, what)
+            yield Figure(f"{name}: {called}", found, "ms", f"boto3, one client: {called}", least)
     for name, each in starts.items():
         waited, first = _median(each, "waited"), _median(each, "first")
         yield Figure(f"{name}: waiting for the stand-ins", waited, "ms", "its first answer", first)
@@ -150,13 +150,15 @@ def _median(starts: list[Cold], what: str) -> float:
 
 
 def _measured(start: Start, found: World, folder: Path) -> Function:
-    """The function, or a floor, with its handler measured."""
+    """Return the function, or a floor, with a handler that measures."""
     if start in FLOORS:
         floor, plain = folder / "floor", folder / "boto3"
         floor.mkdir(exist_ok=True)
         (floor / "floor.py").write_text(FLOOR)
         plain.mkdir(exist_ok=True)
-        shutil.copy(ROOT / "layers/dependencies/requirements.txt", plain)  # and no trim.py beside it
+        shutil.copy(
+            ROOT / "layers/dependencies/requirements.txt", plain
+        )  # without trim.py, so that boto3 stays untrimmed
         function = replace(found.function("announce"), code=floor, handler="floor.handler")
         if start is FLOORS[0]:
             function = replace(function, layers=(plain,))

@@ -1,8 +1,8 @@
-"""What a job asks of each service, counted in the local cloud, and what that costs at list price.
+"""The requests of a job, counted in the local cloud, and their cost at list prices.
 
-Requests, units and bytes are counted and are what they are on AWS; where two webhooks of a job come at once, the one
-that loses the race reads and writes once more. Lambda's seconds are this machine's, without the network between
-Lambda and Replicate: an estimate. Prices and what is assumed of clients stand in prices.toml.
+Requests, units and bytes are counted and equal those on AWS. If two webhooks of a job arrive at once, the loser of the
+race reads and writes once more. Lambda's seconds are an estimate: they are this machine's, without the network between
+Lambda and Replicate. prices.toml holds the prices and the assumptions about clients.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
     from tests.localcloud.driving import Driver
 
-JOBS = 3  # that are counted, after one that finds every process new
-POLLS = 5  # whose mean is taken
-WATCHDOG_SECONDS = 20  # by then a job has ended here, so that its watchdog looks once, as it does on AWS
+JOBS = 3  # counted jobs, after one that finds every process new
+POLLS = 5  # polls, of which the mean is used
+WATCHDOG_SECONDS = 20  # longer than a job takes here, so that the watchdog looks once, as on AWS
 TOKEN = "r8_the_token_of_this_benchmark"  # the stand-in's
 SERVICES = {
     "DynamoDB_20120810": "DynamoDB",
@@ -42,7 +42,7 @@ SERVICES = {
     "AWSEvents": "EventBridge",
     "secretsmanager": "Secrets Manager",
 }
-# What reads the stream is free to Lambda; what polls a queue is counted by the message; and what only we ask.
+# Reading a stream is free for Lambda. Polling a queue is counted by the message. GetQueueAttributes is only of the local cloud.
 UNCOUNTED = {"SQS ReceiveMessage", "SQS GetQueueAttributes"}
 GB = 1e9
 KIB = 1024
@@ -51,25 +51,25 @@ CALLBACK = "with CallbackUrl, its secret"
 
 @dataclass(frozen=True)
 class Usage:
-    """What one job used, as the mean of some."""
+    """The mean usage of one job."""
 
     requests: dict[str, float]
     write_units: float
     read_units: float
     seconds: float  # of Lambda, times GB of memory
-    item_bytes: float  # of the job's record when it has ended
+    item_bytes: float  # of the ended job's item
     log_bytes: float
-    stored_bytes: float  # in S3, without the pictures
+    stored_bytes: float  # in S3, without the outputs
     fetched_bytes: float  # by Replicate
 
 
 @dataclass(frozen=True)
 class Besides:
-    """What does not come with each job."""
+    """The usage that does not occur for each job."""
 
-    start_seconds: float  # of Lambda, times GB: what a job takes longer when every process is new
-    poll_seconds: float  # as above, for one look at a job
-    metrics: int  # that are custom, and written when all goes well
+    start_seconds: float  # of Lambda, times GB: the extra time of a job if every process is new
+    poll_seconds: float  # of Lambda, times GB: one poll of a job
+    metrics: int  # custom metrics that are written when nothing fails
 
 
 def measure() -> Iterator[Figure]:
@@ -78,77 +78,74 @@ def measure() -> Iterator[Figure]:
     for name, count in allowed.items():
         yield Figure(f"a job: {name}", used.requests.get(name, 0), "", at_most=count)
     for name in sorted(used.requests.keys() - allowed.keys()):
-        yield Figure(f"a job: {name}, which prices.toml does not allow", used.requests[name], "")
-    yield Figure("a job: DynamoDB write units, its index counted", used.write_units, "")
+        yield Figure(f"a job: {name}, not in prices.toml", used.requests[name], "")
+    yield Figure("a job: DynamoDB write units, with the index", used.write_units, "")
     yield Figure("a job: DynamoDB read units", used.read_units, "")
-    yield Figure("a job: its record in the end", used.item_bytes, "bytes")
-    yield Figure("a job: Lambda, processes running", used.seconds, "GB s")
-    yield Figure("a job: Lambda besides, processes new", besides.start_seconds, "GB s")
-    yield Figure("a look at a job: Lambda", besides.poll_seconds, "GB s")
+    yield Figure("a job: its item at the end", used.item_bytes, "bytes")
+    yield Figure("a job: Lambda, warm processes", used.seconds, "GB s")
+    yield Figure("a job: Lambda, extra for new processes", besides.start_seconds, "GB s")
+    yield Figure("a poll of a job: Lambda", besides.poll_seconds, "GB s")
     yield Figure("a job: log", used.log_bytes, "bytes")
     yield Figure("a job: fetched by Replicate", used.fetched_bytes / 1e6, "MB")
     for name, dollars in fixed(besides).items():
         yield Figure(f"a month: {name}", dollars, "$")
     for jobs in (1_000, 1_000_000):
         costs = variable(used, besides, jobs)
-        pictures = usd(replicate_picture=3 * jobs)
+        predictions = usd(replicate_prediction=3 * jobs)
         for name, dollars in costs.items():
             yield Figure(f"{jobs:,} jobs a month: {name}", dollars, "$")
         whole = sum(costs.values()) + sum(fixed(besides).values()) - fixed(besides)[CALLBACK]
-        yield Figure(f"{jobs:,} jobs a month: AWS, all", whole, "$", "Replicate", pictures)
+        yield Figure(f"{jobs:,} jobs a month: AWS, total", whole, "$", "Replicate", predictions)
 
 
 def variable(used: Usage, besides: Besides, jobs: int) -> dict[str, float]:
-    """Dollars a month for so many jobs, by what is paid for.
+    """Return the dollars a month for so many jobs, by service.
 
-    With a thousand jobs a month, one in three quarters of an hour, every job finds every process new; with a million,
-    one in three seconds, none does.
+    With 1,000 jobs a month, one every 45 minutes, every job finds every process new. With 1,000,000, one every 3 s, no
+    job does.
     """
     assumed = _prices.file().assumptions
-    asked = used.requests
+    requests = used.requests
     polls = assumed.polls
-    seconds = (
-        used.seconds + polls * besides.poll_seconds + (besides.start_seconds if jobs <= 1_000 else 0)
-    )  # as above
-    pictures = 3 * assumed.picture_bytes
-    months = int(template.load().parameters["RetentionDays"]) / 30  # that a job's things lie there
-    puts = sum(count for name, count in asked.items() if name.startswith("S3 Put"))
-    gets = sum(count for name, count in asked.items() if name.startswith("S3 Get")) + 3 * assumed.downloads
+    seconds = used.seconds + polls * besides.poll_seconds + (besides.start_seconds if jobs <= 1_000 else 0)
+    outputs = 3 * assumed.output_bytes
+    months = int(template.load().parameters["RetentionDays"]) / 30  # how long a job's objects and item exist
+    puts = sum(count for name, count in requests.items() if name.startswith("S3 Put"))
+    gets = sum(count for name, count in requests.items() if name.startswith("S3 Get")) + 3 * assumed.downloads
     each = {
-        "API Gateway": usd(api_request=asked["API Gateway request"] + polls),
-        "Lambda": usd(lambda_request=asked["Lambda invocation"] + polls, lambda_gb_second=seconds),
+        "API Gateway": usd(api_request=requests["API Gateway request"] + polls),
+        "Lambda": usd(lambda_request=requests["Lambda invocation"] + polls, lambda_gb_second=seconds),
         "DynamoDB": usd(
             dynamodb_write_unit=used.write_units,
             dynamodb_read_unit=used.read_units + polls * read_units(used.item_bytes),
             dynamodb_gb_month=2 * months * used.item_bytes / GB,  # in the table and in its index
             dynamodb_backup_gb_month=2 * months * used.item_bytes / GB,
         ),
-        "S3": usd(s3_put=puts, s3_get=gets, s3_gb_month=months * (used.stored_bytes + pictures) / GB),
-        "SQS": usd(sqs_request=3 * asked["SQS message"]),
-        "EventBridge": usd(event=asked["EventBridge PutEvents"]),
+        "S3": usd(s3_put=puts, s3_get=gets, s3_gb_month=months * (used.stored_bytes + outputs) / GB),
+        "SQS": usd(sqs_request=3 * requests["SQS message"]),
+        "EventBridge": usd(event=requests["EventBridge PutEvents"]),
         "CloudWatch, the log": usd(log_gb=used.log_bytes / GB, log_gb_month=used.log_bytes / GB),
         "transfer to Replicate": usd(transfer_out_gb=used.fetched_bytes / GB),
-        "transfer of pictures to clients": usd(transfer_out_gb=assumed.downloads * pictures / GB),
+        "transfer of outputs to clients": usd(transfer_out_gb=assumed.downloads * outputs / GB),
     }
     return {name: dollars * jobs for name, dollars in each.items()}
 
 
 def fixed(besides: Besides) -> dict[str, float]:
-    """Dollars a month for what is there without any job."""
+    """Return the dollars a month that the stack costs without any job."""
     resources = template.load().resources.values()
     made = Counter(resource.type for resource in resources)
     alarms = [resource.properties for resource in resources if resource.type == "AWS::CloudWatch::Alarm"]
-    watched = sum(
-        max(1, json.dumps(alarm).count('"MetricStat"')) for alarm in alarms
-    )  # by which an alarm is paid
+    # AWS charges an alarm by its metrics.
+    watched = sum(max(1, json.dumps(alarm).count('"MetricStat"')) for alarm in alarms)
     polled = sum(
-        "StartingPosition" not in resource.properties  # which a stream's mapping has
+        "StartingPosition" not in resource.properties  # only a stream's mapping has it
         for resource in resources
         if resource.type == "AWS::Lambda::EventSourceMapping"
     )
     return {
         f"{polled} queues, polled": usd(sqs_request=polled * _prices.file().assumptions.idle_receives),
-        f"{besides.metrics} metrics of our own": usd(custom_metric=besides.metrics),
+        f"{besides.metrics} custom metrics": usd(custom_metric=besides.metrics),
         f"{watched} metrics that alarms watch": usd(alarm=watched),
         f"{made['AWS::CloudWatch::Dashboard']} dashboards": usd(dashboard=made["AWS::CloudWatch::Dashboard"]),
         CALLBACK: usd(secret=1),
@@ -159,12 +156,12 @@ def fixed(besides: Besides) -> dict[str, float]:
 
 
 def run(counted: int, before: int, uploaded: bytes | None = None) -> tuple[Usage, Besides]:
-    """Have some jobs done, one after the other, and count what they ask for.
+    """Run jobs one after the other, and count their requests.
 
     Args:
-        counted: jobs of which the mean is taken.
-        before: jobs that come before those, and are not counted, so that no process is new.
-        uploaded: their photo; without one, the small one of the tests.
+        counted: The number of jobs of which the mean is used.
+        before: The number of uncounted jobs before them, so that no process is new.
+        uploaded: The photo; None is the sample.
     """
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -180,15 +177,15 @@ def run(counted: int, before: int, uploaded: bytes | None = None) -> tuple[Usage
         with serving(*options, f"WatchdogDelaySeconds={WATCHDOG_SECONDS}", environment=environment) as cloud:
             cloud.photo = uploaded or cloud.photo
             _jobs(cloud, before)
-            log, asked, made = len(cloud.log()), _lines(recording), len(stand_in.ledger().predictions)
+            log, begin, made = len(cloud.log()), _lines(recording), len(stand_in.ledger().predictions)
             jobs = _jobs(cloud, counted)
-            log_end, asked_end = len(cloud.log()), _lines(recording)
+            log_end, end = len(cloud.log()), _lines(recording)
             records = [_record(cloud, job_id) for job_id in jobs]
-            looks = len(cloud.log())
+            before_polls = len(cloud.log())
             for _ in range(POLLS):
                 cloud.job(jobs[0])
             text = cloud.log()
-            entries = [json.loads(line) for line in recording.read_text().splitlines()[asked:asked_end]]
+            entries = [json.loads(line) for line in recording.read_text().splitlines()[begin:end]]
             predictions = stand_in.ledger().predictions[made:]
             fetched = sum(entry.fetched.bytes for entry in predictions if entry.fetched)
             stored = sum(
@@ -203,7 +200,7 @@ def run(counted: int, before: int, uploaded: bytes | None = None) -> tuple[Usage
     reports = _reports(text[log:log_end])
     requests["Replicate POST"] = len(predictions)
     requests["Lambda invocation"] = len(reports)
-    # Each message and each event is an invocation; the others are what came over HTTP.
+    # Each message and each event is one invocation. All other invocations are HTTP requests.
     requests["API Gateway request"] = (
         len(reports) - requests["SQS message"] - requests["EventBridge PutEvents"]
     )
@@ -218,16 +215,16 @@ def run(counted: int, before: int, uploaded: bytes | None = None) -> tuple[Usage
         fetched_bytes=fetched / counted,
     )
     starts: dict[float, list[float]] = {}
-    for one in _reports(text[:looks]):
+    for one in _reports(text[:before_polls]):
         if one.init:
             starts.setdefault(one.memory, []).append(one.init * one.memory)
     cold = mean(starts[min(starts)]) * (used.requests["Lambda invocation"] - 1) + mean(starts[max(starts)])
-    poll = mean(one.seconds * one.memory for one in _reports(text[looks:]))
+    poll = mean(one.seconds * one.memory for one in _reports(text[before_polls:]))
     return used, Besides(cold, poll, len(_metrics(text)))
 
 
 def _jobs(cloud: Driver, count: int) -> list[str]:
-    """So many jobs, one after the other, until all has been done that comes of them."""
+    """Run jobs one after the other until their messages are processed; return their ids."""
     jobs = []
     for _ in range(count):
         jobs.append(cloud.start())
@@ -235,7 +232,7 @@ def _jobs(cloud: Driver, count: int) -> list[str]:
         if end["detail"]["status"] != "SUCCEEDED":
             raise RuntimeError(f"a job ended as {end['detail']}")
     while cloud.messages("watchdog") or cloud.messages("generation"):
-        time.sleep(0.2)  # a queue tells nobody that it is empty
+        time.sleep(0.2)  # there is no event to wait for
     return jobs
 
 
@@ -255,7 +252,7 @@ def _body(entry: dict[str, Any]) -> bytes:
 
 
 def request_name(entry: dict[str, Any]) -> str | None:
-    """What prices.toml calls a request that moto has recorded; None where it is not to be counted."""
+    """Return the name in prices.toml of a request that moto has recorded; None if it is not counted."""
     headers = {name.lower(): value for name, value in entry["headers"].items()}
     target, _, operation = headers.get("x-amz-target", "").partition(".")
     if target:
@@ -264,7 +261,7 @@ def request_name(entry: dict[str, Any]) -> str | None:
         name = f"{SERVICES[target]} {operation}"
         if name in UNCOUNTED or b"local-event-bus" in _body(entry):
             return None
-        return "SQS message" if name == "SQS DeleteMessageBatch" else name  # of one each
+        return "SQS message" if name == "SQS DeleteMessageBatch" else name  # each batch holds one message
     url = urlsplit(entry["url"])
     operation = {"GET": "GetObject", "PUT": "PutObject", "HEAD": "HeadObject"}.get(
         entry["method"], entry["method"]
@@ -279,9 +276,9 @@ def request_name(entry: dict[str, Any]) -> str | None:
 
 
 def _write_units(entry: dict[str, Any]) -> float:
-    """Of a put: a unit for each KiB begun, in the table and once more in its index, which holds all of it.
+    """Return the write units of a request: one for each started KiB, in the table and again in its index.
 
-    In a transaction the table's units count twice. A day's count has less than a KiB, and is in no index.
+    In a transaction the table's units count twice. A day's count has less than 1 KiB and is in no index.
     """
     match request_name(entry):
         case "DynamoDB PutItem":
@@ -297,12 +294,12 @@ def _kib(item: dict[str, Any]) -> int:
 
 
 def read_units(size: float) -> int:
-    """Of a consistent read: a unit for each 4 KiB begun."""
+    """Return the read units of a consistent read: one for each started 4 KiB."""
     return math.ceil(size / (4 * KIB))
 
 
 def item_size(item: dict[str, Any]) -> int:
-    """Bytes, as DynamoDB counts them.
+    """Return the size of an item in bytes, as DynamoDB counts it.
 
     https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/CapacityUnitCalculations.html
     """
@@ -322,14 +319,14 @@ def _value_size(value: dict[str, Any]) -> int:
             return 3 + sum(1 + _value_size(one) for one in held)
         case "M":
             return 3 + sum(1 + len(name.encode()) + _value_size(one) for name, one in held.items())
-    raise ValueError(f"no item of ours holds {kind}")
+    raise ValueError(f"the size of a {kind} is not known")
 
 
 @dataclass(frozen=True)
 class _Report:
     seconds: float  # billed
     memory: float  # GB, as billed
-    init: float  # seconds; 0 where the process was running
+    init: float  # seconds; 0 if the process was warm
 
 
 _REPORT = re.compile(
@@ -346,18 +343,20 @@ def _reports(log: str) -> list[_Report]:
 
 
 def _function_bytes(log: str) -> int:
-    """Without what EventBridge's bus tells here."""
+    """Return the bytes of the functions' lines, without those of the local EventBridge."""
     return sum(len(line) + 1 for line in log.splitlines() if '"service": "events"' not in line)
 
 
 def _metrics(log: str) -> set[str]:
-    """Every metric that was written in CloudWatch's embedded format, with its dimensions."""
+    """Return every metric, with its dimensions, that was written in CloudWatch's embedded format."""
     found = set()
     for line in _embedded(log):
-        for told in line["_aws"]["CloudWatchMetrics"]:
-            for names in told["Dimensions"]:
+        for directive in line["_aws"]["CloudWatchMetrics"]:
+            for names in directive["Dimensions"]:
                 dimensions = {name: line[name] for name in names}
-                found |= {f"{told['Namespace']} {dimensions} {one['Name']}" for one in told["Metrics"]}
+                found |= {
+                    f"{directive['Namespace']} {dimensions} {one['Name']}" for one in directive["Metrics"]
+                }
     return found
 
 

@@ -1,7 +1,7 @@
-"""What a job costs, by how many there are: nothing may grow. Counts and virtual time, so the machine does not matter.
+"""The requests and the time of a job, which must not grow with the number of jobs.
 
-The simulation runs so many jobs in one world when nothing fails, ten new ones in 100 s. 100,000 of them take some
-twenty minutes: `GROWTH_JOBS=100000 python3 -m tests.benchmarks growth`.
+The figures are counts and virtual time, so they do not depend on the machine. The simulation runs all jobs in one cloud
+without failures, ten new ones every 100 s. `GROWTH_JOBS=100000 python3 -m tests.benchmarks growth` takes about 20 min.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 FEW = 1_000
 MANY = int(os.environ.get("GROWTH_JOBS", "10000"))
-FLAT = 1.02  # what chance may make of it
+FLAT = 1.02  # the ratio that still counts as no growth
 SERVICES = ("DynamoDB", "S3", "SQS", "Replicate")
 LISTED, PAGE = 10_000, 100
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What one job costs, on average."""
+    """The mean cost of one job."""
 
     requests: dict[str, float]  # by service
     seconds: float  # virtual, from the upload to the end
@@ -75,8 +75,10 @@ def _cost(jobs: int) -> Cost:
 
 
 def _pages() -> Iterator[Figure]:
-    """The pages of an owner's list, from the first to the last."""
-    requests: list[tuple[str, int]] = []  # of each page's requests, the operation and how many items it read
+    """Read an owner's list from the first page to the last."""
+    requests: list[
+        tuple[str, int]
+    ] = []  # the operation of each request, and the number of items that it read
     call: Callable[..., dict[str, Any]] = vars(BaseClient)["_make_api_call"]
 
     def counted(client: BaseClient, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -97,7 +99,7 @@ def _pages() -> Iterator[Figure]:
         raise RuntimeError(f"{pages} pages, {Counter(requests)}")
     yield Figure(f"list of {LISTED:,} jobs: queries", len(requests), "", "pages", pages, at_most=1.02)
     most = max(read for _, read in requests)
-    yield Figure("items read for the deepest page, or any", most, "", "jobs in a page", PAGE, at_most=1)
+    yield Figure("items read for any page, at most", most, "", "jobs in a page", PAGE, at_most=1)
 
 
 def _job(number: int) -> Job:

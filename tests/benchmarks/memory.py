@@ -1,6 +1,6 @@
-"""The most memory that `webhook` ever holds while it copies a picture: of 1 MB, and of as many as are allowed.
+"""The peak memory of `webhook` while it copies an output of 1 MB and one of the largest allowed size.
 
-Each in a process of its own, under Amazon's client. What opening a photo takes, `photo` tells.
+Each copy runs in its own process, under Amazon's client. The benchmark `photo` measures the memory of `generate`.
 """
 
 from __future__ import annotations
@@ -20,10 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 REPETITIONS = 3
-SMALL, LARGE = (
-    1_000_000,
-    209_715_200,
-)  # bytes; the latter is the most that the template lets MaxOutputBytes be
+SMALL, LARGE = 1_000_000, 209_715_200  # bytes; LARGE is the largest MaxOutputBytes that the template allows
 
 
 def measure() -> Iterator[Figure]:
@@ -33,17 +30,17 @@ def measure() -> Iterator[Figure]:
             small.append(_peak(found, SMALL))
             large.append(_peak(found, LARGE))
     yield Figure(
-        f"webhook, a picture of {LARGE / 2**20:.0f} MiB: peak",
+        f"webhook, an output of {LARGE / 2**20:.0f} MiB: peak",
         statistics.median(large),
         "MiB",
-        "a picture of 1 MB",
+        "an output of 1 MB",
         statistics.median(small),
         at_most=1.1,
     )
 
 
 def _peak(found: World, size: int) -> float:
-    """In MiB."""
+    """Return the peak memory in MiB."""
     webhook = found.function("webhook")
     event = found.webhook(found.asked_job(), size)
     with tempfile.NamedTemporaryFile(suffix=".log") as log:

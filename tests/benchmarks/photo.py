@@ -1,8 +1,7 @@
-"""Memory and time that opening a photo takes, each photo in a process of its own.
+"""The memory and CPU time to inspect a photo, each photo in its own process.
 
-What GenerateFunction's memory size in template.yaml was chosen by: the peak is that of the whole process, with all
-that `generate` has imported. Seconds are of CPU, which a busy machine does not change much, and are for comparison
-with each other.
+These figures decide GenerateFunction's memory size in template.yaml. The peak is that of the whole process, with all
+imports of `generate`. Seconds are CPU time, because a busy machine changes it little. Compare them with each other.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from tests.localcloud import template
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Import what `generate` does, then open the photo. VmHWM is the most that was ever resident, in KiB.
+# Import `generate`, then inspect the photo. VmHWM is the peak resident memory in KiB.
 OPENER = """
 import json, sys, time
 from pathlib import Path
@@ -39,7 +38,7 @@ def peak():
 
 started = time.process_time()
 with open(sys.argv[1], "rb") as file:
-    found = photos.inspect(file, sys.argv[2], max_pixels=int(sys.argv[3]), max_edge=int(sys.argv[4]))
+    found = inspection.inspect(file, sys.argv[2], max_pixels=int(sys.argv[3]), max_edge=int(sys.argv[4]))
 seconds = time.process_time() - started
 print(json.dumps({"found": type(found).__name__, "seconds": seconds, "peak": peak()}))
 """
@@ -50,7 +49,7 @@ TWELVE, FORTY_EIGHT, MOST = (4032, 3024), (8064, 6048), (10_000, 7_000)
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo to be made and measured."""
+    """A photo to make and measure."""
 
     name: str
     size: tuple[int, int]
@@ -63,10 +62,10 @@ class Photo:
 
 PHOTOS = (
     Photo("12 MP JPEG", TWELVE, "JPEG", "image/jpeg", {"quality": 90}),
-    Photo("12 MP JPEG, passed on as it is", TWELVE, "JPEG", "image/jpeg", {"quality": 90}, edge=0),
+    Photo("12 MP JPEG, passed on unchanged", TWELVE, "JPEG", "image/jpeg", {"quality": 90}, edge=0),
     Photo("12 MP HEIC", TWELVE, "HEIF", "image/heic", TILES),
     Photo(
-        "48 MP HEIC, in tiles, as iPhones do",
+        "48 MP HEIC, in tiles as from iPhones",
         FORTY_EIGHT,
         "HEIF",
         "image/heic",
@@ -88,7 +87,7 @@ PHOTOS = (
         "image/jpeg",
         {"quality": 60, "progressive": True, "subsampling": 0},
     ),
-    Photo("70 MP JPEG, as it is", MOST, "JPEG", "image/jpeg", {"quality": 60}, edge=0),
+    Photo("70 MP JPEG, not scaled down", MOST, "JPEG", "image/jpeg", {"quality": 60}, edge=0),
     Photo("70 MP JPEG in CMYK, not scaled down", MOST, "JPEG", "image/jpeg", {"quality": 60}, "CMYK", edge=0),
     Photo("70 MP PNG", MOST, "PNG", "image/png", {"compress_level": 1}),
     Photo("70 MP PNG, with alpha", MOST, "PNG", "image/png", {"compress_level": 1}, "RGBA"),
@@ -102,7 +101,7 @@ PHOTOS = (
 
 
 def drawn(photo: Photo) -> bytes:
-    """The photo: with the detail of a real one up to 48 MP; beyond, where only memory is asked about, a gradient."""
+    """Return the photo: up to 48 MP with the detail of a real photo, above that a gradient, since only memory counts."""
     width, height = photo.size
     if photo.size == MOST:
         grey = Image.linear_gradient("L").resize(photo.size)
@@ -110,19 +109,19 @@ def drawn(photo: Photo) -> bytes:
         noise = Image.effect_noise((width // 4, height // 4), 30)
         grey = noise.resize(photo.size, Image.Resampling.BICUBIC)
     if photo.mode == "I;16":
-        picture = Image.new("I;16", photo.size, 30_000)
+        image = Image.new("I;16", photo.size, 30_000)
     else:
         across = Image.linear_gradient("L").transpose(Image.Transpose.ROTATE_90).resize(photo.size)
-        picture = Image.merge("RGB", (grey, across, grey)).convert(photo.mode)
+        image = Image.merge("RGB", (grey, across, grey)).convert(photo.mode)
         if photo.mode == "RGBA":
-            picture.putalpha(across)
+            image.putalpha(across)
     file = io.BytesIO()
-    picture.save(file, photo.kind, **photo.options)
+    image.save(file, photo.kind, **photo.options)
     return file.getvalue()
 
 
 def measured(data: bytes, photo: Photo) -> dict[str, Any]:
-    """What was found, seconds of CPU, and the most memory, in KiB."""
+    """Return the finding, the seconds of CPU and the peak memory in KiB."""
     path = os.pathsep.join(map(str, (ROOT / "layers/triptych", ROOT / "functions/generate")))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "photo")
@@ -138,7 +137,7 @@ def measured(data: bytes, photo: Photo) -> dict[str, Any]:
 
 
 def measure() -> Iterator[Figure]:
-    from pillow_heif import register_heif_opener  # noqa: PLC0415  # only the command needs it
+    from pillow_heif import register_heif_opener  # noqa: PLC0415  # tests import this module without needing it
 
     register_heif_opener()
     memory = float(str(template.load().resources["GenerateFunction"].properties["MemorySize"]))  # MiB

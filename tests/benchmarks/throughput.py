@@ -1,10 +1,13 @@
-"""Jobs a minute, beside the Celery task that Triptych replaces: two workers each, the same stand-in for Replicate.
+"""Jobs a minute of Triptych and of the Celery task that it replaces, with two workers each.
 
-The photos are there (for Triptych, their upload is part of the time), the tasks are queued all at once, and a
-prediction takes 3 to 5 s, without a rate limit. Jobs a minute are those that end between the first end and the last:
-what a prediction takes stands before the first, on either side, and says nothing of how many jobs a worker gets done.
-The time from the first task queued to the last end, in which it is, is told as well. All sides run by turns, each
-REPEATS times, and the medians are compared. It needs redis-server (`apt-get install redis-server`).
+All tasks are queued at once. For Celery the photos exist already; for Triptych the upload is part of the time. A
+prediction takes 3 s to 5 s, without a rate limit.
+
+"Jobs a minute" counts the jobs that end between the first end and the last. The first prediction is left out, because
+its duration does not depend on the workers. Another figure, the time from the first task to the last end, includes it.
+The sides alternate, each REPEATS times, and the medians are compared.
+
+It needs redis-server (`apt-get install redis-server`).
 """
 
 from __future__ import annotations
@@ -24,27 +27,27 @@ from tests.localcloud.replicate_faults import Fault
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Seconds that Replicate takes to answer to a create, and jobs: so many that the last of them do not weigh too much.
+# Seconds until Replicate answers a create → number of jobs, large enough that the last ones matter little.
 CREATES = {0.5: 80, 0.0: 160}
 IMAGES, REPEATS = 3, 3
-SECONDS = 240  # that they may take at most
+SECONDS = 240  # the longest time for all jobs
 OURS, THEIRS, MORE = "Triptych", "Celery", f"Celery with {IMAGES * _sides.WORKERS} workers"
 SIDES: dict[str, Callable[..., AbstractContextManager[_sides.Side]]] = {
     OURS: _sides.triptych,
     THEIRS: _sides.celery,
-    MORE: partial(_sides.celery, workers=IMAGES * _sides.WORKERS),  # as many creates at once as ours
+    MORE: partial(_sides.celery, workers=IMAGES * _sides.WORKERS),  # as many concurrent creates as Triptych
 }
 
 
 def measure() -> Iterator[Figure]:
-    _sides.redis_server()  # before anything is started for nothing
+    _sides.redis_server()  # fails before anything has started
     rates: defaultdict[tuple[str, float], list[float]] = defaultdict(list)
     whole: defaultdict[tuple[str, float], list[float]] = defaultdict(list)
     cpu: defaultdict[tuple[str, str], list[float]] = defaultdict(list)
     for _ in range(REPEATS):
         for name, side in SIDES.items():
             with side(seconds=4, creates_per_minute=0) as running:
-                # So that all workers are there.
+                # Warm up, so that all workers have started.
                 running.wait(running.start(running.prepare(4 * _sides.WORKERS)), SECONDS)
                 for create, jobs in CREATES.items():
                     running.stand_in.set_faults(
@@ -59,9 +62,9 @@ def measure() -> Iterator[Figure]:
                     cpu[name, part].append((used - before[part]) / jobs)
     for (create, jobs), goal in zip(CREATES.items(), (2, None), strict=True):
         ours, theirs, more = (statistics.median(rates[name, create]) for name in SIDES)
-        what = f"a create takes {create:g} s: jobs"
-        yield Figure(what, ours, "/min", THEIRS, theirs, at_least=goal)
-        yield Figure(what, ours, "/min", MORE, more)
+        name = f"a create takes {create:g} s: jobs"
+        yield Figure(name, ours, "/min", THEIRS, theirs, at_least=goal)
+        yield Figure(name, ours, "/min", MORE, more)
         ours, theirs, _ = (statistics.median(whole[name, create]) for name in SIDES)
         yield Figure(f"… {jobs} jobs, to the last end", ours, "s", THEIRS, theirs)
     for part in (_sides.WORK, _sides.MOTO):
@@ -72,12 +75,12 @@ def measure() -> Iterator[Figure]:
 
 
 def _jobs_a_minute(side: _sides.Side, prepared: list[object]) -> tuple[float, float]:
-    """Jobs a minute from the first end to the last, and seconds from the first task to the last end."""
+    """Return the jobs a minute from the first end to the last, and the seconds from the first task to the last end."""
     began = time.monotonic()
     jobs = side.start(prepared)
     ends = side.ends(jobs, SECONDS)
     found = side.look()
-    undone = [job for job in jobs if found[job].state != "done"]
-    if undone:
-        raise RuntimeError(f"{len(undone)} of {len(jobs)} jobs were not done within {SECONDS} s")
+    unfinished = [job for job in jobs if found[job].state != "done"]
+    if unfinished:
+        raise RuntimeError(f"{len(unfinished)} of {len(jobs)} jobs did not succeed within {SECONDS} s")
     return (len(ends) - 1) / (ends[-1] - ends[0]) * 60, ends[-1] - began

@@ -1,10 +1,10 @@
-"""What the handlers add to the requests that they must make, when nothing has to start.
+"""The time that warm handlers add to their necessary requests.
 
-The real handlers run in this process, over real HTTP to moto and to a Replicate that answers after a delay, each of
-which is a process of its own. What is measured and its baselines take turns.
+The real handlers run in this process. They send real HTTP requests to moto and to a stand-in for Replicate that answers
+after a delay, each in its own process. Measurements and baselines alternate.
 
-Beside the one request that a goal is about stands the floor: all requests that cannot be left out until then, made
-by plain clients one after the other, where nothing is looked at, decided, signed or logged.
+Each goal compares with one request. A second baseline, the floor, is all necessary requests. Plain clients send them
+one after the other, without checks, decisions, signatures or logs.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ REPETITIONS = 31
 SECONDS_OF_REPLICATE = (
     0.3,
     0.0,
-)  # a create over the Internet takes some 0.3 s; at 0, all that is ours stands out
+)  # a create over the Internet takes some 0.3 s; 0 shows only the handlers' own time
 SIZES = (1_000_000, 20_000_000)  # bytes
 
 
@@ -49,14 +49,14 @@ def measure() -> Iterator[Figure]:
 
 
 class _Bare:
-    """The requests of a job, by plain clients."""
+    """The requests of a job, sent by plain clients."""
 
     def __init__(self, found: World) -> None:
         self._found = found
         self._s3 = boto3.client("s3", config=Config(request_checksum_calculation="when_required"))
         self._signing = boto3.client("s3", config=Config(signature_version="s3v4"))
         self._dynamodb = boto3.client("dynamodb")
-        # As ours is: no connection is kept, and what TLS would need is loaded once.
+        # As in the layer: no connection is kept, and the TLS trust store is loaded once.
         self._http = httpx.Client(limits=httpx.Limits(max_keepalive_connections=0), trust_env=False)
         self._pool = ThreadPoolExecutor(3)
         self._job = found.done_job()
@@ -85,14 +85,14 @@ class _Bare:
         self._http.post(f"{self._found.replicate.url}/v1/predictions", json=body).raise_for_status()
 
     def ask(self) -> None:
-        """All that must be done until three pictures are asked for."""
+        """Send the necessary requests up to three creates."""
         self.read_job()
         self.read_photo()
         self.write_job()
         list(self._pool.map(self.post, range(3)))
 
     def show(self) -> None:
-        """All that must be done for a job with three links."""
+        """Send the necessary request for a job and presign its three URLs."""
         self.read_job()
         for image in self._job.images:
             assert image.output
@@ -100,7 +100,7 @@ class _Bare:
             self._signing.generate_presigned_url("get_object", Params=where)
 
     def copy(self, size: int) -> None:
-        """Stream a picture into a file, and the file to S3."""
+        """Stream an output into a file, and the file to S3."""
         with tempfile.TemporaryFile() as file:
             with self._http.stream("GET", self._found.replicate.output_url(size)) as answer:
                 for chunk in answer.iter_raw():
@@ -109,14 +109,14 @@ class _Bare:
             self._s3.put_object(Bucket=self._found.bucket, Key="bare.png", Body=file)
 
     def store(self, size: int) -> None:
-        """All that must be done until a picture is recorded."""
+        """Send the necessary requests until an output is recorded."""
         self.read_job()
         self.copy(size)
         self.write_job()
 
 
 def _creates(found: World, bare: _Bare, seconds: float) -> Iterator[Figure]:
-    """From a message delivered to the third POST, against one POST alone, and against the floor."""
+    """Measure from a message's delivery to the third POST, against one POST and against the floor."""
     generate = loaded("generate")
     found.replicate.set_delay(seconds)
     first, third, whole, alone, floor = [], [], [], [], []
@@ -127,10 +127,10 @@ def _creates(found: World, bare: _Bare, seconds: float) -> Iterator[Figure]:
         answer = generate.handler(event, CONTEXT)
         whole.append(time.monotonic() - began)
         if answer["batchItemFailures"]:
-            raise RuntimeError("the photo was not taken")
-        came = sorted(found.replicate.arrivals())
-        first.append(came[0] - began)
-        third.append(came[2] - began)
+            raise RuntimeError("generate did not accept the photo")
+        arrivals = sorted(found.replicate.arrivals())
+        first.append(arrivals[0] - began)
+        third.append(arrivals[2] - began)
         alone.append(_timed(bare.post))
         found.replicate.arrivals()
         began = time.monotonic()
@@ -145,7 +145,7 @@ def _creates(found: World, bare: _Bare, seconds: float) -> Iterator[Figure]:
         f"message to third POST sent, {about}, over its floor",
         _ms(third),
         "ms",
-        "the bare requests",
+        "the necessary requests",
         _ms(floor),
         at_most=1.5,
     )
@@ -155,7 +155,7 @@ def _creates(found: World, bare: _Bare, seconds: float) -> Iterator[Figure]:
 
 
 def _copy(found: World, bare: _Bare, size: int) -> Iterator[Figure]:
-    """From a webhook received to the job stored, against a bare copy of the same bytes, and against the floor."""
+    """Measure from a webhook to the stored job, against a bare copy of the same bytes and against the floor."""
     webhook = loaded("webhook")
     signing_secret()
     found.replicate.set_delay(0)
@@ -167,11 +167,11 @@ def _copy(found: World, bare: _Bare, size: int) -> Iterator[Figure]:
         floor.append(_timed(partial(bare.store, size)))
     name, value = f"webhook to job stored, {size // 1_000_000} MB", _ms(ours)
     yield Figure(name, value, "ms", "a bare copy", _ms(copy), at_most=1.5)
-    yield Figure(f"{name}, over its floor", value, "ms", "the bare requests", _ms(floor), at_most=1.5)
+    yield Figure(f"{name}, over its floor", value, "ms", "the necessary requests", _ms(floor), at_most=1.5)
 
 
 def _get(found: World, bare: _Bare) -> Iterator[Figure]:
-    """`GET job` with three links in it, against one GetItem, and against the floor."""
+    """Measure `GET` of a job with three URLs, against one GetItem and against the floor."""
     api = loaded("api")
     event = api_event("GET", f"/api/v1/jobs/{found.done_job().job_id}")
     ours, theirs, floor = [], [], []
@@ -180,7 +180,7 @@ def _get(found: World, bare: _Bare) -> Iterator[Figure]:
         theirs.append(_timed(bare.read_job))
         floor.append(_timed(bare.show))
     yield Figure("GET job", _ms(ours), "ms", "one GetItem", _ms(theirs), at_most=1.5)
-    yield Figure("GET job, over its floor", _ms(ours), "ms", "GetItem, three links", _ms(floor), at_most=1.5)
+    yield Figure("GET job, over its floor", _ms(ours), "ms", "GetItem, three URLs", _ms(floor), at_most=1.5)
 
 
 def _timed(do: Callable[[], object]) -> float:

@@ -134,7 +134,10 @@ def child(parent: int, module: str) -> int:
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [("tests.localcloud.aws", "moto"), ("tests.localcloud.replicate", "the stand-in for Replicate")],
+    [
+        ("tests.localcloud.aws", "the AWS server (moto)"),
+        ("tests.localcloud.replicate", "the stand-in for Replicate"),
+    ],
 )
 def test_serve_ends_when_a_server_under_it_dies(module: str, name: str, tmp_path: Path) -> None:
     errors = tmp_path / "stderr"

@@ -116,6 +116,6 @@ def test_extra_request_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -
     count = Count(monkeypatch)
     boto3.client("dynamodb").scan(TableName="jobs")
     assert _prices.overruns(count.all(world), {"S3 GetObject": 1}) == [
-        "DynamoDB Scan: 1, where prices.toml has 0: nothing asks for it",
-        "S3 GetObject: 0, where prices.toml has 1: The photo is opened before anybody is paid.",
+        "DynamoDB Scan: 1, but 0 in prices.toml: no job needs it",
+        "S3 GetObject: 0, but 1 in prices.toml: generate inspects the photo before it pays for a prediction.",
     ]

@@ -1,4 +1,4 @@
-"""Driving the local cloud as a stranger's program would: its command line, HTTP, S3 and SQS, and nothing else."""
+"""A driver of the local cloud for tests. It uses only the command line, HTTP and AWS requests, as any program can."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ START_SECONDS = 60
 
 @dataclass
 class Driver:
-    """A running local cloud, and what one does with it."""
+    """A running local cloud, and requests to it. `told` is the JSON line that `serve --json` printed."""
 
     told: dict[str, Any]
     http: httpx.Client
@@ -36,9 +36,9 @@ class Driver:
         headers = {"authorization": f"Bearer {self.told['tokens'][user]}", **options.pop("headers", {})}
         return self.http.request(method, self.told["api"] + path, headers=headers, **options)
 
-    def create(self, *, user: int = 0, **order: object) -> dict[str, Any]:
-        wanted = {"content_type": "image/jpeg", "content_length": len(self.photo), **order}
-        answer = self.request("POST", "/api/v1/jobs", user=user, json=wanted)
+    def create(self, *, user: int = 0, **fields: object) -> dict[str, Any]:
+        body = {"content_type": "image/jpeg", "content_length": len(self.photo), **fields}
+        answer = self.request("POST", "/api/v1/jobs", user=user, json=body)
         assert answer.status_code == 201, answer.text
         return dict(answer.json())
 
@@ -48,9 +48,9 @@ class Driver:
             upload["method"], upload["url"], headers=upload["headers"], content=self.photo
         )
 
-    def start(self, *, user: int = 0, **order: object) -> str:
-        """A job whose photo is uploaded."""
-        created = self.create(user=user, **order)
+    def start(self, *, user: int = 0, **fields: object) -> str:
+        """Create a job and upload its photo; return its id."""
+        created = self.create(user=user, **fields)
         assert self.upload(created).status_code == 200
         return str(created["job_id"])
 
@@ -60,11 +60,11 @@ class Driver:
         return dict(answer.json())
 
     def end_of(self, job_id: str, *, user: int = 0, within: float = 90) -> dict[str, Any]:
-        """The job once it has ended."""
+        """Wait for the job's end and return the job."""
         give_up_at = time.monotonic() + within
         while (job := self.job(job_id, user=user))["status"] not in TERMINAL:
             assert time.monotonic() < give_up_at, f"{job}\n{self.log()[-3000:]}"
-            time.sleep(0.2)  # a client polls; there is no event to wait for
+            time.sleep(0.2)  # there is no event to wait for
         return job
 
     def pictures(self, job: Mapping[str, Any]) -> list[bytes]:
@@ -87,7 +87,7 @@ class Driver:
         return dict(self.http.get(self.told["pids"]).json())
 
     def messages(self, queue: str) -> int:
-        """How many messages lie in a queue: visible, in flight and delayed."""
+        """Return the number of messages in a queue: visible, in flight and delayed."""
         found = self.aws("sqs").get_queue_attributes(
             QueueUrl=self.told["queues"][queue], AttributeNames=["All"]
         )
@@ -95,19 +95,19 @@ class Driver:
         return sum(int(found["Attributes"][f"ApproximateNumberOfMessages{name}"]) for name in names)
 
     def log(self) -> str:
-        with open(self.told["log"], encoding="utf-8") as file:  # noqa: PTH123  # one line is enough
+        with open(self.told["log"], encoding="utf-8") as file:  # noqa: PTH123  # shorter than a Path
             return file.read()
 
     def ends_of(self, job_id: str, *, within: float = 30) -> list[dict[str, Any]]:
-        """The events of a job's end that the log tells, once there is one."""
+        """Wait for an event of the job's end in the log; return all of them."""
         give_up_at = time.monotonic() + within
         while True:
             lines = [line for line in self.log().splitlines() if '"service": "events"' in line]
-            events = [told["event"] for told in map(json.loads, lines) if told["message"] == "event"]
+            events = [one["event"] for one in map(json.loads, lines) if one["message"] == "event"]
             if ends := [event for event in events if event["detail"]["job_id"] == job_id]:
                 return ends
             assert time.monotonic() < give_up_at, f"no event of {job_id}"
-            time.sleep(0.1)  # a file tells nobody that it has grown
+            time.sleep(0.1)  # there is no event to wait for
 
 
 @dataclass
@@ -121,7 +121,7 @@ class Serving(Driver):
 def serving(
     *options: str, environment: Mapping[str, str] | None = None, stderr: IO[str] | None = None
 ) -> Iterator[Serving]:
-    """`python -m tests.localcloud serve --json OPTIONS`, until the context ends: then by SIGTERM."""
+    """Run `python -m tests.localcloud serve --json OPTIONS` until the context ends, then stop it by SIGTERM."""
     process = subprocess.Popen(
         [PYTHON, "-m", "tests.localcloud", "serve", "--json", *options],
         cwd=ROOT,
@@ -134,7 +134,7 @@ def serving(
     try:
         assert process.stdout
         line = process.stdout.readline()
-        assert line, "it ended without a word on stdout"
+        assert line, "the local cloud ended before it was ready"
         with httpx.Client(trust_env=False, timeout=30) as http:
             yield Serving(json.loads(line), http, sample.photo(), process)
     finally:

@@ -1,4 +1,4 @@
-"""The table of failures, and what is said of them elsewhere: in the README, on the page, in the types."""
+"""The table of failures, compared with the README, the page and the types."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ import pytest
 
 from tests.localcloud.template import TemplateError, load, translate
 from tests.support.readme import rows
+from tests.support.sources import SOURCES
 from triptych.metrics import Metric
 
 RESOURCES: Any = translate()["Resources"]
@@ -102,6 +103,16 @@ def test_the_access_log_holds_nothing_that_a_caller_writes() -> None:
 
 def test_each_alarm_has_its_row_in_the_runbook() -> None:
     assert set(rows("Runbook")) == set(ALARMS)
+
+
+def test_saved_query_shows_only_keys_that_are_logged() -> None:
+    (query,) = [
+        one["Properties"] for one in RESOURCES.values() if one["Type"] == "AWS::Logs::QueryDefinition"
+    ]
+    fields = query["QueryString"].splitlines()[0].removeprefix("fields ").split(", ")
+    powertools = {"@timestamp", "service", "level", "message"}
+    written = "".join(source.read_text() for source in SOURCES)
+    assert [key for key in fields if key not in powertools and not re.search(rf"\b{key}=", written)] == []
 
 
 def test_no_function_and_no_queue_is_forgotten() -> None:

@@ -1,4 +1,4 @@
-// The page, whole: signing in, sending a photo, watching its pictures come, and what was made earlier.
+// The page: sign in, send a photo, watch its pictures arrive, and see earlier ones.
 
 const settings = JSON.parse(document.querySelector("meta[name=triptych]").content);
 const $ = (id) => document.getElementById(id);
@@ -6,7 +6,7 @@ const $ = (id) => document.getElementById(id);
 const ENDED = new Set(["SUCCEEDED", "PARTIAL", "FAILED", "CANCELED", "EXPIRED"]);
 const NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"];
 const NUMERALS = ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X"];
-const POLL_SECONDS = 2; // where the API does not say when to come back
+const POLL_SECONDS = 2; // if the API names no Retry-After
 const JOBS_A_PAGE = 6;
 const FULL_MEGABYTE = 1048576; // bytes
 
@@ -22,11 +22,11 @@ const WORDS = {
   signed_out: "Your sign-in has ended. Sign in again.",
   NotAuthorizedException: "The e-mail or the password is wrong.",
   UserNotFoundException: "The e-mail or the password is wrong.",
-  PasswordResetRequiredException: "Your password must be reset first. Ask whoever runs this.",
-  TooManyRequestsException: "Too many tries. Wait a minute, and try again.",
+  PasswordResetRequiredException: "Your password must be reset first. Ask the operator.",
+  TooManyRequestsException: "Too many attempts. Wait a minute, and try again.",
   InvalidPasswordException: "This password is not allowed. Choose one that follows the rule.",
   CodeMismatchException: "This code is wrong. Enter the one that your app shows now.",
-  ExpiredCodeException: "This code was used before or is too old. Wait for your app's next code.",
+  ExpiredCodeException: "This code was used before or is too old. Wait for the next code in your app.",
   sign_in_too_slow: "Signing in took too long. Sign in again.",
 };
 
@@ -34,8 +34,8 @@ class Problem extends Error {
   constructor(code, message, { status = 0, retryAfter = 0 } = {}) {
     super(WORDS[code] ?? message ?? WORDS.unavailable);
     this.code = code;
-    this.isFinal = status >= 400 && status < 500 && status !== 429; // asking again would bring the same
-    if (retryAfter > 0) this.message += ` It works again ${inTime(retryAfter)}.`;
+    this.isFinal = status >= 400 && status < 500 && status !== 429; // the same request would fail again
+    if (retryAfter > 0) this.message += ` It is possible again ${inTime(retryAfter)}.`;
   }
 
   static async of(answer) {
@@ -59,8 +59,8 @@ function inTime(seconds) {
 
 // ── signing in ──
 
-// Kept for this tab only. In localStorage it would outlive the visit on a computer that others use too; in memory
-// alone a reload would ask for the password again.
+// Kept for this tab only. localStorage would keep it after the visit, also on a shared computer. Memory alone would lose
+// it at a reload.
 let tokens = JSON.parse(sessionStorage.getItem("triptych"));
 
 function keep(found) {
@@ -69,7 +69,7 @@ function keep(found) {
   else sessionStorage.removeItem("triptych");
 }
 
-/** The claims of a token; its signature is the API's to check. */
+/** The claims of a token. The API checks its signature. */
 function claims(token) {
   try {
     const bytes = Uint8Array.from(atob(token.split(".")[1].replace(/-/g, "+").replace(/_/g, "/")), (c) => c.charCodeAt(0));
@@ -108,7 +108,7 @@ function keepResult({ IdToken, RefreshToken }) {
 
 let renewing = null;
 
-/** Another token for one that has run out; false where there is no way to get one. */
+/** Renew the token; false if that is not possible. */
 function renew() {
   const refresh = tokens?.refresh;
   if (!refresh) return Promise.resolve(false);
@@ -127,7 +127,7 @@ function renew() {
   return renewing;
 }
 
-// The pool's password policy, beside the field's minlength. Symbols are ASCII's, and a space between two characters.
+// The pool's password policy, except for the length. A symbol is one of ASCII's, or a space between two characters.
 const PASSWORD_NEEDS = {
   RequireLowercase: [/[a-z]/, "a lower-case letter"],
   RequireUppercase: [/[A-Z]/, "an upper-case letter"],
@@ -135,7 +135,7 @@ const PASSWORD_NEEDS = {
   RequireSymbols: [/[!-/:-@[-`{-~]|\S +\S/, "a symbol"],
 };
 
-/** What a new password lacks, as a list for people; empty where it will do. */
+/** What a new password lacks, as text; empty if nothing. */
 function lacking(password) {
   const missing = Object.values(PASSWORD_NEEDS).flatMap(([rule, words]) => (rule.test(password) ? [] : [words]));
   const { minLength } = $("password-new");
@@ -144,9 +144,9 @@ function lacking(password) {
   return new Intl.ListFormat("en").format(missing);
 }
 
-const CHALLENGES = { NEW_PASSWORD_REQUIRED: "new-password", SOFTWARE_TOKEN_MFA: "one-time-code" }; // their forms
+const CHALLENGES = { NEW_PASSWORD_REQUIRED: "new-password", SOFTWARE_TOKEN_MFA: "one-time-code" }; // the form of each
 
-// The challenge that the form of the door answers.
+// The challenge that the visible form answers.
 let challenge = null;
 
 onSubmit("sign-in", async () => {
@@ -163,7 +163,7 @@ onSubmit("new-password", async () => {
 });
 
 onSubmit("one-time-code", async () => {
-  const code = $("code").value.replace(/\s/g, ""); // apps show it in two halves
+  const code = $("code").value.replace(/\s/g, ""); // apps show it in two groups
   if (!/^[0-9]{6}$/.test(code)) throw new Problem("", "The code has six digits. Enter the one that your app shows now.");
   await answerChallenge({ SOFTWARE_TOKEN_MFA_CODE: code });
 });
@@ -173,12 +173,12 @@ for (const back of document.querySelectorAll(".back")) back.addEventListener("cl
 onSubmit("paste-token", async () => {
   keep({ id: $("token").value.trim().replace(/^Bearer\s+/i, "") });
   await api("GET", "/jobs?limit=1").catch((problem) => {
-    throw problem.code === "signed_out" ? new Problem("", "This token is not taken here.") : problem;
+    throw problem.code === "signed_out" ? new Problem("", "This token is not accepted. Paste another one.") : problem;
   });
   enter();
 });
 
-/** After an answer of Cognito's: in, or to the form of its next challenge. */
+/** Sign in, or show the form of Cognito's next challenge. */
 function goOn(said, user) {
   if (said.AuthenticationResult) {
     challenge = null;
@@ -186,7 +186,7 @@ function goOn(said, user) {
     return enter();
   }
   const form = CHALLENGES[said.ChallengeName];
-  if (!form) throw new Problem("", "This account signs in with one more step, which this page does not know.");
+  if (!form) throw new Problem("", "This account needs a step that this page does not support. Ask the operator.");
   challenge = { name: said.ChallengeName, session: said.Session, user: said.ChallengeParameters?.USER_ID_FOR_SRP ?? user };
   showDoor(form);
 }
@@ -198,13 +198,13 @@ async function answerChallenge(responses) {
   const said = await cognito("RespondToAuthChallenge", order).catch((problem) => {
     if (challenge !== answered) return;
     if (problem.code !== "NotAuthorizedException") throw problem;
-    leave(""); // a challenge is good for some minutes only
+    leave(""); // a challenge is valid for some minutes only
     throw new Problem("sign_in_too_slow");
   });
-  if (challenge === answered) goOn(said, user); // else the visitor went back meanwhile
+  if (challenge === answered) goOn(said, user); // otherwise the visitor went back meanwhile
 }
 
-/** A form of the door: while it works its button waits, and what goes wrong is said below it. */
+/** Handle a sign-in form. Its button is disabled meanwhile, and an error appears below it. */
 function onSubmit(id, work) {
   $(id).addEventListener("submit", async (event) => {
     event.preventDefault();
@@ -243,7 +243,7 @@ $("sign-out").addEventListener("click", () => {
   history.replaceState(null, "", "/");
   clearStudio();
   leave("");
-  // At Cognito it ends too, where that can be reached; keepalive, since the tab may be closed now.
+  // Cognito ends the session too. keepalive, because the tab may close now.
   if (refresh) cognito("RevokeToken", { Token: refresh }, { keepalive: true }).catch(() => {});
 });
 
@@ -272,13 +272,13 @@ async function api(method, path, { body, headers, signal } = {}) {
 
 const getJob = async (id) => (await api("GET", `/jobs/${id}`)).json();
 
-/** The upload: as XMLHttpRequest, since fetch does not tell how far it is. Resolves to S3's status. */
+/** Upload the photo; resolves to S3's status. XMLHttpRequest, because fetch reports no upload progress. */
 function put({ method, url, headers }, photo, signal) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
     request.open(method, url);
     for (const [name, value] of Object.entries(headers)) {
-      if (name.toLowerCase() !== "content-length") request.setRequestHeader(name, value); // that one is the browser's
+      if (name.toLowerCase() !== "content-length") request.setRequestHeader(name, value); // the browser sets that one
     }
     request.upload.addEventListener("progress", ({ loaded, total }) => showUpload((100 * loaded) / total));
     request.addEventListener("load", () => resolve(request.status));
@@ -292,8 +292,8 @@ function put({ method, url, headers }, photo, signal) {
 // ── a photo is chosen, and sent ──
 
 let photo = null;
-let order = null; // what was sent last and has not got through: sent again, it is the same job
-let sending = null; // AbortController of the upload under way
+let order = null; // the last request that did not succeed: repeating it returns the same job
+let sending = null; // AbortController of the running upload
 
 for (const input of [$("file"), $("camera")]) {
   input.addEventListener("change", () => {
@@ -304,7 +304,7 @@ for (const input of [$("file"), $("camera")]) {
 
 for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
   document.addEventListener(kind, (event) => {
-    event.preventDefault(); // beside the frame, the browser would open the photo in this page's place
+    event.preventDefault(); // outside the frame, the browser would open the photo instead of this page
     const inside = $("drop").contains(event.target);
     $("drop").classList.toggle("over", inside && (kind === "dragenter" || kind === "dragover"));
     if (kind === "drop" && inside && event.dataTransfer.files.length) choose(event.dataTransfer.files[0]);
@@ -325,7 +325,7 @@ async function choose(file) {
   if (photo) $("make").focus();
 }
 
-// Not every system knows what .heic is.
+// Some systems do not know the type of .heic.
 function kindOf(file) {
   const [, extension] = /\.(heic|heif)$/i.exec(file.name) ?? [];
   return file.type || (extension ? `image/${extension.toLowerCase()}` : "");
@@ -340,7 +340,7 @@ async function showPreview(file) {
   } catch {
     URL.revokeObjectURL(next.src);
     if (!kindOf(file).startsWith("image/hei")) throw new Problem("photo_unsupported");
-    // What every iPhone takes, few browsers can show: its name stands for it.
+    // Few browsers can show HEIC, so show the file's name.
     removePreview();
     $("chosen").textContent = file.name;
     return;
@@ -366,7 +366,7 @@ $("composer").addEventListener("submit", async (event) => {
   } catch (problem) {
     if (shown && shown.job_id === sending.jobId) showEmpty();
     if (problem.name === "AbortError") {
-      order = null; // sent again, it would be the job that was cancelled
+      order = null; // repeating it would return the cancelled job
     } else {
       say("problem", problem.message);
     }
@@ -392,11 +392,11 @@ async function make({ photo, prompt, key }, sending) {
   if (status === "AWAITING_UPLOAD") {
     showUpload(0);
     const said = await put(upload, photo, signal);
-    // 412: it is there already, from an earlier try whose answer got lost.
+    // 412: an earlier upload has arrived, and its answer was lost.
     if (said !== 412 && (said < 200 || said > 299)) throw new Problem("upload_failed");
   }
   if (shown?.job_id === job_id) watch(job_id);
-  else list(); // another one has been opened meanwhile
+  else list(); // another job was opened meanwhile
 }
 
 function showUpload(percent) {
@@ -417,7 +417,7 @@ function stopWatching() {
   watching = null;
 }
 
-/** Look at a job until it ends, another one is shown, or nobody looks. */
+/** Poll a job until it ends or another one is shown. Pauses while the page is hidden. */
 async function watch(id) {
   stopWatching();
   const { signal } = (watching = new AbortController());
@@ -502,7 +502,7 @@ function sentence({ job_id, status, images, error }) {
     case "PARTIAL":
       return `${upper(NUMBERS[ready])} of ${NUMBERS[total]} ${are(ready)} ready; the rest could not be made.`;
     case "CANCELED":
-      return ready ? "Cancelled. What was ready is kept." : "Cancelled.";
+      return ready ? "Cancelled. Finished pictures are kept." : "Cancelled.";
     default:
       return error ? new Problem(error.code, error.message).message : WORDS.unavailable;
   }
@@ -515,11 +515,11 @@ function caption(job, image) {
     case "FAILED":
       return image.error ? new Problem(image.error.code, image.error.message).message : WORDS.prediction_failed;
     case "CANCELED":
-      return job.status === "EXPIRED" ? "Never begun" : "Cancelled";
+      return job.status === "EXPIRED" ? "Not started" : "Cancelled";
     case "GENERATING":
       return "Being drawn";
     default:
-      return job.status === "GENERATING" ? "Waiting its turn" : "\u00a0";
+      return job.status === "GENERATING" ? "Waiting" : "\u00a0";
   }
 }
 
@@ -539,14 +539,14 @@ function newFrame(index) {
   return frame;
 }
 
-/** The frames take the shape of what hangs in them. */
+/** Give the frames the shape of their pictures. */
 function setRatio({ naturalWidth, naturalHeight }) {
   if (naturalWidth && naturalHeight) {
     $("frames").style.setProperty("--ratio", Math.min(Math.max(naturalWidth / naturalHeight, 0.6), 1.9));
   }
 }
 
-/** Show a job's picture, without loading again what hangs there: its link is another one each time it is told. */
+/** Show a picture. One that is already shown is not loaded again, although its URL is new in each answer. */
 function hang(img, job, image, alt) {
   const key = image.url ? `${job.job_id} ${image.index} ${image.prediction_id}` : "";
   if ((img.dataset.key ?? "") === key) return;
@@ -561,7 +561,7 @@ function hang(img, job, image, alt) {
   };
   img.onerror = async () => {
     img.classList.remove("there");
-    // A link is good for some minutes only.
+    // A presigned URL is valid for some minutes only.
     if (renewed || img.dataset.key !== key) return;
     renewed = true;
     const url = await freshUrl(job.job_id, image.index).catch(() => null);
@@ -572,7 +572,7 @@ function hang(img, job, image, alt) {
 
 const freshUrl = async (id, index) => (await getJob(id)).images[index].url;
 
-/** Save a picture: fetched first, since a browser opens a link to another origin instead of saving it. */
+/** Save a picture. It is fetched first, because a browser opens a link to another origin instead of saving it. */
 async function download(job, index) {
   let answer = await send(job.images[index].url).catch(() => null);
   if (!answer?.ok) answer = await send(await freshUrl(job.job_id, index));
@@ -626,7 +626,7 @@ async function remove(job) {
   try {
     await api("DELETE", `/jobs/${job.job_id}`);
   } catch (problem) {
-    if (problem.code !== "job_not_found") throw problem; // gone is gone
+    if (problem.code !== "job_not_found") throw problem; // already deleted
   }
   removed.add(job.job_id);
   if (shown?.job_id === job.job_id) showEmpty("Deleted.");
@@ -649,8 +649,8 @@ $("sure-no").addEventListener("click", () => $("sure").close(""));
 // ── earlier jobs ──
 
 const cards = new Map(); // by job id
-const removed = new Set(); // job ids: a list may still hold what was deleted a moment ago
-let cursor = null; // of the page after what is listed
+const removed = new Set(); // job ids: a list may still hold jobs that were just deleted
+let cursor = null; // of the next page
 
 const STATES = {
   AWAITING_UPLOAD: "Waiting for its photo",
@@ -659,7 +659,7 @@ const STATES = {
   PARTIAL: "Not all could be made",
   FAILED: "Could not be made",
   CANCELED: "Cancelled",
-  EXPIRED: "The photo never came",
+  EXPIRED: "The photo did not arrive",
 };
 
 async function list(from = null) {
@@ -729,9 +729,9 @@ function open(id) {
   watch(id);
 }
 
-// ── small things, and the start ──
+// ── helpers, and the start ──
 
-/** Put a text where it is read out when it changes, and only then. */
+/** Set a text only if it changes, because a screen reader reads each change. */
 function say(where, text) {
   const element = typeof where === "string" ? $(where) : where;
   if (element.textContent !== text) element.textContent = text;
@@ -743,7 +743,7 @@ function goTo(id) {
   $(id).closest("section").scrollIntoView({ block: "nearest", behavior: calm ? "auto" : "smooth" });
 }
 
-let owner = null; // whose jobs stand in the studio
+let owner = null; // the user whose jobs are shown
 
 function removePreview() {
   URL.revokeObjectURL($("preview").src);
@@ -768,7 +768,7 @@ function clearStudio() {
 function enter() {
   const { email, name, sub } = claims(tokens.id);
   const job = new URLSearchParams(location.hash.slice(1)).get("job");
-  if (sub !== owner) clearStudio(); // what stands there is somebody else's
+  if (sub !== owner) clearStudio(); // another user's jobs are shown
   owner = sub;
   say("who", email ?? name ?? sub ?? "");
   $("door").hidden = true;
@@ -778,9 +778,9 @@ function enter() {
 }
 
 /**
- * Take the token that a link brings, behind the # where no server and no log sees it. It leaves the address bar at once.
- * Only the local cloud's links may bring one, and only to a visitor who is signed out: a link could otherwise sign the
- * visitor in as another user.
+ * Take a token from the link's fragment, which no server and no log sees, and remove it from the address bar. Only the
+ * local cloud's links may hold one, and only for a visitor who is signed out: otherwise a link could sign the visitor in
+ * as another user.
  */
 function takeToken() {
   const behind = new URLSearchParams(location.hash.slice(1));

@@ -1,4 +1,4 @@
-"""The table of failures: each code with its sentence, whose fault it is, and what helps. Pure.
+"""The table of failures: code, sentence, fault, whether a retry may help, and what the client can do. Pure.
 
 An image and a job carry a failure; the API answers a request with one. Only a failure's code and message are stored
 or sent. The rest is looked up here, by the code.
@@ -33,7 +33,7 @@ class _Row:
 
 @unique
 class FailureKind(Enum):
-    """Every failure that there is."""
+    """All failures."""
 
     # ── the photo: the job ends, and another photo needs another job ──
     PHOTO_TOO_LARGE = _Row(
@@ -277,7 +277,7 @@ class FailureKind(Enum):
         Fault.SERVICE,
         status=500,
     )
-    # One each for every reason: more would help a forger.
+    # One code for every reason: more would help a forger.
     WEBHOOK_REJECTED = _Row(
         "The webhook was rejected.", "Only Replicate can call this route.", Fault.CLIENT, status=401
     )

@@ -1,4 +1,4 @@
-"""The web service around the task: it queues it, and takes Replicate's webhook.
+"""The baseline's web service: it queues the task and receives Replicate's webhooks.
 
 uvicorn tests.benchmarks.celery_baseline.api:app
 """
@@ -27,7 +27,7 @@ secret: WebhookSigningSecret = Client(base_url=os.environ["REPLICATE_BASE_URL"])
 
 @app.post("/uploads/{job_id}", status_code=202)
 def upload_done(job_id: str) -> dict[str, str]:
-    """The client has uploaded its photo."""
+    """Queue the task of a job whose photo is uploaded."""
     with Session() as session:
         job = session.get(Job, job_id)
         if job is None:
@@ -38,22 +38,22 @@ def upload_done(job_id: str) -> dict[str, str]:
 
 
 async def signed_body(request: Request) -> dict[str, Any]:
-    """What Replicate says, if it was Replicate who said it."""
+    """Return the body of a webhook if its signature is valid."""
     body = await request.body()
     try:
         Webhooks.validate(headers=dict(request.headers), body=body.decode(), secret=secret)
-    except ValueError as error:  # InvalidSignatureError and its like are
+    except ValueError as error:  # the base of InvalidSignatureError
         raise HTTPException(401) from error
     return dict(json.loads(body))
 
 
 @app.post("/api/v1/webhooks/replicate")
 def replicate_webhook(prediction: Annotated[dict[str, Any], Depends(signed_body)]) -> dict[str, str]:
-    """A prediction has ended: save its picture."""
+    """Save the output of a prediction that has ended."""
     with Session() as session:
         image = session.get(Image, prediction["id"])
         if image is None:
-            raise HTTPException(404)  # the task has not stored it yet; Replicate calls again
+            raise HTTPException(404)  # the task has not stored it yet; Replicate delivers again
         job_id = image.job_id
     key = None
     if prediction["status"] == "succeeded":

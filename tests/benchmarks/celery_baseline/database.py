@@ -1,4 +1,4 @@
-"""The baseline's tables: a job, and an image for each prediction that was made for it."""
+"""The baseline's tables: jobs, and an image for each prediction of a job."""
 
 from __future__ import annotations
 
@@ -50,12 +50,12 @@ Session = sessionmaker(engine)
 
 @event.listens_for(engine, "connect")
 def _on_connect(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # the driver begins no transaction by itself: `_on_begin` does
+    connection.isolation_level = None  # the driver must not begin transactions, because `_on_begin` does
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
 
 
 @event.listens_for(engine, "begin")
 def _on_begin(connection: Any) -> None:
-    # So that two webhooks at once wait for one another; SQLAlchemy's documentation has it so.
+    # Two concurrent webhooks must wait for each other. SQLAlchemy's documentation recommends this.
     connection.exec_driver_sql("BEGIN IMMEDIATE")

@@ -1,4 +1,4 @@
-"""S3, as the baseline uses it."""
+"""The baseline's access to S3."""
 
 from __future__ import annotations
 

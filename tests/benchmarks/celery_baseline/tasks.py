@@ -1,4 +1,4 @@
-"""The task that Triptych replaces. Celery's settings are its defaults, but for the broker's address.
+"""The Celery task that Triptych replaces. Celery has its default settings, except the broker's URL.
 
 celery -A tests.benchmarks.celery_baseline.tasks worker --concurrency 2
 """
@@ -52,7 +52,7 @@ def generate_ai_images(job_id: str, original_s3_key: str) -> None:
 
 
 def request_images(image_url: str, webhook_url: str) -> list[dict[str, object]]:
-    """Ask for three pictures, one after the other, each with a seed of its own."""
+    """Request three predictions, one after the other, each with its own seed."""
     predictions: list[dict[str, object]] = []
     for _ in range(3):
         seed = random.randrange(2**31)

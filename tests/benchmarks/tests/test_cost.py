@@ -1,4 +1,4 @@
-"""How requests are counted and priced."""
+"""Tests of counting and pricing requests."""
 
 from __future__ import annotations
 
@@ -48,13 +48,11 @@ def recorded(method: str, url: str, target: str = "", **body: object) -> dict[st
         (recorded("DELETE", f"{BUCKET}/uploads/j/photo.jpg"), "S3 DELETE"),
     ],
 )
-def test_a_request_is_counted_under_the_name_that_the_budget_has(
-    entry: dict[str, object], name: str | None
-) -> None:
+def test_request_is_counted_under_its_name_in_the_budget(entry: dict[str, object], name: str | None) -> None:
     assert cost.request_name(entry) == name
 
 
-def test_the_size_of_an_item_is_dynamodbs() -> None:
+def test_item_size_is_counted_as_dynamodb_does() -> None:
     item = {
         "job_id": {"S": "j1"},  # 6 + 2
         "größe": {"N": "-12345"},  # 7 + 4
@@ -67,7 +65,7 @@ def test_the_size_of_an_item_is_dynamodbs() -> None:
     assert [cost.read_units(size) for size in (1, 4096, 4097)] == [1, 1, 2]
 
 
-def test_a_job_in_a_transaction_costs_three_write_units_more() -> None:
+def test_transaction_of_a_job_costs_three_more_write_units() -> None:
     job = {"job_id": {"S": "j"}}
     put = recorded("POST", "http://x/", "DynamoDB_20120810.PutItem", Item=job)
     items = [{"Put": {"Item": job}}, {"Update": {"Key": {"job_id": {"S": "jobs of ann on 2026-11-24"}}}}]
@@ -75,7 +73,7 @@ def test_a_job_in_a_transaction_costs_three_write_units_more() -> None:
     assert [cost._write_units(entry) for entry in (put, both)] == [2, 5]
 
 
-def test_reports_are_read_with_and_without_a_start() -> None:
+def test_reports_are_read_with_and_without_init_duration() -> None:
     line = "REPORT RequestId: 1\tDuration: 11.52 ms\tBilled Duration: 12 ms\tMemory Size: 1024 MB\tMax Memory Used: 83 MB"
     log = f"{line}\tInit Duration: 640.00 ms\t\nEND RequestId: 2\n{line.replace('1024', '512')}\t\n"
     found = [(one.seconds, one.memory, one.init) for one in cost._reports(log)]
@@ -94,7 +92,7 @@ USED = cost.Usage(
 )
 
 
-def test_a_million_jobs_cost_a_thousand_times_as_much_but_for_new_processes() -> None:
+def test_cost_grows_with_the_jobs_except_for_cold_starts() -> None:
     besides = cost.Besides(start_seconds=0, poll_seconds=0.01, metrics=7)
     few, many = (cost.variable(USED, besides, jobs) for jobs in (1_000, 1_000_000))
     assert many == pytest.approx({name: 1000 * dollars for name, dollars in few.items()})
@@ -103,14 +101,14 @@ def test_a_million_jobs_cost_a_thousand_times_as_much_but_for_new_processes() ->
     assert few["DynamoDB"] > 1_000 * (12 * 0.625e-6 + 15 * 0.125e-6)
 
 
-def test_what_has_no_price_is_an_error() -> None:
+def test_amount_without_a_price_is_an_error() -> None:
     with pytest.raises(KeyError, match="magic"):
         _prices.usd(magic=1)
 
 
-def test_the_readme_tells_the_prices_date_and_place() -> None:
+def test_readme_states_date_and_region_of_the_prices() -> None:
     section = readme.section("What it costs")
     prices = _prices.file().prices
     assert prices.date in section
     assert prices.region in section
-    assert re.search(rf"\${3 * prices.usd['replicate_picture'].usd:.2f}", section)
+    assert re.search(rf"\${3 * prices.usd['replicate_prediction'].usd:.2f}", section)

@@ -1,4 +1,4 @@
-"""Figures say whether their goal is met, and two runs can be set beside each other."""
+"""Tests of goals, and of the comparison of two runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(
-    ("figure", "verdict"),
+    ("figure", "assessment"),
     [
         (Figure("a", 13.0, "s", "b", 10.0, at_most=1.3), "≤ 1.3: met"),
         (Figure("a", 26.0, "s", "b", 10.0, at_most=1.3), "≤ 1.3: missed by 100%"),
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
         (Figure("a", 1, "s"), ""),
     ],
 )
-def test_a_goal_is_met_or_missed_by_so_much(figure: Figure, verdict: str) -> None:
-    assert figure.verdict == verdict
-    assert figure.is_missed == ("missed" in verdict)
-    assert line(figure).endswith(verdict)
+def test_figure_shows_whether_and_by_how_much_it_missed(figure: Figure, assessment: str) -> None:
+    assert figure.assessment == assessment
+    assert figure.is_missed == ("missed" in assessment)
+    assert line(figure).endswith(assessment)
 
 
 def test_two_runs_are_compared_by_their_ratios(tmp_path: Path) -> None:

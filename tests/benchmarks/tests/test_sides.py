@@ -1,4 +1,4 @@
-"""Whose connection it is, so that a benchmark kills the worker that asks and no other."""
+"""Tests of how a benchmark finds the worker that it must kill."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from tests.benchmarks._sides import _owner
 
 
-def test_a_connection_has_an_owner() -> None:
+def test_owner_of_a_connection_is_found() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as server,
         socket.create_connection(server.getsockname()) as connection,

@@ -1,7 +1,7 @@
-"""The answers of Replicate's API, as its OpenAPI schema (1.0.0-a1) says: what is required, what may be null.
+"""The answers of Replicate's API by its OpenAPI schema (1.0.0-a1): which fields are required, and which can be null.
 
-https://api.replicate.com/openapi.json, `schemas_prediction_response` and `predictions.list`; read in the copy of
-2026-04-09 that https://github.com/tryAGI/Replicate keeps in src/libs/Replicate/openapi.json, and compared with
+The source is `schemas_prediction_response` and `predictions.list` in https://api.replicate.com/openapi.json, as copied
+on 2026-04-09 to src/libs/Replicate/openapi.json in https://github.com/tryAGI/Replicate. It was compared with
 https://github.com/replicate/replicate-python-beta/blob/main/src/replicate/types/prediction.py.
 """
 
@@ -12,7 +12,7 @@ from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, HttpUrl, JsonValue
 
-ABSENT = datetime(1, 1, 1, tzinfo=UTC)  # the schema lets these be left out, but not be null
+ABSENT = datetime(1, 1, 1, tzinfo=UTC)  # in the schema these fields are optional but not nullable
 
 
 class Urls(BaseModel):
@@ -27,7 +27,7 @@ class Urls(BaseModel):
 
 
 class Metrics(BaseModel):
-    """`metrics` of a prediction: other properties are allowed."""
+    """`metrics` of a prediction. Other properties are allowed."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 
@@ -35,7 +35,7 @@ class Metrics(BaseModel):
 
 
 class Prediction(BaseModel):
-    """A prediction, in an answer, in a list, and as the body of a webhook."""
+    """A prediction in an answer, in a list and in a webhook."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -58,7 +58,7 @@ class Prediction(BaseModel):
     source: Literal["api", "web"] = "api"
     started_at: AwareDatetime = ABSENT
 
-    # Not in the schema: real webhooks and rows were seen to echo them.
+    # Not in the schema, but seen in real webhooks and rows.
     webhook: str = ""
     webhook_events_filter: list[str] = []
 

@@ -1,4 +1,4 @@
-"""The AWS half of the local cloud: as private, as exact and as atomic as AWS."""
+"""Tests of the local cloud's AWS server and of the resources that it creates."""
 
 from __future__ import annotations
 
@@ -120,13 +120,13 @@ def _code(response: httpx.Response) -> str:
 
 
 def _queue(sqs: SQSClient, name: str, **attributes: str) -> str:
-    return sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]  # type: ignore[arg-type]  # names of attributes
+    return sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]  # type: ignore[arg-type]  # the stub lists literal names
 
 
-# what the template makes
+# Created resources.
 
 
-def test_the_stack_says_what_its_consumers_need(stack: Stack, server: aws.Aws) -> None:
+def test_stack_describes_functions_sources_routes_and_policies(stack: Stack, server: aws.Aws) -> None:
     generate = stack.functions["GenerateFunction"]
     assert generate.code == TEMPLATE.parent / "functions/generate"
     assert [layer.name for layer in generate.layers[:2]] == ["dependencies", "triptych"]
@@ -151,7 +151,7 @@ def test_the_stack_says_what_its_consumers_need(stack: Stack, server: aws.Aws) -
     assert back_off.resource == (source.queue_arn,)
 
 
-def test_what_is_made_is_as_the_template_says(
+def test_created_resources_match_the_template(
     stack: Stack, s3: S3Client, sqs: SQSClient, dynamodb: DynamoDBClient
 ) -> None:
     bucket, table = stack.outputs["Bucket"], stack.outputs["Table"]
@@ -165,8 +165,8 @@ def test_what_is_made_is_as_the_template_says(
     )
     assert s3.get_bucket_ownership_controls(Bucket=bucket)
     assert s3.get_bucket_encryption(Bucket=bucket)
-    wanted = sqs.get_queue_attributes(QueueUrl=stack.outputs["GenerationQueueUrl"], AttributeNames=["All"])
-    attributes = wanted["Attributes"]
+    url = stack.outputs["GenerationQueueUrl"]
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     assert attributes["VisibilityTimeout"] == "240"
     assert json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"].endswith(
         "GenerationDeadLetterQueue"
@@ -180,7 +180,7 @@ def test_what_is_made_is_as_the_template_says(
     )
 
 
-def test_another_issuer_takes_the_pools_place(server: aws.Aws) -> None:
+def test_jwt_issuer_replaces_the_user_pool(server: aws.Aws) -> None:
     parameters = {"JwtIssuer": "https://issuer.example", "JwtAudience": "a,b"}
     stack = _provision(server, TEMPLATE, parameters, "another")
     assert stack.http_api.authorizers["Owner"].issuer == "https://issuer.example"
@@ -188,7 +188,7 @@ def test_another_issuer_takes_the_pools_place(server: aws.Aws) -> None:
     assert "UserPoolId" not in stack.outputs
 
 
-def test_tokens_of_the_pool_can_be_verified(
+def test_pool_issues_tokens_and_publishes_keys(
     stack: Stack, server: aws.Aws, session: boto3.Session, http: httpx.Client
 ) -> None:
     cognito: CognitoIdentityProviderClient = session.client("cognito-idp", endpoint_url=server.endpoint)
@@ -233,7 +233,7 @@ def test_tokens_of_the_pool_can_be_verified(
         ),
     ],
 )
-def test_what_would_not_deploy_is_not_provisioned(
+def test_undeployable_template_is_not_provisioned(
     server: aws.Aws, tmp_path: Path, resources: str, culprit: str
 ) -> None:
     head = 'AWSTemplateFormatVersion: "2010-09-09"\nTransform: AWS::Serverless-2016-10-31\nResources:'
@@ -242,10 +242,10 @@ def test_what_would_not_deploy_is_not_provisioned(
         _provision(server, tmp_path / "template.yaml", {}, "wrong")
 
 
-# uploads and downloads
+# Uploads and downloads.
 
 
-def test_an_upload_is_good_once_and_says_so_in_the_queue(
+def test_url_accepts_one_upload_and_sends_one_event(
     stack: Stack, s3: S3Client, sqs: SQSClient, http: httpx.Client
 ) -> None:
     queue = stack.outputs["GenerationQueueUrl"]
@@ -284,7 +284,7 @@ def test_an_upload_is_good_once_and_says_so_in_the_queue(
         (b"another", {}, 400, "BadDigest"),
     ],
 )
-def test_a_wrong_upload_fails_as_on_s3(
+def test_wrong_upload_fails_as_on_s3(
     stack: Stack,
     s3: S3Client,
     http: httpx.Client,
@@ -300,7 +300,7 @@ def test_a_wrong_upload_fails_as_on_s3(
         s3.head_object(Bucket=stack.outputs["Bucket"], Key="uploads/wrong")
 
 
-def test_an_upload_that_breaks_off_leaves_nothing(stack: Stack, s3: S3Client) -> None:
+def test_interrupted_upload_stores_nothing(stack: Stack, s3: S3Client) -> None:
     url = urlsplit(_upload_url(s3, stack, "uploads/half"))
     with socket_to(url.netloc) as connection:
         lines = [
@@ -321,7 +321,7 @@ def socket_to(netloc: str) -> socket.socket:
     return socket.create_connection((host, int(port)), timeout=10)
 
 
-def test_a_download_is_for_whom_the_link_was_made(stack: Stack, s3: S3Client, http: httpx.Client) -> None:
+def test_presigned_url_allows_only_its_own_request(stack: Stack, s3: S3Client, http: httpx.Client) -> None:
     s3.put_object(
         Bucket=stack.outputs["Bucket"], Key="outputs/1.png", Body=b"0123456789", ContentType="image/png"
     )
@@ -348,7 +348,7 @@ def test_a_download_is_for_whom_the_link_was_made(stack: Stack, s3: S3Client, ht
     assert _code(http.get(url.replace("Credential=test", "Credential=other"))) == "InvalidAccessKeyId"
 
 
-def test_a_link_expires(stack: Stack, s3: S3Client) -> None:
+def test_presigned_url_expires(stack: Stack, s3: S3Client) -> None:
     url = urlsplit(_download_url(s3, stack, "outputs/1.png"))
     request = S3Request("GET", url.path, url.query, {"host": url.netloc}, b"")
     secrets = {aws.ACCESS_KEY_ID: aws.SECRET_ACCESS_KEY}
@@ -360,7 +360,7 @@ def test_a_link_expires(stack: Stack, s3: S3Client) -> None:
         authorize(request, secrets, now - timedelta(minutes=16))
 
 
-def test_an_expired_link_is_refused_over_http(stack: Stack, s3: S3Client, http: httpx.Client) -> None:
+def test_expired_url_is_refused_over_http(stack: Stack, s3: S3Client, http: httpx.Client) -> None:
     url = s3.generate_presigned_url(
         "get_object", Params={"Bucket": stack.outputs["Bucket"], "Key": "outputs/1.png"}, ExpiresIn=0
     )
@@ -372,7 +372,7 @@ def test_an_expired_link_is_refused_over_http(stack: Stack, s3: S3Client, http: 
 
 @pytest.mark.parametrize("path", ["/", "/{bucket}", "/{bucket}/outputs/1.png", "/{bucket}/uploads/x"])
 @pytest.mark.parametrize("headers", [{}, {"authorization": "Bearer x"}, {"x-amz-target": "S3.GetObject"}])
-def test_nobody_gets_in_unsigned(
+def test_unsigned_request_is_refused(
     stack: Stack, server: aws.Aws, http: httpx.Client, path: str, headers: dict[str, str]
 ) -> None:
     url = server.endpoint + path.format(bucket=stack.outputs["Bucket"])
@@ -391,7 +391,7 @@ def test_signature_version_2_is_refused(
     assert _code(http.get(url)) == "InvalidRequest"
 
 
-def test_a_wrong_secret_is_refused_in_a_header_too(stack: Stack, server: aws.Aws) -> None:
+def test_wrong_secret_in_a_header_is_refused(stack: Stack, server: aws.Aws) -> None:
     thief = boto3.client(
         "s3",
         REGION,
@@ -413,7 +413,7 @@ def test_a_wrong_secret_is_refused_in_a_header_too(stack: Stack, server: aws.Aws
         ("https://app.example", "NONSENSE", "", 400),
     ],
 )
-def test_a_preflight_is_answered_by_the_buckets_rules(  # fixtures and cases
+def test_preflight_is_answered_by_the_buckets_rules(
     stack: Stack, s3: S3Client, http: httpx.Client, origin: str, method: str, asked: str, status: int
 ) -> None:
     headers = {
@@ -430,9 +430,7 @@ def test_a_preflight_is_answered_by_the_buckets_rules(  # fixtures and cases
         assert "PUT" in response.headers["access-control-allow-methods"]
 
 
-def test_answers_carry_cors_headers_for_allowed_origins_alone(
-    stack: Stack, s3: S3Client, http: httpx.Client
-) -> None:
+def test_only_allowed_origins_get_cors_headers(stack: Stack, s3: S3Client, http: httpx.Client) -> None:
     s3.put_object(Bucket=stack.outputs["Bucket"], Key="outputs/1.png", Body=b"x")
     url = _download_url(s3, stack, "outputs/1.png")
     good = http.get(url, headers={"origin": "https://app.example"})
@@ -446,7 +444,7 @@ def test_answers_carry_cors_headers_for_allowed_origins_alone(
         ]
 
 
-# many at once
+# Concurrent requests.
 
 
 def test_one_of_many_conditional_writes_wins(dynamodb: DynamoDBClient, stack: Stack) -> None:
@@ -471,7 +469,7 @@ def test_one_of_many_conditional_writes_wins(dynamodb: DynamoDBClient, stack: St
             assert sum(pool.map(write, [version] * 8)) == 1
 
 
-def test_values_of_every_type_are_what_they_were(dynamodb: DynamoDBClient, stack: Stack) -> None:
+def test_values_of_every_type_are_stored_unchanged(dynamodb: DynamoDBClient, stack: Stack) -> None:
     table = stack.outputs["Table"]
     item: dict[str, AttributeValueTypeDef] = {
         "job_id": {"S": "types"},
@@ -498,7 +496,7 @@ def test_one_of_many_uploads_wins(stack: Stack, s3: S3Client) -> None:
     assert sorted(statuses) == [200] + [412] * 7
 
 
-def test_a_message_is_received_by_one(sqs: SQSClient) -> None:
+def test_message_is_received_once(sqs: SQSClient) -> None:
     queue = _queue(sqs, "many")
     with ThreadPoolExecutor(8) as pool:
         receivers = [
@@ -511,7 +509,7 @@ def test_a_message_is_received_by_one(sqs: SQSClient) -> None:
     assert sorted(received) == ["0", "1", "2"]
 
 
-def test_a_long_poll_holds_nobody_up_and_wakes_at_once(sqs: SQSClient) -> None:
+def test_long_poll_blocks_no_request_and_wakes_at_once(sqs: SQSClient) -> None:
     queue = _queue(sqs, "slow")
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(sqs.receive_message, QueueUrl=queue, WaitTimeSeconds=20)
@@ -524,7 +522,7 @@ def test_a_long_poll_holds_nobody_up_and_wakes_at_once(sqs: SQSClient) -> None:
     assert time.monotonic() - started < 10
 
 
-def test_a_long_poll_wakes_when_a_message_is_due(sqs: SQSClient) -> None:
+def test_long_poll_wakes_when_a_message_is_due(sqs: SQSClient) -> None:
     queue = _queue(sqs, "delayed", VisibilityTimeout="1")
     sqs.send_message(QueueUrl=queue, MessageBody="later", DelaySeconds=1)
     started = time.monotonic()
@@ -533,7 +531,7 @@ def test_a_long_poll_wakes_when_a_message_is_due(sqs: SQSClient) -> None:
     assert 1.9 < time.monotonic() - started < 10
 
 
-def test_a_long_poll_wakes_when_a_message_comes_back_early(sqs: SQSClient) -> None:
+def test_long_poll_wakes_when_a_messages_visibility_changes(sqs: SQSClient) -> None:
     queue = _queue(sqs, "back", VisibilityTimeout="60")
     sqs.send_message(QueueUrl=queue, MessageBody="again")
     (first,) = sqs.receive_message(QueueUrl=queue)["Messages"]
@@ -546,7 +544,7 @@ def test_a_long_poll_wakes_when_a_message_comes_back_early(sqs: SQSClient) -> No
         assert waiting.result(timeout=10)["Messages"][0]["Body"] == "again"
 
 
-def test_a_client_that_has_gone_takes_no_message(
+def test_disconnected_client_receives_no_message(
     server: aws.Aws, sqs: SQSClient, session: boto3.Session
 ) -> None:
     queue = _queue(sqs, "gone")
@@ -562,7 +560,7 @@ def test_a_client_that_has_gone_takes_no_message(
     assert sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"] == "mine"
 
 
-def test_a_message_that_is_never_deleted_goes_to_the_dead_letter_queue(sqs: SQSClient) -> None:
+def test_undeleted_message_becomes_a_dead_letter(sqs: SQSClient) -> None:
     dead = _queue(sqs, "dead")
     arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     redrive = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": 2})
@@ -576,11 +574,11 @@ def test_a_message_that_is_never_deleted_goes_to_the_dead_letter_queue(sqs: SQSC
     assert sqs.receive_message(QueueUrl=dead, WaitTimeSeconds=5)["Messages"][0]["Body"] == "poison"
 
 
-# the process
+# The server process.
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT])
-def test_the_server_ends_though_a_client_waits(end: signal.Signals, session: boto3.Session) -> None:
+def test_server_ends_while_a_client_waits(end: signal.Signals, session: boto3.Session) -> None:
     running = aws.start()
     sqs = session.client(
         "sqs", endpoint_url=running.endpoint, config=Config(retries={"total_max_attempts": 1})
@@ -594,7 +592,7 @@ def test_the_server_ends_though_a_client_waits(end: signal.Signals, session: bot
     running.stop()
 
 
-def test_the_server_dies_with_its_parent() -> None:
+def test_server_dies_with_its_parent() -> None:
     script = (
         "import sys, time; from tests.localcloud import aws; running = aws.start();"
         "print(running.process.pid, flush=True); sys.stdin.read()"
@@ -616,4 +614,4 @@ def test_the_server_dies_with_its_parent() -> None:
             os.kill(pid, 0)
         except ProcessLookupError:
             return
-    pytest.fail(f"{pid} is still there")
+    pytest.fail(f"process {pid} has not ended")

@@ -1,4 +1,4 @@
-"""From EventBridge's bus into the log, and to a rule's API destination."""
+"""Tests of EventBridge's bus: its log lines and its deliveries to API destinations."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DETAIL = {"job_id": "j", "owner": 'a "quoted" <source> <time>', "size": 3, "erro
 
 
 class Lines(Log):
-    """The log, and its lines as they come."""
+    """A log that also queues its lines."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
@@ -35,16 +35,16 @@ class Lines(Log):
         self.lines.put(json.loads(lines))
 
     def events(self, count: int) -> list[dict[str, Any]]:
-        """The next events that are told, once there are so many."""
-        told: list[dict[str, Any]] = []
-        while len(told) < count:
+        """Wait for the next `count` events and return them."""
+        found: list[dict[str, Any]] = []
+        while len(found) < count:
             line = self.lines.get(timeout=20)
-            told += [line["event"]] if line["message"] == "event" else []
-        return told
+            found += [line["event"]] if line["message"] == "event" else []
+        return found
 
 
 class Callback:
-    """A server that events are delivered to, answering with `statuses` in turn."""
+    """A destination that answers with `statuses` in turn."""
 
     def __init__(self, *statuses: int) -> None:
         self.requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
@@ -70,7 +70,7 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def client(machine: Machine, service: str) -> Any:
     session = boto3.Session(machine.access_key_id, machine.secret_access_key, region_name=machine.region)
-    return session.client(service, endpoint_url=machine.endpoint)  # type: ignore[call-overload]  # any service
+    return session.client(service, endpoint_url=machine.endpoint)  # type: ignore[call-overload]  # the stub lists literal names
 
 
 def target(machine: Machine, url: str, *, retries: int = 3, source: str) -> EventTarget:
@@ -98,7 +98,7 @@ def put(machine: Machine, source: str) -> None:
 
 
 def buried(machine: Machine, one: EventTarget) -> dict[str, Any]:
-    """The next message in the target's dead-letter queue."""
+    """Return the next message in the target's dead-letter queue."""
     (message,) = client(machine, "sqs").receive_message(
         QueueUrl=one.dead_letter_queue_url, WaitTimeSeconds=20, MessageAttributeNames=["All"]
     )["Messages"]
@@ -112,7 +112,7 @@ def log(tmp_path: Path) -> Iterator[Lines]:
     made.close()
 
 
-def test_an_event_is_logged_and_delivered_again_until_it_is_taken(machine: Machine, log: Lines) -> None:
+def test_event_is_logged_and_redelivered_until_accepted(machine: Machine, log: Lines) -> None:
     callback = Callback(500, 429, 204)
     source = uuid.uuid4().hex
     with (
@@ -124,12 +124,12 @@ def test_an_event_is_logged_and_delivered_again_until_it_is_taken(machine: Machi
             stack_name="triptych",
         ),
     ):
-        put(machine, "somebody else")
+        put(machine, "another source")
         put(machine, source)
         requests = [callback.requests.get(timeout=20) for _ in range(3)]
-        told: list[dict[str, Any]] = []
-        while not {"somebody else", source} <= {one["source"] for one in told}:
-            told += log.events(1)  # what another test has left behind may be told too
+        logged: list[dict[str, Any]] = []
+        while not {"another source", source} <= {one["source"] for one in logged}:
+            logged += log.events(1)  # events of another test may be logged too
         assert callback.requests.empty()
     assert len({request.body for request in requests}) == 1
     request = requests[0]
@@ -139,12 +139,12 @@ def test_an_event_is_logged_and_delivered_again_until_it_is_taken(machine: Machi
     assert set(event) == set(event_bus.ENVELOPE)
     assert (event["source"], event["detail-type"], event["detail"]) == (source, "Job Failed", DETAIL)
     assert event["account"] == machine.account
-    assert event in told
+    assert event in logged
     assert callback.server.url not in log.path.read_text()
 
 
 @pytest.mark.parametrize("status", [400, 404, 410, 307])
-def test_an_event_that_is_refused_is_a_dead_letter_at_once(machine: Machine, log: Lines, status: int) -> None:
+def test_refused_event_becomes_a_dead_letter_at_once(machine: Machine, log: Lines, status: int) -> None:
     callback = Callback(status)
     source = uuid.uuid4().hex
     one = target(machine, callback.server.url, source=source)
@@ -158,9 +158,7 @@ def test_an_event_that_is_refused_is_a_dead_letter_at_once(machine: Machine, log
     assert str(status) in attributes["ERROR_MESSAGE"]
 
 
-def test_a_destination_that_cannot_be_reached_is_tried_as_often_as_the_rule_says(
-    machine: Machine, log: Lines
-) -> None:
+def test_unreachable_destination_gets_the_rules_number_of_retries(machine: Machine, log: Lines) -> None:
     source = uuid.uuid4().hex
     one = target(machine, "http://127.0.0.1:9/", retries=2, source=source)
     with EventBus([one], machine, log, stack_name="triptych"):

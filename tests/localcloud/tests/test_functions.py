@@ -1,4 +1,4 @@
-"""Functions in their own processes, and the queues that invoke them."""
+"""Tests of functions in their own processes, and of the queues that invoke them."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def error_type(result: Result) -> str:
     return kind
 
 
-def test_a_function_sees_what_lambda_would_show_it_and_nothing_of_this_machine(
+def test_function_sees_lambdas_environment_and_nothing_of_this_machine(
     code: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REPLICATE_API_TOKEN", "not for it")
     monkeypatch.setenv("HTTP_PROXY", "http://proxy.invalid")
     with start(toy(code, GIVEN="by the template"), tmp_path / "log") as functions:
         seen = json.loads(invoke(functions, look=True).payload)
-    assert set(seen["environment"]) - {"LC_CTYPE"} == {  # LC_CTYPE: Python's own, where there is no en_US
+    assert set(seen["environment"]) - {"LC_CTYPE"} == {  # Python sets LC_CTYPE if en_US does not exist
         "PATH", "HOME", "LANG", "TZ", "PYTHONPATH", "LAMBDA_TASK_ROOT", "_HANDLER", "GIVEN",
         "AWS_EXECUTION_ENV", "AWS_LAMBDA_FUNCTION_NAME", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE",
         "AWS_LAMBDA_FUNCTION_VERSION", "AWS_LAMBDA_INITIALIZATION_TYPE", "AWS_LAMBDA_LOG_GROUP_NAME",
@@ -66,7 +66,7 @@ def test_a_function_sees_what_lambda_would_show_it_and_nothing_of_this_machine(
     assert not [path for path in seen["path"] if "site-packages" in path]
 
 
-def test_a_layer_that_is_only_a_lock_becomes_its_packages(code: Path, tmp_path: Path) -> None:
+def test_layer_with_a_lock_provides_its_packages(code: Path, tmp_path: Path) -> None:
     (code / "toy.py").write_text("import boto3\ndef handler(event, context):\n    return boto3.__file__\n")
     layers = (ROOT / "layers/dependencies", ROOT / "layers/triptych")
     function = Function("ToyFunction", code, "toy.handler", 5, 256, {}, layers)
@@ -75,7 +75,7 @@ def test_a_layer_that_is_only_a_lock_becomes_its_packages(code: Path, tmp_path: 
     assert where.startswith(str(ROOT / ".cache/layers/dependencies-"))
 
 
-def test_what_the_handler_raises_is_the_error(code: Path, tmp_path: Path) -> None:
+def test_exception_of_the_handler_is_the_error(code: Path, tmp_path: Path) -> None:
     with start(toy(code), tmp_path / "log") as functions:
         failed = invoke(functions, **{"raise": "no"})
         assert failed.function_error == "Unhandled"
@@ -83,7 +83,7 @@ def test_what_the_handler_raises_is_the_error(code: Path, tmp_path: Path) -> Non
         assert invoke(functions, fine=1).function_error is None
 
 
-def test_a_timeout_kills_the_process_and_only_that_invocation(code: Path, tmp_path: Path) -> None:
+def test_timeout_kills_the_process_and_fails_one_invocation(code: Path, tmp_path: Path) -> None:
     with start(toy(code, timeout=1), tmp_path / "log") as functions:
         before = functions.pids()["toy"]
         late = invoke(functions, sleep=30)
@@ -97,15 +97,13 @@ def test_a_timeout_kills_the_process_and_only_that_invocation(code: Path, tmp_pa
 @pytest.mark.parametrize(
     "step", [{"exit": 3}, {"exit": 0}, {"signal": int(signal.SIGKILL)}, {"signal": int(signal.SIGSEGV)}]
 )
-def test_a_process_that_ends_takes_only_its_invocation(
-    code: Path, tmp_path: Path, step: dict[str, object]
-) -> None:
+def test_dying_process_fails_only_its_invocation(code: Path, tmp_path: Path, step: dict[str, object]) -> None:
     with start(toy(code), tmp_path / "log") as functions:
         assert error_type(invoke(functions, **step)) == "Runtime.ExitError"
         assert invoke(functions).function_error is None
 
 
-def test_an_idle_process_that_is_killed_loses_nothing(code: Path, tmp_path: Path) -> None:
+def test_killed_idle_process_loses_no_invocation(code: Path, tmp_path: Path) -> None:
     with start(toy(code), tmp_path / "log") as functions:
         for _ in range(10):
             invoke(functions)
@@ -114,14 +112,14 @@ def test_an_idle_process_that_is_killed_loses_nothing(code: Path, tmp_path: Path
             assert invoke(functions).function_error is None
 
 
-def test_an_init_that_fails_is_said(code: Path, tmp_path: Path) -> None:
+def test_failed_init_is_reported(code: Path, tmp_path: Path) -> None:
     with start(toy(code, BROKEN="yes"), tmp_path / "log") as functions:
         failed = invoke(functions)
         assert failed.function_error == "Unhandled"
         assert json.loads(failed.payload)["errorMessage"] == "no init today"
 
 
-def test_workers_run_at_once_and_the_rest_waits(code: Path, tmp_path: Path) -> None:
+def test_workers_run_concurrently_and_other_invocations_wait(code: Path, tmp_path: Path) -> None:
     with start(toy(code), tmp_path / "log", workers=2) as functions:
         gate = tmp_path / "gate"
         held = [functions.submit("toy", json.dumps({"hold": str(gate)}).encode()) for _ in range(3)]
@@ -136,14 +134,14 @@ def test_workers_run_at_once_and_the_rest_waits(code: Path, tmp_path: Path) -> N
         assert functions.wait_until_free("ToyFunction", 5)
 
 
-def test_too_large_an_answer_or_event_is_an_error_and_no_more(code: Path, tmp_path: Path) -> None:
+def test_oversized_answer_or_event_fails_one_invocation(code: Path, tmp_path: Path) -> None:
     with start(toy(code), tmp_path / "log") as functions:
         assert invoke(functions, large=MAX_PAYLOAD + 1).function_error == "Unhandled"
         assert invoke(functions, fill="x" * MAX_PAYLOAD).function_error == "PayloadTooLarge"
         assert invoke(functions).function_error is None
 
 
-def test_the_log_has_whole_lines_between_start_and_report(code: Path, tmp_path: Path) -> None:
+def test_log_has_complete_lines_and_reports(code: Path, tmp_path: Path) -> None:
     with start(toy(code), tmp_path / "log", workers=3) as functions:
         everyone = [functions.submit("toy", json.dumps({"print": each}).encode()) for each in "abc" * 4]
         assert all(future.result(10).function_error is None for future in everyone)
@@ -156,14 +154,14 @@ def test_the_log_has_whole_lines_between_start_and_report(code: Path, tmp_path: 
     assert "a line without an end" in lines
     reports = [line for line in lines if line.startswith("REPORT ")]
     assert len(reports) == 13
-    wanted = (
+    report = (
         r"REPORT RequestId: [0-9a-f-]{36}\tDuration: [\d.]+ ms\tBilled Duration: \d+ ms\tMemory Size: 256 MB"
     )
-    assert all(re.match(wanted + r"\tMax Memory Used: [1-9]\d* MB\t", line) for line in reports)
+    assert all(re.match(report + r"\tMax Memory Used: [1-9]\d* MB\t", line) for line in reports)
     assert any("Init Duration: " in line for line in reports)
 
 
-def test_one_workers_lines_stand_between_its_start_and_its_end(code: Path, tmp_path: Path) -> None:
+def test_lines_of_an_invocation_stand_between_start_and_end(code: Path, tmp_path: Path) -> None:
     with start(toy(code), tmp_path / "log") as functions:
         for number in range(20):
             invoke(functions, number=number)
@@ -187,7 +185,7 @@ def test_stopping_ends_invocations_and_processes(code: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="PR_SET_PDEATHSIG is Linux's")
-def test_no_process_outlives_a_killed_orchestrator(code: Path, tmp_path: Path) -> None:
+def test_no_process_outlives_a_killed_local_cloud(code: Path, tmp_path: Path) -> None:
     program = f"""
 import json
 from pathlib import Path
@@ -219,7 +217,7 @@ def endpoint() -> Iterator[str]:
 
 
 class Bench:
-    """A queue, the toy function behind it, and what the function was given."""
+    """A queue that invokes the toy function, and the events that the function received."""
 
     def __init__(
         self, folder: Path, code: Path, endpoint: str, *, batch_size: int = 1, reports: bool = True
@@ -266,7 +264,7 @@ class Bench:
             if len(lines) >= at_least:
                 return [json.loads(line) for line in lines]
             time.sleep(0.005)
-        raise AssertionError(f"{at_least} invocations were awaited, and there were {lines}")
+        raise AssertionError(f"expected {at_least} invocations, found {lines}")
 
     def left(self) -> int:
         got = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=["All"])["Attributes"]
@@ -280,9 +278,7 @@ class Bench:
         return not self.left()
 
 
-def test_a_message_becomes_lambdas_event_at_once_and_is_deleted(
-    code: Path, tmp_path: Path, endpoint: str
-) -> None:
+def test_message_becomes_lambdas_event_and_is_deleted(code: Path, tmp_path: Path, endpoint: str) -> None:
     with Bench(tmp_path, code, endpoint) as bench:
         bench.send(warm=True)
         bench.seen(1)
@@ -302,7 +298,9 @@ def test_a_message_becomes_lambdas_event_at_once_and_is_deleted(
 
 
 @pytest.mark.parametrize("body", [{"fail": True}, {"crash": True}])
-def test_what_fails_comes_back(code: Path, tmp_path: Path, endpoint: str, body: dict[str, object]) -> None:
+def test_failed_message_is_redelivered(
+    code: Path, tmp_path: Path, endpoint: str, body: dict[str, object]
+) -> None:
     with Bench(tmp_path, code, endpoint) as bench:
         bench.send(**body)
         tries = [each["Records"][0] for each in bench.seen(2)]
@@ -310,7 +308,7 @@ def test_what_fails_comes_back(code: Path, tmp_path: Path, endpoint: str, body: 
     assert tries[0]["messageId"] == tries[1]["messageId"]
 
 
-def test_of_a_batch_only_what_failed_comes_back(code: Path, tmp_path: Path, endpoint: str) -> None:
+def test_only_failed_messages_of_a_batch_are_redelivered(code: Path, tmp_path: Path, endpoint: str) -> None:
     with Bench(tmp_path, code, endpoint, batch_size=10) as bench:
         bench.sqs.send_message_batch(
             QueueUrl=bench.url,
@@ -342,7 +340,7 @@ def test_of_a_batch_only_what_failed_comes_back(code: Path, tmp_path: Path, endp
         (b"\xff", {"a", "b"}),
     ],
 )
-def test_an_answer_that_is_not_understood_keeps_the_whole_batch(answer: bytes, failed: set[str]) -> None:
+def test_invalid_answer_redelivers_the_whole_batch(answer: bytes, failed: set[str]) -> None:
     assert failures(["a", "b"], Result(answer), reported=True) == failed
     assert failures(["a", "b"], Result(answer), reported=False) == set()
     assert failures(["a", "b"], Result(answer, "Unhandled"), reported=True) == {"a", "b"}
@@ -352,7 +350,7 @@ def test_no_message_is_received_before_a_worker_is_free(code: Path, tmp_path: Pa
     with Bench(tmp_path, code, endpoint) as bench:
         gate = tmp_path / "gate"
         held = [bench.functions.submit("toy", json.dumps({"hold": str(gate)}).encode()) for _ in range(2)]
-        time.sleep(1.2)  # a long poll that was open before they were submitted runs out
+        time.sleep(1.2)  # a long poll that began earlier must end first
         bench.send(n=1)
         time.sleep(0.3)
         got = bench.sqs.get_queue_attributes(QueueUrl=bench.url, AttributeNames=["All"])["Attributes"]
@@ -363,6 +361,6 @@ def test_no_message_is_received_before_a_worker_is_free(code: Path, tmp_path: Pa
         assert bench.empty()
 
 
-def test_a_function_whose_folder_is_missing_is_said_at_once(tmp_path: Path) -> None:
+def test_missing_folder_of_a_function_is_named(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="ToyFunction"):
         start(toy(tmp_path / "nowhere"), tmp_path / "log")

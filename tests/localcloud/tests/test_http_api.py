@@ -1,4 +1,4 @@
-"""The HTTP API in front of the functions, spoken to as clients speak, and as broken ones do."""
+"""Tests of the HTTP API with valid and broken requests."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def token(issuer: str, key: rsa.RSAPrivateKey = KEY, *, kid: str = "one", **clai
 # Events.
 
 
-def test_the_event_is_payload_format_2(client: httpx.Client) -> None:
+def test_event_has_payload_format_2(client: httpx.Client) -> None:
     response = client.post(
         "/echo/a%20b?x=1&x=2&y=%2B+&z",
         content=b'{"n": 1}',
@@ -132,7 +132,7 @@ def test_the_event_is_payload_format_2(client: httpx.Client) -> None:
     assert "authorizer" not in context
 
 
-def test_a_request_without_body_or_query_has_neither_in_its_event(client: httpx.Client) -> None:
+def test_event_without_body_and_query_omits_them(client: httpx.Client) -> None:
     event = client.get("/echo/x").json()
     assert not {"body", "queryStringParameters", "cookies"} & set(event)
     assert event["isBase64Encoded"] is False
@@ -151,7 +151,7 @@ def test_a_request_without_body_or_query_has_neither_in_its_event(client: httpx.
         ("", b"{}", False),
     ],
 )
-def test_only_text_travels_as_text(content_type: str, data: bytes, *, as_text: bool) -> None:
+def test_only_text_is_sent_as_text(content_type: str, data: bytes, *, as_text: bool) -> None:
     made = body(data, content_type)
     assert made["isBase64Encoded"] is not as_text
     assert made["body"] == (data.decode() if as_text else base64.b64encode(data).decode())
@@ -170,9 +170,7 @@ def test_only_text_travels_as_text(content_type: str, data: bytes, *, as_text: b
         ("GET", "/", "$default", {}),
     ],
 )
-def test_the_most_specific_route_is_taken(
-    method: str, path: str, key: str, parameters: dict[str, str]
-) -> None:
+def test_most_specific_route_matches(method: str, path: str, key: str, parameters: dict[str, str]) -> None:
     routes = [
         route("ANY", "$default"), route("ANY", "/{proxy+}"), route("GET", "/pets/{proxy+}"),
         route("GET", "/pets/dog/{id}"), route("GET", "/pets/dog/1"), route("ANY", "/pets"), route("DELETE", "/pets"),
@@ -183,7 +181,7 @@ def test_the_most_specific_route_is_taken(
 
 
 @pytest.mark.parametrize("path", ["/jobs/", "/jobs", "/job/1", "/jobs/1/2", "//jobs/1", "/jobs//"])
-def test_a_variable_stands_for_exactly_one_segment(path: str) -> None:
+def test_variable_matches_exactly_one_segment(path: str) -> None:
     assert match([route("GET", "/jobs/{id}")], "GET", path) is None
 
 
@@ -202,9 +200,7 @@ def test_a_variable_stands_for_exactly_one_segment(path: str) -> None:
         ({"statusCode": 200, "headers": {"Content-Type": "a/b", "X": 5}, "body": "x"}, 200, "a/b", "x"),
     ],
 )
-def test_an_answer_becomes_a_response(
-    answer: object, status: int, content_type: str | None, text: str
-) -> None:
+def test_answer_becomes_a_response(answer: object, status: int, content_type: str | None, text: str) -> None:
     response = response_from(json.dumps(answer, separators=(",", ":")).encode())
     assert (response.status, response.body.decode()) == (status, text)
     assert dict(response.headers).get("content-type") == content_type
@@ -221,17 +217,17 @@ def test_an_answer_becomes_a_response(
         {"statusCode": 200, "headers": {"x": "日本"}},
     ],
 )  # fmt: skip
-def test_an_answer_that_is_no_response_is_a_500(client: httpx.Client, answer: object) -> None:
+def test_invalid_answer_is_a_500(client: httpx.Client, answer: object) -> None:
     response = client.get("/echo/x", params={"answer": json.dumps(answer)})
     assert (response.status_code, response.json()) == (500, {"message": "Internal Server Error"})
 
 
-def test_what_the_function_raises_is_a_500_and_tells_nothing(client: httpx.Client) -> None:
+def test_exception_in_the_function_is_a_500_without_details(client: httpx.Client) -> None:
     response = client.get("/echo/raise")
     assert (response.status_code, response.json()) == (500, {"message": "Internal Server Error"})
 
 
-def test_cookies_and_statuses_without_a_body(client: httpx.Client) -> None:
+def test_cookies_are_sent_and_a_304_has_no_body(client: httpx.Client) -> None:
     answer = {"statusCode": 304, "body": "not to be sent", "cookies": ["a=1", "b=2; Path=/"]}
     response = client.get("/echo/x", params={"answer": json.dumps(answer)})
     assert (response.status_code, response.content) == (304, b"")
@@ -239,19 +235,19 @@ def test_cookies_and_statuses_without_a_body(client: httpx.Client) -> None:
     assert client.get("/echo/x").status_code == 200
 
 
-def test_an_unknown_route_is_a_404(client: httpx.Client) -> None:
+def test_unknown_route_is_a_404(client: httpx.Client) -> None:
     response = client.get("/nowhere")
     assert (response.status_code, response.json()) == (404, {"message": "Not Found"})
 
 
-def test_a_function_that_takes_too_long_is_a_503(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_function_is_a_503(monkeypatch: pytest.MonkeyPatch) -> None:
     class Never:
         def submit(self, name: str, payload: bytes) -> Future[Result]:
             return Future()
 
     monkeypatch.setattr(http_api, "INTEGRATION_SECONDS", 0.01)
     api = HttpApi((route("GET", "/"),), {}, None)
-    gateway = Gateway(api, Never(), cognito="", account="")  # type: ignore[arg-type]  # as much of it as is used
+    gateway = Gateway(api, Never(), cognito="", account="")  # type: ignore[arg-type]  # the gateway uses only `submit`
     response = gateway(Request("GET", "/", (), b"", "127.0.0.1"))
     assert (response.status, response.body) == (503, b'{"message":"Service Unavailable"}')
 
@@ -260,7 +256,7 @@ def test_a_function_that_takes_too_long_is_a_503(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize("scheme", ["Bearer ", "bearer ", ""])
-def test_a_good_token_is_let_in_and_its_claims_are_strings(
+def test_valid_token_is_accepted_with_claims_as_strings(
     client: httpx.Client, issuer: str, scheme: str
 ) -> None:
     good = token(issuer, scope="read write", groups=["a", "b"], admin=True)
@@ -273,14 +269,14 @@ def test_a_good_token_is_let_in_and_its_claims_are_strings(
     assert authorizer["claims"]["exp"].isdecimal()
 
 
-def test_client_id_stands_in_for_a_missing_audience(client: httpx.Client, issuer: str) -> None:
+def test_client_id_replaces_a_missing_audience(client: httpx.Client, issuer: str) -> None:
     good = token(issuer, aud=None, client_id="app")
     assert client.get("/mine", headers={"authorization": good}).status_code == 200
     both = token(issuer, aud="another", client_id="app")
     assert client.get("/mine", headers={"authorization": both}).status_code == 401
 
 
-def test_a_cognito_issuers_keys_are_where_moto_has_them(client: httpx.Client) -> None:
+def test_keys_of_a_cognito_issuer_come_from_moto(client: httpx.Client) -> None:
     good = token("https://cognito-idp.us-east-1.amazonaws.com/us-east-1_pool", aud="c")
     assert client.get("/pool", headers={"authorization": good}).status_code == 200
 
@@ -313,7 +309,7 @@ def bad_tokens(issuer: str) -> dict[str, str]:
     }
 
 
-def test_every_other_token_is_a_401(client: httpx.Client, issuer: str) -> None:
+def test_invalid_token_is_a_401(client: httpx.Client, issuer: str) -> None:
     for kind, value in bad_tokens(issuer).items():
         response = client.get("/mine", headers={b"authorization": value.encode("latin-1")})
         assert (kind, response.status_code, response.json()) == (kind, 401, {"message": "Unauthorized"})
@@ -321,7 +317,7 @@ def test_every_other_token_is_a_401(client: httpx.Client, issuer: str) -> None:
     assert client.get("/mine").status_code == 401
 
 
-def test_claims_as_text() -> None:
+def test_claims_become_strings() -> None:
     assert [claim_text(value) for value in ("a", 1, True, None, ["x", 2])] == [
         "a",
         "1",
@@ -334,19 +330,19 @@ def test_claims_as_text() -> None:
 # CORS.
 
 
-def test_the_gateway_answers_preflights_itself(client: httpx.Client) -> None:
-    asked = {"origin": "https://app.example", "access-control-request-method": "POST"}
-    response = client.options("/anything", headers=asked)
+def test_gateway_answers_preflights(client: httpx.Client) -> None:
+    headers = {"origin": "https://app.example", "access-control-request-method": "POST"}
+    response = client.options("/anything", headers=headers)
     assert response.status_code == 204
     assert response.headers["access-control-allow-origin"] == "https://app.example"
     assert response.headers["access-control-allow-methods"] == "GET,POST"
     assert response.headers["access-control-allow-headers"] == "authorization"
     assert response.headers["access-control-max-age"] == "600"
-    refused = client.options("/anything", headers=asked | {"origin": "https://evil.example"})
+    refused = client.options("/anything", headers=headers | {"origin": "https://evil.example"})
     assert "access-control-allow-origin" not in refused.headers
 
 
-def test_every_answer_to_a_browser_says_whether_it_may_be_read(client: httpx.Client) -> None:
+def test_every_answer_has_the_apis_cors_headers(client: httpx.Client) -> None:
     answer = json.dumps({"statusCode": 200, "headers": {"Access-Control-Allow-Origin": "*"}})
     for path in ("/mine", "/nowhere", f"/echo/x?answer={answer}"):
         response = client.get(path, headers={"origin": "https://app.example"})
@@ -360,7 +356,7 @@ def test_every_answer_to_a_browser_says_whether_it_may_be_read(client: httpx.Cli
 
 
 def raw(url: str, sent: bytes) -> bytes:
-    """Everything that comes back until the server closes, for bytes that no client library would send."""
+    """Send bytes that no client library would send; return everything that the server sends until it closes."""
     host, _, port = url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port)), timeout=10) as connection:
         connection.sendall(sent)
@@ -368,7 +364,7 @@ def raw(url: str, sent: bytes) -> bytes:
         return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
-def test_one_connection_serves_many_requests_quickly(url: str) -> None:
+def test_connection_serves_many_requests_quickly(url: str) -> None:
     connection = http.client.HTTPConnection(url.removeprefix("http://"))
     began = time.monotonic()
     for _ in range(20):
@@ -376,11 +372,11 @@ def test_one_connection_serves_many_requests_quickly(url: str) -> None:
         response = connection.getresponse()
         assert response.status == 200
         response.read()
-    assert time.monotonic() - began < 20 * 0.04  # what Nagle would cost alone
+    assert time.monotonic() - began < 20 * 0.04  # Nagle's algorithm alone would take longer
     connection.close()
 
 
-def test_head_tells_the_length_and_sends_nothing(url: str) -> None:
+def test_head_sends_the_length_without_a_body(url: str) -> None:
     got = raw(url, b"HEAD /echo/x HTTP/1.1\r\nhost: x\r\n\r\nGET /nowhere HTTP/1.1\r\nhost: x\r\n\r\n")
     head, _, rest = got.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200")
@@ -388,7 +384,7 @@ def test_head_tells_the_length_and_sends_nothing(url: str) -> None:
     assert rest.startswith(b"HTTP/1.1 404")
 
 
-def test_chunked_bodies_and_expect_continue(client: httpx.Client, url: str) -> None:
+def test_chunked_body_and_expect_continue_are_accepted(client: httpx.Client, url: str) -> None:
     chunked = client.post("/echo/x", content=iter([b"ab", b"cd"]), headers={"content-type": "text/plain"})
     assert chunked.json()["body"] == "abcd"
     got = raw(url, b"POST /echo/x HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\nhi")
@@ -396,16 +392,14 @@ def test_chunked_bodies_and_expect_continue(client: httpx.Client, url: str) -> N
 
 
 @pytest.mark.parametrize("chunked", [False, True])
-def test_a_body_over_10_megabytes_is_a_413_that_its_sender_gets_to_see(
-    client: httpx.Client, *, chunked: bool
-) -> None:
+def test_client_receives_the_413_for_a_body_over_10_mib(client: httpx.Client, *, chunked: bool) -> None:
     data = bytes(10 * 2**20 + 1)
     content = (data[at : at + 2**16] for at in range(0, len(data), 2**16)) if chunked else data
     assert client.post("/echo/x", content=content).status_code == 413
     assert client.get("/echo/x").status_code == 200
 
 
-def test_a_body_that_lambda_would_not_take_is_a_413(client: httpx.Client) -> None:
+def test_body_over_lambdas_limit_is_a_413(client: httpx.Client) -> None:
     assert client.post("/echo/x", content=bytes(6 * 2**20)).status_code == 413
 
 
@@ -421,12 +415,12 @@ def test_a_body_that_lambda_would_not_take_is_a_413(client: httpx.Client) -> Non
         b"GET /echo/x HTTP/1.1\r\nhost: x\r\nx: " + b"y" * 200_000 + b"\r\n\r\n",
     ],
 )
-def test_what_is_no_request_is_a_4xx(url: str, client: httpx.Client, sent: bytes) -> None:
+def test_malformed_request_is_a_4xx(url: str, client: httpx.Client, sent: bytes) -> None:
     assert raw(url, sent).startswith((b"HTTP/1.1 400", b"HTTP/1.1 431"))
     assert client.get("/echo/x").status_code == 200
 
 
-def test_a_client_that_breaks_off_disturbs_nobody(url: str, client: httpx.Client) -> None:
+def test_interrupted_request_does_not_affect_others(url: str, client: httpx.Client) -> None:
     host, _, port = url.removeprefix("http://").partition(":")
     open_ones = []
     for sent in (b"", b"GET /ec", b"POST /echo/x HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\nhalf"):
@@ -439,7 +433,7 @@ def test_a_client_that_breaks_off_disturbs_nobody(url: str, client: httpx.Client
     assert client.get("/echo/x").status_code == 200
 
 
-def test_many_at_once_wait_for_the_worker_and_are_all_answered(url: str) -> None:
+def test_concurrent_requests_wait_for_a_worker_and_are_answered(url: str) -> None:
     statuses: list[int] = []
 
     def ask() -> None:
@@ -453,7 +447,7 @@ def test_many_at_once_wait_for_the_worker_and_are_all_answered(url: str) -> None
     assert statuses == [200] * 30
 
 
-def test_a_stopped_server_refuses(tmp_path: Path) -> None:
+def test_stopped_server_refuses_connections(tmp_path: Path) -> None:
     server = HttpServer().start(lambda _: Response(200))
     held = socket.create_connection(("127.0.0.1", server.port))
     assert httpx.get(server.url, trust_env=False).status_code == 200

@@ -1,4 +1,4 @@
-"""Parameter overrides, without SAM CLI; tests/sam/tests/test_sam_cli.py compares with SAM CLI itself."""
+"""Tests of parameter overrides without SAM CLI. tests/sam/tests/test_sam_cli.py compares with SAM CLI."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_words_and_strings_are_read() -> None:
         "ParameterKey=A,ParameterValue=two words",
     ],
 )
-def test_a_cut_value_is_refused_with_its_quoting(word: str) -> None:
+def test_cut_value_is_refused_with_its_quoting(word: str) -> None:
     with pytest.raises(OverrideError, match="Write ") as refused:
         read((word,))
     advice = str(refused.value).split("Write ", 1)[1].removesuffix(", with these quotes")
@@ -52,12 +52,12 @@ def test_a_cut_value_is_refused_with_its_quoting(word: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["nonsense", "", "-A=1", "x A=1", "키=1"])
-def test_what_is_no_pair_is_refused(word: str) -> None:
+def test_word_without_a_pair_is_refused(word: str) -> None:
     with pytest.raises(OverrideError, match="Name=Value"):
         read(("B=1", word))
 
 
-def test_a_value_that_no_quoting_keeps_is_said() -> None:
+def test_value_that_no_quoting_keeps_is_refused() -> None:
     value = "a\"b'c\\"
     assert quoted("A", value) is None
     with pytest.raises(OverrideError, match=r"samconfig\.toml"):
@@ -75,7 +75,7 @@ def test_tables_and_files_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"), [('"$include" = "file://it.toml"', "includes itself"), ("A = ", "cannot be read")]
 )
-def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str, complaint: str) -> None:
+def test_unreadable_file_is_named(tmp_path: Path, text: str, complaint: str) -> None:
     (tmp_path / "it.toml").write_text(text)
     with pytest.raises(OverrideError, match=complaint):
         read((f"file://{tmp_path}/it.toml",))

@@ -1,4 +1,4 @@
-"""Event patterns: the part that is understood, the rest that is refused, and the template's own."""
+"""Tests of event patterns: the supported syntax, the refused rest, and the template's own patterns."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PATTERN: TypeAdapter[Pattern] = TypeAdapter(Pattern)
 
 
 @pytest.mark.parametrize(
-    ("event", "wanted"),
+    ("event", "matching"),
     [
         ({"a": {"b": "x"}, "c": "y"}, True),
         ({"a": {"b": "z", "more": 1}, "c": "y"}, True),
@@ -28,8 +28,8 @@ PATTERN: TypeAdapter[Pattern] = TypeAdapter(Pattern)
         ([], False),
     ],
 )
-def test_every_name_has_one_of_its_values(event: object, wanted: object) -> None:
-    assert matches({"a": {"b": ["x", "z"]}, "c": ["y"]}, event) is wanted
+def test_event_matches_if_each_name_has_a_listed_value(event: object, matching: object) -> None:
+    assert matches({"a": {"b": ["x", "z"]}, "c": ["y"]}, event) is matching
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_every_name_has_one_of_its_values(event: object, wanted: object) -> None
         {"$or": [{"a": ["x"]}]},
     ],
 )
-def test_what_is_not_understood_is_refused(pattern: object) -> None:
+def test_unsupported_syntax_is_refused(pattern: object) -> None:
     with pytest.raises(ValidationError):
         PATTERN.validate_python(pattern)
 
@@ -65,7 +65,7 @@ def _announcements() -> cfn.StreamMapping:
 
 
 @pytest.mark.parametrize(("old", "new"), [*itertools.product([None, *JobStatus], repeat=2)])
-def test_announce_sees_every_end_and_nothing_else(old: JobStatus | None, new: JobStatus | None) -> None:
+def test_announce_receives_exactly_the_ends_of_jobs(old: JobStatus | None, new: JobStatus | None) -> None:
     images = {"OldImage": old, "NewImage": new}
     record = {"dynamodb": {name: {"status": {"S": str(status)}} for name, status in images.items() if status}}
     (criterion,) = _announcements().filter_criteria.filters
@@ -73,7 +73,7 @@ def test_announce_sees_every_end_and_nothing_else(old: JobStatus | None, new: Jo
     assert matches(criterion.pattern, record) is ends
 
 
-def test_a_pattern_of_a_mapping_is_read_strictly() -> None:
+def test_pattern_of_a_mapping_is_validated() -> None:
     properties = _announcements().model_dump(by_alias=True)
     properties["FilterCriteria"] = {"Filters": [{"Pattern": json.dumps({"eventName": [{"prefix": "M"}]})}]}
     with pytest.raises(ValidationError, match="Pattern"):

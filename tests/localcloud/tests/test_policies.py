@@ -1,4 +1,4 @@
-"""What a policy permits, what it is made of, what is refused; and what a request asks for."""
+"""Tests of IAM policies, and of the calls that a request needs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def statement(action: str, resource: str | list[str] = "*", condition: Any = Non
 OBJECTS = statement("s3:GetObject", f"{BUCKET}/uploads/*")
 LISTS = statement("s3:ListBucket", BUCKET, LIKE)
 COUNTING = statement("dynamodb:UpdateItem", TABLE, COUNTS)
-TELLING = statement("events:PutEvents", "*", SOURCE)
+SENDING = statement("events:PutEvents", "*", SOURCE)
 
 
 @pytest.mark.parametrize(
@@ -37,12 +37,12 @@ TELLING = statement("events:PutEvents", "*", SOURCE)
         (OBJECTS, Call("s3:GetObject", f"{BUCKET}/uploads/1")),
         (LISTS, Call("s3:ListBucket", BUCKET, {"s3:prefix": ("outputs/1/",)})),
         (COUNTING, Call("dynamodb:UpdateItem", TABLE, {"dynamodb:LeadingKeys": ("jobs of a",)})),
-        (COUNTING, Call("dynamodb:UpdateItem", TABLE)),  # as IAM has it: of no values, all are like it
-        (TELLING, Call("events:PutEvents", "*", {"events:source": ("triptych",)})),
+        (COUNTING, Call("dynamodb:UpdateItem", TABLE)),  # in IAM, ForAllValues is true without a value
+        (SENDING, Call("events:PutEvents", "*", {"events:source": ("triptych",)})),
     ],
     ids=str,
 )
-def test_what_is_permitted(one: Statement, call: Call) -> None:
+def test_matching_call_is_permitted(one: Statement, call: Call) -> None:
     assert granting([one], call)
 
 
@@ -54,8 +54,8 @@ def test_what_is_permitted(one: Statement, call: Call) -> None:
         (LISTS, Call("s3:ListBucket", BUCKET, {"s3:prefix": ("prepared/1/",)})),
         (LISTS, Call("s3:ListBucket", BUCKET)),
         (COUNTING, Call("dynamodb:UpdateItem", TABLE, {"dynamodb:LeadingKeys": ("jobs of a", "b")})),
-        (TELLING, Call("events:PutEvents", "*", {"events:source": ("triptych2",)})),
-        (TELLING, Call("events:PutEvents", "*")),
+        (SENDING, Call("events:PutEvents", "*", {"events:source": ("triptych2",)})),
+        (SENDING, Call("events:PutEvents", "*")),
         (
             statement("events:PutEvents", "*", {"StringEquals": {"events:source": "trip*"}}),
             Call("events:PutEvents", "*", {"events:source": ("triptych",)}),
@@ -63,12 +63,12 @@ def test_what_is_permitted(one: Statement, call: Call) -> None:
     ],
     ids=str,
 )
-def test_what_is_denied(one: Statement, call: Call) -> None:
+def test_other_call_is_denied(one: Statement, call: Call) -> None:
     assert not granting([one], call)
 
 
 @given(st.text("ab*?/", max_size=8), st.text("ab/\n", max_size=8))
-def test_a_wildcard_is_any_text_or_any_sign(pattern: str, value: str) -> None:
+def test_wildcards_match_any_text_or_any_character(pattern: str, value: str) -> None:
     def like(rest: str, text: str) -> bool:
         if not rest:
             return not text
@@ -93,20 +93,20 @@ def test_a_wildcard_is_any_text_or_any_sign(pattern: str, value: str) -> None:
         ({"Resource": "arn:aws:s3:::photos/${aws:username}"}, "the variable"),
     ],
 )
-def test_what_is_not_understood_is_refused(change: dict[str, object], complaint: str) -> None:
+def test_unsupported_syntax_is_refused(change: dict[str, object], complaint: str) -> None:
     written = {"Sid": "A", "Effect": "Allow", "Action": "s3:GetObject", "Resource": "*", **change}
     with pytest.raises(ValidationError, match=complaint):
         Policy.model_validate({"Version": "2012-10-17", "Statement": [written]})
 
 
-def test_a_statement_is_made_of_every_action_on_every_resource_under_every_value() -> None:
+def test_statement_has_a_permission_for_each_resource_and_value() -> None:
     one = statement("s3:ListBucket", ["a", "b"], LIKE)
     assert {(each.resource, each.condition) for each in permissions([one])} == {
         (resource, f"s3:prefix {prefix}") for resource in ("a", "b") for prefix in ("uploads/*", "outputs/*")
     }
 
 
-def test_the_difference_is_what_is_denied_and_what_is_never_used() -> None:
+def test_differences_are_denied_calls_and_unused_permissions() -> None:
     policies = {"f": [statement("s3:ListBucket", "*", LIKE), statement("sqs:SendMessage", ["q1", "q2"])]}
     listed = Call("s3:ListBucket", BUCKET, {"s3:prefix": ("uploads/1/",)})
     assert differences(policies, [("f", listed), ("f", Call("sqs:SendMessage", "q2"))]) == [
@@ -190,7 +190,7 @@ def test_the_difference_is_what_is_denied_and_what_is_never_used() -> None:
         ("", {}, [Call("a request without a target", "*")]),
     ],
 )
-def test_what_a_request_in_json_asks_for(target: str, body: dict[str, Any], asked: list[Call]) -> None:
+def test_json_request_becomes_its_calls(target: str, body: dict[str, Any], asked: list[Call]) -> None:
     assert calls.of_target(target, body, HOME, lambda _: "id") == asked
 
 
@@ -217,7 +217,7 @@ DELETE = (
         ("HEAD", "", {}, {}, b"", [("s3:ListBucket", "")]),
     ],
 )
-def test_what_a_request_to_s3_asks_for(  # a request's parts
+def test_s3_request_becomes_its_calls(
     method: str,
     key: str,
     parameters: dict[str, str],
@@ -229,7 +229,7 @@ def test_what_a_request_to_s3_asks_for(  # a request's parts
     assert found == [Call(action, f"{BUCKET}{rest}") for action, rest in asked]
 
 
-def test_a_list_tells_its_prefix() -> None:
+def test_list_call_has_its_prefix() -> None:
     assert calls.of_s3("GET", "photos", "", {"list-type": "2", "prefix": "a/"}, {}, b"") == [
         Call("s3:ListBucket", BUCKET, {"s3:prefix": ("a/",)})
     ]

@@ -1,4 +1,4 @@
-"""What a waiting person sees."""
+"""Tests of the progress display."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Terminal(io.StringIO):
 
 
 class Clock:
-    """Time that passes when somebody waits."""
+    """A clock that advances only while the code sleeps."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -42,7 +42,7 @@ def run(out: io.StringIO, environ: Mapping[str, str]) -> str:
     return out.getvalue()
 
 
-def test_without_a_terminal_each_change_is_one_plain_line() -> None:
+def test_each_change_is_a_line_without_a_terminal() -> None:
     assert run(io.StringIO(), {}).splitlines() == [
         "image 0  PENDING       0.0 s",
         "image 1  PENDING       0.0 s",
@@ -51,7 +51,7 @@ def test_without_a_terminal_each_change_is_one_plain_line() -> None:
     ]
 
 
-def test_a_terminal_shows_one_line_for_each_image_in_place() -> None:
+def test_terminal_shows_one_line_for_each_image_in_place() -> None:
     text = run(Terminal(), {"NO_COLOR": "1"})
     frames = text.split("\x1b[2A")
     assert len(frames) > 20
@@ -59,7 +59,7 @@ def test_a_terminal_shows_one_line_for_each_image_in_place() -> None:
     assert frames[-1] == "\rimage 0  STORED        1.2 s\x1b[K\n\rimage 1  FAILED        2.2 s\x1b[K\n"
 
 
-def test_seconds_go_on_for_an_image_that_is_not_done_and_stand_still_for_one_that_is() -> None:
+def test_seconds_stop_when_an_image_ends() -> None:
     out = Terminal()
     progress, _ = shown(out, {"NO_COLOR": "1"})
     progress.update({0: "STORED", 1: "GENERATING"})
@@ -69,14 +69,14 @@ def test_seconds_go_on_for_an_image_that_is_not_done_and_stand_still_for_one_tha
     )
 
 
-def test_colour_is_for_terminals_whose_user_wants_it() -> None:
+def test_only_a_terminal_without_no_color_gets_colour() -> None:
     assert "\x1b[32mSTORED    \x1b[0m" in run(Terminal(), {})
     assert "\x1b[32m" not in run(Terminal(), {"NO_COLOR": "1"})
     assert "\x1b" not in run(Terminal(), {"TERM": "dumb"})
     assert "\x1b" not in run(io.StringIO(), {})
 
 
-def test_a_failed_image_that_is_tried_again_counts_on() -> None:
+def test_retried_image_continues_its_seconds() -> None:
     out = io.StringIO()
     progress, _ = shown(out, {})
     progress.update({0: "FAILED"})

@@ -1,4 +1,4 @@
-"""The stand-in for Replicate: does it say what Replicate says, and does each fault do what it is for?"""
+"""Tests of the stand-in for Replicate: its answers and its faults."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ HINTING = {"retry-after", "ratelimit-remaining", "ratelimit-reset"}
 
 @dataclass
 class Call:
-    """A webhook that came in."""
+    """A received webhook."""
 
     headers: dict[str, str]
     body: bytes
@@ -52,18 +52,16 @@ class Call:
 
 @dataclass
 class Site:
-    """Serves the photo, takes webhooks."""
+    """A server that sends the photo and receives webhooks."""
 
     url: str = ""
-    answers: list[int] = field(default_factory=list)  # to the next webhooks; 200 once it is empty
+    answers: list[int] = field(default_factory=list)  # statuses for the next webhooks; then 200
     calls: list[Call] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
-    holding: threading.Event = field(
-        default_factory=threading.Event
-    )  # until it is set, no webhook is answered
+    holding: threading.Event = field(default_factory=threading.Event)  # webhooks are answered after it is set
 
     def wait(self, count: int) -> list[Call]:
-        """The first `count` webhooks."""
+        """Wait for the first `count` webhooks and return them."""
         with self.changed:
             assert self.changed.wait_for(lambda: len(self.calls) >= count, 20), "no webhook came"
             return self.calls[:count]
@@ -117,15 +115,15 @@ def process() -> Iterator[StandIn]:
 
 
 def until(look: Callable[[], object]) -> None:
-    """Wait until `look` gives something: for what another process tells only when asked."""
+    """Poll `look` until it returns something."""
     deadline = time.monotonic() + 20
     while not look():
-        assert time.monotonic() < deadline, "it did not come about"
+        assert time.monotonic() < deadline, "the awaited state did not occur"
 
 
 @dataclass
 class Replicate:
-    """The stand-in, and a client of it."""
+    """The stand-in and a client."""
 
     process: StandIn
     site: Site
@@ -143,7 +141,7 @@ class Replicate:
         return self.http.post(f"/v1/models/{model}/predictions", json=body, headers=headers)
 
     def wait(self, given: Json | None = None) -> Json:
-        """A prediction that has ended, as the answer to its creation tells."""
+        """Create a prediction, wait for its end and return it."""
         response = self.create(given, headers={"prefer": "wait"})
         assert response.status_code == 201
         return TypeAdapter(Json).validate_json(response.content)
@@ -152,7 +150,7 @@ class Replicate:
         return next(entry for entry in self.process.ledger().predictions if entry.id == prediction_id)
 
     def finished(self) -> Entry:
-        """A prediction that has ended, as its webhook tells."""
+        """Create a prediction, wait for its webhook and return its entry in the ledger."""
         self.create()
         (call,) = self.site.wait(1)
         return self.entry(str(call.prediction["id"]))
@@ -175,7 +173,7 @@ def replicate(process: StandIn, site: Site, http: httpx.Client) -> Iterator[Repl
     process.set_faults()
 
 
-def test_three_predictions_of_one_photo_are_three_different_pictures(replicate: Replicate) -> None:
+def test_three_predictions_of_a_photo_have_different_outputs(replicate: Replicate) -> None:
     created = [replicate.create({"seed": seed}) for seed in (1, 1, 1)]
     for response in created:
         answer = response.json()
@@ -184,16 +182,16 @@ def test_three_predictions_of_one_photo_are_three_different_pictures(replicate: 
         assert answer["version"] == "hidden"
         assert answer["output"] is None
         assert len(answer["created_at"].partition(".")[2]) == len("123456789Z")
-    pictures = []
+    outputs = []
     for call in replicate.site.wait(3):
         replicate.verify(call)
         assert call.prediction["status"] == "succeeded"
         output = replicate.http.get(str(call.prediction["output"]))
         assert output.headers["content-type"] == "image/png"
-        pictures.append(Image.open(io.BytesIO(output.content)).resize((8, 6)).tobytes())
+        outputs.append(Image.open(io.BytesIO(output.content)).resize((8, 6)).tobytes())
     photo = Image.open(io.BytesIO(sample.photo())).resize((8, 6)).tobytes()
-    for index, one in enumerate(pictures):
-        for other in (*pictures[:index], photo):
+    for index, one in enumerate(outputs):
+        for other in (*outputs[:index], photo):
             assert sum(abs(a - b) for a, b in zip(one, other, strict=True)) / len(one) > 8
     for response in created:
         entry = replicate.entry(response.json()["id"])
@@ -202,7 +200,7 @@ def test_three_predictions_of_one_photo_are_three_different_pictures(replicate: 
         assert (entry.fetches, entry.billed, entry.status) == (1, True, "succeeded")
 
 
-def test_replicates_own_client_works_with_it(replicate: Replicate) -> None:
+def test_replicates_own_client_works_with_the_stand_in(replicate: Replicate) -> None:
     own = Client(TOKEN, base_url=replicate.process.url)
     photo = {"prompt": "a", "input_image": f"{replicate.site.url}/photo.jpg", "output_format": "jpg"}
     prediction = own.predictions.create(version=KONTEXT, input=photo, webhook=f"{replicate.site.url}/webhook")
@@ -225,7 +223,7 @@ def test_replicates_own_client_works_with_it(replicate: Replicate) -> None:
         ("qwen/qwen-image-edit-2511", "image", "png", True),
     ],
 )
-def test_each_model_takes_and_gives_what_it_does(
+def test_each_model_has_its_own_input_and_output(
     replicate: Replicate, model: str, photo: str, output_format: str, *, as_list: bool
 ) -> None:
     refused = replicate.create({photo: f"{replicate.site.url}/photo.jpg"}, model=model)
@@ -278,7 +276,7 @@ GOOD: Json = {"prompt": "a", "input_image": "https://bucket.example/photo.jpg?si
         ("", {"input": GOOD, "version": "a/b"}, 404, None),
     ],
 )
-def test_what_replicate_would_refuse_is_refused(
+def test_request_that_replicate_refuses_is_refused(
     replicate: Replicate, path: str, body: JsonValue, status: int, wrong: str | None
 ) -> None:
     before = replicate.process.ledger()
@@ -292,14 +290,14 @@ def test_what_replicate_would_refuse_is_refused(
 
 
 @pytest.mark.parametrize("version", [f"{KONTEXT}:{'ab' * 32}", "ab" * 32, KONTEXT])
-def test_a_version_is_named_in_three_ways(replicate: Replicate, version: str) -> None:
+def test_version_has_three_forms(replicate: Replicate, version: str) -> None:
     response = replicate.http.post("/v1/predictions", json={"input": GOOD, "version": version})
     assert response.status_code == 201
     assert response.json()["version"] == (version.rpartition(":")[2] if "ab" * 32 in version else "hidden")
 
 
 @pytest.mark.parametrize("header", [None, "Bearer wrong", TOKEN, "Basic r8_test"])
-def test_without_the_token_nothing_is_told(replicate: Replicate, header: str | None) -> None:
+def test_request_without_the_token_is_refused(replicate: Replicate, header: str | None) -> None:
     headers = {"authorization": header} if header else {}
     for path in ("/v1/predictions", "/v1/webhooks/default/secret"):
         response = httpx.get(replicate.process.url + path, headers=headers)
@@ -308,7 +306,7 @@ def test_without_the_token_nothing_is_told(replicate: Replicate, header: str | N
         assert response.json()["title"] == "Unauthenticated"
 
 
-def test_what_is_not_there_is_said_so(replicate: Replicate) -> None:
+def test_missing_or_malformed_resources_are_refused(replicate: Replicate) -> None:
     assert replicate.http.get("/v1/predictions/none").json()["detail"]
     assert replicate.http.get("/v1/predictions/none").status_code == 404
     assert replicate.http.post("/v1/predictions/none/cancel").status_code == 404
@@ -329,12 +327,12 @@ def test_cancel_after_is_a_duration(header: str, seconds: int) -> None:
 @pytest.mark.parametrize(
     "header", ["", "4", "4s", "5x", "-5", "5 m", "1h30", "30s5m", "1.5m", "5M", "\u0665m"]
 )
-def test_cancel_after_is_no_other_word(header: str) -> None:
+def test_invalid_cancel_after_is_refused(header: str) -> None:
     with pytest.raises(RefusedError, match="Cancel-After"):
         parse_cancel_after(header)
 
 
-def test_a_deadline_ends_a_prediction(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_deadline_ends_a_prediction(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replicate_predictions, "MINIMUM_LIFETIME", 1)
     faults = (Fault(kind="slow_start", times=1), Fault(kind="slow_run"))
     server = Server(TOKEN, seconds=0.01, faults=faults)
@@ -347,7 +345,7 @@ def test_a_deadline_ends_a_prediction(site: Site, monkeypatch: pytest.MonkeyPatc
     assert (running.status, running.entry().billed) == ("canceled", True)
 
 
-def test_a_deadline_is_told_from_the_creation_on(replicate: Replicate) -> None:
+def test_deadline_is_in_every_answer(replicate: Replicate) -> None:
     made = replicate.create(headers={"cancel-after": "1m30s"}).json()
     found = replicate.http.get(f"/v1/predictions/{made['id']}").json()
     lifetime = datetime.fromisoformat(found["deadline"]) - datetime.fromisoformat(found["created_at"])
@@ -357,7 +355,7 @@ def test_a_deadline_is_told_from_the_creation_on(replicate: Replicate) -> None:
     replicate.site.wait(2)
 
 
-def test_a_run_fails_after_its_longest_time(site: Site) -> None:
+def test_run_fails_after_its_time_limit(site: Site) -> None:
     server = Server(TOKEN, seconds=0.01, run_seconds=0.1, faults=(Fault(kind="slow_run"),))
     body = json.dumps({"input": GOOD | {"input_image": f"{site.url}/photo.jpg"}}).encode()
     prediction = server.account.create(KONTEXT, "", body, "30m")
@@ -367,15 +365,15 @@ def test_a_run_fails_after_its_longest_time(site: Site) -> None:
     assert prediction.entry().billed
 
 
-def test_an_aborted_prediction_calls_no_webhook(replicate: Replicate) -> None:
+def test_aborted_prediction_calls_no_webhook(replicate: Replicate) -> None:
     replicate.process.set_faults(Fault(kind="abort", times=1))
     aborted = replicate.wait()
-    told = replicate.wait()
-    assert [call.prediction["id"] for call in replicate.site.wait(1)] == [told["id"]]
+    succeeded = replicate.wait()
+    assert [call.prediction["id"] for call in replicate.site.wait(1)] == [succeeded["id"]]
     assert replicate.entry(str(aborted["id"])).deliveries == []
 
 
-def test_only_https_webhooks_are_taken_unless_allowed(site: Site) -> None:
+def test_http_webhook_is_refused_unless_allowed(site: Site) -> None:
     body: dict[str, JsonValue] = {"version": KONTEXT, "input": GOOD}
     headers = {"authorization": f"Bearer {TOKEN}"}
     with start(TOKEN) as process, httpx.Client(base_url=process.url, headers=headers) as http:
@@ -386,7 +384,7 @@ def test_only_https_webhooks_are_taken_unless_allowed(site: Site) -> None:
         assert taken.status_code == 201
 
 
-def test_answers_are_as_the_schema_says(replicate: Replicate) -> None:
+def test_answers_match_the_schema(replicate: Replicate) -> None:
     headers = {"cancel-after": "5m"}
     replicate.process.set_faults(Fault(kind="slow_run", times=1))
     running = replicate.create(headers=headers)
@@ -417,7 +415,7 @@ def test_source_filters_the_list(replicate: Replicate) -> None:
     assert (refused.status_code, refused.json()["invalid_fields"][0]["field"]) == (422, "source")
 
 
-def test_the_list_lags_behind_the_create(replicate: Replicate) -> None:
+def test_list_lags_behind_the_create(replicate: Replicate) -> None:
     replicate.process.set_faults(Fault(kind="list_lag", seconds=60, times=1))
     made = replicate.create().json()
     late, current = (replicate.http.get("/v1/predictions").json()["results"] for _ in range(2))
@@ -426,7 +424,7 @@ def test_the_list_lags_behind_the_create(replicate: Replicate) -> None:
     replicate.site.wait(1)
 
 
-def test_cancelling(replicate: Replicate) -> None:
+def test_cancel_ends_a_prediction_before_and_during_its_run(replicate: Replicate) -> None:
     replicate.process.set_faults(Fault(kind="slow_start", times=1), Fault(kind="slow_run"))
     waiting = replicate.create().json()["id"]
     assert replicate.http.post(f"/v1/predictions/{waiting}/cancel").json()["status"] == "canceled"
@@ -439,7 +437,7 @@ def test_cancelling(replicate: Replicate) -> None:
     replicate.site.wait(2)
 
 
-def test_the_list_is_newest_first_and_has_pages(replicate: Replicate) -> None:
+def test_list_is_newest_first_and_has_pages(replicate: Replicate) -> None:
     body = {"version": KONTEXT, "input": GOOD | {"input_image": "http://127.0.0.1:1/photo.jpg"}}
     made = [replicate.http.post("/v1/predictions", json=body).json() for _ in range(103)]
     since = {"created_after": made[0]["created_at"]}
@@ -456,7 +454,7 @@ def test_the_list_is_newest_first_and_has_pages(replicate: Replicate) -> None:
     assert len(replicate.http.get("/v1/predictions", params=between).json()["results"]) == 1
 
 
-def test_prefer_wait_answers_when_it_is_done(replicate: Replicate) -> None:
+def test_prefer_wait_answers_at_the_predictions_end(replicate: Replicate) -> None:
     response = replicate.create(headers={"prefer": "wait"})
     assert (response.status_code, response.json()["status"]) == (201, "succeeded")
     replicate.process.set_faults(Fault(kind="slow_run"))
@@ -465,7 +463,7 @@ def test_prefer_wait_answers_when_it_is_done(replicate: Replicate) -> None:
     replicate.http.post(f"/v1/predictions/{response.json()['id']}/cancel")
 
 
-def test_data_are_removed(site: Site) -> None:
+def test_data_are_removed_after_the_retention(site: Site) -> None:
     with (
         start(TOKEN, seconds=0.01, retention=0.3, allow_http_webhooks=True) as process,
         httpx.Client(base_url=process.url, headers={"authorization": f"Bearer {TOKEN}"}) as http,
@@ -481,7 +479,7 @@ def test_data_are_removed(site: Site) -> None:
         assert process.ledger().predictions[0].output == output
 
 
-def test_signature_by_the_published_vector() -> None:
+def test_signature_matches_the_published_example() -> None:
     signature = sign(
         "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
         "msg_p5jXN8AQM9LWM0D4loKWxJek",
@@ -491,7 +489,7 @@ def test_signature_by_the_published_vector() -> None:
     assert signature == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 
-def test_events_come_as_asked(replicate: Replicate) -> None:
+def test_webhooks_follow_the_events_filter(replicate: Replicate) -> None:
     body = {
         "version": KONTEXT,
         "input": GOOD | {"input_image": f"{replicate.site.url}/photo.jpg"},
@@ -503,7 +501,7 @@ def test_events_come_as_asked(replicate: Replicate) -> None:
     assert statuses == ["processing", "processing", "processing", "succeeded"]
 
 
-def test_a_webhook_is_tried_again_under_the_same_id(replicate: Replicate) -> None:
+def test_webhook_is_redelivered_with_the_same_id(replicate: Replicate) -> None:
     replicate.site.answers = [500, 404]
     entry = replicate.finished()
     calls = replicate.site.wait(3)
@@ -515,7 +513,7 @@ def test_a_webhook_is_tried_again_under_the_same_id(replicate: Replicate) -> Non
     assert tries == [("genuine", 500), ("retry", 404), ("retry", 200)]
 
 
-def test_a_webhook_is_given_up_after_five_tries(replicate: Replicate) -> None:
+def test_webhook_is_delivered_at_most_five_times(replicate: Replicate) -> None:
     replicate.site.answers = [500] * 10
     first, second = replicate.finished(), replicate.wait()
     until(lambda: len(replicate.entry(first.id).deliveries) == 5)
@@ -523,13 +521,13 @@ def test_a_webhook_is_given_up_after_five_tries(replicate: Replicate) -> None:
     assert len(replicate.site.calls) == 10
 
 
-def test_a_webhooks_retries_back_off_exponentially() -> None:
+def test_webhook_deliveries_back_off_exponentially() -> None:
     waits = [later - sooner for sooner, later in itertools.pairwise(replicate_predictions.RETRIES)]
     assert [later / sooner for sooner, later in itertools.pairwise(waits)] == [2, 2, 2]
     assert replicate_predictions.RETRIES[-1] == 60
 
 
-def test_a_slow_answer_to_a_webhook_counts_as_none(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_answer_to_a_webhook_counts_as_none(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(replicate_predictions, "WEBHOOK_SECONDS", 0.2)
     site.holding.clear()
     server = Server(TOKEN, seconds=0.01, webhook_scale=0.001, allow_http_webhooks=True)
@@ -542,7 +540,7 @@ def test_a_slow_answer_to_a_webhook_counts_as_none(site: Site, monkeypatch: pyte
     site.wait(1)
     since = time.monotonic()
     site.wait(2)
-    assert time.monotonic() - since < 5  # the time-out of the client itself is longer
+    assert time.monotonic() - since < 5  # the HTTP client's own timeout is longer
     site.holding.set()
     until(lambda: [each.status for each in prediction.deliveries][-1:] == [200])
     server.server_close()
@@ -552,44 +550,44 @@ def test_a_slow_answer_to_a_webhook_counts_as_none(site: Site, monkeypatch: pyte
     )
 
 
-def test_a_redirect_is_neither_followed_nor_retried(replicate: Replicate) -> None:
-    replicate.process.set_faults(Fault(kind="duplicate_webhook", times=1))  # it comes after all retries
+def test_redirect_is_neither_followed_nor_redelivered(replicate: Replicate) -> None:
+    replicate.process.set_faults(Fault(kind="duplicate_webhook", times=1))  # it follows all retries
     replicate.site.answers = [301]
     entry = replicate.finished()
     until(lambda: len(replicate.entry(entry.id).deliveries) == 2)
-    told = [(delivery.kind, delivery.status) for delivery in replicate.entry(entry.id).deliveries]
-    assert told == [("genuine", 301), ("duplicate", 200)]
+    deliveries = [(one.kind, one.status) for one in replicate.entry(entry.id).deliveries]
+    assert deliveries == [("genuine", 301), ("duplicate", 200)]
 
 
-def test_faults_of_webhooks(replicate: Replicate) -> None:
+def test_webhooks_are_dropped_duplicated_and_reordered(replicate: Replicate) -> None:
     replicate.process.set_faults(
         Fault(kind="drop_webhook", times=1),
         Fault(kind="duplicate_webhook", times=1, copies=2),
         Fault(kind="reorder_webhooks", times=1),
     )
     dropped = replicate.wait()
-    told = replicate.wait()
+    delivered = replicate.wait()
     calls = replicate.site.wait(4)
     assert dropped["id"] not in {call.prediction["id"] for call in calls}
     assert [call.prediction["status"] for call in calls] == ["succeeded"] * 3 + ["processing"]
-    assert {call.prediction["id"] for call in calls} == {told["id"]}
+    assert {call.prediction["id"] for call in calls} == {delivered["id"]}
     assert len({call.headers["webhook-id"] for call in calls[:3]}) == 1
     for call in calls:
         replicate.verify(call)
 
 
 @pytest.mark.parametrize("kind", ["forge_webhook", "unsign_webhook", "stale_webhook"])
-def test_lies_do_not_verify(replicate: Replicate, kind: str) -> None:
+def test_forged_webhook_does_not_verify(replicate: Replicate, kind: str) -> None:
     replicate.process.set_faults(Fault.model_validate({"kind": kind, "times": 1}))
     replicate.create()
-    lie, truth = replicate.site.wait(2)
-    assert lie.prediction["status"] == "failed"
+    forged, genuine = replicate.site.wait(2)
+    assert forged.prediction["status"] == "failed"
     with pytest.raises((InvalidSignatureError, ValueError)):
-        replicate.verify(lie)
-    replicate.verify(truth)
+        replicate.verify(forged)
+    replicate.verify(genuine)
 
 
-def test_the_secret_is_rotated(replicate: Replicate) -> None:
+def test_secret_is_rotated(replicate: Replicate) -> None:
     before = replicate.http.get("/v1/webhooks/default/secret").json()["key"]
     replicate.process.set_faults(Fault(kind="rotate_secret", times=1))
     replicate.create()
@@ -598,7 +596,7 @@ def test_the_secret_is_rotated(replicate: Replicate) -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("status", "key"),
     [
         (401, "title"),
         (402, "title"),
@@ -608,12 +606,12 @@ def test_the_secret_is_rotated(replicate: Replicate) -> None:
         (503, "detail"),
     ],
 )
-def test_a_refusal_creates_nothing(replicate: Replicate, status: int, said: str) -> None:
+def test_refusal_creates_no_prediction(replicate: Replicate, status: int, key: str) -> None:
     before = replicate.process.ledger().created
     replicate.process.set_faults(Fault(kind="refuse", status=status, seconds=7, skip=1, times=1))
     answers = [replicate.create() for _ in range(3)]
     assert [answer.status_code for answer in answers] == [201, status, 201]
-    assert said in answers[1].json()
+    assert key in answers[1].json()
     ledger = replicate.process.ledger()
     assert ledger.created == before + 2
     assert ledger.refused[-1].injected
@@ -628,7 +626,7 @@ def test_a_refusal_creates_nothing(replicate: Replicate, status: int, said: str)
         (("ratelimit",), {}, {"ratelimit-remaining": "0", "ratelimit-reset": "7"}),
     ],
 )
-def test_a_429_tells_detail_and_the_hints_of_the_fault(
+def test_throttled_answer_has_the_hints_of_its_fault(
     replicate: Replicate, hints: tuple[Hint, ...], body: Json, headers: dict[str, str]
 ) -> None:
     replicate.process.set_faults(Fault(kind="refuse", status=429, seconds=6.2, hints=hints))
@@ -636,19 +634,19 @@ def test_a_429_tells_detail_and_the_hints_of_the_fault(
     assert answer.status_code == 429
     detail = "Request was throttled. Your rate limit resets in ~7s."
     assert answer.json() == {"detail": detail, **body}
-    told = {name: answer.headers[name] for name in HINTING & set(answer.headers)}
-    assert told == headers
+    hinting = {name: answer.headers[name] for name in HINTING & set(answer.headers)}
+    assert hinting == headers
 
 
-@pytest.mark.parametrize("told", ["Wed, 21 Oct 2026 07:28:00 GMT", "soon", -5, 10**9])
-def test_a_429_may_tell_anything(replicate: Replicate, told: str | int) -> None:
-    fault = Fault(kind="refuse", status=429, hints=("body", "header"), retry_after=told)
+@pytest.mark.parametrize("retry_after", ["Wed, 21 Oct 2026 07:28:00 GMT", "soon", -5, 10**9])
+def test_throttled_answer_can_have_any_retry_after(replicate: Replicate, retry_after: str | int) -> None:
+    fault = Fault(kind="refuse", status=429, hints=("body", "header"), retry_after=retry_after)
     replicate.process.set_faults(fault)
     answer = replicate.create()
-    assert (answer.json()["retry_after"], answer.headers["retry-after"]) == (told, str(told))
+    assert (answer.json()["retry_after"], answer.headers["retry-after"]) == (retry_after, str(retry_after))
 
 
-def test_low_credit_lets_one_through_a_second_and_six_a_minute(replicate: Replicate) -> None:
+def test_low_credit_allows_one_create_a_second_six_a_minute(replicate: Replicate) -> None:
     replicate.process.set_faults(Fault(kind="low_credit"))
     answers = [replicate.create() for _ in range(3)]
     assert [answer.status_code for answer in answers] == [201, 429, 429]
@@ -661,7 +659,7 @@ def test_low_credit_lets_one_through_a_second_and_six_a_minute(replicate: Replic
     assert answers[0].headers["ratelimit-remaining"] == "0"
 
 
-def test_low_credit_is_regained(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_low_credit_recovers(monkeypatch: pytest.MonkeyPatch) -> None:
     now = 1000.0
     monkeypatch.setattr(time, "monotonic", lambda: now)
     credit = LowCredit(apart=1, minute=60)
@@ -675,7 +673,7 @@ def test_low_credit_is_regained(monkeypatch: pytest.MonkeyPatch) -> None:
     assert taken == [0, 1, 2, 3, 4, 5, 60, 61, 62, 63, 64, 65]
 
 
-def test_requests_that_create_nothing_have_a_limit_of_their_own(site: Site) -> None:
+def test_other_requests_have_their_own_limit(site: Site) -> None:
     headers = {"authorization": f"Bearer {TOKEN}"}
     with (
         start(TOKEN, seconds=0.01, requests_per_minute=3, allow_http_webhooks=True) as process,
@@ -691,7 +689,7 @@ def test_requests_that_create_nothing_have_a_limit_of_their_own(site: Site) -> N
         assert replicate.create().status_code == 201
 
 
-def test_the_documented_limits_are_the_defaults() -> None:
+def test_documented_limits_are_the_defaults() -> None:
     server = Server(TOKEN)
     creates, others = server.limiters["create"], server.limiters["other"]
     server.server_close()
@@ -701,7 +699,7 @@ def test_the_documented_limits_are_the_defaults() -> None:
 
 
 @pytest.mark.parametrize("kind", ["cut", "bad_gateway", "hang"])
-def test_an_answer_is_lost_after_the_prediction_is_made(replicate: Replicate, kind: str) -> None:
+def test_lost_answer_leaves_its_prediction(replicate: Replicate, kind: str) -> None:
     before = replicate.process.ledger().created
     replicate.process.set_faults(Fault.model_validate({"kind": kind, "seconds": 30, "times": 1}))
     replicate.http.timeout = httpx.Timeout(1)
@@ -716,13 +714,13 @@ def test_an_answer_is_lost_after_the_prediction_is_made(replicate: Replicate, ki
 
 
 @pytest.mark.parametrize("status", [502, 504, 520, 521, 522, 523, 524])
-def test_a_gateway_answers_for_replicate(replicate: Replicate, status: int) -> None:
+def test_gateway_error_leaves_its_prediction(replicate: Replicate, status: int) -> None:
     replicate.process.set_faults(Fault(kind="bad_gateway", gateway_status=status, times=1))
     assert replicate.create().status_code == status
     assert replicate.site.wait(1)[0].prediction["status"] == "succeeded"
 
 
-def test_a_create_is_answered_with_202_or_without_json(replicate: Replicate) -> None:
+def test_create_is_answered_with_202_or_without_json(replicate: Replicate) -> None:
     replicate.process.set_faults(Fault(kind="accepted", times=1), Fault(kind="no_json", skip=1, times=1))
     accepted, page = replicate.create(), replicate.create()
     assert (accepted.status_code, accepted.json()["status"]) == (202, "starting")
@@ -730,22 +728,22 @@ def test_a_create_is_answered_with_202_or_without_json(replicate: Replicate) -> 
     replicate.site.wait(2)
 
 
-def test_whose_answer_is_held_back_is_told(replicate: Replicate) -> None:
+def test_ledger_lists_the_client_of_a_delayed_answer(replicate: Replicate) -> None:
     def held() -> set[int]:
         return set(replicate.process.ledger().held)
 
     before = held()
     replicate.process.set_faults(Fault(kind="hang", seconds=1, times=1))
     with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(replicate.create)
+        future = pool.submit(replicate.create)
         until(lambda: held() - before)
         port = (held() - before).pop()
-        stream = asked.result().extensions["network_stream"]
+        stream = future.result().extensions["network_stream"]
     assert stream.get_extra_info("client_addr")[1] == port
     assert port not in held()
 
 
-def test_answers_that_no_model_fits(replicate: Replicate) -> None:
+def test_answers_can_lack_fields_or_hold_malformed_rows(replicate: Replicate) -> None:
     replicate.process.set_faults(Fault(kind="drop_fields", times=1), Fault(kind="malformed_row", times=1))
     answer = replicate.create().json()
     assert not {"version", "model", "urls", "output"} & set(answer)
@@ -755,15 +753,15 @@ def test_answers_that_no_model_fits(replicate: Replicate) -> None:
 
 
 @pytest.mark.parametrize("echoes", [False, True])
-def test_what_the_schema_does_not_promise_is_an_option(replicate: Replicate, *, echoes: bool) -> None:
+def test_echoed_fields_are_optional(replicate: Replicate, *, echoes: bool) -> None:
     if echoes:
         replicate.process.set_faults(Fault(kind="echo"))
     created = replicate.create().json()
-    told = replicate.site.wait(1)[0].prediction
+    webhook = replicate.site.wait(1)[0].prediction
     got = replicate.http.get(f"/v1/predictions/{created['id']}").json()
     row = replicate.http.get("/v1/predictions").json()["results"][0]
     canceled = replicate.http.post(f"/v1/predictions/{created['id']}/cancel").json()
-    for answer in (created, told, got, row, canceled):
+    for answer in (created, webhook, got, row, canceled):
         assert answer["id"] == created["id"]
         assert answer["input"]
         extra = {"webhook", "webhook_events_filter", "source"} & set(answer)
@@ -771,7 +769,7 @@ def test_what_the_schema_does_not_promise_is_an_option(replicate: Replicate, *, 
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_outputs_may_ask_for_the_token(replicate: Replicate, status: int) -> None:
+def test_output_can_require_the_token(replicate: Replicate, status: int) -> None:
     url = str(replicate.finished().output)
     replicate.process.set_faults(Fault(kind="output_token", status=status))
     for headers in ({}, {"authorization": "Bearer wrong"}):
@@ -788,7 +786,7 @@ def test_outputs_may_ask_for_the_token(replicate: Replicate, status: int) -> Non
     assert replicate.http.get(url).headers["location"] == elsewhere
 
 
-def test_the_second_prediction_fails(replicate: Replicate) -> None:
+def test_faults_hit_the_chosen_predictions(replicate: Replicate) -> None:
     replicate.process.set_faults(Fault(kind="fail", skip=1, times=1), Fault(kind="abort", skip=2, times=1))
     answers = [replicate.wait() for _ in range(3)]
     assert [answer["status"] for answer in answers] == ["succeeded", "failed", "aborted"]
@@ -796,14 +794,14 @@ def test_the_second_prediction_fails(replicate: Replicate) -> None:
     assert answers[1]["output"] is None
 
 
-def test_a_photo_that_cannot_be_had_or_opened_fails(replicate: Replicate) -> None:
-    for address in ("http://127.0.0.1:1/photo.jpg", f"{replicate.process.url}/_ledger"):
-        answer = replicate.wait({"input_image": address})
+def test_unreadable_photo_fails_the_prediction(replicate: Replicate) -> None:
+    for url in ("http://127.0.0.1:1/photo.jpg", f"{replicate.process.url}/_ledger"):
+        answer = replicate.wait({"input_image": url})
         assert answer["status"] == "failed"
         assert answer["error"]
 
 
-def test_outputs_of_another_shape(replicate: Replicate) -> None:
+def test_output_can_be_null_or_another_type(replicate: Replicate) -> None:
     replicate.process.set_faults(
         Fault(kind="output_null", times=1), Fault(kind="output_list", skip=1, times=1)
     )
@@ -811,7 +809,7 @@ def test_outputs_of_another_shape(replicate: Replicate) -> None:
     assert [type(answer["output"]) for answer in answers] == [type(None), list]
 
 
-def test_outputs_that_do_not_come(replicate: Replicate) -> None:
+def test_output_downloads_fail_as_their_faults_say(replicate: Replicate) -> None:
     url = str(replicate.finished().output)
     whole = replicate.http.get(url).content
     replicate.process.set_faults(Fault(kind="refuse", on="output", status=404, times=2))
@@ -835,13 +833,13 @@ def test_outputs_that_do_not_come(replicate: Replicate) -> None:
     assert not fetches[-1].authorized
 
 
-def test_faults_are_refused_that_are_none(replicate: Replicate) -> None:
+def test_unknown_fault_is_refused(replicate: Replicate) -> None:
     for faults in (b'[{"kind": "gremlins"}]', b'[{"kind": "cut", "often": 1}]', b"{", b'{"kind": "cut"}'):
         assert replicate.http.post("/_faults", content=faults).status_code == 422
     assert replicate.http.get("/_faults").json() == []
 
 
-def test_it_ends_cleanly_when_told() -> None:
+def test_stop_ends_the_stand_in_cleanly() -> None:
     with start(TOKEN, creates_per_minute=1) as process:
         headers = {"authorization": f"Bearer {TOKEN}"}
         with httpx.Client(base_url=process.url, headers=headers) as open_connection:
@@ -855,7 +853,7 @@ def test_it_ends_cleanly_when_told() -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signals_end_it_with_exit_code_0(number: signal.Signals) -> None:
+def test_signal_ends_the_stand_in_with_exit_code_0(number: signal.Signals) -> None:
     command = [
         sys.executable,
         "-m",
@@ -872,7 +870,7 @@ def test_signals_end_it_with_exit_code_0(number: signal.Signals) -> None:
         assert process.wait(10) == 0
 
 
-def test_it_ends_with_its_parent() -> None:
+def test_stand_in_ends_with_its_parent() -> None:
     parent = "from tests.localcloud.replicate import start; running = start('t'); print(running.url, flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", parent],
@@ -885,12 +883,12 @@ def test_it_ends_with_its_parent() -> None:
         url = process.stdout.readline().decode().strip()
         assert httpx.get(f"{url}/_ledger").status_code == 200
         process.kill()
-        process.communicate(timeout=20)  # the stand-in holds stderr too: the end comes when both have ended
+        process.communicate(timeout=20)  # the stand-in shares stderr, so this waits for both to end
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/_ledger")
 
 
-def test_a_start_that_fails_is_said() -> None:
+def test_failed_start_is_an_error() -> None:
     with start(TOKEN) as process, pytest.raises(RuntimeError, match="ended with 1"):
         start(TOKEN, port=int(process.url.rpartition(":")[2]))
 
@@ -909,6 +907,6 @@ def test_any_photo_can_be_drawn(mode: str, size: tuple[int, int]) -> None:
         assert max(drawn.size) == min(drawing.EDGE, max(size))
 
 
-def test_the_sample_is_a_photo() -> None:
+def test_sample_is_a_jpeg() -> None:
     image = Image.open(io.BytesIO(sample.photo()))
     assert (image.format, image.size) == ("JPEG", (1024, 768))

@@ -1,4 +1,4 @@
-"""Roles on the AWS server: who is told no, in which words, and what is remembered of it."""
+"""Tests of roles on the AWS server: permissions, errors and the record of calls."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ class World:
     sessions: dict[str, roles.Session]
 
     def client(self, service: str, role: str | None = None, token: str | None = None) -> Any:
-        """A client with a role's credentials; without one, with the account's own."""
+        """Return a client with a role's credentials, or with the account's own."""
         session = self.sessions[role] if role else None
         return boto3.client(
-            service,  # type: ignore[call-overload]  # any service
+            service,  # type: ignore[call-overload]  # the stub lists literal names
             region_name=REGION,
             endpoint_url=self.endpoint,
             aws_access_key_id=session.access_key_id if session else aws.ACCESS_KEY_ID,
@@ -92,7 +92,7 @@ def world(made: World) -> World:
 
 
 def refusal(request: Callable[..., object], **options: object) -> tuple[str, int]:
-    """The error's code and the HTTP status."""
+    """Send a request that is refused; return the error's code and the HTTP status."""
     with pytest.raises(ClientError) as raised:
         request(**options)
     response = raised.value.response
@@ -100,7 +100,7 @@ def refusal(request: Callable[..., object], **options: object) -> tuple[str, int
 
 
 def used(world: World) -> set[tuple[str, str, bool]]:
-    """By which role, for what, and whether that was permitted."""
+    """Return the recorded calls: role, action and whether it was permitted."""
     keys = {session.access_key_id for session in world.sessions.values()}
     return {
         (one.role, one.call.action, bool(one.permissions))
@@ -109,7 +109,7 @@ def used(world: World) -> set[tuple[str, str, bool]]:
     }
 
 
-def test_s3_gives_what_is_permitted_and_says_why_it_does_not_give_the_rest(world: World) -> None:
+def test_s3_refuses_calls_outside_the_role(world: World) -> None:
     s3 = world.client("s3", "reader")
     assert s3.get_object(Bucket="photos", Key="uploads/1")["Body"].read() == b"photo"
     why = (
@@ -128,11 +128,11 @@ def test_s3_gives_what_is_permitted_and_says_why_it_does_not_give_the_rest(world
         (s3.put_bucket_policy, {"Policy": "{}"}),
     ):
         assert refusal(request, Bucket="photos", **options) == ("AccessDenied", 403)
-    there = world.client("s3").list_objects_v2(Bucket="photos")["Contents"]
-    assert [item["Key"] for item in there] == ["outputs/1", "uploads/1"]
+    objects = world.client("s3").list_objects_v2(Bucket="photos")["Contents"]
+    assert [item["Key"] for item in objects] == ["outputs/1", "uploads/1"]
 
 
-def test_only_who_may_list_is_told_that_there_is_no_object(world: World) -> None:
+def test_missing_object_is_a_404_only_with_list_permission(world: World) -> None:
     missing = {"Bucket": "photos", "Key": "uploads/none"}
     lister, reader = world.client("s3", "lister"), world.client("s3", "reader")
     assert refusal(lister.get_object, **missing) == ("NoSuchKey", 404)
@@ -143,7 +143,7 @@ def test_only_who_may_list_is_told_that_there_is_no_object(world: World) -> None
     assert ("reader", "s3:ListBucket", False) in used(world)
 
 
-def test_a_presigned_url_is_good_for_what_its_signer_may(world: World) -> None:
+def test_presigned_url_has_the_permissions_of_its_signer(world: World) -> None:
     def fetch(role: str, key: str, token: str | None = None) -> httpx.Response:
         s3 = world.client("s3", role, token)
         parameters = {"Bucket": "photos", "Key": key}
@@ -154,7 +154,7 @@ def test_a_presigned_url_is_good_for_what_its_signer_may(world: World) -> None:
     assert fetch("reader", "uploads/none").status_code == 403
     assert fetch("lister", "uploads/none").status_code == 404
     assert "InvalidToken" in fetch("reader", "uploads/1", "another").text
-    assert used(world) == {  # that a client is refused what is not there is no fault of the role
+    assert used(world) == {  # a presigned URL to a missing object records no denied ListBucket
         ("reader", "s3:GetObject", True),
         ("reader", "s3:GetObject", False),
         ("lister", "s3:GetObject", True),
@@ -162,7 +162,7 @@ def test_a_presigned_url_is_good_for_what_its_signer_may(world: World) -> None:
     }
 
 
-def test_the_tables_items_are_judged_one_by_one_in_a_transaction_too(world: World) -> None:
+def test_each_item_of_a_transaction_needs_its_permission(world: World) -> None:
     dynamodb = world.client("dynamodb", "counter")
 
     def key(name: str) -> dict[str, Any]:
@@ -183,11 +183,11 @@ def test_the_tables_items_are_judged_one_by_one_in_a_transaction_too(world: Worl
     assert refusal(dynamodb.get_item, **key("count 1")) == denied
     assert refusal(dynamodb.scan, TableName="jobs") == denied
     assert refusal(dynamodb.update_item, **key("job 1")) == denied
-    there = world.client("dynamodb").scan(TableName="jobs")["Items"]
-    assert {item["id"]["S"] for item in there} == {"count 1", "count 1s"}
+    items = world.client("dynamodb").scan(TableName="jobs")["Items"]
+    assert {item["id"]["S"] for item in items} == {"count 1", "count 1s"}
 
 
-def test_every_service_has_its_own_no(world: World) -> None:
+def test_each_service_refuses_with_its_own_error(world: World) -> None:
     sqs = world.client("sqs", "reader")
     url = f"{world.endpoint}/{aws.ACCOUNT}/work"
     assert refusal(sqs.send_message, QueueUrl=url, MessageBody="x") == ("AccessDenied", 403)
@@ -201,7 +201,7 @@ def test_every_service_has_its_own_no(world: World) -> None:
     assert refusal(world.client("ssm", "reader", "another").get_parameter, Name="/x") == unknown
 
 
-def test_the_accounts_own_key_may_do_all_and_nothing_of_it_is_remembered(world: World) -> None:
+def test_accounts_key_may_do_everything_and_is_not_recorded(world: World) -> None:
     assert world.client("s3").get_object(Bucket="photos", Key="outputs/1")
     assert world.client("sqs").list_queues()["QueueUrls"]
     assert used(world) == set()
@@ -220,7 +220,7 @@ def stack(machine: Machine) -> Stack:
     )
 
 
-def test_each_function_is_given_credentials_of_its_own(machine: Machine, stack: Stack) -> None:
+def test_each_function_has_its_own_credentials(machine: Machine, stack: Stack) -> None:
     machines = cloud._take_on_roles(machine, stack)
     keys = {one.access_key_id for one in machines.values()}
     assert machines.keys() == stack.functions.keys()
@@ -235,7 +235,7 @@ def test_each_function_is_given_credentials_of_its_own(machine: Machine, stack: 
         ("CallbackRole", "Callback", "CallbackRole: .* events:InvokeApiDestination on arn:aws:events:"),
     ],
 )
-def test_a_role_that_does_not_let_its_function_log_or_its_rule_call_is_an_error(
+def test_role_without_logging_or_calling_permission_is_an_error(
     machine: Machine, stack: Stack, role: str, sid: str, complaint: str
 ) -> None:
     rest = tuple(one for one in stack.policies[role] if one.sid != sid)

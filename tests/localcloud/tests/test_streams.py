@@ -1,4 +1,4 @@
-"""From a table's stream to a function, as Lambda's event source mapping brings it."""
+"""Tests of event source mappings from a table's stream to a function."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CRASHED = Result(b'{"errorType": "Runtime.ExitError"}', "Unhandled")
 
 @dataclass
 class Function:
-    """Stands in for the functions: keeps what it is invoked with; `answer` says what comes of it."""
+    """A replacement for the functions that keeps its events and returns the result of `answer`."""
 
     answer: Callable[[list[str]], Result] = lambda _: OK
     batches: list[list[str]] = field(default_factory=list)
@@ -42,7 +42,7 @@ class Function:
         return self.answer(ids)
 
     def wait_for(self, count: int) -> list[list[str]]:
-        """The batches, once there are so many."""
+        """Wait for `count` batches and return all of them."""
         with self.changed:
             assert self.changed.wait_for(lambda: len(self.batches) >= count, 20), self.batches
             return self.batches
@@ -50,7 +50,7 @@ class Function:
 
 @dataclass
 class Table:
-    """A table with a stream, on a running moto."""
+    """A table with a stream on a running AWS server."""
 
     machine: Machine
     name: str
@@ -67,11 +67,11 @@ class Table:
     def reading(
         self, function: Function, *, size: int = 10, retries: int = 1, bisects: bool = True
     ) -> Streams:
-        source = StreamSource(self.stream, "Toy", (PATTERN,), size, retries, bisects, True, self.queue)  # noqa: FBT003  # reports
+        source = StreamSource(self.stream, "Toy", (PATTERN,), size, retries, bisects, True, self.queue)  # noqa: FBT003  # the last flag is reports_batch_item_failures
         return Streams([source], cast("Functions", function), {"Toy": self.machine})
 
     def given_up(self) -> dict[str, Any]:
-        """The next message in the failure queue."""
+        """Return the next message in the failure queue."""
         (message,) = self.sqs.receive_message(QueueUrl=self.queue, WaitTimeSeconds=20)["Messages"]
         return dict(json.loads(message["Body"]))
 
@@ -106,7 +106,7 @@ def no_backoff(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(streams, "LONGEST_BACKOFF", 0)
 
 
-def test_what_matches_is_brought_in_order_and_once(table: Table) -> None:
+def test_matching_records_are_delivered_once_and_in_order(table: Table) -> None:
     table.put("a")
     table.put("b", status="BUSY")
     function = Function()
@@ -128,7 +128,7 @@ def test_what_matches_is_brought_in_order_and_once(table: Table) -> None:
     }
 
 
-def test_a_failed_record_comes_again_with_those_behind_it(table: Table) -> None:
+def test_failed_record_is_redelivered_with_later_ones(table: Table) -> None:
     table.put("a", "b", "c")
     function = Function()
 
@@ -143,11 +143,11 @@ def test_a_failed_record_comes_again_with_those_behind_it(table: Table) -> None:
         assert function.wait_for(2) == [["a", "b", "c"], ["b", "c"]]
 
 
-def test_a_record_that_crashes_the_function_is_singled_out_and_given_up(table: Table) -> None:
+def test_crashing_record_is_isolated_and_reported(table: Table) -> None:
     table.put("a", "b", "poison", "d")
     function = Function(lambda ids: CRASHED if "poison" in ids else OK)
     with table.reading(function, retries=2):
-        told = table.given_up()
+        report = table.given_up()
         table.put("e")
         batches = function.wait_for(8)
     assert batches == [
@@ -158,15 +158,15 @@ def test_a_record_that_crashes_the_function_is_singled_out_and_given_up(table: T
         ["d"],
         ["e"],
     ]
-    assert told["requestContext"]["condition"] == "RetryAttemptsExhausted"
-    assert told["requestContext"]["approximateInvokeCount"] == 3
+    assert report["requestContext"]["condition"] == "RetryAttemptsExhausted"
+    assert report["requestContext"]["approximateInvokeCount"] == 3
     number = function.events[3]["Records"][0]["dynamodb"]["SequenceNumber"]
-    info = told["DDBStreamBatchInfo"]
+    info = report["DDBStreamBatchInfo"]
     assert (info["startSequenceNumber"], info["batchSize"], info["streamArn"]) == (number, 1, table.stream)
 
 
 @pytest.mark.parametrize("answer", [CRASHED, Result(b'{"batchItemFailures": [{"itemIdentifier": "?"}]}')])
-def test_a_batch_that_is_not_split_is_tried_whole(table: Table, answer: Result) -> None:
+def test_batch_without_bisection_is_redelivered_whole(table: Table, answer: Result) -> None:
     table.put("a", "b")
     answers = iter([answer, OK])
     function = Function(lambda _: next(answers))
@@ -174,7 +174,7 @@ def test_a_batch_that_is_not_split_is_tried_whole(table: Table, answer: Result) 
         assert function.wait_for(2) == [["a", "b"], ["a", "b"]]
 
 
-def test_what_was_read_is_let_go_and_reading_goes_on(table: Table) -> None:
+def test_read_records_are_deleted_and_reading_continues(table: Table) -> None:
     table.put("a", "b", "c")
     function = Function()
     session = boto3.Session(aws.ACCESS_KEY_ID, aws.SECRET_ACCESS_KEY, region_name="us-east-1")

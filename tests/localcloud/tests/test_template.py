@@ -1,4 +1,4 @@
-"""How the local cloud reads a template, and what it refuses."""
+"""Tests of reading a template: its values, its order and its errors."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def write(folder: Path, *parts: str) -> Path:
 
 
 def provision_nowhere(path: Path, parameters: Mapping[str, str] | None = None) -> Stack:
-    """As far as it goes where no server answers."""
+    """Provision a template for which no server is needed."""
     return provision(
         path,
         parameters or {},
@@ -63,7 +63,7 @@ def provision_nowhere(path: Path, parameters: Mapping[str, str] | None = None) -
     )
 
 
-def test_values_are_the_defaults_and_what_overrides_them(tmp_path: Path) -> None:
+def test_parameters_have_defaults_and_overrides(tmp_path: Path) -> None:
     template = load(write(tmp_path, PARAMETERS, QUEUE), {"Needed": "x", "Count": "7", "Many": "c,d , e"})
     assert template.parameters == {
         "Needed": "x",
@@ -93,19 +93,19 @@ def test_values_are_the_defaults_and_what_overrides_them(tmp_path: Path) -> None
         ({"Needed": "", "Issuer": "x"}, "rule WordWithIssuer: Issuer and a do not go together."),
     ],
 )
-def test_a_wrong_parameter_is_named(tmp_path: Path, overrides: dict[str, str], complaint: str) -> None:
+def test_wrong_parameter_is_named(tmp_path: Path, overrides: dict[str, str], complaint: str) -> None:
     with pytest.raises(TemplateError, match=complaint):
         load(write(tmp_path, PARAMETERS, QUEUE), overrides)
 
 
-def test_an_unreadable_override_is_a_template_error() -> None:
+def test_unreadable_override_is_a_template_error() -> None:
     assert read_overrides(("A=1",)) == {"A": "1"}
     with pytest.raises(TemplateError, match="'nonsense'"):
         read_overrides(("nonsense",))
 
 
 @pytest.mark.parametrize(
-    ("value", "wanted"),
+    ("value", "resolved"),
     [
         ({"Ref": "Name"}, "n"),
         ({"Fn::GetAtt": ["Queue", "Arn"]}, "arn:q"),
@@ -124,22 +124,22 @@ def test_an_unreadable_override_is_a_template_error() -> None:
         ),
     ],
 )
-def test_functions(value: Json, wanted: Json) -> None:
-    assert _scope().resolve(value) == wanted
+def test_intrinsic_functions_are_evaluated(value: Json, resolved: Json) -> None:
+    assert _scope().resolve(value) == resolved
 
 
 @pytest.mark.parametrize(
     ("value", "culprit"),
     [
-        ({"Ref": "Nobody"}, "Nobody"),
+        ({"Ref": "Unknown"}, "Unknown"),
         ({"Fn::GetAtt": ["Queue", "Colour"]}, "Queue.Colour"),
-        ({"Fn::Sub": "${Nobody}"}, "Nobody"),
+        ({"Fn::Sub": "${Unknown}"}, "Unknown"),
         ({"Fn::If": ["Perhaps", 1, 2]}, "Perhaps"),
         ({"Fn::ImportValue": "x"}, "Fn::ImportValue"),
         ({"Fn::Select": ["2", ["a"]]}, "Fn::Select"),
     ],
 )
-def test_what_cannot_be_resolved_is_named(value: Json, culprit: str) -> None:
+def test_unresolvable_name_is_reported(value: Json, culprit: str) -> None:
     with pytest.raises(TemplateError, match=culprit):
         _scope().resolve(value)
 
@@ -152,7 +152,7 @@ def _scope() -> Scope:
     )
 
 
-def test_what_is_needed_comes_first_and_what_is_not_wanted_does_not_come(tmp_path: Path) -> None:
+def test_dependencies_come_first_and_false_conditions_are_omitted(tmp_path: Path) -> None:
     template = load(
         write(
             tmp_path,
@@ -228,7 +228,7 @@ Resources:
         ),
     ],
 )
-def test_what_is_not_understood_is_named(tmp_path: Path, resources: str, culprit: str) -> None:
+def test_unsupported_resource_or_property_is_named(tmp_path: Path, resources: str, culprit: str) -> None:
     with pytest.raises(TemplateError, match=culprit):
         provision_nowhere(write(tmp_path, f"Resources:\n  {resources}\n"))
 
@@ -251,7 +251,7 @@ Resources:
 """
 
 
-def test_an_http_api_is_its_routes(tmp_path: Path) -> None:
+def test_http_api_becomes_its_routes(tmp_path: Path) -> None:
     (tmp_path / "code").mkdir()
     text = API.replace("PROPERTIES", "CorsConfiguration: {AllowOrigins: [x], MaxAge: 5}").replace(
         " EVENT", ""
@@ -278,7 +278,7 @@ def test_an_http_api_is_its_routes(tmp_path: Path) -> None:
         ("StageName: prod", "", "StageName"),
     ],
 )
-def test_what_an_http_api_has_and_is_not_understood_is_named(
+def test_unsupported_property_of_an_http_api_is_named(
     tmp_path: Path, properties: str, event: str, culprit: str
 ) -> None:
     (tmp_path / "code").mkdir()
@@ -286,7 +286,7 @@ def test_what_an_http_api_has_and_is_not_understood_is_named(
         provision_nowhere(write(tmp_path, API.replace("PROPERTIES", properties).replace(" EVENT", event)))
 
 
-def test_the_projects_template_translates_to_plain_cloudformation() -> None:
+def test_project_template_translates_to_plain_cloudformation() -> None:
     document = json.loads(
         subprocess.run(
             [sys.executable, "-m", "tests.localcloud.template"],
@@ -300,6 +300,6 @@ def test_the_projects_template_translates_to_plain_cloudformation() -> None:
     assert not [one for one in document["Resources"].values() if one["Type"].startswith("AWS::Serverless::")]
 
 
-def test_a_list_parameter_stays_a_list_within_the_transform() -> None:
+def test_list_parameter_stays_a_list_in_the_transform() -> None:
     translated = json.dumps(translate(overrides={"AllowedOrigins": "https://a,https://b"}))
     assert '"allowOrigins": ["https://a", "https://b"]' in translated

@@ -1,4 +1,4 @@
-"""A function whose event says what it does: sleep, raise, exit, print and more."""
+"""A function for tests whose event commands it: sleep, raise, exit, print and more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SAM CLI itself, in its own environment: how it reads parameters, and what its answers do to samconfig.toml."""
+"""Tests with SAM CLI in its own environment: how it reads parameters, and what guided deploy writes."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ NASTY = [
     "ParameterKey=A,ParameterValue=1",
     "a=b c=d",
 ]
-# The same values as somebody may write them who does not know; SAM CLI is slow where a long quote is not closed.
+# Values as a user may write them without knowing SAM CLI's rules. SAM CLI is slow on a long unclosed quote.
 RAW = [
     "two words",
     '{"a": 1}',
@@ -68,16 +68,16 @@ RAW = [
 
 @pytest.fixture(scope="module")
 def sam() -> Path:
-    """SAM CLI's Python. Outside of CI, a machine without a package index may go without."""
+    """SAM CLI's Python. Outside CI, the tests are skipped without a package index."""
     try:
         return environment.make(environment.CACHE / "sam", (LOCK,))
     except (OSError, subprocess.CalledProcessError) as error:
         if os.environ.get("CI"):
             raise
-        pytest.skip(f"the environment of SAM CLI cannot be made here: {error}")
+        pytest.skip(f"SAM CLI cannot be installed here: {error}")
 
 
-def ask(sam: Path, folder: Path = ROOT, **wanted: object) -> Any:
+def ask(sam: Path, folder: Path = ROOT, **request: object) -> Any:
     empty: dict[str, object] = {"words": [], "values": [], "deploys": [], "guided": None, "answers": {}}
     settings = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
     settings |= dict.fromkeys(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), "testing")
@@ -90,7 +90,7 @@ def ask(sam: Path, folder: Path = ROOT, **wanted: object) -> Any:
         [sam, ROOT / "tests/sam/probe.py"],
         cwd=folder,
         env=settings,
-        input=json.dumps(empty | wanted),
+        input=json.dumps(empty | request),
         capture_output=True,
         text=True,
         check=False,
@@ -99,8 +99,8 @@ def ask(sam: Path, folder: Path = ROOT, **wanted: object) -> Any:
     return json.loads(done.stdout)
 
 
-def ours(given: Any) -> dict[str, str] | str:
-    """What the local cloud reads, or why it refuses."""
+def local(given: Any) -> dict[str, str] | str:
+    """Return what the local cloud reads, or its error message."""
     try:
         return read(given)
     except OverrideError as error:
@@ -108,14 +108,14 @@ def ours(given: Any) -> dict[str, str] | str:
 
 
 def command_lines() -> list[list[str]]:
-    """The words of each line of the README that gives a parameter, as a POSIX shell splits it."""
+    """Return the words of each command with a parameter in the documents, as a POSIX shell splits it."""
     lines = [line for block in readme.blocks("sh") for line in block.replace("\\\n", " ").splitlines()]
     lines += [span for span in readme.spans() if re.match(r"\w+=|.*--parameter-overrides \w+=", span)]
     found = []
     for line in lines:
         try:
             words = shlex.split(line)
-        except ValueError:  # a line of a string that goes on
+        except ValueError:  # a line inside a longer string
             continue
         given = [word for word in words if word.partition("=")[0] in NAMES]
         if given:
@@ -123,57 +123,57 @@ def command_lines() -> list[list[str]]:
     return found
 
 
-def test_readme_lines_are_read_alike(sam: Path) -> None:
+def test_readme_commands_are_read_as_by_sam(sam: Path) -> None:
     lines = command_lines()
-    told = ask(sam, words=lines)["words"]
-    assert told == [ours(tuple(line)) for line in lines]
-    assert any("A watercolour of this photo." in line.values() for line in told)
-    for line in told:
+    by_sam = ask(sam, words=lines)["words"]
+    assert by_sam == [local(tuple(line)) for line in lines]
+    assert any("A watercolour of this photo." in line.values() for line in by_sam)
+    for line in by_sam:
         if mapping := line.get("ReplicateInputMapping"):
             assert json.loads(mapping)["image"] == "input_image"
         template.load(overrides=line)
 
 
-def test_samconfig_values_are_read_alike(sam: Path) -> None:
+def test_samconfig_values_are_read_as_by_sam(sam: Path) -> None:
     texts = [block for block in readme.blocks("toml") if "parameter_overrides" in block]
     assert texts
     values: list[Any] = [tomllib.loads(text)["parameter_overrides"] for text in texts]
     config = tomllib.loads((ROOT / "samconfig.toml").read_text())
     environments = [name for name in config if name != "version"]
     found = [config[name]["deploy"]["parameters"].get("parameter_overrides", "") for name in environments]
-    told = ask(sam, values=values, deploys=[["--config-env", name] for name in environments])
-    assert told["values"] == [ours(value) for value in values]
-    assert told["deploys"] == [ours(value) for value in found]
-    for overrides in (*told["values"], *told["deploys"]):
+    by_sam = ask(sam, values=values, deploys=[["--config-env", name] for name in environments])
+    assert by_sam["values"] == [local(value) for value in values]
+    assert by_sam["deploys"] == [local(value) for value in found]
+    for overrides in (*by_sam["values"], *by_sam["deploys"]):
         template.load(overrides=overrides)
 
 
-def test_nasty_values_are_read_alike(sam: Path) -> None:
+def test_difficult_values_are_read_as_by_sam(sam: Path) -> None:
     written = [(value, quoted("A", value)) for value in NASTY]
     words = [[pair, "B=1"] for _, pair in written if pair is not None]
     lines = [shlex.split(shlex.join(line)) for line in words]
-    told = ask(
+    by_sam = ask(
         sam, words=lines, deploys=[["--stack-name", "a", "--parameter-overrides", *line] for line in lines]
     )
     kept = [{"A": value, "B": "1"} for value, pair in written if pair is not None]
-    assert told["words"] == told["deploys"] == [ours(tuple(line)) for line in lines] == kept
+    assert by_sam["words"] == by_sam["deploys"] == [local(tuple(line)) for line in lines] == kept
     tables = ask(sam, values=[{"A": value} for value, _ in written])["values"]
-    assert tables == [ours({"A": value}) for value, _ in written]
+    assert tables == [local({"A": value}) for value, _ in written]
 
 
-def test_what_sam_would_cut_is_refused(sam: Path) -> None:
+def test_values_that_sam_would_cut_are_refused(sam: Path) -> None:
     words = [f"A={value}" for value in RAW]
-    for word, told in zip(words, ask(sam, words=[[word] for word in words])["words"], strict=True):
-        mine = ours((word,))
-        if isinstance(mine, str):
-            assert isinstance(told, str) or told != {"A": word.removeprefix("A=")}, word
+    for word, by_sam in zip(words, ask(sam, words=[[word] for word in words])["words"], strict=True):
+        locally = local((word,))
+        if isinstance(locally, str):
+            assert isinstance(by_sam, str) or by_sam != {"A": word.removeprefix("A=")}, word
         else:
-            assert mine == told, word
-    assert [isinstance(ours((word,)), str) for word in words].count(True) == len(RAW) - 4
+            assert locally == by_sam, word
+    assert [isinstance(local((word,)), str) for word in words].count(True) == len(RAW) - 4
 
 
-def test_a_second_option_is_refused(sam: Path) -> None:
-    """SAM CLI reads the last alone, and says nothing of the first."""
+def test_second_parameter_overrides_option_is_refused(sam: Path) -> None:
+    """SAM CLI silently ignores all options but the last."""
     argv = ["--parameter-overrides", "ImageCount=1", "--parameter-overrides", "RetentionDays=2"]
     assert ask(sam, deploys=[["--stack-name", "a", *argv]])["deploys"] == [{"RetentionDays": "2"}]
     command = [sys.executable, "-m", "tests.localcloud", "serve", *argv]
@@ -182,7 +182,7 @@ def test_a_second_option_is_refused(sam: Path) -> None:
     assert "give it once" in done.stderr
 
 
-def test_odd_tables_are_read_alike(sam: Path) -> None:
+def test_unusual_tables_are_read_as_by_sam(sam: Path) -> None:
     values: list[Any] = [
         {"A": True, "B": 3, "C": 1.5, "D": ["x", " y", ""], "E": '"q"'},
         ["A=1", ["B=2"]],
@@ -190,24 +190,24 @@ def test_odd_tables_are_read_alike(sam: Path) -> None:
         {},
         [5],
     ]
-    for value, told in zip(values, ask(sam, values=values)["values"], strict=True):
-        mine = ours(value)
-        assert mine == told or (isinstance(mine, str) and isinstance(told, str)), value
+    for value, by_sam in zip(values, ask(sam, values=values)["values"], strict=True):
+        locally = local(value)
+        assert locally == by_sam or (isinstance(locally, str) and isinstance(by_sam, str)), value
 
 
-def test_the_readme_lists_the_questions(sam: Path, tmp_path: Path) -> None:
+def test_readme_lists_the_questions_of_guided_deploy(sam: Path, tmp_path: Path) -> None:
     for name in ("template.yaml", "samconfig.toml"):
         shutil.copy(ROOT / name, tmp_path)
-    told = ask(sam, tmp_path, guided=[])
-    asked, deployed = told["questions"], told["deployed"]
+    reply = ask(sam, tmp_path, guided=[])
+    asked, deployed = reply["questions"], reply["deployed"]
     questions = [(text, default) for text, default in asked if not text.startswith("Parameter ")]
     section = readme.section("Deploy in detail").split("| question | default |\n", 1)[1].split("\n\n", 1)[0]
     rows = [re.match(r"\| `([^`…]+)[^|]*\| (.*) \|$", line) for line in section.splitlines()[1:]]
     listed = [(row[1].strip(), row[2]) for row in rows if row is not None and row[1].strip() != "Parameter"]
     assert [text for text, _ in questions] == [text for text, _ in listed]
-    for (text, default), (_, said) in zip(questions, listed, strict=True):
+    for (text, default), (_, answer) in zip(questions, listed, strict=True):
         expected = {"True": "`Y`", "False": "`N`"}.get(default, f"`{default}`")
-        assert expected in said or (text, default) == ("AWS Region", "ap-northeast-2"), text
+        assert expected in answer or (text, default) == ("AWS Region", "ap-northeast-2"), text
     assert {text.removeprefix("Parameter ") for text, _ in asked if text.startswith("Parameter ")} == NAMES
     assert asked[-1] == ["Deploy this changeset?", "False"]
     assert not deployed
@@ -221,7 +221,9 @@ def git(folder: Path, *words: str) -> str:
         "PATH": os.environ["PATH"],
     }
     settings |= {
-        f"GIT_{who}_{what}": "a@example.com" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
+        f"GIT_{role}_{field}": "a@example.com"
+        for role in ("AUTHOR", "COMMITTER")
+        for field in ("NAME", "EMAIL")
     }
     done = subprocess.run(
         ["git", *words], cwd=folder, env=settings, capture_output=True, text=True, check=False
@@ -232,7 +234,7 @@ def git(folder: Path, *words: str) -> str:
 
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
-    """A repository of releases, with the first one in it."""
+    """A repository that holds the first release."""
     folder = tmp_path / "releases"
     folder.mkdir()
     for name in ("template.yaml", "samconfig.toml", "README.md"):
@@ -244,7 +246,7 @@ def release(tmp_path: Path) -> Path:
 
 
 def update_command() -> list[str]:
-    """What the README tells to pull a release with."""
+    """Return the documented command that pulls a release."""
     (found,) = re.findall(r"^git ([^&]+) &&", readme.section("Update"), re.MULTILINE)
     return shlex.split(found)
 
@@ -253,7 +255,7 @@ def update_command() -> list[str]:
 def answered(
     sam: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> tuple[str, str]:
-    """An environment, and samconfig.toml after SAM CLI wrote the answers for it."""
+    """An environment's name, and samconfig.toml with the answers that SAM CLI wrote for it."""
     folder = tmp_path_factory.mktemp("answered")
     for name in ("template.yaml", "samconfig.toml"):
         shutil.copy(ROOT / name, folder)
@@ -263,18 +265,18 @@ def answered(
         "AWS Region": "eu-west-1",
     }
     options = ["--config-env", request.param]
-    told = ask(sam, folder, guided=options, answers=answers | {"Deploy this": "y"}, deploys=[options])
-    assert told["deployed"]
-    assert told["deploys"][0]["DefaultPrompt"] == 'A "blue" photo.'
+    reply = ask(sam, folder, guided=options, answers=answers | {"Deploy this": "y"}, deploys=[options])
+    assert reply["deployed"]
+    assert reply["deploys"][0]["DefaultPrompt"] == 'A "blue" photo.'
     return request.param, (folder / "samconfig.toml").read_text()
 
 
 @pytest.mark.parametrize("committed", [False, True], ids=["uncommitted", "committed"])
 @pytest.mark.parametrize("changed", ["template", "samconfig"])
-def test_answers_outlive_a_pull(
+def test_answers_of_guided_deploy_survive_a_pull(
     release: Path, tmp_path: Path, answered: tuple[str, str], changed: str, *, committed: bool
 ) -> None:
-    """A release leaves samconfig.toml as it is; should one change it all the same, the pull still goes through."""
+    """A release does not change samconfig.toml. If one does, the pull must still succeed."""
     config_env, answers = answered
     mine = tmp_path / "mine"
     git(tmp_path, "clone", "-q", str(release), str(mine))
@@ -294,7 +296,7 @@ def test_answers_outlive_a_pull(
 
     words = update_command()
     if changed == "template":
-        words = [word for word in words if word != "--autostash"]  # git pull alone is enough
+        words = [word for word in words if word != "--autostash"]  # a plain git pull is enough
     git(mine, *words, *(["--no-rebase"] if committed else []))
     assert "26214401" in (mine / "template.yaml").read_text()
     config = tomllib.loads((mine / "samconfig.toml").read_text())

@@ -210,11 +210,11 @@ def _to_ask_for(job: Job, now: datetime) -> list[Image]:
     if job.status.is_terminal or (deadline(job) - now).total_seconds() < predictions.MIN_CANCEL_AFTER:
         return []
     pending = job.having(ImageStatus.PENDING)
-    told = [image.not_before for image in pending if image.not_before]
-    if not told:
+    times = [image.not_before for image in pending if image.not_before]
+    if not times:
         return pending
     # A rate limit concerns the account, not one image: several POSTs at once would all be refused.
-    return pending[:1] if max(told) <= now else []
+    return pending[:1] if max(times) <= now else []
 
 
 def _asked(image: Image, now: datetime, *, seeded: bool) -> Asked:

@@ -207,11 +207,11 @@ def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Return the image in sRGB, which decoders assume without a profile. A profile that cannot be used is ignored."""
     if profile:
         try:
-            given = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            wanted = ImageCms.createProfile("sRGB")
+            embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            srgb = ImageCms.createProfile("sRGB")
             intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
             flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
-            converted = ImageCms.profileToProfile(image, given, wanted, intent, "RGB", flags=flags)
+            converted = ImageCms.profileToProfile(image, embedded, srgb, intent, "RGB", flags=flags)
         except (ImageCms.PyCMSError, OSError) as error:
             logger.info("the photo's colour profile cannot be used", reason=str(error)[:200])
         else:

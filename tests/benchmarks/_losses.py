@@ -1,4 +1,4 @@
-"""What came of jobs, held against what Replicate was paid for and what lies in S3."""
+"""The losses of a run: its jobs compared with the billed predictions and the outputs in S3."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """How many jobs or pictures went wrong, and how."""
+class Losses:
+    """The number of jobs or images with a loss, by kind."""
 
-    lost: int  # jobs that had no end in time
-    paid_twice: int  # predictions billed beyond those that a job has pictures
-    wrong: int  # jobs told done whose pictures are not in S3, or told failed and paid for
+    lost: int  # jobs that did not end in time
+    paid_twice: int  # billed predictions beyond the number of images
+    wrong: int  # jobs reported as succeeded without outputs in S3, or as failed with a billed prediction
 
 
-def judge(
+def count_losses(
     found: Mapping[str, Found], predictions: Collection[Entry], objects: Collection[str], *, images: int
-) -> Verdict:
-    """The verdict on `found`.
+) -> Losses:
+    """Count the losses.
 
     Args:
-        found: what is told of each job.
-        predictions: all that Replicate has made.
-        objects: the keys of the pictures in S3.
-        images: of each job.
+        found: The reported state of each job.
+        predictions: All predictions at Replicate.
+        objects: The keys of the outputs in S3.
+        images: The number of images of a job.
     """
     billed = Counter(_job(entry) for entry in predictions if entry.billed)
-    return Verdict(
+    return Losses(
         lost=sum(one.state == "open" for one in found.values()),
         paid_twice=sum(max(0, billed[job] - images) for job in found),
         wrong=sum(_is_wrong(one, billed[job], objects, images) for job, one in found.items()),
@@ -49,6 +49,6 @@ def _is_wrong(one: Found, billed: int, objects: Collection[str], images: int) ->
 
 
 def _job(entry: Entry) -> str:
-    """Whose photo it was made of: its key is uploads/{job}/…, on either side."""
+    """Return the job of a prediction, from its photo's key: uploads/{job}/… on both sides."""
     path = urlsplit(str(entry.input["input_image"])).path
     return path.partition("uploads/")[2].partition("/")[0]
