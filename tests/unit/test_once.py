@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from triptych.aws import bucket, events, queues, session
+from triptych.aws import bucket, event_bus, queues, session
 from triptych.replicate import downloads, transport
 from triptych.runtime import tls
 from triptych.runtime.once import once
@@ -50,7 +50,7 @@ def test_two_clients_are_never_made_at_once() -> None:
 
 def test_every_client_is_made_once() -> None:
     for made in (
-        events._events,
+        event_bus._events,
         session.botocore_session,
         session.boto3_session,
         downloads.http_client,
