@@ -15,20 +15,24 @@ ROOMS = ("flows", "replicate", "aws", "photo", "runtime", "rules")  # from the t
 FUNCTIONS = sorted(path for path in (ROOT / "functions").iterdir() if path.is_dir())
 
 
-def imported(file: Path) -> set[str]:
-    """The modules of the layer that a file imports, anywhere in it, as `aws.table` or `job`."""
+def names_imported(file: Path) -> set[str]:
+    """The full name of everything that a file imports, anywhere in it: `a.b.c` for `from a.b import c`."""
     found: set[str] = set()
     for node in ast.walk(ast.parse(file.read_text())):
         match node:
-            case ast.ImportFrom(module=str(module), names=names) if module.split(".")[0] == "triptych":
-                inner = module.removeprefix("triptych").removeprefix(".")
-                each = [f"{inner}.{name.name}".removeprefix(".") for name in names]
-                found |= {inner if is_module(inner) else one for one in each}
+            case ast.ImportFrom(module=source, names=names, level=level):
+                package = file.relative_to(ROOT).with_suffix("").parts[:-level] if level else ()
+                origin = ".".join([*package, *([source] if source else [])])
+                found |= {f"{origin}.{name.name}" for name in names}
             case ast.Import(names=names):
-                found |= {
-                    name.name.removeprefix("triptych.") for name in names if name.name.startswith("triptych.")
-                }
+                found |= {name.name for name in names}
     return found
+
+
+def imported(file: Path) -> set[str]:
+    """The modules of the layer that a file imports, as `aws.table` or `job`."""
+    inner = {name.removeprefix("triptych.") for name in names_imported(file) if name.startswith("triptych.")}
+    return {name if is_module(name) else name.rpartition(".")[0] or name for name in inner}
 
 
 def is_module(name: str) -> bool:
@@ -75,10 +79,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 
 @pytest.mark.parametrize("rules", ["job", "failures", "backoff", "job_ids", "metrics", "models", "deadlines"])
 def test_the_rules_do_no_io(rules: str) -> None:
-    tree = ast.parse((LAYER / f"{rules}.py").read_text())
-    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    tops = {name.split(".")[0] for name in names}
+    tops = {name.split(".")[0] for name in names_imported(LAYER / f"{rules}.py")}
     assert tops <= {
         "__future__",
         "collections",
@@ -106,10 +107,7 @@ def test_each_room_says_what_belongs_there(room: str) -> None:
 def test_no_function_imports_another(function: Path) -> None:
     others = {path.name for path in FUNCTIONS} - {function.name}
     for file in function.glob("*.py"):
-        for node in ast.walk(ast.parse(file.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert not others & {name.split(".")[0] for name in names}
+        assert not others & {name.split(".")[0] for name in names_imported(file)}
 
 
 SHARED = ("benchmarks", "simulation", "localcloud", "support")  # folders of tests/, from the top downwards
@@ -119,18 +117,9 @@ TESTS = {
 
 
 def imported_by_test(module: str) -> set[str]:
-    """The modules of tests/ that a module imports, anywhere in it."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(TESTS[module].read_text())):
-        match node:
-            case ast.ImportFrom(module=source, names=names, level=level):
-                package = module.split(".")[:-level] if level else []
-                origin = ".".join([*package, *([source] if source else [])])
-                each = {f"{origin}.{name.name}" for name in names}
-                found |= {one if one in TESTS else origin for one in each}
-            case ast.Import(names=names):
-                found |= {name.name for name in names}
-    return {name for name in found if name.partition(".")[0] == "tests"}
+    """The modules of tests/ that a module imports."""
+    found = {name for name in names_imported(TESTS[module]) if name.partition(".")[0] == "tests"}
+    return {name if name in TESTS else name.rpartition(".")[0] for name in found}
 
 
 def folder_of(module: str) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.support.jobs import START as NOW
+from tests.support.jobs import waiting_job
 from triptych.failures import Failure, FailureKind
 from triptych.job import (
     MOST_OPENS,
@@ -27,7 +29,6 @@ from triptych.job import (
     JobStatus,
     Output,
     OutputStored,
-    Photo,
     PhotoOpened,
     PredictionCreated,
     PredictionNotCreated,
@@ -38,18 +39,11 @@ from triptych.job import (
     apply_all,
     has_used_its_retries,
     is_retryable,
-    new_job,
 )
 
-NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 KIND = FailureKind.REPLICATE_REFUSED
 FAILURE = Failure.of(KIND)
 OUTPUT = Output("outputs/j/0.png", "image/png", 100)
-
-
-def a_job(images: int = 3) -> Job:
-    photo = Photo("uploads/j/photo.jpg", "image/jpeg", 10)
-    return new_job(job_id="j", owner="ann", photo=photo, prompt=None, image_count=images, now=NOW)
 
 
 def arrived() -> UploadArrived:
@@ -69,7 +63,7 @@ def generating(images: int = 3) -> Job:
     events: list[Event] = [arrived()]
     for index in range(images):
         events += [asked(index), PredictionCreated(index, 1, f"p{index}")]
-    return apply_all(a_job(images), events, NOW)
+    return apply_all(waiting_job(images), events, NOW)
 
 
 def stored(index: int, attempt: int = 1) -> OutputStored:
@@ -104,24 +98,24 @@ def test_equal_failures_of_all_images_become_the_jobs_failure() -> None:
 
 
 def test_missing_photo_expires_the_job() -> None:
-    job = apply(a_job(), UploadExpired(), NOW)
+    job = apply(waiting_job(), UploadExpired(), NOW)
     assert job.status is JobStatus.EXPIRED
     assert job.failure
     assert apply(job, arrived(), NOW) is job
 
 
 def test_uploaded_job_does_not_expire() -> None:
-    job = apply(a_job(), arrived(), NOW)
+    job = apply(waiting_job(), arrived(), NOW)
     assert apply(job, UploadExpired(), NOW) is job
 
 
 def test_rejected_photo_fails_the_job() -> None:
-    job = apply_all(a_job(), [arrived(), JobRejected(KIND)], NOW)
+    job = apply_all(waiting_job(), [arrived(), JobRejected(KIND)], NOW)
     assert (job.status, job.failure) == (JobStatus.FAILED, FAILURE)
 
 
 def test_photo_is_rejected_after_too_many_opens() -> None:
-    job = a_job()
+    job = waiting_job()
     for minute in range(MOST_OPENS):
         job = apply(job, opened(NOW + timedelta(minutes=minute)), NOW)
         assert job.status is JobStatus.AWAITING_UPLOAD
@@ -130,13 +124,13 @@ def test_photo_is_rejected_after_too_many_opens() -> None:
 
 
 def test_photo_is_opened_by_one_invocation_at_a_time() -> None:
-    job = apply(a_job(), opened(NOW), NOW)
+    job = apply(waiting_job(), opened(NOW), NOW)
     assert apply(job, opened(NOW + timedelta(seconds=59)), NOW) is job
     assert apply(job, opened(NOW + timedelta(seconds=60)), NOW).photo.opens == 2
 
 
 def test_opened_photo_is_not_opened_again() -> None:
-    job = apply_all(a_job(), [opened(NOW), arrived()], NOW)
+    job = apply_all(waiting_job(), [opened(NOW), arrived()], NOW)
     assert apply(job, opened(NOW + timedelta(minutes=5)), NOW) is job
 
 
@@ -156,18 +150,18 @@ def test_deadline_fails_open_images_and_keeps_stored_ones() -> None:
 
 
 def test_no_prediction_is_requested_before_the_upload() -> None:
-    job = a_job()
+    job = waiting_job()
     assert apply(job, asked(0), NOW) is job
 
 
 def test_requested_image_is_not_requested_again() -> None:
-    job = apply_all(a_job(), [arrived(), asked(0)], NOW)
+    job = apply_all(waiting_job(), [arrived(), asked(0)], NOW)
     assert apply(job, asked(0), NOW) is job
 
 
 def test_each_request_is_a_new_attempt() -> None:
     again = PredictionNotCreated(0, 1, NOW)
-    job = apply_all(a_job(), [arrived(), asked(0), again, asked(0)], NOW)
+    job = apply_all(waiting_job(), [arrived(), asked(0), again, asked(0)], NOW)
     assert job.images[0].attempt == 2
     # An event about the first attempt changes nothing in the second.
     assert apply(job, again, NOW) is job
@@ -176,7 +170,7 @@ def test_each_request_is_a_new_attempt() -> None:
 
 
 def test_webhook_may_arrive_before_the_answer() -> None:
-    job = apply_all(a_job(1), [arrived(), asked(0), stored(0)], NOW)
+    job = apply_all(waiting_job(1), [arrived(), asked(0), stored(0)], NOW)
     assert job.status is JobStatus.SUCCEEDED
     assert job.images[0].prediction_id == "p0"
     assert apply(job, PredictionCreated(0, 1, "p0"), NOW) is job
@@ -190,20 +184,22 @@ def test_unknown_prediction_changes_nothing() -> None:
 
 def test_lost_answer_leaves_the_image_in_doubt() -> None:
     until = NOW + timedelta(seconds=20)
-    job = apply_all(a_job(), [arrived(), asked(0), AnswerLost(0, 1, until)], NOW)
+    job = apply_all(waiting_job(), [arrived(), asked(0), AnswerLost(0, 1, until)], NOW)
     assert (job.images[0].status, job.images[0].not_before) == (ImageStatus.REQUESTING, until)
 
 
 def test_refusal_fails_only_images_without_a_prediction() -> None:
     events: list[Event] = [arrived(), asked(0), asked(1), PredictionCreated(0, 1, "p0")]
-    job = apply_all(a_job(), [*events, GenerationRefused(1, 1, KIND)], NOW)
+    job = apply_all(waiting_job(), [*events, GenerationRefused(1, 1, KIND)], NOW)
     assert [image.status for image in job.images] == ["GENERATING", "FAILED", "FAILED"]
     assert apply(job, stored(0), NOW).status is JobStatus.PARTIAL
 
 
 def test_image_in_doubt_is_not_requested_after_a_refusal() -> None:
     events: list[Event] = [arrived(), asked(0), asked(1), asked(2), GenerationRefused(1, 1, KIND)]
-    job = apply_all(a_job(), [*events, GenerationRefused(2, 1, KIND), PredictionNotCreated(0, 1, NOW)], NOW)
+    job = apply_all(
+        waiting_job(), [*events, GenerationRefused(2, 1, KIND), PredictionNotCreated(0, 1, NOW)], NOW
+    )
     assert (job.status, job.failure) == (JobStatus.FAILED, FAILURE)
 
 
@@ -233,7 +229,7 @@ histories = st.lists(events, max_size=40)
 
 @given(histories)
 def test_ended_job_never_changes(history: list[Event]) -> None:
-    job = a_job()
+    job = waiting_job()
     for event in history:
         after = apply(job, event, NOW)
         if job.status.is_terminal:
@@ -243,7 +239,7 @@ def test_ended_job_never_changes(history: list[Event]) -> None:
 
 @given(histories)
 def test_a_stored_image_is_never_lost(history: list[Event]) -> None:
-    job = a_job()
+    job = waiting_job()
     kept: dict[int, Output | None] = {}
     for event in history:
         job = apply(job, event, NOW)
@@ -257,7 +253,7 @@ def test_a_stored_image_is_never_lost(history: list[Event]) -> None:
 
 @given(histories)
 def test_images_make_only_the_listed_moves(history: list[Event]) -> None:
-    job = a_job()
+    job = waiting_job()
     for event in history:
         after = apply(job, event, NOW)
         for old, new in zip(job.images, after.images, strict=True):
@@ -267,7 +263,7 @@ def test_images_make_only_the_listed_moves(history: list[Event]) -> None:
 
 @given(histories)
 def test_applying_an_event_twice_equals_applying_it_once(history: list[Event]) -> None:
-    job = apply_all(a_job(), history, NOW)
+    job = apply_all(waiting_job(), history, NOW)
     for event in (event for event in history if not isinstance(event, Asked | AnswerLost)):
         once = apply(job, event, NOW)
         assert apply(once, event, NOW) == once
@@ -275,7 +271,7 @@ def test_applying_an_event_twice_equals_applying_it_once(history: list[Event]) -
 
 @given(histories)
 def test_image_fields_match_its_status(history: list[Event]) -> None:
-    job = apply_all(a_job(), history, NOW)
+    job = apply_all(waiting_job(), history, NOW)
     for image in job.images:
         assert (image.output is not None) == (image.status is ImageStatus.STORED)
         assert (image.error is not None) == (image.status is ImageStatus.FAILED)
@@ -288,14 +284,14 @@ def test_image_fields_match_its_status(history: list[Event]) -> None:
 
 @given(histories)
 def test_job_can_end_from_any_state(history: list[Event]) -> None:
-    job = apply_all(a_job(), history, NOW)
+    job = apply_all(waiting_job(), history, NOW)
     end = DeadlinePassed() if job.uploaded_at else UploadExpired()
     assert apply(job, end, NOW).status.is_terminal
 
 
 @given(histories, histories)
 def test_retry_reopens_only_failed_images(history: list[Event], later: list[Event]) -> None:
-    before = apply_all(a_job(), history, NOW)
+    before = apply_all(waiting_job(), history, NOW)
     job = apply(before, Retried(NOW), NOW)
     if job is before:
         return
@@ -313,8 +309,8 @@ def test_retry_without_failures_does_nothing() -> None:
     running = generating()
     done = apply_all(running, [stored(0), stored(1), stored(2)], NOW)
     canceled = apply(running, Canceled(), NOW)
-    expired = apply(a_job(), UploadExpired(), NOW)
-    for job in (a_job(), running, done, canceled, expired):
+    expired = apply(waiting_job(), UploadExpired(), NOW)
+    for job in (waiting_job(), running, done, canceled, expired):
         assert apply(job, Retried(NOW), NOW) is job
 
 
@@ -332,8 +328,8 @@ def test_job_is_retried_at_most_four_times() -> None:
 
 def test_job_runs_out_of_retries_only_by_their_count() -> None:
     failed_job = apply(generating(), DeadlinePassed(), NOW)
-    rejected = apply_all(a_job(), [arrived(), JobRejected(FailureKind.PHOTO_UNSUPPORTED)], NOW)
-    for job in (a_job(), generating(), failed_job, rejected, apply(generating(), Canceled(), NOW)):
+    rejected = apply_all(waiting_job(), [arrived(), JobRejected(FailureKind.PHOTO_UNSUPPORTED)], NOW)
+    for job in (waiting_job(), generating(), failed_job, rejected, apply(generating(), Canceled(), NOW)):
         assert not has_used_its_retries(job)
     for job in (generating(), rejected, apply(generating(), Canceled(), NOW)):
         assert not has_used_its_retries(replace(job, retries=MOST_RETRIES))
@@ -341,12 +337,12 @@ def test_job_runs_out_of_retries_only_by_their_count() -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in FailureKind if kind.ends])
 def test_job_is_retryable_as_the_table_of_failures_says(kind: FailureKind) -> None:
-    rejected = apply_all(a_job(), [arrived(), JobRejected(kind)], NOW)
+    rejected = apply_all(waiting_job(), [arrived(), JobRejected(kind)], NOW)
     assert (apply(rejected, Retried(NOW), NOW) is not rejected) is kind.retryable
 
 
 def test_unknown_failure_code_is_retryable() -> None:
-    rejected = apply_all(a_job(), [arrived(), JobRejected(KIND)], NOW)
+    rejected = apply_all(waiting_job(), [arrived(), JobRejected(KIND)], NOW)
     assert is_retryable(replace(rejected, error=Failure("code_of_another_release", "No.")))
 
 

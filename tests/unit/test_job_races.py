@@ -6,7 +6,7 @@ Each rule is one step of one writer. Hypothesis searches for an order of steps t
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -19,6 +19,7 @@ from hypothesis.stateful import (
 )
 
 from tests.simulation.aws import Jobs
+from tests.support.jobs import START, waiting_job
 from triptych.aws.table import ConflictError, Day
 from triptych.failures import FailureKind
 from triptych.job import (
@@ -34,7 +35,6 @@ from triptych.job import (
     JobRejected,
     Output,
     OutputStored,
-    Photo,
     PredictionCreated,
     PredictionNotCreated,
     Retried,
@@ -42,10 +42,8 @@ from triptych.job import (
     UploadExpired,
     apply,
     apply_all,
-    new_job,
 )
 
-START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 MOST_IMAGES = 3
 WRITERS = 3
 KIND = FailureKind.REPLICATE_REFUSED
@@ -64,8 +62,7 @@ class Racers(RuleBasedStateMachine):
 
     @initialize(images=st.integers(1, MOST_IMAGES), ends=st.booleans(), first=fates_of_all | st.none())
     def create(self, images: int, ends: bool, first: list[str] | None) -> None:  # noqa: FBT001  # drawn by hypothesis
-        photo = Photo("uploads/j/photo.jpg", "image/jpeg", 10)
-        job = new_job(job_id="j", owner="ann", photo=photo, prompt=None, image_count=images, now=START)
+        job = waiting_job(images)
         self.now = START
         self.table = Jobs()
         self.last = self.table.create(job, Day(START.date(), 0))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import get_args
 
 import pytest
 
+from tests.support.jobs import START, waiting_job
 from tests.support.readme import rows
 from tests.support.sources import SOURCES
 from triptych.failures import Failure, FailureKind
@@ -22,24 +23,16 @@ from triptych.job import (
     JobRejected,
     Output,
     OutputStored,
-    Photo,
     PredictionCreated,
     Retried,
     UploadArrived,
     UploadExpired,
     apply,
     apply_all,
-    new_job,
 )
 from triptych.metrics import UNITS, Metric, figures
 
-START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 ARRIVED = UploadArrived("uploads/j/photo.jpg", 9, START)
-
-
-def job() -> Job:
-    photo = Photo("uploads/j/photo.jpg", "image/jpeg", 9)
-    return new_job(job_id="j", owner="ann", photo=photo, prompt=None, image_count=3, now=START)
 
 
 def asked(index: int) -> Asked:
@@ -62,7 +55,7 @@ RUNNING: list[Event] = [
 
 def counted(*events: Event, before: Job | None = None) -> list[tuple[str, float]]:
     """Return the metrics of the last of `events`, which are 10 s apart."""
-    current = before or job()
+    current = before or waiting_job()
     figures_of_last: list[tuple[str, float]] = []
     for number, event in enumerate(events):
         after = apply(current, event, START + timedelta(seconds=10 * (number + 1)))
@@ -101,7 +94,7 @@ def test_fault_of_a_failure_selects_the_metric(kind: FailureKind, image: str, *,
 
 
 def test_unknown_failure_code_counts_as_a_service_fault() -> None:
-    before = apply_all(job(), [*RUNNING, stored(0), stored(1)], START)
+    before = apply_all(waiting_job(), [*RUNNING, stored(0), stored(1)], START)
     after = apply(before, failed(2), START)
     unknown = replace(after.images[2], error=Failure("code_of_another_release", "."))
     counted_as = figures(before, replace(after, images=(*after.images[:2], unknown)))
@@ -117,9 +110,9 @@ def test_photo_counts_as_arrived_prepared_or_rejected() -> None:
     assert counted(ARRIVED) == [("PhotosArrived", 1)]
     prepared = replace(ARRIVED, prepared_key="prepared/j/photo.jpg")
     assert counted(prepared) == [("PhotosArrived", 1), ("PhotosPrepared", 1)]
-    rejected = apply(job(), ARRIVED, START)
+    rejected = apply(waiting_job(), ARRIVED, START)
     rejected = apply(rejected, JobRejected(FailureKind.PHOTO_EMPTY), START)
-    assert figures(job(), rejected) == [  # arrival and rejection are one write
+    assert figures(waiting_job(), rejected) == [  # arrival and rejection are one write
         *[("ImagesFailedByPhoto", 1)] * 3,
         ("PhotosArrived", 1),
         ("PhotosRejected", 1),
@@ -145,7 +138,7 @@ def test_prediction_first_named_by_its_webhook_counts_as_adopted() -> None:
 
 
 def test_seconds_count_from_the_retry() -> None:
-    ended = job()
+    ended = waiting_job()
     for event in (*RUNNING, *(failed(index) for index in range(3))):
         ended = apply(ended, event, START)
     at = START + timedelta(hours=2)

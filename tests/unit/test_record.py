@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import pytest
 
 from tests.simulation.aws import Jobs
+from tests.support.jobs import START, waiting_job
 from triptych.aws import bucket, table
 from triptych.flows import record
 from triptych.job import (
@@ -17,14 +18,11 @@ from triptych.job import (
     JobStatus,
     Output,
     OutputStored,
-    Photo,
     UploadArrived,
     apply,
-    new_job,
 )
 from triptych.runtime import clock
 
-START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 NO_LIMIT = table.Day(START.date(), 0)
 ARRIVED = UploadArrived("uploads/j/photo.jpg", 9, START)
 
@@ -50,9 +48,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Store:
 
 
 def stored_job(store: Store) -> Job:
-    photo = Photo("uploads/j/photo.jpg", "image/jpeg", 9)
-    job = new_job(job_id="j", owner="ann", photo=photo, prompt=None, image_count=1, now=START)
-    return store.jobs.create(job, NO_LIMIT)
+    return store.jobs.create(waiting_job(images=1), NO_LIMIT)
 
 
 def asked_job(store: Store) -> Job:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import boto3
@@ -14,13 +14,13 @@ from moto import mock_aws
 
 from tests.simulation.aws import Answer, Bucket, Jobs, Queue, Request
 from tests.support.clock import Clock
+from tests.support.jobs import START, waiting_job
 from tests.support.world import world_on_moto
 from triptych.aws import table
-from triptych.job import Job, Photo, UploadArrived, apply, new_job
+from triptych.job import Job, UploadArrived, apply
 
 VISIBILITY = 240
 MOST_RECEIVES = 3
-START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 NO_LIMIT = table.Day(START.date(), 0)
 
 type Call = Callable[[str, Request], Answer]
@@ -228,33 +228,28 @@ def jobs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         )
 
 
-def a_job() -> Job:
-    photo = Photo("uploads/j/photo.jpg", "image/jpeg", 10)
-    return new_job(job_id="j", owner="ann", photo=photo, prompt=None, image_count=3, now=START)
-
-
 def moved_on(job: Job) -> Job:
     return apply(job, UploadArrived("uploads/j/photo.jpg", 10, START), START + timedelta(seconds=1))
 
 
 def test_stored_job_is_returned_with_its_version(jobs: Table) -> None:
     assert jobs.get("j") is None
-    stored = jobs.create(a_job())
-    assert stored == a_job()
+    stored = jobs.create(waiting_job())
+    assert stored == waiting_job()
     assert jobs.get("j") == stored
     again = jobs.put(moved_on(stored))
-    assert jobs.get("j") == again == moved_on(a_job())
+    assert jobs.get("j") == again == moved_on(waiting_job())
     assert (stored.version, again.version) == (1, 2)
 
 
 def test_second_create_of_a_job_is_refused(jobs: Table) -> None:
-    jobs.create(a_job())
+    jobs.create(waiting_job())
     with pytest.raises(table.ConflictError):
-        jobs.create(a_job())
+        jobs.create(waiting_job())
 
 
 def test_put_of_an_old_version_is_refused(jobs: Table) -> None:
-    first = jobs.create(a_job())
+    first = jobs.create(waiting_job())
     second = jobs.put(moved_on(first))
     with pytest.raises(table.ConflictError):
         jobs.put(moved_on(first))
@@ -263,7 +258,7 @@ def test_put_of_an_old_version_is_refused(jobs: Table) -> None:
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_put_of_a_deleted_job_is_refused(jobs: Table, keep: bool) -> None:  # noqa: FBT001  # a pytest parameter
-    stored = jobs.create(a_job())
+    stored = jobs.create(waiting_job())
     jobs.delete("j", keep)
     jobs.delete("j", keep)
     assert jobs.get("j") is None
@@ -273,9 +268,9 @@ def test_put_of_a_deleted_job_is_refused(jobs: Table, keep: bool) -> None:  # no
 
 
 def test_blocked_id_cannot_be_created_again(jobs: Table) -> None:
-    jobs.create(a_job())
+    jobs.create(waiting_job())
     jobs.delete("j", True)  # noqa: FBT003  # a Callable has no keywords
     with pytest.raises(table.ConflictError):
-        jobs.create(a_job())
+        jobs.create(waiting_job())
     jobs.delete("j", False)  # noqa: FBT003  # a Callable has no keywords
-    assert jobs.create(a_job()).version == 1
+    assert jobs.create(waiting_job()).version == 1

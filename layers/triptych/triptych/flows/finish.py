@@ -36,9 +36,8 @@ LOOK_SECONDS = 32.0  # for one look, of the function's 40
 MIN_COPY_SECONDS = 1.0
 HOPELESS_SECONDS = 600  # how long S3 may fail to answer whether the photo is there
 
-SEEN_BY = timedelta(
-    seconds=generate.UNANSWERED_SECONDS
-)  # Replicate knows every prediction that exists by then
+# Replicate knows every prediction that exists by then.
+SEEN_BY = timedelta(seconds=generate.UNANSWERED_SECONDS)
 
 
 def finish(job: Job) -> Job | None:
