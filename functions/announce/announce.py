@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 
-from triptych.aws import events, table
+from triptych.aws import event_bus, table
 from triptych.runtime.observability import about_job, about_no_job, logger, metrics, unexpected
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def _record(record: DynamoDBRecord) -> None:
     try:
         job = table.read_image(record.raw_event["dynamodb"]["NewImage"])
         about_job(job.job_id)
-        events.announce(job)
+        event_bus.announce(job)
     except Exception:
         # Lambda delivers the record again. In the end it goes to the dead-letter queue, which has an alarm.
         unexpected("not announced", event_id=record.event_id)

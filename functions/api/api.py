@@ -18,7 +18,7 @@ from description import answers, describe
 from guards import Cursor, IdempotencyKey, IfNoneMatch, JobId, Limit
 from triptych.aws import table
 from triptych.failures import FailureKind
-from triptych.flows import create, owner
+from triptych.flows import create_job, owner
 from triptych.job import MOST_RETRIES
 from triptych.runtime.observability import about_request, logger, metrics
 from triptych.settings import MisconfiguredError
@@ -59,16 +59,16 @@ def handler(event: dict[str, object], context: LambdaContext) -> dict[str, objec
         FailureKind.TOO_MANY_AT_ONCE,
     ),
 )
-def create_job(body: CreateJob, idempotency_key: IdempotencyKey = None) -> Response[str]:
+def post_job(body: CreateJob, idempotency_key: IdempotencyKey = None) -> Response[str]:
     guards.check_photo(body)
-    request = create.JobRequest(
+    request = create_job.JobRequest(
         guards.owner(app.current_event),
         body.content_type,
         body.content_length,
         body.checksum_sha256,
         body.prompt,
     )
-    return replies.created(create.create_job(request, idempotency_key))
+    return replies.created(create_job.create_job(request, idempotency_key))
 
 
 @app.get(

@@ -1,4 +1,4 @@
-"""The answer to each exception: one shape, with a code from the table of failures."""
+"""The answer to each exception: one shape. Its code and HTTP status come from the table in `triptych.failures`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from description import describe, methods_at
 from replies import respond
 from triptych.aws import table
 from triptych.failures import FailureKind
-from triptych.flows import create, owner
+from triptych.flows import create_job, owner
 from triptych.job import MOST_RETRIES
 from triptych.runtime import clock
 from triptych.runtime.observability import logger, unexpected
@@ -93,7 +93,7 @@ def _(_error: table.BadCursorError) -> ApiError:
 
 
 @of.register
-def _(_error: create.KeyUsedError) -> ApiError:
+def _(_error: create_job.KeyUsedError) -> ApiError:
     return ApiError(FailureKind.IDEMPOTENCY_KEY_USED)
 
 
@@ -106,7 +106,7 @@ def _(_error: owner.RetriesUsedError) -> ApiError:
 
 @of.register
 def _(_error: table.DayFullError) -> ApiError:
-    wait = str(create.seconds_to_the_next_day(clock.now()))
+    wait = str(create_job.seconds_to_the_next_day(clock.now()))
     limit = settings().daily_job_limit
     return ApiError(
         FailureKind.DAILY_LIMIT_REACHED,

@@ -24,7 +24,7 @@ from tests.support.clock import Clock
 from tests.support.function_environment import SECRET, TOKEN, forget_caches
 from tests.support.photos import picture
 from triptych.aws import bucket
-from triptych.flows import create, generate, record
+from triptych.flows import create_job, generate, record
 from triptych.job import Job, OutputStored
 from triptych.runtime import clock
 from triptych.runtime.observability import logger, metrics
@@ -55,8 +55,8 @@ class World:
 
     def new_job(self, owner: str = "ann") -> Job:
         """Create a job and upload its photo."""
-        order = create.JobRequest(owner, "image/jpeg", len(PHOTO), None, None)
-        job = create.create_job(order, None)
+        order = create_job.JobRequest(owner, "image/jpeg", len(PHOTO), None, None)
+        job = create_job.create_job(order, None)
         bucket._s3().put_object(Bucket=self.bucket, Key=job.photo.key, Body=PHOTO)
         return job
 

@@ -18,7 +18,7 @@ MAPPING = {
 }
 
 
-def test_a_fourth_picture_and_another_model_are_parameters() -> None:
+def test_image_count_and_model_are_parameters() -> None:
     mapping = f"ReplicateInputMapping='{json.dumps(MAPPING)}'"  # in quotes, as SAM CLI needs them
     overrides = ["ImageCount=4", f"ReplicateModel={VERSION}", mapping]
     options = ["--parameter-overrides", *overrides]

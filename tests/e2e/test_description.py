@@ -48,7 +48,7 @@ def test_no_answer_is_undocumented_and_none_is_a_5xx(cloud: Driver, described: P
     assert done.returncode == 0, done.stdout[-6000:]
 
 
-def test_a_generated_client_does_the_job(
+def test_generated_client_runs_a_whole_job(
     cloud: Driver, described: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = [str(PYTHON.with_name("openapi-python-client")), "generate", "--path", str(described)]
@@ -83,7 +83,7 @@ def test_fifty_creates_at_once_with_one_key_make_one_job(cloud: Driver) -> None:
         assert len(set(pool.map(create, range(50)))) == 1
 
 
-def test_fifty_creates_at_once_with_a_limit_of_ten_make_ten() -> None:
+def test_fifty_creates_at_once_respect_a_limit_of_ten() -> None:
     with serving("--parameter-overrides", "DailyJobLimit=10") as cloud:
 
         def create(_: int) -> int:
@@ -97,7 +97,7 @@ def test_fifty_creates_at_once_with_a_limit_of_ten_make_ten() -> None:
         assert len(cloud.request("GET", "/api/v1/jobs?limit=100").json()["jobs"]) == 10
 
 
-def test_what_a_deleted_job_leaves_behind_is_gone_from_s3(cloud: Driver) -> None:
+def test_deleted_job_leaves_no_object_in_s3(cloud: Driver) -> None:
     job_id = cloud.start()
     assert cloud.request("DELETE", f"/api/v1/jobs/{job_id}").status_code == 204
     assert cloud.request("GET", f"/api/v1/jobs/{job_id}").status_code == 404

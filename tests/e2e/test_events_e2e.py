@@ -58,7 +58,7 @@ def cloud(callback: Callback) -> Iterator[Driver]:
         yield driver
 
 
-def test_the_end_of_a_job_is_told_in_the_log_and_at_the_callback(cloud: Driver, callback: Callback) -> None:
+def test_end_of_a_job_is_logged_and_called_back(cloud: Driver, callback: Callback) -> None:
     job_id = cloud.start(prompt="A very private prompt.")
     job = cloud.end_of(job_id)
     callback.wait_for(job_id)
@@ -79,7 +79,7 @@ def test_the_end_of_a_job_is_told_in_the_log_and_at_the_callback(cloud: Driver, 
         assert private not in request.body.decode()
 
 
-def test_a_callback_that_fails_twice_gets_the_event_again(cloud: Driver, callback: Callback) -> None:
+def test_failed_callback_gets_the_event_again(cloud: Driver, callback: Callback) -> None:
     callback.failures = 2
     job_id = str(cloud.create()["job_id"])  # its photo never comes
     assert cloud.end_of(job_id)["status"] == "EXPIRED"
@@ -88,7 +88,7 @@ def test_a_callback_that_fails_twice_gets_the_event_again(cloud: Driver, callbac
     assert [event["detail-type"] for event in cloud.ends_of(job_id)] == ["Job Expired"]
 
 
-def test_a_job_that_its_owner_cancels_ends_too(cloud: Driver, callback: Callback) -> None:
+def test_canceled_job_ends(cloud: Driver, callback: Callback) -> None:
     job_id = str(cloud.create()["job_id"])
     assert cloud.request("POST", f"/api/v1/jobs/{job_id}/cancel").status_code == 200
     callback.wait_for(job_id)
@@ -96,7 +96,7 @@ def test_a_job_that_its_owner_cancels_ends_too(cloud: Driver, callback: Callback
     assert (event["detail-type"], event["detail"]["status"]) == ("Job Canceled", "CANCELED")
 
 
-def test_announce_killed_all_the_time_loses_no_event(cloud: Driver, callback: Callback) -> None:
+def test_killed_announce_loses_no_event(cloud: Driver, callback: Callback) -> None:
     stop = threading.Event()
 
     def kill() -> None:

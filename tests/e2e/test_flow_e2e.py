@@ -127,7 +127,7 @@ FAULTS = {
 
 
 @pytest.mark.parametrize("faults", FAULTS.values(), ids=FAULTS)
-def test_three_pictures_and_three_predictions_whatever_replicate_does(
+def test_misbehaving_replicate_costs_three_predictions_for_three_images(
     cloud: Driver, stand_in: replicate.StandIn, faults: list[Fault]
 ) -> None:
     stand_in.set_faults(*faults)
@@ -139,7 +139,7 @@ def test_three_pictures_and_three_predictions_whatever_replicate_does(
 
 
 @pytest.mark.parametrize("webhooks", [True, False], ids=["webhooks", "no webhooks"])
-def test_a_redirect_to_another_host_never_carries_the_token(
+def test_redirect_to_another_host_carries_no_token(
     cloud: Driver,
     stand_in: replicate.StandIn,
     webhooks: bool,  # noqa: FBT001
@@ -166,14 +166,14 @@ def test_a_redirect_to_another_host_never_carries_the_token(
         assert TOKEN not in str(request)
 
 
-def test_a_job_without_a_photo_expires(cloud: Driver) -> None:
+def test_job_without_a_photo_expires(cloud: Driver) -> None:
     job_id = cloud.create()["job_id"]
     job = cloud.end_of(job_id)
     assert job["status"] == "EXPIRED"
     assert job["error"]["code"] == "upload_expired"
 
 
-def test_generate_killed_in_the_middle_of_its_work(cloud: Driver, stand_in: replicate.StandIn) -> None:
+def test_killed_generate_continues_in_another_process(cloud: Driver, stand_in: replicate.StandIn) -> None:
     stand_in.set_faults(Fault(kind="hang", on="create", times=3, seconds=8))
     before = len(stand_in.ledger().predictions)
     job_id = cloud.start()
@@ -188,7 +188,7 @@ def test_generate_killed_in_the_middle_of_its_work(cloud: Driver, stand_in: repl
     assert len(of_job(stand_in, job_id)) == 3
 
 
-def test_processes_killed_all_the_time_under_load(cloud: Driver, stand_in: replicate.StandIn) -> None:
+def test_jobs_end_while_processes_are_killed_under_load(cloud: Driver, stand_in: replicate.StandIn) -> None:
     stop = threading.Event()
 
     def kill() -> None:
@@ -232,7 +232,7 @@ def test_other_users_see_neither_job_nor_outputs(cloud: Driver) -> None:
     assert cloud.http.get(unsigned).status_code == 403
 
 
-def test_an_upload_is_taken_once_and_only_as_it_was_announced(cloud: Driver) -> None:
+def test_upload_is_accepted_once_and_only_as_declared(cloud: Driver) -> None:
     created = cloud.create()
     url, headers = created["upload"]["url"], created["upload"]["headers"]
     other = {**headers, "Content-Length": str(len(cloud.photo) - 1)}
@@ -246,7 +246,7 @@ def test_an_upload_is_taken_once_and_only_as_it_was_announced(cloud: Driver) -> 
     cloud.end_of(created["job_id"])
 
 
-def test_an_unsigned_call_changes_nothing(cloud: Driver) -> None:
+def test_unsigned_webhook_changes_nothing(cloud: Driver) -> None:
     job_id = cloud.create()["job_id"]
     url = f"{cloud.told['api']}/api/v1/webhooks/replicate?job_id={job_id}&image=0&attempt=1"
     assert cloud.http.post(url, json={"id": "p", "status": "succeeded"}).status_code == 401
@@ -261,7 +261,7 @@ def test_the_log_holds_no_secret(cloud: Driver) -> None:
         assert secret not in log
 
 
-def test_one_id_leads_from_the_api_to_the_end(cloud: Driver) -> None:
+def test_job_id_is_on_the_log_lines_of_every_function(cloud: Driver) -> None:
     answer = cloud.request(
         "POST",
         "/api/v1/jobs",
@@ -282,11 +282,11 @@ def test_one_id_leads_from_the_api_to_the_end(cloud: Driver) -> None:
     assert {line["Stack"] for line in counted} == {"triptych"}
 
 
-def test_nothing_lies_in_a_dead_letter_queue(cloud: Driver) -> None:
+def test_dead_letter_queues_stay_empty(cloud: Driver) -> None:
     assert cloud.messages("generation_dlq") == cloud.messages("watchdog_dlq") == 0
 
 
-def test_two_run_side_by_side_and_leave_nothing_behind(cloud: Driver) -> None:
+def test_two_local_clouds_run_side_by_side_and_clean_up(cloud: Driver) -> None:
     with serving() as second:
         assert second.told["api"] != cloud.told["api"]
         assert second.end_of(second.start())["status"] == "SUCCEEDED"
@@ -303,7 +303,7 @@ def test_two_run_side_by_side_and_leave_nothing_behind(cloud: Driver) -> None:
             assert probe.connect_ex((str(address.hostname), int(address.port or 0))) != 0
 
 
-def test_the_first_command_makes_three_pictures(tmp_path: Path) -> None:
+def test_first_command_makes_three_images(tmp_path: Path) -> None:
     command = [str(PYTHON), "-m", "tests.localcloud"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(

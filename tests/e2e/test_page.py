@@ -224,7 +224,7 @@ def test_photo_becomes_three_images(browser: Browser, cloud: Driver, tmp_path: P
     wait_for_pictures(browser, 3)  # a reload comes back to the same job
 
 
-def test_a_failed_picture_is_said_and_tried_again(
+def test_failed_picture_is_shown_and_retried(
     browser: Browser, cloud: Driver, stand_in: replicate.StandIn, photo: Path
 ) -> None:
     stand_in.set_faults(Fault(kind="fail", times=1))
@@ -239,7 +239,7 @@ def test_a_failed_picture_is_said_and_tried_again(
     assert len(wait_for_pictures(browser, 3)) == 3
 
 
-def test_pictures_that_have_no_retry_left(
+def test_pictures_without_a_retry_left_offer_none(
     browser: Browser, cloud: Driver, stand_in: replicate.StandIn, photo: Path
 ) -> None:
     stand_in.set_faults(Fault(kind="fail"))
@@ -257,7 +257,7 @@ def test_pictures_that_have_no_retry_left(
     assert "409" in refused
 
 
-def test_cancelled_pictures(
+def test_canceled_pictures_are_shown_as_canceled(
     browser: Browser, cloud: Driver, stand_in: replicate.StandIn, photo: Path
 ) -> None:
     stand_in.set_faults(Fault(kind="slow_run", seconds=60))
@@ -269,7 +269,7 @@ def test_cancelled_pictures(
     assert browser.find("#delete").is_displayed()
 
 
-def test_an_upload_that_is_cancelled_can_be_sent_again(browser: Browser, cloud: Driver, photo: Path) -> None:
+def test_canceled_upload_can_be_sent_again(browser: Browser, cloud: Driver, photo: Path) -> None:
     browser.open(link(cloud))
     browser.choose(photo)
     browser.find("#preview")
@@ -285,7 +285,9 @@ def test_an_upload_that_is_cancelled_can_be_sent_again(browser: Browser, cloud: 
     browser.says("#status", "All three pictures are ready")
 
 
-def test_what_will_not_do_is_said_before_it_is_sent(browser: Browser, cloud: Driver, tmp_path: Path) -> None:
+def test_unsuitable_photo_is_explained_before_the_upload(
+    browser: Browser, cloud: Driver, tmp_path: Path
+) -> None:
     browser.open(link(cloud))
     too_large = tmp_path / "large.jpg"
     too_large.write_bytes(sample.photo() + bytes(6_000_000))
@@ -302,9 +304,7 @@ def test_what_will_not_do_is_said_before_it_is_sent(browser: Browser, cloud: Dri
     assert not browser.find("#make").is_enabled()
 
 
-def test_a_photo_that_is_of_another_type_than_its_name_says(
-    browser: Browser, cloud: Driver, tmp_path: Path
-) -> None:
+def test_photo_with_a_wrong_file_name_is_explained(browser: Browser, cloud: Driver, tmp_path: Path) -> None:
     gif = tmp_path / "photo.jpg"
     Image.new("RGB", (64, 48), "red").save(gif, "GIF")
     browser.open(link(cloud))
@@ -313,7 +313,7 @@ def test_a_photo_that_is_of_another_type_than_its_name_says(
     assert not browser.driver.find_element(By.ID, "retry").is_displayed()
 
 
-def test_a_photo_that_the_browser_cannot_show_becomes_pictures_too(
+def test_photo_without_browser_preview_becomes_pictures(
     browser: Browser, cloud: Driver, tmp_path: Path
 ) -> None:
     pillow_heif.register_heif_opener()
@@ -353,7 +353,7 @@ def test_earlier_pictures_are_listed_shown_and_deleted(browser: Browser, cloud: 
     assert cloud.request("GET", f"/api/v1/jobs/{ids[-2]}", user=1).status_code == 404
 
 
-def test_a_link_that_has_run_out_is_renewed(browser: Browser, cloud: Driver) -> None:
+def test_expired_picture_url_is_renewed(browser: Browser, cloud: Driver) -> None:
     job_id = cloud.start()
     old = [image["url"] for image in cloud.end_of(job_id)["images"]]
     browser.open(link(cloud))
@@ -371,7 +371,7 @@ def test_a_link_that_has_run_out_is_renewed(browser: Browser, cloud: Driver) -> 
     )  # the browser's own word on the old links
 
 
-def test_a_picture_is_saved_by_its_link(browser: Browser, cloud: Driver, tmp_path: Path) -> None:
+def test_picture_is_downloaded_by_its_link(browser: Browser, cloud: Driver, tmp_path: Path) -> None:
     job_id = cloud.start()
     pictures = cloud.pictures(cloud.end_of(job_id))
     browser.driver.execute_cdp_cmd(
@@ -455,7 +455,7 @@ def enroll(cognito: CognitoIdentityProviderClient, client_id: str, name: str) ->
     return secret
 
 
-def test_signing_in_by_e_mail_with_a_first_password_to_be_replaced(
+def test_first_password_is_replaced_at_sign_in(
     browser: Browser, cloud: Driver, cognito: CognitoIdentityProviderClient
 ) -> None:
     make_user(cognito, "new@example.com", permanent=False)
@@ -487,7 +487,7 @@ def test_signing_in_by_e_mail_with_a_first_password_to_be_replaced(
         (" Password1234", "a symbol and no space at either end"),
     ],
 )
-def test_a_new_password_is_checked_before_it_is_sent(browser: Browser, password: str, missing: str) -> None:
+def test_new_password_is_checked_before_it_is_sent(browser: Browser, password: str, missing: str) -> None:
     answer_cognito_with(browser, NEW_PASSWORD)
     sign_in(browser, "ada@example.com")
     browser.find("#password-new").send_keys(password, Keys.ENTER)
@@ -496,7 +496,7 @@ def test_a_new_password_is_checked_before_it_is_sent(browser: Browser, password:
 
 
 @pytest.mark.parametrize("password", ["Password-1234", "Password 1234", "[Passw0rd`x~"])
-def test_a_new_password_that_follows_the_rule_is_taken(
+def test_new_password_that_follows_the_rule_is_accepted(
     browser: Browser, cloud: Driver, cognito: CognitoIdentityProviderClient, password: str
 ) -> None:
     name = f"{uuid.uuid4().hex}@example.com"
@@ -507,7 +507,7 @@ def test_a_new_password_that_follows_the_rule_is_taken(
     browser.says("#who", name)
 
 
-def test_a_new_password_that_cognito_refuses_is_said(browser: Browser) -> None:
+def test_refused_new_password_is_explained(browser: Browser) -> None:
     answer_cognito_with(browser, NEW_PASSWORD, {"__type": "InvalidPasswordException", "message": "…"})
     sign_in(browser, "ada@example.com")
     browser.find("#password-new").send_keys(PASSWORD, Keys.ENTER)
@@ -515,9 +515,7 @@ def test_a_new_password_that_cognito_refuses_is_said(browser: Browser) -> None:
     assert browser.find("#password-new").is_displayed()
 
 
-def test_signing_in_with_a_code(
-    browser: Browser, cloud: Driver, cognito: CognitoIdentityProviderClient
-) -> None:
+def test_sign_in_with_a_code(browser: Browser, cloud: Driver, cognito: CognitoIdentityProviderClient) -> None:
     name = "totp@example.com"
     secret = enroll(cognito, make_user(cognito, name), name)
     browser.open(cloud.told["api"])
@@ -543,7 +541,7 @@ def test_signing_in_with_a_code(
 
 
 @pytest.mark.parametrize("order", [("password", "code"), ("code", "password")])
-def test_a_new_password_and_a_code_in_either_order(
+def test_new_password_and_code_work_in_either_order(
     browser: Browser, cloud: Driver, order: tuple[str, str]
 ) -> None:
     challenges = {"password": NEW_PASSWORD, "code": CODE}
@@ -576,7 +574,7 @@ def test_a_new_password_and_a_code_in_either_order(
         ("NotAuthorizedException", "Signing in took too long. Sign in again.", "#sign-in"),
     ],
 )
-def test_a_refused_code_is_said(browser: Browser, refusal: str, said: str, form: str) -> None:
+def test_refused_code_is_explained(browser: Browser, refusal: str, said: str, form: str) -> None:
     answer_cognito_with(browser, CODE, {"__type": refusal, "message": "…"})
     sign_in(browser, "ada@example.com")
     browser.find("#code").send_keys("123456", Keys.ENTER)
@@ -584,7 +582,7 @@ def test_a_refused_code_is_said(browser: Browser, refusal: str, said: str, form:
     assert browser.find(form).is_displayed()
 
 
-def test_the_code_form_leads_back_to_sign_in(browser: Browser) -> None:
+def test_code_form_leads_back_to_sign_in(browser: Browser) -> None:
     answer_cognito_with(browser, CODE)
     sign_in(browser, "ada@example.com")
     browser.find("#code").send_keys("123")
@@ -643,7 +641,7 @@ def test_sign_out_works_offline(
         browser.driver.delete_network_conditions()
 
 
-def test_a_late_renewal_does_not_undo_a_sign_out(
+def test_late_token_refresh_does_not_undo_sign_out(
     browser: Browser, cloud: Driver, cognito: CognitoIdentityProviderClient
 ) -> None:
     name = "late@example.com"
@@ -665,7 +663,7 @@ def test_a_late_renewal_does_not_undo_a_sign_out(
         browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
 
 
-def test_a_token_link_never_takes_the_place_of_a_session(browser: Browser, cloud: Driver) -> None:
+def test_token_link_never_replaces_a_session(browser: Browser, cloud: Driver) -> None:
     browser.open(link(cloud))
     browser.says("#who", "ada@example.com")
     before = session_of(browser)
@@ -679,14 +677,14 @@ def test_a_token_link_never_takes_the_place_of_a_session(browser: Browser, cloud
     assert browser.find("#who").text == "ada@example.com"
 
 
-def test_a_token_link_signs_in_a_visitor_who_is_signed_out(browser: Browser, cloud: Driver) -> None:
+def test_token_link_signs_in_a_signed_out_visitor(browser: Browser, cloud: Driver) -> None:
     browser.open(cloud.told["api"])
     browser.find("#sign-in")
     browser.driver.execute_script("location.hash = arguments[0]", f"token={cloud.told['tokens'][1]}")
     browser.says("#who", "grace@example.com")
 
 
-def test_a_token_link_signs_nobody_in_on_a_deployed_page(
+def test_token_link_does_not_sign_in_on_a_deployed_page(
     browser: Browser, cloud: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with deployed_page(cloud, monkeypatch) as url:
@@ -711,7 +709,7 @@ def test_another_users_job_is_not_found_by_its_link(browser: Browser, cloud: Dri
     assert all("status of 404" in complaint for complaint in browser.complaints())
 
 
-def test_a_wrong_password_and_a_wrong_token_are_said(browser: Browser, cloud: Driver) -> None:
+def test_wrong_password_and_wrong_token_are_explained(browser: Browser, cloud: Driver) -> None:
     browser.open(cloud.told["api"])
     browser.find("#email").send_keys("ada@example.com")
     browser.find("#password").send_keys("wrong", Keys.ENTER)
@@ -725,7 +723,7 @@ def test_a_wrong_password_and_a_wrong_token_are_said(browser: Browser, cloud: Dr
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [390, 1280])
-def test_nothing_is_wider_than_the_screen(
+def test_page_is_never_wider_than_the_screen(
     browser: Browser, cloud: Driver, width: int, scheme: Literal["light", "dark"]
 ) -> None:
     job_id = cloud.start(user=1)
@@ -751,7 +749,7 @@ def test_nothing_is_wider_than_the_screen(
     assert browser.driver.execute_script("return document.documentElement.scrollWidth") == width
 
 
-def test_the_printed_link_signs_in(browser: Browser) -> None:
+def test_printed_link_signs_in(browser: Browser) -> None:
     serve = subprocess.Popen(
         [PYTHON, "-m", "tests.localcloud", "serve"],
         cwd=ROOT,

@@ -64,7 +64,7 @@ def shell(name: str, script: str, folder: Path, environment: Mapping[str, str]) 
 
 @pytest.mark.parametrize("name", ["bash", "zsh"])
 @pytest.mark.parametrize("padded", [False, True], ids=["wc", "padded wc"])
-def test_the_check_after_a_deployment_has_a_job_done(
+def test_check_after_a_deployment_runs_a_job(
     cloud: Serving, tmp_path: Path, name: str, *, padded: bool
 ) -> None:
     (tmp_path / "photo.jpg").write_bytes(cloud.photo)
@@ -78,7 +78,7 @@ def test_the_check_after_a_deployment_has_a_job_done(
 
 @pytest.mark.parametrize("name", ["bash", "zsh"])
 @pytest.mark.parametrize("cli", ["AWS CLI", "stand-in"])
-def test_a_user_with_any_password_gets_a_token(cloud: Serving, tmp_path: Path, name: str, cli: str) -> None:
+def test_user_with_any_password_gets_a_token(cloud: Serving, tmp_path: Path, name: str, cli: str) -> None:
     aws = cloud.told["aws"]
     settings = {
         "AWS_ENDPOINT_URL": aws["endpoint"],
@@ -121,7 +121,7 @@ def test_a_user_with_any_password_gets_a_token(cloud: Serving, tmp_path: Path, n
         assert "%{" not in (tmp_path / "log").read_text()  # no part of the password is on a command line
 
 
-def test_what_serve_prints_can_be_pasted(tmp_path: Path) -> None:
+def test_commands_that_serve_prints_can_be_pasted(tmp_path: Path) -> None:
     process = subprocess.Popen(
         [PYTHON, "-m", "tests.localcloud", "serve"],
         cwd=ROOT,

@@ -288,11 +288,11 @@ def seen() -> Iterator[Seen]:
             yield Seen(cloud.stack.policies, tuple((one.role, one.call) for one in recorded))
 
 
-def test_the_roles_permit_what_the_functions_do_and_no_more(seen: Seen) -> None:
+def test_roles_permit_exactly_what_the_functions_do(seen: Seen) -> None:
     assert differences(seen.policies, seen.asked) == []
 
 
-def test_whatever_is_taken_from_a_role_is_missed(seen: Seen) -> None:
+def test_permission_removed_from_a_role_is_missed(seen: Seen) -> None:
     """Every action and every resource of every statement, one at a time."""
     tried = 0
     for role, statements in seen.policies.items():
@@ -318,7 +318,7 @@ def test_whatever_is_taken_from_a_role_is_missed(seen: Seen) -> None:
         ("PageFunction", "ssm:GetParameter", "*"),
     ],
 )
-def test_whatever_is_added_to_a_role_is_found_to_be_unused(
+def test_permission_added_to_a_role_is_reported_as_unused(
     seen: Seen, role: str, action: str, resource: str
 ) -> None:
     added = Statement(Sid="Added", Effect="Allow", Action=(action,), Resource=(resource,))

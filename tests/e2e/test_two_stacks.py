@@ -62,7 +62,7 @@ def stacks() -> Iterator[list[Deployed]]:
         yield made
 
 
-def test_each_callback_is_told_of_its_own_jobs_alone(stacks: list[Deployed]) -> None:
+def test_callback_gets_only_the_events_of_its_stack(stacks: list[Deployed]) -> None:
     jobs = [one.canceled_job() for one in stacks]
     for one, name, job_id in zip(stacks, STACKS, jobs, strict=True):
         detail = one.events.get(timeout=30)["detail"]
@@ -76,7 +76,7 @@ def test_each_callback_is_told_of_its_own_jobs_alone(stacks: list[Deployed]) -> 
         assert detail["job_id"] == job_id
 
 
-def test_a_job_lies_in_its_own_stacks_table_alone(stacks: list[Deployed]) -> None:
+def test_job_is_stored_only_in_its_own_stack(stacks: list[Deployed]) -> None:
     job_id = stacks[0].canceled_job()
     machine = stacks[0].cloud.aws
     dynamodb = boto3.Session(

@@ -21,7 +21,7 @@ import announce
 from tests.environment import ROOT
 from tests.support.events import stream_event
 from tests.support.world import World
-from triptych.aws import events, table
+from triptych.aws import event_bus, table
 from triptych.failures import Failure, FailureKind
 from triptych.flows import record
 from triptych.job import (
@@ -66,7 +66,7 @@ class Bus:
 @pytest.fixture
 def bus(world: World, monkeypatch: pytest.MonkeyPatch) -> Bus:
     made = Bus()
-    monkeypatch.setattr(events, "_events", cache(lambda: made))
+    monkeypatch.setattr(event_bus, "_events", cache(lambda: made))
     return made
 
 
@@ -256,7 +256,7 @@ def jobs(draw: st.DrawFn) -> Job:
 )
 @given(job=jobs())
 def test_event_holds_no_url_key_or_prompt(world: World, job: Job) -> None:
-    detail = events.Detail.of(job).model_dump_json()
+    detail = event_bus.Detail.of(job).model_dump_json()
     assert PRIVATE not in detail
     assert "://" not in detail
     assert "outputs/" not in detail

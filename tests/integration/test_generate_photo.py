@@ -17,7 +17,7 @@ from tests.support.function_environment import BUCKET
 from tests.support.photos import JPEG, picture
 from tests.support.world import World
 from triptych.aws import bucket, queues, table
-from triptych.flows import create
+from triptych.flows import create_job
 from triptych.flows import generate as generation
 from triptych.job import MOST_OPENS, Job, JobStatus, is_retryable
 from triptych.photo import inspection
@@ -34,7 +34,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def new_job(world: World, photo: bytes, content_type: str) -> str:
-    job = create.create_job(create.JobRequest("ann", content_type, len(photo), None, None), None)
+    job = create_job.create_job(create_job.JobRequest("ann", content_type, len(photo), None, None), None)
     world.s3.put_object(Bucket=BUCKET, Key=job.photo.key, Body=photo)
     return job.job_id
 

@@ -46,9 +46,9 @@ def counted(self, *args, **kwargs):
     made.append(self)
     init(self, *args, **kwargs)
 botocore.session.Session.__init__ = counted
-from triptych.aws import bucket, events, queues, table
+from triptych.aws import bucket, event_bus, queues, table
 from triptych.replicate import transport
-clients = [events._events(), bucket._s3(), queues._sqs(), transport._ssm().client]
+clients = [event_bus._events(), bucket._s3(), queues._sqs(), transport._ssm().client]
 for model in (table._Job, table._Gone):
     model.Meta.table_name = "jobs"
     clients.append(model._get_connection().connection.client)

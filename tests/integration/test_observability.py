@@ -28,7 +28,7 @@ from tests.support.events import (
 )
 from tests.support.photos import JPEG, PNG, picture
 from tests.support.world import World
-from triptych.aws import events, queues, table
+from triptych.aws import event_bus, queues, table
 from triptych.flows import record
 from triptych.job import JobStatus, UploadExpired
 from triptych.runtime.observability import logger, metrics
@@ -253,7 +253,7 @@ def test_one_correlation_id_links_the_logs_of_every_function(
     lines: io.StringIO,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(events, "announce", lambda _: None)
+    monkeypatch.setattr(event_bus, "announce", lambda _: None)
     job_id = create()
     world.upload(job_id)
     world.replicate.after_create = lambda _: httpx.Response(503)
@@ -289,7 +289,7 @@ def test_refused_webhook_is_logged_without_a_job(
 def test_unreadable_record_is_logged_without_the_previous_job(
     world: World, context: SimpleNamespace, lines: io.StringIO, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(events, "announce", lambda _: None)
+    monkeypatch.setattr(event_bus, "announce", lambda _: None)
     job_id = world.new_job(photo=None)
     record.move_on(world.job(job_id), UploadExpired())
     lines.truncate(0)

@@ -21,10 +21,10 @@ def test_the_first_two_blocks_are_the_two_commands() -> None:
 
 
 def test_every_parameter_is_listed_with_its_default() -> None:
-    told = rows("Configuration")
+    listed = rows("Configuration")
     parameters = template.load().parameters
-    assert set(told) == set(parameters)
-    for name, row in told.items():
+    assert set(listed) == set(parameters)
+    for name, row in listed.items():
         default = re.match(r"`([^`]+)` \|", row)
         assert default is None or default[1] == parameters[name], name
 

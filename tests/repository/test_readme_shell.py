@@ -1,4 +1,4 @@
-"""The README's shell blocks, as they are pasted into bash and into zsh."""
+"""The documents' shell blocks, pasted into bash and into zsh."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support import readme
 
 BLOCKS = readme.blocks("sh")
 SHELLS = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}
-# What the blocks run; each of them here only says with which words, and has an answer where one is read.
+# The commands in the blocks. A stub logs its arguments and prints an answer where a block reads one.
 COMMANDS = ("aws", "curl", "git", "python3", "sam")
 STUB = """#!{python}
 import json, sys
@@ -29,7 +29,7 @@ if {name!r} in ("aws", "curl"):
 
 
 def unquoted(line: str) -> str:
-    """The line without what stands in quotes."""
+    """Return the line without its quoted parts."""
     return re.sub(r"'[^']*'|\"(?:\\.|[^\"\\])*\"", "", line)
 
 
@@ -41,32 +41,32 @@ def installed(shell: str) -> str:
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_no_line_needs_a_shells_options(block: str) -> None:
-    """Zsh takes no comment on a line that is typed, reads ? * [ as patterns, and !x in double quotes as history."""
+def test_no_line_needs_shell_options(block: str) -> None:
+    """Typed into zsh, `#` is no comment, `?*[` are patterns, and `!` in double quotes is history."""
     for line in block.splitlines():
         rest = unquoted(re.sub(r"\$\([^()]*\)", "", line))
         assert not re.search(r"(^|\s)#", rest), f"a comment: {line}"
         assert not re.search(r"[?*]|\S\[|\[\S", rest.replace("$((", "")), f"a pattern: {line}"
         assert not re.search(r'"[^"\']*![^"]*"', line), f"history: {line}"
-        assert "…" not in line, f"not to be pasted: {line}"
+        assert "…" not in line, f"an ellipsis: {line}"
 
 
 @pytest.mark.parametrize("block", BLOCKS)
-def test_read_stands_on_the_last_line(block: str) -> None:
-    """What is pasted behind a `read` is taken for the answer, where the shell does not wait for the whole paste."""
+def test_read_is_on_the_last_line(block: str) -> None:
+    """A `read` may take the next pasted line as its answer."""
     lines = block.replace("\\\n", " ").splitlines()
     assert not any(re.search(r"\bread -r", line) for line in lines[:-1])
 
 
 @pytest.mark.parametrize("shell", SHELLS)
 @pytest.mark.parametrize("block", BLOCKS)
-def test_a_shell_can_parse_it(shell: str, block: str) -> None:
+def test_shell_parses_the_block(shell: str, block: str) -> None:
     done = subprocess.run([installed(shell), "-n"], input=block, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
 
 
 def pasted(shell: str, folder: Path) -> tuple[list[list[str]], str]:
-    """Which commands an interactive shell runs for all blocks, each with its words; and what the shell complains of."""
+    """Paste all blocks into an interactive shell; return its commands, sorted, and its complaints."""
     log = folder / "log"
     commands = folder / "bin"
     commands.mkdir()
@@ -75,7 +75,7 @@ def pasted(shell: str, folder: Path) -> tuple[list[list[str]], str]:
         stub.write_text(STUB.format(python=sys.executable, log=str(log), name=name))
         stub.chmod(stub.stat().st_mode | stat.S_IXUSR)
     (folder / "photo.jpg").write_bytes(b"12345678")
-    # `read` would take the next line for its answer: here there is no terminal beside what is pasted.
+    # Without a terminal `read` would take the next line as its answer.
     lines = (
         "\n".join(BLOCKS)
         .replace("read -rs SECRET", "SECRET=secret")
@@ -100,7 +100,7 @@ def pasted(shell: str, folder: Path) -> tuple[list[list[str]], str]:
     )
     complaints = [line for line in done.stderr.splitlines() if re.search(r"(bash|zsh): ", line)]
     ours = [line for line in complaints if "job control" not in line and "terminal process group" not in line]
-    # Sorted: the commands of a pipe run at the same time.
+    # The commands of a pipe run at the same time, so sort them.
     return sorted(json.loads(line) for line in log.read_text().splitlines()), "\n".join(ours)
 
 

@@ -1,4 +1,4 @@
-"""Every action runs at the commit that was reviewed, and Dependabot keeps it current."""
+"""Every action is pinned to a reviewed commit, and Dependabot updates it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.environment import ROOT
 WORKFLOWS = sorted(
     file for room in ("workflows", "actions") for file in (ROOT / ".github" / room).rglob("*.y*ml")
 )
-# `uses: owner/name[/path]@<commit> # v1.2.3`, which is also the form that Dependabot updates.
+# `uses: owner/name[/path]@<commit> # v1.2.3`: Dependabot updates this form.
 PINNED = re.compile(r"^[ -]*uses: (\S+/\S+@[0-9a-f]{40}) # v\d+\.\d+\.\d+$", re.MULTILINE)
 
 
 def used(node: Any) -> Iterator[str]:
-    """Every value of a key `uses`, however deep it lies and however YAML writes it."""
+    """Yield every value of a key `uses`, at any depth."""
     if isinstance(node, dict):
         for key, value in node.items():
             yield from [str(value)] if key == "uses" else used(value)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 @dataclass
 class Clock:
-    """The time, as the code under test sees it."""
+    """The time that the code under test reads."""
 
     time: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
 

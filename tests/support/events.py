@@ -15,7 +15,7 @@ from tests.support.function_environment import SECRET
 
 
 def signed(body: bytes, clock: Clock, *, secret: str = SECRET, webhook_id: str = "msg_1") -> dict[str, str]:
-    """The headers that Replicate would send with `body`."""
+    """Return the headers that Replicate would send with `body`."""
     timestamp = str(int(clock.time.timestamp()))
     key = base64.b64decode(secret.removeprefix("whsec_"))
     content = f"{webhook_id}.{timestamp}.".encode() + body
@@ -29,7 +29,7 @@ def signed(body: bytes, clock: Clock, *, secret: str = SECRET, webhook_id: str =
 
 
 def webhook_event(body: bytes, headers: dict[str, str], query: str) -> dict[str, Any]:
-    """What API Gateway makes of Replicate's call."""
+    """Build API Gateway's event for a webhook."""
     return {
         "version": "2.0",
         "headers": headers,
@@ -45,7 +45,7 @@ def webhook_for(prediction: dict[str, Any], clock: Clock, *, echoes: bool = Fals
 
 
 def sqs_event(body: object, *, receives: int = 1, receipt: str = "receipt") -> dict[str, Any]:
-    """A batch of one, as the event source mapping hands it over."""
+    """Build a batch of one message, as the event source mapping does."""
     record = {
         "messageId": "m1",
         "receiptHandle": receipt,
@@ -63,7 +63,7 @@ def sqs_event(body: object, *, receives: int = 1, receipt: str = "receipt") -> d
 def api_event(
     method: str, path: str, body: object = None, *, owner: str = "ann", **headers: str
 ) -> dict[str, Any]:
-    """What API Gateway makes of a client's request, once it has checked the token."""
+    """Build API Gateway's event for a client's request with a valid token."""
     path, _, query = path.partition("?")
     return {
         "version": "2.0",
@@ -93,14 +93,14 @@ def api_event(
 
 
 def s3_notification(job_id: str, key: str = "uploads/{job_id}/photo.jpg") -> dict[str, Any]:
-    """What S3 sends to the generation queue."""
+    """Build the notification that S3 sends to the generation queue."""
     return {
         "Records": [{"eventName": "ObjectCreated:Put", "s3": {"object": {"key": key.format(job_id=job_id)}}}]
     }
 
 
 def stream_event(*images: object) -> dict[str, Any]:
-    """A batch of the jobs table's stream, with these new images."""
+    """Build a batch of the jobs table's stream with these new images."""
     return {
         "Records": [
             {

@@ -14,14 +14,14 @@ from tests.support.photos import PNG
 
 
 def streamed(content: bytes, status: int = 200, **headers: str) -> httpx.Response:
-    """An answer that is read from the wire, as a download is."""
+    """Build a response with a streamed body, as a download has."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return httpx.Response(status, stream=httpx.ByteStream(content), headers=named)
 
 
 @dataclass
 class FakeReplicate:
-    """Replicate's API and its delivery host, in a few lines; `answer` can be replaced to misbehave."""
+    """Replicate's API and its delivery host, in this process. Replace `before_create`, `after_create`, `on_read` or `on_download` to inject faults."""
 
     predictions: dict[str, dict[str, Any]] = field(default_factory=dict)
     requests: list[httpx.Request] = field(default_factory=list)
@@ -30,7 +30,7 @@ class FakeReplicate:
     on_read: Callable[[httpx.Request], httpx.Response | None] = lambda _: None
     on_download: Callable[[httpx.Request], httpx.Response] = lambda _: streamed(PNG)
     secret: str = SECRET
-    echoes: bool = False  # answers hold `webhook`, which Replicate's schema does not promise
+    echoes: bool = False  # answers contain `webhook`, which Replicate's schema does not promise
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
@@ -84,12 +84,12 @@ class FakeReplicate:
         return [r for r in self.requests if r.method == "POST" and not r.url.path.endswith("/cancel")]
 
     def finish(self, prediction_id: str, **changes: object) -> dict[str, Any]:
-        """The prediction ends, well unless told otherwise; `webhook_for` makes its webhook."""
+        """End the prediction, by default with success; `webhook_for` builds its webhook."""
         done = {"status": "succeeded", "output": f"https://replicate.delivery/{prediction_id}/out.png"}
         self.predictions[prediction_id].update({**done, **changes})
         return self.predictions[prediction_id]
 
 
 def promised(prediction: dict[str, Any]) -> dict[str, Any]:
-    """The prediction as Replicate's schema promises it: without an echo of the webhook's URL."""
+    """Return the prediction as Replicate's schema promises it, without the webhook's URL."""
     return {name: value for name, value in prediction.items() if name != "webhook"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 from triptych import settings
-from triptych.aws import bucket, events, queues, table
+from triptych.aws import bucket, event_bus, queues, table
 from triptych.replicate import transport, webhooks
 
 BUCKET = "photos"
@@ -49,7 +49,7 @@ def forget_caches() -> None:
     bucket._s3.cache_clear()
     queues._sqs.cache_clear()
     transport._ssm.cache_clear()
-    events._events.cache_clear()
+    event_bus._events.cache_clear()
     webhooks._kept.secret = None
     webhooks._kept.asked_at = webhooks._NEVER
     table._Job._connection = None

@@ -1,4 +1,4 @@
-"""Photos of every kind that people upload, and of some kinds that only an attacker does, made from one picture."""
+"""Photos of every kind that users upload, and of kinds that only an attacker uploads, from one scene."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from triptych.photo.formats import MOST_SCANS
 
 pillow_heif.register_heif_opener()
 
-SECRET = b"Bahnhofstrasse 1"  # what nobody but the photo's owner shall know
+SECRET = b"Bahnhofstrasse 1"  # private metadata that must not leave the photo
 SIZE = (96, 64)
 RED, WHITE = (208, 40, 40), (255, 255, 255)
 
 
 def scene() -> Image.Image:
-    """Four different corners, so that no turn and no mirror image looks like another."""
+    """Draw four different corners, so that every turn and mirror image looks different."""
     picture = Image.merge(
         "RGB",
         [
@@ -38,7 +38,7 @@ def scene() -> Image.Image:
 
 
 def see_through() -> Image.Image:
-    """The scene, with its red corner clear."""
+    """Draw the scene with a transparent corner instead of the red one."""
     alpha = Image.new("L", SIZE, 255)
     ImageDraw.Draw(alpha).rectangle((0, 0, 40, 24), fill=0)
     picture = scene()
@@ -59,14 +59,14 @@ def write(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def exif(orientation: int = 1) -> Image.Exif:
-    told = Image.Exif()
-    told[0x0112] = orientation
-    told[0x010E] = SECRET.decode()
-    told.get_ifd(0x8825)[1] = "N"  # GPSLatitudeRef
-    return told
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    tags[0x010E] = SECRET.decode()
+    tags.get_ifd(0x8825)[1] = "N"  # GPSLatitudeRef
+    return tags
 
 
-# From the upright picture to what a camera stores with that orientation: the inverse of how it is to be shown.
+# Orientation → how a camera turns the upright scene to store it, the inverse of how it is displayed.
 STORED = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -87,7 +87,7 @@ def _jpeg_turned(orientation: int) -> bytes:
 
 
 def png(width: int, height: int, depth: int, colour: int, data: bytes, *more: tuple[bytes, bytes]) -> bytes:
-    """A PNG of these scanlines (each with its filter byte), as Pillow does not write them; `more` are chunks."""
+    """Write a PNG that Pillow does not write: scanlines with filter bytes, and `more` chunks."""
     header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     chunks = [(b"IHDR", header), *more, (b"IDAT", zlib.compress(data, 9)), (b"IEND", b"")]
     return b"\x89PNG\r\n\x1a\n" + b"".join(
@@ -97,21 +97,21 @@ def png(width: int, height: int, depth: int, colour: int, data: bytes, *more: tu
 
 
 def png_of_16_bits() -> bytes:
-    """The scene, each part as 16 bits."""
+    """Write the scene with 16 bits for each channel."""
     pixels, row = scene().tobytes(), 3 * SIZE[0]
     lines = (pixels[at : at + row] for at in range(0, len(pixels), row))
     return png(*SIZE, 16, 2, b"".join(b"\0" + b"".join(bytes((v, v)) for v in line) for line in lines))
 
 
 def jpeg_with(*segments: tuple[int, bytes], behind: bytes = b"") -> bytes:
-    """A JPEG of the scene with further marker segments after its start."""
+    """Write a JPEG of the scene with more marker segments after its start."""
     plain = write(scene(), "JPEG", quality=95)
     more = b"".join(struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body for marker, body in segments)
     return plain[:2] + more + plain[2:] + behind
 
 
 def display_p3() -> bytes:
-    """An ICC profile with the primaries of Display P3 (D50-adapted, as Apple's has them) and sRGB's curve."""
+    """Build an ICC profile with Display P3's primaries (D50-adapted, as Apple's) and sRGB's curve."""
 
     def fixed(value: float) -> bytes:
         return struct.pack(">i", round(value * 65536))
@@ -154,7 +154,7 @@ def display_p3() -> bytes:
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo, what it is announced as, and how it looks upright."""
+    """A photo, its declared type, and its upright look."""
 
     data: Callable[[], bytes]
     announced: str = "image/jpeg"
@@ -162,17 +162,17 @@ class Photo:
 
 
 def _without_a_table() -> bytes:
-    """A JPEG in whole segments, of which one names a quantisation table that no other defines."""
+    """Write a JPEG that uses an undefined quantisation table."""
     data = bytearray(write(scene(), "JPEG"))
     third_component = (
         data.index(b"\xff\xc0") + 10 + 2 * 3
-    )  # after marker, length, depth, height, width, how many
+    )  # after marker, length, depth, height, width and number of components
     data[third_component + 2] = 3
     return bytes(data)
 
 
 def _with_a_wrong_bit() -> bytes:
-    """A PNG in whole chunks, in whose pixels one bit is not what the checksum is of."""
+    """Write a PNG with one wrong bit, so that a checksum fails."""
     data = bytearray(write(scene(), "PNG"))
     data[data.index(b"IDAT") + 1000] ^= 1
     return bytes(data)
@@ -187,42 +187,42 @@ def _srgb() -> bytes:
 
 
 def _comment() -> PngInfo:
-    told = PngInfo()
-    told.add_text("Comment", SECRET.decode())
-    return told
+    info = PngInfo()
+    info.add_text("Comment", SECRET.decode())
+    return info
 
 
-# What a model is given as it is.
+# Photos that a model gets unchanged.
 READY = {
     "JPEG": Photo(lambda: write(scene(), "JPEG")),
     "progressive JPEG": Photo(lambda: write(scene(), "JPEG", progressive=True)),
     "optimized progressive JPEG": Photo(lambda: write(scene(), "JPEG", progressive=True, optimize=True)),
-    "JPEG of as many scans as are allowed": Photo(lambda: jpeg_of_scans(MOST_SCANS)),
+    "JPEG with the most allowed scans": Photo(lambda: jpeg_of_scans(MOST_SCANS)),
     "grey JPEG": Photo(lambda: write(scene().convert("L"), "JPEG")),
     "JPEG with restarts": Photo(lambda: write(scene(), "JPEG", restart_marker_rows=1)),
-    "JPEG that says sRGB": Photo(lambda: write(scene(), "JPEG", icc_profile=_srgb())),
+    "JPEG with an sRGB profile": Photo(lambda: write(scene(), "JPEG", icc_profile=_srgb())),
     "PNG": Photo(lambda: write(scene(), "PNG", dpi=(72, 72)), "image/png"),
     "WebP": Photo(lambda: write(scene(), "WEBP"), "image/webp"),
     "lossless WebP": Photo(lambda: write(scene(), "WEBP", lossless=True), "image/webp"),
 }
 
 
-# What a JPEG is made of.
+# Photos that are replaced with a prepared JPEG.
 PREPARED = {
     **{f"JPEG turned as {turn}": Photo(partial(_jpeg_turned, turn)) for turn in STORED},
     "PNG turned": Photo(lambda: write(turned(6), "PNG", exif=exif(6)), "image/png"),
     "WebP turned": Photo(lambda: write(turned(8), "WEBP", quality=95, exif=exif(8)), "image/webp"),
-    "JPEG with a place": Photo(lambda: write(scene(), "JPEG", quality=95, exif=exif())),
-    "JPEG with an orientation that is none": Photo(lambda: write(scene(), "JPEG", quality=95, exif=exif(77))),
+    "JPEG with a GPS position": Photo(lambda: write(scene(), "JPEG", quality=95, exif=exif())),
+    "JPEG with an invalid orientation": Photo(lambda: write(scene(), "JPEG", quality=95, exif=exif(77))),
     "JPEG with broken EXIF": Photo(lambda: jpeg_with((0xE1, b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + SECRET))),
     "JPEG with XMP": Photo(lambda: jpeg_with((0xE1, b"http://ns.adobe.com/xap/1.0/\0<x>" + SECRET))),
     "JPEG with IPTC": Photo(lambda: jpeg_with((0xED, b"Photoshop 3.0\x008BIM\x04\x04" + SECRET))),
     "JPEG with a comment": Photo(lambda: write(scene(), "JPEG", quality=95, comment=SECRET)),
     "JPEG with a thumbnail": Photo(lambda: jpeg_with((0xE0, b"JFXX\0\x10" + SECRET))),
     "JPEG with a maker's segment": Photo(lambda: jpeg_with((0xE5, b"Samsung" + SECRET))),
-    "JPEG that is a ZIP as well": Photo(lambda: jpeg_with(behind=b"PK\3\4" + SECRET)),
-    "JPEG that is a page as well": Photo(lambda: jpeg_with((0xFE, b"--><script>" + SECRET + b"</script>"))),
-    "JPEG with further pictures": Photo(
+    "JPEG that is also a ZIP": Photo(lambda: jpeg_with(behind=b"PK\3\4" + SECRET)),
+    "JPEG that is also HTML": Photo(lambda: jpeg_with((0xFE, b"--><script>" + SECRET + b"</script>"))),
+    "JPEG with more frames": Photo(
         lambda: write(scene(), "MPO", quality=95, save_all=True, append_images=_frames(), exif=exif())
     ),
     "JPEG in CMYK": Photo(lambda: write(scene().convert("CMYK"), "JPEG", quality=95)),
@@ -240,7 +240,7 @@ PREPARED = {
         lambda: write(scene(), "JPEG", quality=95, icc_profile=b"no profile" * 20)
     ),
     "PNG with text": Photo(lambda: write(scene(), "PNG", pnginfo=_comment()), "image/png"),
-    "PNG that is a PDF as well": Photo(lambda: write(scene(), "PNG") + b"%PDF-1.7" + SECRET, "image/png"),
+    "PNG that is also a PDF": Photo(lambda: write(scene(), "PNG") + b"%PDF-1.7" + SECRET, "image/png"),
     "PNG with alpha": Photo(lambda: write(see_through(), "PNG"), "image/png", on_white),
     "PNG in grey with alpha": Photo(
         lambda: write(see_through().convert("LA"), "PNG"), "image/png", lambda: on_white().convert("L")
@@ -251,7 +251,7 @@ PREPARED = {
         "image/png",
         on_white,
     ),
-    "PNG with one clear colour": Photo(
+    "PNG with one transparent colour": Photo(
         lambda: write(scene(), "PNG", transparency=RED), "image/png", on_white
     ),
     "PNG in black and white": Photo(
@@ -272,7 +272,7 @@ PREPARED = {
     "HEIC with alpha": Photo(
         lambda: write(see_through(), "HEIF", quality=-1, chroma=444), "image/heic", on_white
     ),
-    "HEIC with two pictures": Photo(
+    "HEIC with more frames": Photo(
         lambda: write(scene(), "HEIF", quality=95, save_all=True, append_images=_frames()), "image/heic"
     ),
     "HEIC in wide gamut": Photo(
@@ -294,9 +294,9 @@ def _segment(marker: int, body: bytes) -> bytes:
 
 
 def jpeg_head(size: tuple[int, int], components: int = 1) -> bytes:
-    """A progressive JPEG up to its first scan.
+    """Write a progressive JPEG up to its first scan.
 
-    In its Huffman tables a bit of 0 is no difference (DC), or a run of at least 16,384 empty blocks (AC).
+    In its Huffman tables a bit of 0 means no difference (DC), or at least 16,384 empty blocks (AC).
     """
     parts = b"".join(bytes([number + 1, 0x11, 0]) for number in range(components))
     return (
@@ -309,13 +309,13 @@ def jpeg_head(size: tuple[int, int], components: int = 1) -> bytes:
 
 
 def jpeg_scan(first: int, last: int, approximation: int, data: bytes, components: int = 1) -> bytes:
-    """A scan of some coefficients, with its entropy-coded data."""
+    """Write a scan of some coefficients with its entropy-coded data."""
     parts = b"".join(bytes([number + 1, 0]) for number in range(components))
     return _segment(0xDA, bytes([components]) + parts + bytes([first, last, approximation])) + data
 
 
 def jpeg_of_scans(scans: int, size: tuple[int, int] = SIZE) -> bytes:
-    """A small file of a grey photo in so many scans, each of which makes the decoder visit every coefficient."""
+    """Write a small grey JPEG. In each of its scans the decoder visits every coefficient."""
     blocks = -(-size[0] // 8) * -(-size[1] // 8)
     runs = -(-blocks // 32_767)
     bits = ("0" + 14 * "1") * runs
@@ -331,15 +331,15 @@ BOMB = png(20_000, 10_000, 1, 0, b"\0" * (2501 * 10_000))  # 200 megapixels in s
 
 
 def _jpeg_of_sides(width: int, height: int) -> bytes:
-    """A JPEG whose header says so."""
+    """Write a JPEG whose header claims this size."""
     plain = write(scene(), "JPEG")
     frame = plain.index(b"\xff\xc0") + 5
     return plain[:frame] + struct.pack(">HH", height, width) + plain[frame + 4 :]
 
 
-# What no model is given, and the code that says why.
+# Photos that are rejected, each with the code of its failure.
 REJECTED = {
-    "nothing": (Photo(lambda: b""), "photo_empty"),
+    "empty file": (Photo(lambda: b""), "photo_empty"),
     "one byte": (Photo(lambda: b"\xff"), "photo_unsupported"),
     "PDF": (Photo(lambda: b"%PDF-1.7\n" + write(scene(), "JPEG")), "photo_unsupported"),
     "ZIP": (Photo(lambda: b"PK\3\4" + b"\0" * 100), "photo_unsupported"),
@@ -372,11 +372,11 @@ REJECTED = {
     "JPEG called HEIC": (Photo(lambda: write(scene(), "JPEG"), "image/heic"), "photo_type_mismatch"),
     "AVIF called HEIC": (Photo(lambda: write(scene(), "AVIF"), "image/heic"), "photo_type_mismatch"),
     "HEIC called JPEG": (Photo(lambda: write(scene(), "HEIF")), "photo_type_mismatch"),
-    "JPEG header alone": (Photo(lambda: b"\xff\xd8\xff\xe0"), "photo_unreadable"),
-    "JPEG that needs a table which it does not hold": (Photo(_without_a_table), "photo_unreadable"),
-    "JPEG of a scan too many": (Photo(lambda: jpeg_of_scans(MOST_SCANS + 1)), "photo_too_complex"),
-    "JPEG of 12,000 scans": (Photo(lambda: jpeg_of_scans(12_000, (10_000, 7_000))), "photo_too_complex"),
-    "JPEG of 2,000 EXIF segments": (
+    "JPEG header only": (Photo(lambda: b"\xff\xd8\xff\xe0"), "photo_unreadable"),
+    "JPEG without a quantisation table": (Photo(_without_a_table), "photo_unreadable"),
+    "JPEG with one scan too many": (Photo(lambda: jpeg_of_scans(MOST_SCANS + 1)), "photo_too_complex"),
+    "JPEG with 12,000 scans": (Photo(lambda: jpeg_of_scans(12_000, (10_000, 7_000))), "photo_too_complex"),
+    "JPEG with 2,000 EXIF segments": (
         Photo(lambda: jpeg_with(*[(0xE1, b"Exif\0\0MM")] * 2_000)),
         "photo_too_complex",
     ),
@@ -400,7 +400,7 @@ REJECTED = {
         Photo(lambda: write(Image.new("RGB", (16_383, 900)), "WEBP", method=0), "image/webp"),
         "photo_too_many_pixels",
     ),
-    "JPEG that says it is huge": (Photo(lambda: _jpeg_of_sides(65_500, 65_500)), "photo_too_many_pixels"),
+    "JPEG that claims a huge size": (Photo(lambda: _jpeg_of_sides(65_500, 65_500)), "photo_too_many_pixels"),
     "AVIF bomb": (
         Photo(lambda: write(Image.new("L", (4000, 2600)), "AVIF", speed=10), "image/heif"),
         "photo_too_many_pixels",
@@ -411,7 +411,7 @@ REJECTED = {
     ),
 }
 
-# One of each type, large enough to be cut.
+# One photo of each type, large enough to truncate.
 WHOLE = {
     "image/jpeg": lambda: write(scene(), "JPEG"),
     "progressive": lambda: write(scene(), "JPEG", progressive=True),

@@ -10,11 +10,11 @@ from PIL import Image
 
 pillow_heif.register_heif_opener()
 
-PNG = b"\x89PNG\r\n\x1a\n" + b"a picture" * 10 + b"IEND\xaeB`\x82"
+PNG = b"\x89PNG\r\n\x1a\n" + b"an output" * 10 + b"IEND\xaeB`\x82"
 
 
 def picture(kind: str = "JPEG", size: tuple[int, int] = (64, 48), **options: Any) -> bytes:
-    """A photo, of `size` pixels, as Pillow writes it."""
+    """Write a photo of `size` pixels with Pillow."""
     file = io.BytesIO()
     Image.linear_gradient("L").resize(size).convert("RGB").save(file, kind, **options)
     return file.getvalue()

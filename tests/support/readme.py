@@ -1,4 +1,4 @@
-"""The project's documents: their sections and tables, fenced blocks, code in lines and links."""
+"""The project's documents: their sections, tables, fenced blocks, inline code and links."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _FENCED = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
-# In the order in which a reader pastes their commands.
+# The order in which a reader pastes their commands.
 DOCUMENTS = [
     ROOT / "README.md",
     *(ROOT / folder / "README.md" for folder in ("functions", "layers", "tests")),
@@ -24,7 +24,7 @@ _TEXTS = [document.read_text() for document in DOCUMENTS]
 
 
 def blocks(language: str) -> list[str]:
-    """The fenced blocks of a language, in their order."""
+    """Return the fenced blocks of a language, in order."""
     return [
         block
         for text in _TEXTS
@@ -33,19 +33,19 @@ def blocks(language: str) -> list[str]:
 
 
 def spans() -> list[str]:
-    """The code in lines: text between backquotes outside of the fenced blocks."""
+    """Return the inline code outside of fenced blocks."""
     return [span for text in _TEXTS for span in re.findall(r"`([^`\n]+)`", _FENCED.sub("", text))]
 
 
 def section(heading: str) -> str:
-    """The text below the only heading of this name, up to the next heading."""
+    """Return the text below the only heading of this name, up to the next heading."""
     pattern = rf"^#+ {re.escape(heading)}\n(.*?)(?=^#+ |\Z)"
     (found,) = [match for text in _TEXTS for match in re.findall(pattern, text, re.MULTILINE | re.DOTALL)]
     return str(found)
 
 
 def rows(heading: str) -> dict[str, str]:
-    """The first table of a section: the code in its first column, and the rest of the row."""
+    """Return the table of a section: the code in the first column → the rest of the row."""
     found: dict[str, str] = {}
     for line in section(heading).splitlines():
         if line.startswith("| `"):
@@ -55,7 +55,7 @@ def rows(heading: str) -> dict[str, str]:
 
 
 def links(document: Path) -> Iterator[tuple[Path, str]]:
-    """The file and the anchor, or an empty string, of each relative link and picture of a document."""
+    """Yield the file and the anchor (or "") of each relative link and image of a document."""
     for link in re.findall(r"\]\(([^)\s]+)\)", _FENCED.sub("", document.read_text())):
         if not re.match(r"[a-z]+:", link):
             path, _, anchor = link.partition("#")
@@ -63,7 +63,7 @@ def links(document: Path) -> Iterator[tuple[Path, str]]:
 
 
 def anchors(document: Path) -> set[str]:
-    """The anchors that GitHub gives the headings of a document."""
+    """Return the anchors that GitHub gives to the headings of a document."""
     found: list[str] = []
     for heading in re.findall(r"^#+ (.*)$", _FENCED.sub("", document.read_text()), re.MULTILINE):
         anchor = re.sub(r"[^\w\- ]", "", re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).lower()).replace(

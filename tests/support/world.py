@@ -17,7 +17,7 @@ from tests.support.fake_replicate import FakeReplicate
 from tests.support.function_environment import BUCKET, ENVIRONMENT, TOKEN, forget_caches
 from tests.support.photos import JPEG
 from triptych.aws import table
-from triptych.flows import create
+from triptych.flows import create_job
 from triptych.job import Job
 from triptych.replicate import downloads, transport
 from triptych.runtime import clock
@@ -39,7 +39,7 @@ class World:
         return [item["Key"] for item in found]
 
     def messages(self, queue: str) -> list[str]:
-        """The bodies of the messages that lie in a queue now; they are gone from it afterwards."""
+        """Receive and delete the messages of a queue; return their bodies."""
         url = self.queues[queue]
         found = self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
         for message in found:
@@ -47,27 +47,27 @@ class World:
         return [message["Body"] for message in found]
 
     def job(self, job_id: str) -> Job:
-        """The job as it is stored."""
+        """Return the stored job."""
         found = table.get(job_id)
         assert found
         return found
 
     def item(self, job_id: str) -> dict[str, Any]:
-        """What lies in the table under that id, as it lies there."""
+        """Return the raw item of the job, or an empty map."""
         found = boto3.client("dynamodb").get_item(TableName="jobs", Key={"job_id": {"S": job_id}})
         return dict(found.get("Item", {}))
 
     def new_job(self, *, owner: str = "ann", photo: bytes | None = JPEG) -> str:
-        """A job that waits for its photo, or whose photo is there."""
-        order = create.JobRequest(owner, "image/jpeg", len(JPEG), None, None)
-        job_id = create.create_job(order, None).job_id
+        """Create a job and, unless `photo` is None, upload its photo; return its id."""
+        request = create_job.JobRequest(owner, "image/jpeg", len(JPEG), None, None)
+        job_id = create_job.create_job(request, None).job_id
         if photo is not None:
             self.upload(job_id, photo)
         return job_id
 
 
 def _resolve(host: str, *_: object, **__: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
-    """What the name server says: of every name the same, if it is one."""
+    """Resolve every valid name to the same public address."""
     host.encode("idna")
     return [(2, 1, 6, "", ("104.16.1.1", 443))]
 

@@ -1,4 +1,4 @@
-"""The function that serves the page, and its answers."""
+"""Load the function that serves the page, and call it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ EVENT = json.loads((ROOT / "functions/page/event.json").read_text())
 
 
 def page_with(monkeypatch: pytest.MonkeyPatch, **environment: str) -> ModuleType:
-    """The module, started anew with this environment."""
+    """Reload the module with this environment."""
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     for name, value in (ENVIRONMENT | environment).items():
         monkeypatch.setenv(name, value)

@@ -1,6 +1,6 @@
-"""The template as one stack of it would be: every value resolved, a placeholder where only AWS could tell.
+"""The template as a stack: every value is resolved, and a placeholder replaces what only AWS knows.
 
-What AWS does with a changed property is read off CloudFormation's own schemas, which cfn-lint brings along:
+CloudFormation's schemas, which cfn-lint contains, say what a changed property does:
 https://docs.aws.amazon.com/cloudformation-cli/latest/userguide/resource-type-schema.html
 """
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-# What the schemas let change and AWS does not, by type; quoted from
+# By type: properties that AWS does not update, although the schemas permit it; quoted from
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/
-FROZEN_BESIDES: Mapping[str, tuple[str, ...]] = {
+ALSO_FROZEN: Mapping[str, tuple[str, ...]] = {
     "AWS::Cognito::UserPool": (  # "Updates are not supported."
         "/properties/AliasAttributes",
         "/properties/UsernameAttributes",
@@ -31,7 +31,7 @@ FROZEN_BESIDES: Mapping[str, tuple[str, ...]] = {
 
 
 class Attributes(dict[str, str]):
-    """Whatever attribute is asked for."""
+    """A map that has every attribute."""
 
     def __init__(self, resource: str) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class Attributes(dict[str, str]):
 
 @dataclass(frozen=True)
 class Planned:
-    """A resource of a stack; the policies as CloudFormation reads them, which is Delete where none is given."""
+    """A resource of a stack. Its policies are Delete by default, as in CloudFormation."""
 
     type: str
     properties: Json
@@ -56,7 +56,7 @@ class Planned:
 
 @dataclass(frozen=True)
 class Plan:
-    """A stack: what its parameters are, its resources by logical id, its outputs by name."""
+    """A stack: its parameters and outputs by name, its resources by logical id."""
 
     parameters: Mapping[str, str]
     resources: Mapping[str, Planned]
@@ -66,17 +66,17 @@ class Plan:
 def plan(
     path: Path = TEMPLATE, overrides: Mapping[str, str] | None = None, *, stack_name: str = "triptych"
 ) -> Plan:
-    """What CloudFormation would make of the template.
+    """Plan the stack that CloudFormation would make of the template.
 
     Raises:
-        tests.localcloud.template.TemplateError: a parameter is not there, or does not take what it is given.
+        tests.localcloud.template.TemplateError: a parameter is unknown or its value is invalid.
     """
     template = load(path, overrides, stack_name=stack_name)
     for name in template.resources:
-        # A name that AWS makes up begins with the stack's, or is random.
-        made_up = f"<{stack_name}/{name}>"
-        template.scope.refs[name] = made_up
-        template.scope.attributes[name] = Attributes(made_up)
+        # AWS's generated names begin with the stack's name or are random.
+        generated = f"<{stack_name}/{name}>"
+        template.scope.refs[name] = generated
+        template.scope.attributes[name] = Attributes(generated)
     resources = {
         name: Planned(
             one.type,
@@ -90,18 +90,18 @@ def plan(
 
 
 def frozen(kind: str) -> list[str]:
-    """JSON pointers to the properties whose change makes another resource of it, or fails."""
+    """Return JSON pointers to the properties whose change replaces the resource or fails."""
     schema = _schema(kind)
     pointers = {
         *schema.get("createOnlyProperties", ()),
-        *schema.get("conditionalCreateOnlyProperties", ()),  # it depends on what: a person has to look
-        *FROZEN_BESIDES.get(kind, ()),
+        *schema.get("conditionalCreateOnlyProperties", ()),  # depends on the value: a person must look
+        *ALSO_FROZEN.get(kind, ()),
     }
     return sorted(pointer.removeprefix("/properties") for pointer in pointers)
 
 
 def at(properties: Json, pointer: str) -> Json:
-    """What stands there, where `*` is every item of a list; None where nothing does."""
+    """Return the value at the pointer, or None; `*` means every item of a list."""
     if not pointer:
         return properties
     head, _, rest = pointer.removeprefix("/").partition("/")
@@ -115,18 +115,18 @@ def at(properties: Json, pointer: str) -> Json:
 
 
 def identity(resource: Planned) -> dict[str, Json]:
-    """What tells it apart from others of its type in an account and region, as far as the template says it."""
+    """Return the properties that identify the resource in an account and region, if the template sets them."""
     schema = _schema(resource.type)
     given = {*schema["primaryIdentifier"], *schema.get("createOnlyProperties", ()), "/properties/Name"}
     parts = {
         pointer.removeprefix("/properties") for pointer in given if pointer.endswith(("Name", "Id", "Bucket"))
     }
-    told = {part: at(resource.properties, part) for part in sorted(parts)}
-    return {part: value for part, value in told.items() if value is not None}
+    values = {part: at(resource.properties, part) for part in sorted(parts)}
+    return {part: value for part, value in values.items() if value is not None}
 
 
 def collisions(one: Plan, other: Plan) -> list[str]:
-    """The resources of two stacks in one account and region that would be one and the same."""
+    """List the resources that two stacks in one account and region would share."""
     taken = [(each.type, identity(each)) for each in one.resources.values() if identity(each)]
     return [
         f"{name} ({each.type}): {identity(each)}"

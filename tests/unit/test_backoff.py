@@ -1,4 +1,4 @@
-"""How long a job's message waits, beside what the template makes of its queue."""
+"""How long a message waits before it is redelivered, compared with the queue in the template."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from triptych import backoff
 
 
 class Redrive(BaseModel):
-    most: int = Field(alias="maxReceiveCount")
+    max_receives: int = Field(alias="maxReceiveCount")
 
 
-def test_a_message_is_replaced_before_sqs_gives_it_up() -> None:
+def test_message_is_replaced_before_it_is_dead_lettered() -> None:
     queue = load().resources["GenerationQueue"].properties
     redrive = Redrive.model_validate(queue["RedrivePolicy"])
     replaced = [receives for receives in range(1, 50) if backoff.is_worn_out(receives)]
-    assert 1 < min(replaced) < redrive.most
+    assert 1 < min(replaced) < redrive.max_receives
 
 
 def test_waits_double_until_the_longest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("random.uniform", lambda _, _most: 1.0)
-    waits = [backoff.seconds_after(tries) for tries in range(1, 11)]
+    waits = [backoff.seconds_after(receives) for receives in range(1, 11)]
     assert waits == [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]
 
 
@@ -30,7 +30,7 @@ def test_waits_double_until_the_longest(monkeypatch: pytest.MonkeyPatch) -> None
     ("retry_after", "throttled", "seconds"),
     [(None, False, 256), (None, True, 12), (40.0, True, 40), (0.2, True, 1), (4000.0, True, 300)],
 )
-def test_an_attempt_waits_as_replicate_says(
+def test_wait_after_a_refusal_follows_retry_after(
     monkeypatch: pytest.MonkeyPatch, retry_after: float | None, seconds: int, *, throttled: bool
 ) -> None:
     monkeypatch.setattr("random.uniform", lambda _, _most: 1.0)

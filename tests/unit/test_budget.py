@@ -11,7 +11,7 @@ from triptych.runtime.budget import TimeBudget
 
 
 class Time:
-    """A clock that only moves when it is told to."""
+    """A clock that moves only when a test moves it."""
 
     seconds = 100.0
 
@@ -41,7 +41,7 @@ def test_a_nearly_spent_budget_is_topped_up(time: Time) -> None:
     assert budget.at_least(1).seconds_left == 1
 
 
-def test_results_come_in_the_order_of_the_tasks() -> None:
+def test_results_have_the_order_of_the_tasks() -> None:
     first_ends = threading.Event()
 
     def first() -> str:
@@ -55,7 +55,7 @@ def test_results_come_in_the_order_of_the_tasks() -> None:
     assert TimeBudget(10).run([first, second]) == ["first", "second"]
 
 
-def test_a_task_that_does_not_end_in_time_has_no_result() -> None:
+def test_unfinished_task_has_no_result() -> None:
     end = threading.Event()
     try:
         assert TimeBudget(0.05).run([end.wait, lambda: True]) == [None, True]
@@ -63,7 +63,7 @@ def test_a_task_that_does_not_end_in_time_has_no_result() -> None:
         end.set()
 
 
-def test_grace_lets_a_task_end_by_itself_after_the_budget() -> None:
+def test_grace_lets_a_task_end_after_the_budget() -> None:
     budget = TimeBudget(0)
     assert budget.is_spent
     assert budget.run([lambda: "ended"], grace=10) == ["ended"]

@@ -1,4 +1,4 @@
-"""Which URLs may be requested with Replicate's API token."""
+"""The URLs that may be requested with Replicate's API token."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_delivery_host_may_see_the_token(url: str) -> None:
         "http://replicate.delivery/out.png",
         "http://pbxt.replicate.delivery/out.png",
         "ftp://127.0.0.1/out.png",
-        "http://203.0.113.9/out.png",  # listed, and not this machine
+        "http://203.0.113.9/out.png",  # listed, but not on this machine
         "https://notreplicate.delivery/out.png",
         "https://replicate.delivery.evil.example/out.png",
         "https://replicate.delivery@evil.example/out.png",
@@ -40,13 +40,13 @@ def test_a_delivery_host_may_see_the_token(url: str) -> None:
         "https://api.replicate.com/out.png",
     ],
 )
-def test_any_other_url_may_not(url: str) -> None:
+def test_any_other_url_may_not_see_the_token(url: str) -> None:
     assert not may_see_token(url, HOSTS)
 
 
-def test_without_delivery_hosts_no_url_may() -> None:
+def test_no_delivery_hosts_means_no_url_may_see_the_token() -> None:
     assert not may_see_token("https://replicate.delivery/out.png", ())
 
 
-def test_an_address_below_a_listed_name_may_not() -> None:
+def test_ip_address_never_matches_a_listed_suffix() -> None:
     assert not may_see_token("https://10.0.0.1/out.png", ("0.0.1",))

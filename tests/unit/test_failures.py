@@ -20,7 +20,7 @@ CODES = {kind.code for kind in FailureKind}
 
 
 def where(kind: FailureKind) -> str:
-    """The README's second column."""
+    """Return the second column of the README's table."""
     status = [str(kind.status)] if kind.status else []
     carriers = {"job": ["job"], "image": ["image", "job"], None: []}[kind.ends]
     return ", ".join(status + carriers)
@@ -50,7 +50,7 @@ def test_a_message_is_what_happened_and_what_to_do(kind: FailureKind) -> None:
 
 
 @pytest.mark.parametrize("kind", FailureKind)
-def test_a_failure_is_carried_or_answered(kind: FailureKind) -> None:
+def test_every_failure_is_stored_or_returned(kind: FailureKind) -> None:
     assert kind.ends or kind.status
 
 

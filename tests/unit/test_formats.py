@@ -1,4 +1,4 @@
-"""Formats are told by bytes that Pillow wrote."""
+"""Formats are recognised in files that Pillow wrote."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ PILLOW_NAMES = {
 }
 
 
-def picture(kind: str) -> bytes:
+def image_file(kind: str) -> bytes:
     file = io.BytesIO()
     Image.effect_noise((64, 64), 50).convert("RGB").save(file, PILLOW_NAMES[kind])
     return file.getvalue()
 
 
 @pytest.mark.parametrize("kind", PILLOW_NAMES)
-def test_a_picture_is_known_by_its_first_bytes(kind: str) -> None:
-    assert content_type(picture(kind)[:HEAD_BYTES]) == kind
+def test_format_is_recognised_by_the_first_bytes(kind: str) -> None:
+    assert content_type(image_file(kind)[:HEAD_BYTES]) == kind
 
 
 @pytest.mark.parametrize(
     "head", [b"", b"%PDF-1.7", b"<!DOCTYPE html>", b"RIFF....WAVE", b"\0" * 32, b"\xff\xd8"]
 )
-def test_anything_else_is_no_picture(head: bytes) -> None:
+def test_other_bytes_have_no_format(head: bytes) -> None:
     assert content_type(head) is None
 
 
 @given(st.binary(max_size=HEAD_BYTES))
-def test_any_bytes_may_be_looked_at(head: bytes) -> None:
+def test_recognising_a_format_never_raises(head: bytes) -> None:
     content_type(head)
 
 
 @pytest.mark.parametrize("kind", ["image/jpeg", "image/png", "image/webp", "image/gif"])
-def test_a_picture_that_was_cut_off_is_not_whole(kind: str) -> None:
-    whole = picture(kind)
+def test_truncated_file_is_not_whole(kind: str) -> None:
+    whole = image_file(kind)
     assert is_whole(kind, whole[:HEAD_BYTES], whole[-TAIL_BYTES:], len(whole))
     for tenth in range(1, 10):
         cut = whole[: len(whole) * tenth // 10]

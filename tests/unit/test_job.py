@@ -1,4 +1,4 @@
-"""The rules, alone: each property is a promise of the job's."""
+"""The rules of a job, without I/O. Each property is a promise."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from triptych.job import (
 
 NOW = datetime(2026, 11, 24, 12, tzinfo=UTC)
 KIND = FailureKind.REPLICATE_REFUSED
-WHY = Failure.of(KIND)
+FAILURE = Failure.of(KIND)
 OUTPUT = Output("outputs/j/0.png", "image/png", 100)
 
 
@@ -65,7 +65,7 @@ def asked(index: int) -> Asked:
 
 
 def generating(images: int = 3) -> Job:
-    """All images asked for, each with the prediction `p{index}`."""
+    """Return a job whose images each have the prediction `p{index}`."""
     events: list[Event] = [arrived()]
     for index in range(images):
         events += [asked(index), PredictionCreated(index, 1, f"p{index}")]
@@ -80,47 +80,47 @@ def failed(index: int, attempt: int = 1) -> ImageFailed:
     return ImageFailed(index, attempt, f"p{index}", KIND)
 
 
-# ── from beginning to end ──
+# ── from upload to end ──
 
 
-def test_three_stored_pictures_make_a_success() -> None:
+def test_job_succeeds_when_all_images_are_stored() -> None:
     job = apply_all(generating(), [stored(0), stored(1), stored(2)], NOW)
     assert job.status is JobStatus.SUCCEEDED
     assert job.failure is None
 
 
-def test_what_is_stored_is_kept_when_others_fail() -> None:
+def test_stored_image_is_kept_when_others_fail() -> None:
     job = apply_all(generating(), [failed(0), stored(1), failed(2)], NOW)
     assert job.status is JobStatus.PARTIAL
-    assert [image.error for image in job.images] == [WHY, None, WHY]
+    assert [image.error for image in job.images] == [FAILURE, None, FAILURE]
 
 
-def test_a_job_whose_images_all_failed_alike_says_what_they_say() -> None:
-    assert apply_all(generating(), [failed(0), failed(1), failed(2)], NOW).failure == WHY
+def test_equal_failures_of_all_images_become_the_jobs_failure() -> None:
+    assert apply_all(generating(), [failed(0), failed(1), failed(2)], NOW).failure == FAILURE
     other = ImageFailed(2, 1, "p2", FailureKind.OUTPUT_MISSING)
     mixed = apply_all(generating(), [failed(0), failed(1), other], NOW).failure
     assert mixed
     assert mixed.code == "all_images_failed"
 
 
-def test_a_photo_that_never_comes_expires_the_job() -> None:
+def test_missing_photo_expires_the_job() -> None:
     job = apply(a_job(), UploadExpired(), NOW)
     assert job.status is JobStatus.EXPIRED
     assert job.failure
     assert apply(job, arrived(), NOW) is job
 
 
-def test_an_upload_that_came_does_not_expire() -> None:
+def test_uploaded_job_does_not_expire() -> None:
     job = apply(a_job(), arrived(), NOW)
     assert apply(job, UploadExpired(), NOW) is job
 
 
-def test_a_rejected_photo_fails_the_job_before_anybody_is_asked() -> None:
+def test_rejected_photo_fails_the_job() -> None:
     job = apply_all(a_job(), [arrived(), JobRejected(KIND)], NOW)
-    assert (job.status, job.failure) == (JobStatus.FAILED, WHY)
+    assert (job.status, job.failure) == (JobStatus.FAILED, FAILURE)
 
 
-def test_a_photo_is_opened_again_so_often_and_then_rejected() -> None:
+def test_photo_is_rejected_after_too_many_opens() -> None:
     job = a_job()
     for minute in range(MOST_OPENS):
         job = apply(job, opened(NOW + timedelta(minutes=minute)), NOW)
@@ -129,85 +129,85 @@ def test_a_photo_is_opened_again_so_often_and_then_rejected() -> None:
     assert (job.status, job.failure) == (JobStatus.FAILED, Failure.of(FailureKind.PHOTO_UNOPENABLE))
 
 
-def test_while_a_photo_is_being_opened_again_nobody_else_opens_it() -> None:
+def test_photo_is_opened_by_one_invocation_at_a_time() -> None:
     job = apply(a_job(), opened(NOW), NOW)
     assert apply(job, opened(NOW + timedelta(seconds=59)), NOW) is job
     assert apply(job, opened(NOW + timedelta(seconds=60)), NOW).photo.opens == 2
 
 
-def test_a_photo_that_was_opened_well_is_not_opened_again() -> None:
+def test_opened_photo_is_not_opened_again() -> None:
     job = apply_all(a_job(), [opened(NOW), arrived()], NOW)
     assert apply(job, opened(NOW + timedelta(minutes=5)), NOW) is job
 
 
-def test_nothing_is_rejected_that_is_already_paid_for() -> None:
+def test_photo_is_not_rejected_after_a_prediction() -> None:
     job = generating()
     assert apply(job, JobRejected(KIND), NOW) is job
 
 
-def test_the_deadline_ends_what_is_open_and_keeps_what_is_stored() -> None:
+def test_deadline_fails_open_images_and_keeps_stored_ones() -> None:
     job = apply_all(generating(), [stored(1), DeadlinePassed()], NOW)
     assert job.status is JobStatus.PARTIAL
     assert job.images[0].error
     assert job.images[0].error.code == "deadline_exceeded"
 
 
-# ── intention and doubt ──
+# ── requests and doubt ──
 
 
-def test_nothing_is_asked_for_before_the_photo_is_there() -> None:
+def test_no_prediction_is_requested_before_the_upload() -> None:
     job = a_job()
     assert apply(job, asked(0), NOW) is job
 
 
-def test_an_image_that_is_asked_for_is_not_asked_for_again() -> None:
+def test_requested_image_is_not_requested_again() -> None:
     job = apply_all(a_job(), [arrived(), asked(0)], NOW)
     assert apply(job, asked(0), NOW) is job
 
 
-def test_each_time_of_asking_is_an_attempt_of_its_own() -> None:
+def test_each_request_is_a_new_attempt() -> None:
     again = PredictionNotCreated(0, 1, NOW)
     job = apply_all(a_job(), [arrived(), asked(0), again, asked(0)], NOW)
     assert job.images[0].attempt == 2
-    # what was said of the first attempt says nothing of the second
+    # An event about the first attempt changes nothing in the second.
     assert apply(job, again, NOW) is job
     assert apply(job, PredictionCreated(0, 1, "late"), NOW) is job
     assert apply(job, stored(0, attempt=1), NOW) is job
 
 
-def test_a_webhook_may_be_faster_than_the_answer() -> None:
+def test_webhook_may_arrive_before_the_answer() -> None:
     job = apply_all(a_job(1), [arrived(), asked(0), stored(0)], NOW)
     assert job.status is JobStatus.SUCCEEDED
     assert job.images[0].prediction_id == "p0"
     assert apply(job, PredictionCreated(0, 1, "p0"), NOW) is job
 
 
-def test_another_prediction_than_the_known_one_changes_nothing() -> None:
+def test_unknown_prediction_changes_nothing() -> None:
     job = generating()
     assert apply(job, OutputStored(0, 1, "stranger", OUTPUT), NOW) is job
     assert apply(job, ImageFailed(0, 1, "stranger", KIND), NOW) is job
 
 
-def test_a_lost_answer_leaves_the_image_in_doubt_until_then() -> None:
+def test_lost_answer_leaves_the_image_in_doubt() -> None:
     until = NOW + timedelta(seconds=20)
     job = apply_all(a_job(), [arrived(), asked(0), AnswerLost(0, 1, until)], NOW)
     assert (job.images[0].status, job.images[0].not_before) == (ImageStatus.REQUESTING, until)
 
 
-def test_a_refusal_ends_what_is_not_made_and_leaves_what_is() -> None:
+def test_refusal_fails_only_images_without_a_prediction() -> None:
     events: list[Event] = [arrived(), asked(0), asked(1), PredictionCreated(0, 1, "p0")]
     job = apply_all(a_job(), [*events, GenerationRefused(1, 1, KIND)], NOW)
     assert [image.status for image in job.images] == ["GENERATING", "FAILED", "FAILED"]
     assert apply(job, stored(0), NOW).status is JobStatus.PARTIAL
 
 
-def test_after_a_refusal_what_was_in_doubt_and_was_never_made_is_not_asked_for_again() -> None:
+def test_image_in_doubt_is_not_requested_after_a_refusal() -> None:
     events: list[Event] = [arrived(), asked(0), asked(1), asked(2), GenerationRefused(1, 1, KIND)]
     job = apply_all(a_job(), [*events, GenerationRefused(2, 1, KIND), PredictionNotCreated(0, 1, NOW)], NOW)
-    assert (job.status, job.failure) == (JobStatus.FAILED, WHY)
+    assert (job.status, job.failure) == (JobStatus.FAILED, FAILURE)
 
 
-# ── whatever happens ──
+# ── any history of events ──
 
 indices = st.integers(0, 2)
 attempts = st.integers(0, 3)
@@ -232,7 +232,7 @@ histories = st.lists(events, max_size=40)
 
 
 @given(histories)
-def test_a_job_that_has_ended_never_changes_again(history: list[Event]) -> None:
+def test_ended_job_never_changes(history: list[Event]) -> None:
     job = a_job()
     for event in history:
         after = apply(job, event, NOW)
@@ -256,7 +256,7 @@ def test_a_stored_image_is_never_lost(history: list[Event]) -> None:
 
 
 @given(histories)
-def test_images_move_only_as_the_table_of_moves_says(history: list[Event]) -> None:
+def test_images_make_only_the_listed_moves(history: list[Event]) -> None:
     job = a_job()
     for event in history:
         after = apply(job, event, NOW)
@@ -266,7 +266,7 @@ def test_images_move_only_as_the_table_of_moves_says(history: list[Event]) -> No
 
 
 @given(histories)
-def test_an_event_that_was_applied_applies_no_second_time(history: list[Event]) -> None:
+def test_applying_an_event_twice_equals_applying_it_once(history: list[Event]) -> None:
     job = apply_all(a_job(), history, NOW)
     for event in (event for event in history if not isinstance(event, Asked | AnswerLost)):
         once = apply(job, event, NOW)
@@ -274,7 +274,7 @@ def test_an_event_that_was_applied_applies_no_second_time(history: list[Event]) 
 
 
 @given(histories)
-def test_an_image_has_what_its_status_promises(history: list[Event]) -> None:
+def test_image_fields_match_its_status(history: list[Event]) -> None:
     job = apply_all(a_job(), history, NOW)
     for image in job.images:
         assert (image.output is not None) == (image.status is ImageStatus.STORED)
@@ -287,14 +287,14 @@ def test_an_image_has_what_its_status_promises(history: list[Event]) -> None:
 
 
 @given(histories)
-def test_every_job_can_be_ended_from_wherever_it_is(history: list[Event]) -> None:
+def test_job_can_end_from_any_state(history: list[Event]) -> None:
     job = apply_all(a_job(), history, NOW)
     end = DeadlinePassed() if job.uploaded_at else UploadExpired()
     assert apply(job, end, NOW).status.is_terminal
 
 
 @given(histories, histories)
-def test_a_retry_opens_only_the_failed_images(history: list[Event], later: list[Event]) -> None:
+def test_retry_reopens_only_failed_images(history: list[Event], later: list[Event]) -> None:
     before = apply_all(a_job(), history, NOW)
     job = apply(before, Retried(NOW), NOW)
     if job is before:
@@ -303,13 +303,13 @@ def test_a_retry_opens_only_the_failed_images(history: list[Event], later: list[
     assert job.status is JobStatus.GENERATING
     for old, new in zip(before.images, job.images, strict=True):
         assert new == old or (old.status is ImageStatus.FAILED and new.status is ImageStatus.PENDING)
-        assert new.attempt == old.attempt  # what is asked for next is an attempt of its own
+        assert new.attempt == old.attempt  # the next request begins a new attempt
     kept = {image.index for image in before.having(ImageStatus.STORED)}
     after = apply_all(job, later, NOW)
     assert kept <= {image.index for image in after.having(ImageStatus.STORED)}
 
 
-def test_a_retry_of_what_has_not_failed_does_nothing() -> None:
+def test_retry_without_failures_does_nothing() -> None:
     running = generating()
     done = apply_all(running, [stored(0), stored(1), stored(2)], NOW)
     canceled = apply(running, Canceled(), NOW)
@@ -318,7 +318,7 @@ def test_a_retry_of_what_has_not_failed_does_nothing() -> None:
         assert apply(job, Retried(NOW), NOW) is job
 
 
-def test_a_job_is_retried_four_times_at_most() -> None:
+def test_job_is_retried_at_most_four_times() -> None:
     job = apply(generating(), DeadlinePassed(), NOW)
     for retries in range(MOST_RETRIES):
         assert job.retries == retries
@@ -330,7 +330,7 @@ def test_a_job_is_retried_four_times_at_most() -> None:
     assert has_used_its_retries(job)
 
 
-def test_only_the_count_makes_a_job_run_out_of_retries() -> None:
+def test_job_runs_out_of_retries_only_by_their_count() -> None:
     failed_job = apply(generating(), DeadlinePassed(), NOW)
     rejected = apply_all(a_job(), [arrived(), JobRejected(FailureKind.PHOTO_UNSUPPORTED)], NOW)
     for job in (a_job(), generating(), failed_job, rejected, apply(generating(), Canceled(), NOW)):
@@ -340,12 +340,12 @@ def test_only_the_count_makes_a_job_run_out_of_retries() -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in FailureKind if kind.ends])
-def test_the_table_says_which_failures_can_be_retried(kind: FailureKind) -> None:
+def test_job_is_retryable_as_the_table_of_failures_says(kind: FailureKind) -> None:
     rejected = apply_all(a_job(), [arrived(), JobRejected(kind)], NOW)
     assert (apply(rejected, Retried(NOW), NOW) is not rejected) is kind.retryable
 
 
-def test_a_code_of_another_release_can_be_retried() -> None:
+def test_unknown_failure_code_is_retryable() -> None:
     rejected = apply_all(a_job(), [arrived(), JobRejected(KIND)], NOW)
     assert is_retryable(replace(rejected, error=Failure("code_of_another_release", "No.")))
 
@@ -356,7 +356,7 @@ def test_the_deadline_counts_from_the_retry() -> None:
     assert job.started_at == job.watched_since == later
 
 
-def test_a_cancel_keeps_what_is_stored() -> None:
+def test_cancel_keeps_stored_images() -> None:
     job = apply_all(generating(), [stored(0), Canceled()], NOW)
     assert job.status is JobStatus.CANCELED
     assert [image.status for image in job.images] == ["STORED", "CANCELED", "CANCELED"]
@@ -364,6 +364,6 @@ def test_a_cancel_keeps_what_is_stored() -> None:
 
 
 @pytest.mark.parametrize("status", list(ImageStatus))
-def test_final_states_have_no_way_on_but_the_retry(status: ImageStatus) -> None:
+def test_ended_images_move_only_by_a_retry(status: ImageStatus) -> None:
     if status.is_terminal:
         assert MOVES[status] <= {ImageStatus.PENDING}

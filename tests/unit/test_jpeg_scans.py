@@ -1,4 +1,4 @@
-"""A JPEG's scans are counted before it is decoded, and the count misses none that libjpeg would read."""
+"""The scans of a JPEG are counted before it is decoded. The count misses none that libjpeg would read."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ DC, AC, REFINEMENT = (0, 0, 0x01), (1, 63, 0x01), (1, 63, 0x10)
 
 
 def scans(data: bytes) -> list[int]:
-    """The position of each scan that is counted."""
+    """Return the position of each counted scan."""
     return [at for marker, at in jpeg_segments(data) if marker == SOS]
 
 
 def decoded(data: bytes) -> bytes | None:
-    """What Pillow, so libjpeg, makes of the file; None where it cannot read it."""
+    """Decode the file with Pillow, which uses libjpeg; return None for an unreadable file."""
     try:
         with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
             image.load()
@@ -45,7 +45,7 @@ def segment(marker: int, body: bytes, length: int | None = None) -> bytes:
     return bytes([0xFF, marker]) + (len(body) + 2 if length is None else length).to_bytes(2) + body
 
 
-hidden = scan(DC, b"") + EOI  # as bytes of something else: neither a scan nor an end
+hidden = scan(DC, b"") + EOI  # inside a segment it is neither a scan nor an end
 entropy = st.binary(max_size=12).map(lambda data: data.replace(b"\xff", b"\xff\0"))
 restarts = st.sampled_from([bytes([0xFF, 0xD0 + number]) for number in range(8)])
 filling = st.sampled_from(
@@ -69,18 +69,18 @@ parts = st.one_of(
 @example([segment(0xDD, b"\0\1"), scan(DC, b"\0\xff\xbf\0\x40"), scan(AC, b"\0")], EOI, [])
 @example([segment(0xFE, hidden), scan(DC, b"")], EOI, [b"\0\0", scan(AC, b"")])
 @example([segment(0xFE, b"", 0), scan(DC, b""), segment(0xDC, b"\0\x40")], EOI, [hidden])
-def test_a_scan_that_is_not_counted_is_not_read(body: list[bytes], end: bytes, behind: list[bytes]) -> None:
-    """Where a scan's marker is made a second SOI, libjpeg gives the file up as soon as it reads it."""
+def test_uncounted_scan_is_never_decoded(body: list[bytes], end: bytes, behind: list[bytes]) -> None:
+    """A scan's marker is replaced with a second SOI: libjpeg fails as soon as it reads one."""
     data = b"".join([HEAD, *body, end, *behind])
     counted, spoiled = scans(data), bytearray(data)
     for found in re.finditer(rb"\xff\xda", data):
         if found.start() not in counted:
             spoiled[found.start() + 1] = 0xD8
-    picture = decoded(data)
-    assert decoded(bytes(spoiled)) == picture
-    if picture is not None:
+    image = decoded(data)
+    assert decoded(bytes(spoiled)) == image
+    if image is not None:
         for at in counted:
-            assert decoded(data[: at + 1] + b"\xd8" + data[at + 2 :]) is None, "a scan too many is counted"
+            assert decoded(data[: at + 1] + b"\xd8" + data[at + 2 :]) is None, "a counted scan is not read"
 
 
 @pytest.mark.parametrize(
@@ -103,9 +103,9 @@ def test_scans_are_counted(data: bytes, count: int) -> None:
     assert len(scans(data)) == count
 
 
-def test_too_many_scans_are_refused_before_anything_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_scans_are_rejected_before_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     def opened(*_: object, **__: object) -> None:
-        pytest.fail("the file was given to the decoder")
+        pytest.fail("the file was decoded")
 
     monkeypatch.setattr(Image, "open", opened)
     assert find(jpeg_of_scans(12_000, (10_000, 7_000)), "image/jpeg") == Rejected(
@@ -117,7 +117,7 @@ def test_too_many_scans_are_refused_before_anything_is_decoded(monkeypatch: pyte
     "filling",
     [b"\xff\0", b"\xff", b"\xff\xd0", b"\0", b"\xff\xfe\0\2", b"\xff\xfe\0\0", b"\xff\xda\0\2"],
 )
-def test_counting_reads_25_mib_in_a_moment(filling: bytes) -> None:
+def test_counting_the_scans_of_25_mib_is_fast(filling: bytes) -> None:
     data = HEAD + filling * (25 * 2**20 // len(filling)) + EOI
     started = time.process_time()
     is_too_complex("image/jpeg", data)
@@ -138,31 +138,31 @@ EXIF = segment(0xE1, b"Exif\0\0" + b"x")
         SOI + b"\xff" * 2_000_000 + HEAD[2:] + scan(DC, b"") + EOI,
         SOI + EOI + b"x" * 2_000_000,
     ],
-    ids=["behind an EOI", "behind the head", "in JPG", "in JPG7", "plain", "filling", "no scan"],
+    ids=["after an EOI", "after the head", "in JPG", "in JPG7", "plain", "filling", "no scan"],
 )
-def test_a_header_that_takes_pillow_long_is_refused(data: bytes) -> None:
-    """Pillow's own parser reads it before libjpeg does, and other markers than libjpeg."""
+def test_header_that_is_slow_to_parse_is_rejected(data: bytes) -> None:
+    """Pillow parses the header before libjpeg, and reads other markers."""
     assert find(data, "image/jpeg") == Rejected(FailureKind.PHOTO_TOO_COMPLEX)
 
 
-def test_as_many_segments_as_are_allowed_are_taken() -> None:
+def test_largest_allowed_number_of_segments_is_accepted() -> None:
     photo = write(scene(), "JPEG")
     few = len(list(jpeg_segments(photo)))
-    taken = photo[:2] + segment(0xFE, b"x") * (1_000 - few) + photo[2:]
-    assert not is_too_complex("image/jpeg", taken)
-    assert is_too_complex("image/jpeg", taken[:2] + segment(0xFE, b"x") + taken[2:])
+    largest = photo[:2] + segment(0xFE, b"x") * (1_000 - few) + photo[2:]
+    assert not is_too_complex("image/jpeg", largest)
+    assert is_too_complex("image/jpeg", largest[:2] + segment(0xFE, b"x") + largest[2:])
 
 
 @pytest.mark.parametrize("frame", [0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF])
-def test_arithmetic_coding_is_refused(frame: int) -> None:
-    """A truncated scan goes on as zeros for its decoder: 31 KB took 22 s of CPU."""
+def test_arithmetic_coding_is_rejected(frame: int) -> None:
+    """The decoder reads a truncated scan as endless zeros: 31 kB took 22 s of CPU."""
     data = HEAD.replace(b"\xff\xc2", bytes([0xFF, frame])) + scan(DC, b"") + EOI
     assert find(data, "image/jpeg") == Rejected(FailureKind.PHOTO_TOO_COMPLEX)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(parts, max_size=12), st.lists(parts, max_size=2))
-def test_no_segment_that_pillow_reads_is_missed(body: list[bytes], behind: list[bytes]) -> None:
+def test_every_segment_that_pillow_reads_is_counted(body: list[bytes], behind: list[bytes]) -> None:
     """Pillow keeps each application segment and comment that it reads, in order."""
     data = b"".join([HEAD, *body, scan(DC, b"\0"), EOI, *behind])
     try:
@@ -173,8 +173,8 @@ def test_no_segment_that_pillow_reads_is_missed(body: list[bytes], behind: list[
     assert kept <= len(list(_header_segments(data)))
 
 
-def test_as_many_scans_as_are_allowed_are_few_seconds_of_work() -> None:
-    """At 12 megapixels it takes 1.2 s of CPU, three times as long as a usual photo; at 70 megapixels 5 s."""
+def test_largest_allowed_number_of_scans_decodes_in_seconds() -> None:
+    """Measured: 1.2 s of CPU at 12 megapixels, three times a usual photo; 5 s at 70 megapixels."""
     started = time.process_time()
     assert not isinstance(
         find(jpeg_of_scans(MOST_SCANS, (4_000, 3_000)), "image/jpeg", pixels=12_000_000), Rejected

@@ -1,18 +1,18 @@
-"""Clients, and what they are made of, are made once, by whichever thread comes first."""
+"""Clients and their parts are made once, by the first thread that needs them."""
 
 from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from triptych.aws import bucket, events, queues, session
+from triptych.aws import bucket, event_bus, queues, session
 from triptych.replicate import downloads, transport
 from triptych.runtime import tls
 from triptych.runtime.once import once
 
 
 class Maker:
-    """Makes something, and notices when somebody else does at the same time."""
+    """Makes an object; notices a second thread that makes one at the same time."""
 
     def __init__(self) -> None:
         self.made = 0
@@ -24,12 +24,12 @@ class Maker:
             self.met.set()
             return None
         self.made += 1
-        self.met.wait(0.2)  # long enough for anybody who may come in, too
+        self.met.wait(0.2)  # long enough for another thread to enter
         self._inside.release()
         return object()
 
 
-def test_threads_that_ask_at_once_are_given_the_same_and_it_is_made_once() -> None:
+def test_concurrent_threads_share_one_object() -> None:
     maker = Maker()
     thing = once(maker)
     with ThreadPoolExecutor(4) as pool:
@@ -39,8 +39,8 @@ def test_threads_that_ask_at_once_are_given_the_same_and_it_is_made_once() -> No
     assert all(one is found[0] for one in found)
 
 
-def test_of_one_session_no_two_threads_make_clients() -> None:
-    """boto3's session is not for that: once, two of them over one of botocore's made every client of S3 impossible."""
+def test_two_clients_are_never_made_at_once() -> None:
+    """boto3's session is not thread-safe: two sessions over one of botocore's broke every S3 client."""
     maker = Maker()
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda one: one(), [once(maker) for _ in range(4)]))
@@ -48,9 +48,9 @@ def test_of_one_session_no_two_threads_make_clients() -> None:
     assert not maker.met.is_set()
 
 
-def test_every_client_is_made_so() -> None:
+def test_every_client_is_made_once() -> None:
     for made in (
-        events._events,
+        event_bus._events,
         session.botocore_session,
         session.boto3_session,
         downloads.http_client,

@@ -1,4 +1,4 @@
-"""The function that serves the page, and what the template makes of `ServePage`."""
+"""The function that serves the page, and the parameter `ServePage`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def page(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return page_with(monkeypatch)
 
 
-def test_its_event_is_answered_with_the_page(page: ModuleType) -> None:
+def test_sample_event_returns_the_page(page: ModuleType) -> None:
     answer = page.handler(EVENT, None)
     assert answer["statusCode"] == 200
     assert answer["headers"]["Content-Type"] == "text/html; charset=utf-8"
@@ -35,7 +35,7 @@ def test_every_file_that_the_page_names_is_served(page: ModuleType) -> None:
     assert {get(page, path)["statusCode"] for path in named} == {200}
 
 
-def test_what_is_known_by_its_etag_is_not_sent_again(page: ModuleType) -> None:
+def test_known_etag_returns_304(page: ModuleType) -> None:
     answer = get(page, "/page/page.css")
     again = get(page, "/page/page.css", **{"if-none-match": f"W/{answer['headers']['ETag']}"})
     assert (again["statusCode"], again.get("body")) == (304, None)
@@ -49,13 +49,13 @@ def test_the_etag_changes_with_the_settings(monkeypatch: pytest.MonkeyPatch) -> 
 @pytest.mark.parametrize(
     "path", ["/page/", "/page/page.py", "/page/index.html", "/page/../page.py", "/other"]
 )
-def test_nothing_else_is_served(page: ModuleType, path: str) -> None:
+def test_other_paths_return_404(page: ModuleType, path: str) -> None:
     answer = get(page, path)
     assert answer["statusCode"] == 404
     assert json.loads(answer["body"])["error"]["code"] == "route_not_found"
 
 
-def test_nothing_may_be_reached_but_the_api_the_bucket_and_cognito(page: ModuleType) -> None:
+def test_policy_allows_only_the_api_the_bucket_and_cognito(page: ModuleType) -> None:
     allowed = policy(page)
     assert allowed["default-src"] == "'none'"
     assert allowed["connect-src"] == (
@@ -64,29 +64,29 @@ def test_nothing_may_be_reached_but_the_api_the_bucket_and_cognito(page: ModuleT
     assert not re.search(r"unsafe|\*|http:|data:", " ".join(allowed.values()))
 
 
-def test_with_an_issuer_of_its_own_there_is_no_cognito(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_policy_omits_cognito_without_a_user_pool(monkeypatch: pytest.MonkeyPatch) -> None:
     page = page_with(monkeypatch, COGNITO_CLIENT_ID="")
     assert "cognito" not in policy(page)["connect-src"]
 
 
-def test_on_the_local_cloud_all_of_aws_is_at_one_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_policy_names_one_address_on_the_local_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
     page = page_with(monkeypatch, AWS_ENDPOINT_URL="http://127.0.0.1:5000")
     assert policy(page)["img-src"] == "'self' blob: http://127.0.0.1:5000"
 
 
 @pytest.mark.parametrize(
-    ("environment", "taken"), [({}, False), ({"AWS_ENDPOINT_URL": "http://aws.test"}, True)]
+    ("environment", "accepted"), [({}, False), ({"AWS_ENDPOINT_URL": "http://aws.test"}, True)]
 )
-def test_only_the_local_cloud_takes_a_token_from_a_link(
-    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], *, taken: bool
+def test_only_the_local_cloud_accepts_a_token_in_the_url(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], *, accepted: bool
 ) -> None:
     body = get(page_with(monkeypatch, **environment), "/")["body"]
-    told = re.search(r'<meta name="triptych" content="([^"]+)">', body)
-    assert told
-    assert json.loads(html.unescape(told[1]))["tokenInLink"] is taken
+    config = re.search(r'<meta name="triptych" content="([^"]+)">', body)
+    assert config
+    assert json.loads(html.unescape(config[1]))["tokenInLink"] is accepted
 
 
-def test_the_rule_for_a_new_password_is_the_pools() -> None:
+def test_password_rule_matches_the_user_pool() -> None:
     policies = PoolPolicies.model_validate(load().resources["UserPool"].properties["Policies"])
     pool = policies.password_policy
     flags = {
@@ -104,18 +104,18 @@ def test_the_rule_for_a_new_password_is_the_pools() -> None:
     assert int(field[1]) == pool.minimum_length
     rule = re.search(r'<span id="password-rule"[^>]*>([^<]+)</span>', index)
     assert rule
-    said = " ".join(rule[1].split())
-    assert said.startswith(f"At least {pool.minimum_length} characters")
-    assert [words for words in needs.values() if words not in said] == []
+    shown = " ".join(rule[1].split())
+    assert shown.startswith(f"At least {pool.minimum_length} characters")
+    assert [words for words in needs.values() if words not in shown] == []
 
 
-def test_no_script_or_style_stands_in_the_html() -> None:
+def test_html_holds_no_inline_script_or_style() -> None:
     index = (ROOT / "functions/page/static/index.html").read_text()
     assert re.findall(r"<script[^>]*>", index) == ['<script type="module" src="/page/page.js">']
     assert not re.search(r"<style|\sstyle=|\son\w+=", index)
 
 
-def test_without_the_page_nothing_of_it_is_deployed() -> None:
+def test_page_resources_exist_only_with_serve_page() -> None:
     of_it = {name for name in load().resources if name.startswith("Page")}
     assert {"PageFunction", "PageRole", "PageFunctionPagePermission"} <= of_it
     without = load(overrides={"ServePage": "false"})
@@ -126,7 +126,7 @@ def test_without_the_page_nothing_of_it_is_deployed() -> None:
 
 
 @pytest.mark.parametrize(("serve_page", "allowed"), [("true", True), ("false", False)])
-def test_the_page_may_use_the_bucket_whatever_other_origins_may(serve_page: str, *, allowed: bool) -> None:
+def test_bucket_allows_the_page_whatever_other_origins_are_allowed(serve_page: str, *, allowed: bool) -> None:
     template = load(overrides={"AllowedOrigins": "https://app.example", "ServePage": serve_page})
     cors = CorsConfiguration.model_validate(
         template.scope.resolve(template.resources["PhotosBucket"].properties["CorsConfiguration"])

@@ -1,4 +1,4 @@
-"""What Replicate says, read whatever shape it comes in; and which picture it is about."""
+"""Replicate's predictions in every shape, and the tag of the image that each is for."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ json_values = st.recursive(
 )
 
 
-def test_a_tag_comes_back_from_where_it_was_put() -> None:
+def test_tag_is_read_back_from_both_urls() -> None:
     assert Tag.of_query(TAG.on("https://api.example.com/hook").partition("?")[2]) == TAG
     assert Tag.of_photo_url(PHOTO_URL) == TAG
 
@@ -42,12 +42,12 @@ def test_a_tag_comes_back_from_where_it_was_put() -> None:
         "&".join(["job_id=a&image=1&attempt=1"] * 9),
     ],
 )
-def test_a_query_that_names_no_picture_has_no_tag(query: str) -> None:
+def test_query_without_an_image_has_no_tag(query: str) -> None:
     assert Tag.of_query(query) is None
 
 
 @given(st.text(max_size=100))
-def test_any_text_may_be_looked_at_for_a_tag(text: str) -> None:
+def test_reading_a_tag_never_raises(text: str) -> None:
     Tag.of_query(text)
     Tag.of_photo_url(text)
     Tag.of_photo_url(f"https://x/?response-content-disposition={text}")
@@ -60,7 +60,7 @@ def configured(monkeypatch: pytest.MonkeyPatch) -> None:
     settings.cache_clear()
 
 
-def test_the_photo_is_found_in_the_field_that_the_model_has() -> None:
+def test_photo_url_is_found_in_the_models_image_field() -> None:
     scalar = Prediction.model_validate(
         {"id": "p", "input": {"prompt": "https://x", "input_image": PHOTO_URL}}
     )
@@ -68,13 +68,13 @@ def test_the_photo_is_found_in_the_field_that_the_model_has() -> None:
     assert scalar.tags == as_list.tags == {TAG}
 
 
-def test_a_prompt_that_looks_like_a_photos_link_is_a_prompt() -> None:
+def test_prompt_that_looks_like_a_photo_url_has_no_tag() -> None:
     other = PHOTO_URL.replace(TAG.job_id, "another-job")
-    told = Prediction.model_validate({"id": "p", "input": {"prompt": other, "input_image": PHOTO_URL}})
-    assert told.tags == {TAG}
+    read = Prediction.model_validate({"id": "p", "input": {"prompt": other, "input_image": PHOTO_URL}})
+    assert read.tags == {TAG}
 
 
-def test_two_tags_that_differ_are_both_told() -> None:
+def test_two_different_tags_are_both_returned() -> None:
     other = TAG.on("https://x").replace("image=2", "image=1")
     assert (
         len(
@@ -84,14 +84,14 @@ def test_two_tags_that_differ_are_both_told() -> None:
     )
 
 
-def test_the_photo_of_a_model_of_before_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_photo_url_is_found_after_a_change_of_model(monkeypatch: pytest.MonkeyPatch) -> None:
     read = Prediction.model_validate({"id": "p", "input": {"input_image": PHOTO_URL}})
     monkeypatch.setenv("REPLICATE_MODEL", "google/nano-banana-2")
     settings.cache_clear()
     assert read.tags == {TAG}
 
 
-def test_a_prompt_in_a_field_that_other_models_take_photos_in_is_a_prompt(
+def test_prompt_in_another_models_photo_field_has_no_tag(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     mapping = '{"image": "photo", "prompt": "image"}'
@@ -101,9 +101,9 @@ def test_a_prompt_in_a_field_that_other_models_take_photos_in_is_a_prompt(
 
 
 @pytest.mark.parametrize("webhook", ["https://x", "https://x?", "https://x?job_id=a&image=1", "http://[::1"])
-def test_an_echo_without_our_query_says_nothing(webhook: str) -> None:
-    told = {"id": "p", "webhook": webhook, "input": {"input_image": PHOTO_URL}}
-    assert Prediction.model_validate(told).tags == {TAG}
+def test_webhook_echo_without_our_query_adds_no_tag(webhook: str) -> None:
+    body = {"id": "p", "webhook": webhook, "input": {"input_image": PHOTO_URL}}
+    assert Prediction.model_validate(body).tags == {TAG}
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def test_an_echo_without_our_query_says_nothing(webhook: str) -> None:
         (7, None),
     ],
 )
-def test_the_picture_is_a_url_or_the_first_of_a_list(output: object, url: str | None) -> None:
+def test_output_url_is_a_string_or_first_in_a_list(output: object, url: str | None) -> None:
     assert Prediction.model_validate({"id": "p", "output": output}).output_url == url
 
 
@@ -128,19 +128,19 @@ def test_the_picture_is_a_url_or_the_first_of_a_list(output: object, url: str | 
         json_values,
     )
 )
-def test_a_prediction_that_has_an_id_can_be_read(odd: dict[str, object]) -> None:
+def test_prediction_with_an_id_is_readable(odd: dict[str, object]) -> None:
     assert Prediction.model_validate({**odd, "id": "p"}).id == "p"
 
 
 @pytest.mark.parametrize(
     "body", ["", "[]", "null", "{}", '{"id": ""}', '{"id": null}', '{"id": 1}', "<html>"]
 )
-def test_without_an_id_it_is_no_prediction(body: str) -> None:
+def test_prediction_without_an_id_is_invalid(body: str) -> None:
     with pytest.raises(ValidationError):
         Prediction.model_validate_json(body)
 
 
-def test_nine_fractional_digits_are_a_time() -> None:
+def test_time_with_nine_fractional_digits_is_read() -> None:
     read = Prediction.model_validate({"id": "p", "created_at": "2026-11-24T12:00:00.123456789Z"}).created_at
     assert read
     assert read.microsecond == 123456

@@ -110,7 +110,7 @@ def test_the_rule_is_applied_once_for_each_write(store: Store) -> None:
     assert seen == [1, 2]  # the stale job, then the one that was read again
 
 
-def test_races_are_given_up_after_their_limit(store: Store) -> None:
+def test_lost_races_raise_a_conflict_after_their_limit(store: Store) -> None:
     stale = stored_job(store)
 
     def overtaken(job: Job) -> Job:
@@ -133,14 +133,14 @@ def test_a_deleted_job_is_not_written_again(store: Store) -> None:
     assert store.jobs.get("j") is None
 
 
-def test_an_output_that_no_image_keeps_is_removed(store: Store) -> None:
+def test_output_of_a_canceled_job_is_removed(store: Store) -> None:
     job = asked_job(store)
     record.move_on(job, Canceled())
     record.move_on(job, output())
     assert store.removed == ["outputs/j/0.png"]
 
 
-def test_an_output_that_comes_twice_is_kept(store: Store) -> None:
+def test_redelivered_output_is_kept(store: Store) -> None:
     job = asked_job(store)
     for _ in range(2):
         record.move_on(job, output())

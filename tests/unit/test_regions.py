@@ -1,6 +1,6 @@
-"""What a stack tells a browser is the same host that the functions sign for, in every region and partition.
+"""The page may reach exactly the hosts that the functions sign for, in every region and partition.
 
-No endpoint override stands in the way here: with `AWS_ENDPOINT_URL`, as on the local cloud, no host would show.
+These tests set no `AWS_ENDPOINT_URL`: on the local cloud it would hide the hosts.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ REGIONS = [
 
 @pytest.fixture(params=REGIONS, ids=[region.name for region in REGIONS])
 def region(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Region:
-    """The functions' environment in that region, as Lambda makes it."""
+    """Set the environment of a function in the region, as Lambda does."""
     found: Region = request.param
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     here = {**ENVIRONMENT, "AWS_DEFAULT_REGION": found.name, "AWS_REGION": found.name, "BUCKET": BUCKET}
     for name, value in here.items():
         monkeypatch.setenv(name, value)
-    # A session of its own: the one of other tests knows another region.
+    # A new session: the cached one belongs to another region.
     monkeypatch.setattr("triptych.aws.session.boto3_session", lambda: boto3.Session(region_name=found.name))
     forget_caches()
     return found
@@ -70,12 +70,12 @@ def _forget() -> Any:
 
 @cache
 def stack(region: Region) -> Template:
-    """The template in that region, with what AWS gives the resources that the page is told of."""
+    """Load the template for the region, with AWS's values for the resources that the page uses."""
     template = load(region=region.name, overrides={"AllowedOrigins": "https://app.example"})
     for name in template.resources:
         template.scope.refs[name] = f"<{name}>"
         template.scope.attributes[name] = Attributes(f"<{name}>")
-    # What CloudFormation says in every region.
+    # The values that CloudFormation returns.
     host = f"{BUCKET}.s3.{region.name}.{region.suffix}"
     template.scope.attributes["PhotosBucket"] = {"RegionalDomainName": host, "Arn": "arn"}
     api = f"https://abc123.execute-api.{region.name}.{region.suffix}"
@@ -93,7 +93,7 @@ def urls() -> list[str]:
     return [upload, photo, bucket.presign_output(Output("outputs/a/0.png", "image/png", 5))]
 
 
-def test_every_url_is_signed_for_the_host_that_the_page_may_reach(
+def test_urls_are_signed_for_the_host_the_page_may_reach(
     region: Region, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     environment = properties(stack(region), "PageFunction")["Environment"]["Variables"]
@@ -110,7 +110,7 @@ def test_every_url_is_signed_for_the_host_that_the_page_may_reach(
     assert f"https://cognito-idp.{region.name}.{region.suffix}" in allowed["connect-src"].split()
 
 
-def test_the_bucket_takes_the_pages_own_origin(region: Region) -> None:
+def test_bucket_allows_the_pages_own_origin(region: Region) -> None:
     cors = CorsConfiguration.model_validate(properties(stack(region), "PhotosBucket")["CorsConfiguration"])
     rules = [
         s3_cors.Rule(rule.allowed_origins, rule.allowed_methods, rule.allowed_headers, (), None)
@@ -121,7 +121,7 @@ def test_the_bucket_takes_the_pages_own_origin(region: Region) -> None:
     assert s3_cors.answer(rules, "https://evil.example", "PUT") is None
 
 
-def test_every_arn_and_address_is_of_the_regions_partition(region: Region) -> None:
+def test_arns_and_urls_use_the_regions_partition(region: Region) -> None:
     template = stack(region)
     policy_of_queue = properties(template, "UploadsToGenerationQueue")["PolicyDocument"]
     name = properties(template, "PhotosBucket")["BucketName"]
@@ -132,8 +132,8 @@ def test_every_arn_and_address_is_of_the_regions_partition(region: Region) -> No
     assert issuer in str(properties(template, "HttpApi"))
 
 
-def test_without_the_option_us_east_1_is_signed_for_the_global_host() -> None:
-    """The control: what botocore does by itself, which no endpoint override shows."""
+def test_default_client_signs_us_east_1_for_the_global_host() -> None:
+    """The control: botocore's behaviour without the option `us_east_1_regional_endpoint`."""
     config = Config(signature_version="s3v4", s3={"addressing_style": "virtual"})
     s3 = boto3.Session("id", "secret", region_name="us-east-1").client("s3", config=config)
     url = s3.generate_presigned_url("get_object", Params={"Bucket": BUCKET, "Key": "a"})

@@ -1,4 +1,4 @@
-"""samconfig.toml names what template.yaml has, and deploys what it can make."""
+"""samconfig.toml names existing parameters, and each of its environments can be deployed."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from tests.unit.template_plan import plan
 
 CONFIG = tomllib.loads((ROOT / "samconfig.toml").read_text())
 ENVIRONMENTS = ("default", "dev", "prod")
-LONGEST_BUCKET = 63  # characters, says S3
-LONGEST_REGION = "ap-northeast-2"  # none has a longer name
+LONGEST_BUCKET = 63  # characters, by S3's naming rules
+LONGEST_REGION = "ap-northeast-2"  # no region has a longer name
 
 
 def deployment(environment: str) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def deployment(environment: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_each_environment_is_a_stack(environment: str) -> None:
+def test_each_environment_can_be_deployed(environment: str) -> None:
     deploy = deployment(environment)
     overrides = read_overrides(deploy.get("parameter_overrides", ""))
     stack = plan(overrides=overrides, stack_name=deploy["stack_name"])
@@ -34,20 +34,20 @@ def test_each_environment_is_a_stack(environment: str) -> None:
     assert name == name.lower()
 
 
-def test_every_environment_is_told_apart() -> None:
+def test_environments_have_different_stack_names() -> None:
     assert set(CONFIG) == {"version", *ENVIRONMENTS}
     names = [deployment(environment)["stack_name"] for environment in ENVIRONMENTS]
     assert len(set(names)) == len(names)
 
 
-def test_production_is_not_changed_or_left_broken_unasked() -> None:
+def test_production_asks_before_a_change_and_rolls_back() -> None:
     prod = deployment("prod")
     assert (prod["confirm_changeset"], prod["disable_rollback"]) == (True, False)
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_it_may_make_roles_and_none_with_names(environment: str) -> None:
-    """A role that the template names would need CAPABILITY_NAMED_IAM, and be the same in every region."""
+def test_deployment_creates_only_unnamed_roles(environment: str) -> None:
+    """A named role would need CAPABILITY_NAMED_IAM and collide with its copy in another region."""
     assert deployment(environment)["capabilities"] == "CAPABILITY_IAM"
     for name, resource in plan().resources.items():
         if resource.type == "AWS::IAM::Role":
@@ -55,8 +55,8 @@ def test_it_may_make_roles_and_none_with_names(environment: str) -> None:
             assert "RoleName" not in resource.properties, name
 
 
-def test_no_release_changes_the_file() -> None:
-    """`sam deploy --guided` writes an operator's answers into it, and git does not pull over them."""
+def test_samconfig_is_the_same_in_every_release() -> None:
+    """`sam deploy --guided` writes answers into this file, and `git pull` does not overwrite them."""
     assert (ROOT / "samconfig.toml").read_bytes() == (ROOT / "tests/releases/samconfig.toml").read_bytes(), (
-        "samconfig.toml holds operators' answers: put a new default into template.yaml instead"
+        "samconfig.toml has changed, but it holds operators' answers. Put a new default into template.yaml."
     )

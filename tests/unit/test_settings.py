@@ -1,4 +1,4 @@
-"""Settings, and how models take their input."""
+"""The settings, and the input mapping of each model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_the_environment_becomes_settings() -> None:
     assert made.input_mapping.image == "input_image"
 
 
-def test_delivery_hosts_are_read_as_output_hosts_are() -> None:
+def test_delivery_hosts_are_parsed_as_output_hosts_are() -> None:
     given = {**ENVIRONMENT, "REPLICATE_DELIVERY_HOSTS": "A.example, b.example,,"}
     assert Settings.model_validate(given).replicate_delivery_hosts == ("a.example", "b.example")
     assert Settings.model_validate({**given, "REPLICATE_DELIVERY_HOSTS": ""}).replicate_delivery_hosts == ()
@@ -34,23 +34,23 @@ def test_delivery_hosts_are_read_as_output_hosts_are() -> None:
         ("REPLICATE_INPUT_MAPPING", '{"img": "x"}'),
     ],
 )
-def test_what_is_wrong_is_named(name: str, value: str | None) -> None:
+def test_invalid_setting_is_named(name: str, value: str | None) -> None:
     environment = {key: text for key, text in {**ENVIRONMENT, name: value}.items() if text is not None}
     with pytest.raises(ValidationError, match=name):
         Settings.model_validate(environment)
 
 
-def test_what_is_wrong_is_told_without_its_value(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_error_omits_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
     for key, text in {**ENVIRONMENT, "REPLICATE_INPUT_MAPPING": '{"image": "x", "other": 1}'}.items():
         monkeypatch.setenv(key, text)
     settings.cache_clear()
-    with pytest.raises(MisconfiguredError, match=r"^REPLICATE_INPUT_MAPPING\.other: Extra inputs") as told:
+    with pytest.raises(MisconfiguredError, match=r"^REPLICATE_INPUT_MAPPING\.other: Extra inputs") as raised:
         settings()
-    assert "'x'" not in str(told.value)
+    assert "'x'" not in str(raised.value)
     settings.cache_clear()
 
 
-def test_a_mapping_that_is_given_counts_more_than_the_preset() -> None:
+def test_given_mapping_overrides_the_preset() -> None:
     given = (
         '{"image": "photo", "image_is_list": true, "prompt": "text", "seed": null, "extra": {"size": "2K"}}'
     )
@@ -62,7 +62,7 @@ def test_a_mapping_that_is_given_counts_more_than_the_preset() -> None:
     }
 
 
-def test_every_preset_puts_the_photo_and_the_prompt_somewhere() -> None:
+def test_every_preset_maps_the_photo_and_the_prompt() -> None:
     for model, mapping in PRESETS.items():
         values = mapping_for(f"{model}:abc").input_for("https://x", "Paint it.", 7)
         assert values[mapping.image] == (["https://x"] if mapping.image_is_list else "https://x")
@@ -72,5 +72,5 @@ def test_every_preset_puts_the_photo_and_the_prompt_somewhere() -> None:
 
 def test_an_unknown_model_needs_a_mapping() -> None:
     with pytest.raises(ValueError, match="ReplicateInputMapping"):
-        mapping_for("somebody/something")
+        mapping_for("owner/unknown-model")
     assert InputMapping(image="photo")

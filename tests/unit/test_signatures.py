@@ -1,4 +1,4 @@
-"""A webhook's signature: what is let in, and that nothing else is."""
+"""The signature of a webhook: only a valid one is accepted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def headers(signature: str = GOOD, **changes: str) -> dict[str, str]:
 
 @pytest.mark.parametrize(
     "signature",
-    [GOOD, f"{BAD} {GOOD}", f"v2,whatever {GOOD}", f"v1,!!! {GOOD}", f"nonsense {GOOD} v1,", f"  {GOOD}  "],
+    [GOOD, f"{BAD} {GOOD}", f"v2,other {GOOD}", f"v1,!!! {GOOD}", f"nonsense {GOOD} v1,", f"  {GOOD}  "],
 )
 def test_one_good_signature_is_enough(signature: str) -> None:
     assert is_signed(headers(signature), BODY, SECRET, SENT)
@@ -52,12 +52,12 @@ def test_one_good_signature_is_enough(signature: str) -> None:
         "v1," + "A" * 99,
     ],
 )
-def test_no_good_signature_is_not_enough(signature: str) -> None:
+def test_bad_signature_is_refused(signature: str) -> None:
     assert not is_signed(headers(signature), BODY, SECRET, SENT)
 
 
 @pytest.mark.parametrize("change", [b"", b" ", BODY + b" ", BODY.replace(b"2", b"3", 1)])
-def test_the_body_is_signed_to_the_byte(change: bytes) -> None:
+def test_any_change_of_the_body_is_refused(change: bytes) -> None:
     assert not is_signed(headers(), change, SECRET, SENT)
 
 
@@ -67,21 +67,21 @@ def test_id_and_timestamp_are_signed_too(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["webhook-id", "webhook-timestamp", "webhook-signature"])
-def test_no_header_may_be_missing(name: str) -> None:
+def test_missing_header_is_refused(name: str) -> None:
     assert not is_signed({key: value for key, value in headers().items() if key != name}, BODY, SECRET, SENT)
 
 
-@pytest.mark.parametrize(("seconds", "good"), [(299, True), (-299, True), (301, False), (-301, False)])
-def test_the_timestamp_may_be_five_minutes_off_either_way(seconds: int, good: bool) -> None:  # noqa: FBT001
-    assert is_signed(headers(), BODY, SECRET, SENT + timedelta(seconds=seconds)) is good
+@pytest.mark.parametrize(("seconds", "accepted"), [(299, True), (-299, True), (301, False), (-301, False)])
+def test_timestamp_may_differ_by_up_to_five_minutes(seconds: int, *, accepted: bool) -> None:
+    assert is_signed(headers(), BODY, SECRET, SENT + timedelta(seconds=seconds)) is accepted
 
 
 @pytest.mark.parametrize("timestamp", ["", "now", "-1", "1e9", "1614265330.0", "٣", "9" * 400, " 1614265330"])
-def test_a_timestamp_that_is_no_number_is_not_signed(timestamp: str) -> None:
+def test_timestamp_that_is_not_a_number_is_refused(timestamp: str) -> None:
     assert not is_signed(headers(webhook_timestamp=timestamp), BODY, SECRET, SENT)
 
 
-def test_the_secret_of_another_account_does_not_do() -> None:
+def test_secret_of_another_account_is_refused() -> None:
     assert not is_signed(headers(), BODY, "whsec_" + base64.b64encode(b"other").decode(), SENT)
     assert not is_signed(headers(), BODY, "whsec_not base64", SENT)
 
@@ -92,7 +92,7 @@ def test_the_secret_of_another_account_does_not_do() -> None:
     webhook_id=st.text(max_size=20),
     timestamp=st.text(max_size=20),
 )
-def test_whatever_comes_is_judged_and_never_raises(
+def test_arbitrary_input_is_refused_without_an_exception(
     body: bytes, signature: str, webhook_id: str, timestamp: str
 ) -> None:
     given_headers = {"webhook-id": webhook_id, "webhook-timestamp": timestamp, "webhook-signature": signature}
@@ -100,7 +100,7 @@ def test_whatever_comes_is_judged_and_never_raises(
 
 
 @given(body=st.binary(max_size=500), key=st.binary(min_size=1, max_size=64))
-def test_what_was_signed_with_the_secret_is_let_in(body: bytes, key: bytes) -> None:
+def test_body_signed_with_the_secret_is_accepted(body: bytes, key: bytes) -> None:
     digest = hmac.new(key, b"msg_1.1614265330." + body, hashlib.sha256).digest()
     signed = headers("v1," + base64.b64encode(digest).decode(), webhook_id="msg_1")
     assert is_signed(signed, body, "whsec_" + base64.b64encode(key).decode(), SENT)

@@ -4,35 +4,32 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from tests.localcloud.template import TemplateError, load, translate
 
-if TYPE_CHECKING:
-    pass
-
 
 @pytest.mark.parametrize("url", ["https://example.com/ends", "http://127.0.0.1:9/x?y", "http://localhost"])
-def test_a_callback_is_https_or_on_this_machine(url: str) -> None:
+def test_callback_may_be_https_or_local(url: str) -> None:
     assert "CallbackRule" in load(overrides={"CallbackUrl": url}).resources
 
 
 @pytest.mark.parametrize(
     "url", ["http://example.com/", "http://localhost:x@example.com/", "ftp://localhost/"]
 )
-def test_a_callback_elsewhere_is_never_plain_http(url: str) -> None:
+def test_remote_callback_over_http_is_refused(url: str) -> None:
     with pytest.raises(TemplateError, match="parameter CallbackUrl"):
         load(overrides={"CallbackUrl": url})
 
 
-def test_without_a_callback_nothing_is_made_for_one() -> None:
+def test_callback_resources_are_absent_by_default() -> None:
     assert not [name for name in load().resources if name.startswith("Callback")]
 
 
-def test_no_role_has_more_than_the_template_gives_it() -> None:
-    """SAM's own roles may read every queue and write every log of the account: there is none of them."""
+def test_no_role_has_a_managed_policy() -> None:
+    """SAM's default roles may read every queue and write every log of the account. None of them is used."""
     resources: Any = translate()["Resources"]
     roles = [
         resource["Properties"] for resource in resources.values() if resource["Type"] == "AWS::IAM::Role"
@@ -47,7 +44,7 @@ def test_no_role_has_more_than_the_template_gives_it() -> None:
 
 
 def statements_of_roles() -> list[tuple[str, Any]]:
-    """Each role's logical id and one of its statements, as translated."""
+    """Return each role's logical id with each of its statements, as translated."""
     resources: Any = translate()["Resources"]
     return [
         (name, statement)
@@ -59,11 +56,11 @@ def statements_of_roles() -> list[tuple[str, Any]]:
     ]
 
 
-def test_every_permission_is_on_something_of_the_stacks_own() -> None:
-    """A wildcard stands below a folder of the bucket, or nowhere: `test_roles` cannot see one that is too wide."""
+def test_every_permission_names_a_resource_of_the_stack() -> None:
+    """Wildcards appear only below a folder of the bucket: `test_roles` cannot detect one that is too wide."""
     for role, statement in statements_of_roles():
         if statement["Action"] == "dynamodb:ListStreams":
-            continue  # it has no narrower resource
+            continue  # AWS supports no narrower resource
         named = statement["Resource"]
         for resource in named if isinstance(named, list) else [named]:
             assert resource != "*", (role, statement)
@@ -73,7 +70,7 @@ def test_every_permission_is_on_something_of_the_stacks_own() -> None:
             ), (role, text)
 
 
-def test_permissions_that_are_narrowed_by_a_condition_stay_so() -> None:
+def test_conditions_that_narrow_permissions_are_kept() -> None:
     conditions = {
         (role, statement.get("Sid")): statement["Condition"]
         for role, statement in statements_of_roles()
@@ -92,6 +89,6 @@ def test_permissions_that_are_narrowed_by_a_condition_stay_so() -> None:
     }
 
 
-def test_no_condition_leans_on_what_is_undocumented() -> None:
-    """Whether dynamodb:LeadingKeys holds for the parts of a TransactWriteItems is documented nowhere."""
+def test_no_condition_uses_leading_keys() -> None:
+    """AWS does not document whether dynamodb:LeadingKeys applies to the parts of TransactWriteItems."""
     assert "dynamodb:LeadingKeys" not in json.dumps(statements_of_roles())

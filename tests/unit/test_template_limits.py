@@ -1,4 +1,4 @@
-"""What AWS would refuse, stop or lose, and no cloud on this machine does: read off the template's text."""
+"""Limits of AWS that no cloud on this machine enforces, checked in the text of the template."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from tests.unit.template_plan import Plan, plan
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 NEW_ACCOUNT = 10
 ENVIRONMENT_BYTES = 4096
-# Shards of a new on-demand table's stream: it may take 4,000 writes a second, 1,000 for each partition.
+# Shards of a new on-demand table's stream: 4,000 writes/s, at 1,000 for each partition.
 # https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/on-demand-capacity-mode-initial.html
 SHARDS = 4
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cfn-using-console-create-stack-parameters.html
 LONGEST_STACK_NAME = "A" + "b" * 127
-REGION = "ap-southeast-2.amazonaws.com.cn"  # longer than any
-# What CloudFormation makes of the longest stack name: a table's name may have 255 characters, a queue's 80.
+REGION = "ap-southeast-2.amazonaws.com.cn"  # longer than any real one
+# CloudFormation's names for the longest stack name: up to 255 characters for a table, 80 for a queue.
 LONGEST_OF = {
     "TABLE": f"{LONGEST_STACK_NAME}-JobsTable-ABCDEFGHIJKL",
     "GENERATION_QUEUE_URL": f"https://sqs.{REGION}/123456789012/{'q' * 80}",
@@ -41,7 +41,7 @@ EVERYTHING = {
 
 @cache
 def resources(*, everything: bool = True) -> dict[str, Any]:
-    """Every resource of a stack, with its values resolved: logical id → type and properties."""
+    """Return every resource of a stack, resolved: logical id → type and properties."""
     made: Plan = plan(overrides=EVERYTHING if everything else {})
     return {name: (one.type, one.properties) for name, one in made.resources.items()}
 
@@ -57,7 +57,7 @@ def of_type(kind: str, *, everything: bool = True) -> dict[str, Any]:
 # ── concurrency ──
 
 
-def test_the_queues_and_the_stream_leave_a_new_account_its_api() -> None:
+def test_event_sources_leave_a_new_account_concurrency_for_the_api() -> None:
     mappings = of_type("AWS::Lambda::EventSourceMapping").values()
     queues = [int(one["ScalingConfig"]["MaximumConcurrency"]) for one in mappings if "ScalingConfig" in one]
     streams = [
@@ -76,16 +76,16 @@ def test_the_queues_and_the_stream_leave_a_new_account_its_api() -> None:
         ("AnnounceConcurrency", "AnnounceFunctionEnd", "4"),
     ],
 )
-def test_the_concurrency_of_each_source_is_a_parameter(parameter: str, mapping: str, value: str) -> None:
+def test_concurrency_of_each_event_source_is_a_parameter(parameter: str, mapping: str, value: str) -> None:
     properties: Any = plan(overrides={parameter: value}).resources[mapping].properties
     scaling = properties.get("ScalingConfig", {}).get("MaximumConcurrency")
     assert str(scaling or properties["ParallelizationFactor"]) == value
 
 
-# ── the loop that Lambda would stop: that it is allowed holds `test_recursion_template` ──
+# ── loops: `test_template_recursion` checks that they are allowed ──
 
 
-def test_an_alarm_tells_of_invocations_that_were_dropped_as_a_loop() -> None:
+def test_alarm_watches_dropped_recursive_invocations() -> None:
     alarm = of_type("AWS::CloudWatch::Alarm")["RecursionStopped"]
     watched = {
         query["MetricStat"]["Metric"]["Dimensions"][0]["Value"]
@@ -99,8 +99,8 @@ def test_an_alarm_tells_of_invocations_that_were_dropped_as_a_loop() -> None:
 # ── sizes ──
 
 
-def test_the_environment_of_every_function_fits_whatever_the_parameters_are() -> None:
-    """As JSON, which Lambda measures: its error quotes the map so, with quotes escaped."""
+def test_function_environment_fits_with_the_longest_parameters() -> None:
+    """Lambda measures the environment as JSON, with escaped quotes, as its error message shows."""
     parameters: Any = translate()["Parameters"]
     made = plan(overrides=EVERYTHING, stack_name=LONGEST_STACK_NAME).resources
     functions: list[Any] = [one.properties for one in made.values() if one.type == "AWS::Lambda::Function"]
@@ -115,7 +115,7 @@ def test_the_environment_of_every_function_fits_whatever_the_parameters_are() ->
 
 
 def _longest(variable: str, value: str, parameters: Any) -> str:
-    """The value that takes most bytes in JSON."""
+    """Return the value that takes the most bytes in JSON."""
     named = "".join(word.capitalize() for word in variable.split("_"))
     parameter = parameters.get("TimeZone" if variable == "TIMEZONE" else named)
     if parameter is None:  # a name or an address of a resource
@@ -130,7 +130,7 @@ def _longest(variable: str, value: str, parameters: Any) -> str:
     return sign * int(parameter["MaxLength"])
 
 
-def test_a_variable_that_is_not_bounded_is_found() -> None:
+def test_unbounded_variable_is_found() -> None:
     unbounded = {"Type": "String", "Default": "", "AllowedPattern": ".*"}
     with pytest.raises(KeyError, match="MaxLength"):
         _longest("DEFAULT_PROMPT", "x", {"DefaultPrompt": unbounded})
@@ -152,20 +152,20 @@ def test_a_variable_that_is_not_bounded_is_found() -> None:
         ("PermissionsBoundaryArn", "boundary"),
     ],
 )
-def test_a_value_that_would_not_fit_is_refused_by_the_deployment(parameter: str, value: str) -> None:
+def test_invalid_parameter_value_is_refused_at_deployment(parameter: str, value: str) -> None:
     with pytest.raises(TemplateError, match=f"parameter {parameter}"):
         load(overrides={parameter: value})
 
 
 @pytest.mark.parametrize(("function", "copies"), [("WatchdogFunction", 10), ("WebhookFunction", 1)])
-def test_tmp_holds_every_copy_at_once_and_what_an_earlier_invocation_left(function: str, copies: int) -> None:
+def test_tmp_holds_the_outputs_of_two_invocations(function: str, copies: int) -> None:
     parameters: Any = translate()["Parameters"]
     assert copies in {1, parameters["ImageCount"]["MaxValue"]}
     needed = 2 * copies * parameters["MaxOutputBytes"]["MaxValue"]
     assert of_type("AWS::Lambda::Function")[function]["EphemeralStorage"]["Size"] * 2**20 >= needed
 
 
-def test_tmp_holds_a_photo_and_what_an_earlier_invocation_left() -> None:
+def test_tmp_holds_the_photos_of_two_invocations() -> None:
     parameters: Any = translate()["Parameters"]
     assert "EphemeralStorage" not in of_type("AWS::Lambda::Function")["GenerateFunction"]
     assert 2 * parameters["MaxUploadBytes"]["MaxValue"] <= 512 * 2**20
@@ -175,7 +175,7 @@ def test_tmp_holds_a_photo_and_what_an_earlier_invocation_left() -> None:
 
 
 @pytest.mark.parametrize("stack_name", [LONGEST_STACK_NAME, "Triptych", "a"])
-def test_every_stack_name_will_do(stack_name: str) -> None:
+def test_names_fit_for_every_stack_name(stack_name: str) -> None:
     made: list[Any] = [one.properties for one in plan(stack_name=stack_name).resources.values()]
     (name,) = [properties["BucketName"] for properties in made if "BucketName" in properties]
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
@@ -210,19 +210,19 @@ def test_an_authenticator_app_is_optional() -> None:
     assert (pool["MfaConfiguration"], pool["EnabledMfas"]) == ("OPTIONAL", ["SOFTWARE_TOKEN_MFA"])
 
 
-def test_a_refresh_token_is_good_for_a_day_and_can_be_revoked() -> None:
+def test_refresh_token_lasts_a_day_and_is_revocable() -> None:
     client = of_type("AWS::Cognito::UserPoolClient")["UserPoolClient"]
     assert (client["RefreshTokenValidity"], client["TokenValidityUnits"]) == (1, {"RefreshToken": "days"})
     assert client["EnableTokenRevocation"] is True
 
 
-def test_the_table_and_the_pool_are_protected_from_a_direct_delete() -> None:
+def test_table_and_user_pool_are_protected_from_deletion() -> None:
     assert of_type("AWS::DynamoDB::Table")["JobsTable"]["DeletionProtectionEnabled"] is True
     assert of_type("AWS::Cognito::UserPool")["UserPool"]["DeletionProtection"] == "ACTIVE"
 
 
-def test_what_is_protected_is_retained_when_the_first_deployment_is_rolled_back() -> None:
-    """A protected resource cannot be deleted, so that a rollback that has to would fail."""
+def test_protected_resources_are_retained() -> None:
+    """A rollback of the first deployment would fail if it had to delete a protected resource."""
     translated: Any = translate()["Resources"]
     for name in ("JobsTable", "UserPool"):
         document = translated[name]
@@ -232,7 +232,7 @@ def test_what_is_protected_is_retained_when_the_first_deployment_is_rolled_back(
 # ── roles ──
 
 
-def test_every_role_is_within_the_boundary_that_is_given() -> None:
+def test_every_role_has_the_given_permissions_boundary() -> None:
     roles = of_type("AWS::IAM::Role")
     assert len(roles) == 7
     assert {role.get("PermissionsBoundary") for role in roles.values()} == {
@@ -241,7 +241,7 @@ def test_every_role_is_within_the_boundary_that_is_given() -> None:
     assert not any("PermissionsBoundary" in r for r in of_type("AWS::IAM::Role", everything=False).values())
 
 
-def test_only_who_reads_the_token_may_decrypt_it_and_only_through_ssm() -> None:
+def test_only_readers_of_the_token_may_decrypt_it() -> None:
     reading, decrypting = set(), set()
     for name, role in of_type("AWS::IAM::Role").items():
         for policy in role["Policies"]:
@@ -259,8 +259,8 @@ def test_only_who_reads_the_token_may_decrypt_it_and_only_through_ssm() -> None:
     assert "kms:" not in str(of_type("AWS::IAM::Role", everything=False))
 
 
-def test_no_partition_is_spelled_out() -> None:
-    """But for service principals, which are the same in every partition."""
+def test_template_names_no_partition() -> None:
+    """Except in service principals, which are the same in every partition."""
     text = json.dumps(translate())
     assert "arn:aws" not in text
     without_principals = re.sub(r'"(Service|Principal)": "[a-z0-9]+\.amazonaws\.com"', "", text)
@@ -270,5 +270,5 @@ def test_no_partition_is_spelled_out() -> None:
 # ── spending ──
 
 
-def test_a_day_has_a_limit_by_default() -> None:
+def test_daily_jobs_are_limited_by_default() -> None:
     assert int(plan().parameters["DailyJobLimit"]) > 0

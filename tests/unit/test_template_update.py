@@ -1,7 +1,6 @@
-"""A stack of any release before is updated to this one, and nothing that it holds or that others hold of it is lost.
+"""An update from any earlier release loses no data, URL, id or name.
 
-`tests/releases` has each release's template.yaml, by its version. A release adds its own: `cp template.yaml
-tests/releases/VERSION.yaml`.
+`tests/releases` holds the template.yaml of each release. Add yours: `cp template.yaml tests/releases/VERSION.yaml`.
 """
 
 from __future__ import annotations
@@ -21,26 +20,26 @@ from tests.unit.template_plan import Plan, Planned, at, collisions, frozen, plan
 
 RELEASES = sorted((ROOT / "tests/releases").glob("*.yaml"))
 STACKS: dict[str, dict[str, str]] = {
-    "as it comes": {},
+    "defaults": {},
     "own issuer": {"JwtIssuer": "https://issuer.example", "JwtAudience": "triptych"},
     "no page": {"ServePage": "false"},
     "callback": {"CallbackUrl": "https://example.com/ends"},
 }
 
-# What is lost with the resource that is replaced.
+# Type → the loss when a resource of this type is replaced.
 LASTING = {
     "AWS::ApiGatewayV2::Api": "the URL that clients hold, and that Replicate calls",
     "AWS::Cognito::UserPool": "the users",
     "AWS::Cognito::UserPoolClient": "the id that clients sign in with",
     "AWS::DynamoDB::Table": "the jobs",
     "AWS::Logs::LogGroup": "the logs",
-    "AWS::S3::Bucket": "the photos and pictures",
-    "AWS::SNS::Topic": "who has subscribed",
+    "AWS::S3::Bucket": "the photos and outputs",
+    "AWS::SNS::Topic": "the subscriptions",
     "AWS::SQS::Queue": "the messages in it, and a job with each",
-    "AWS::SecretsManager::Secret": "the key that CallbackUrl's server knows",
+    "AWS::SecretsManager::Secret": "the key that the server at CallbackUrl knows",
 }
-# What can be made anew at any time.
-PASSING = {
+# Types that can be replaced at any time.
+REPLACEABLE = {
     "AWS::ApiGatewayV2::Stage",
     "AWS::CloudWatch::Alarm",
     "AWS::CloudWatch::CompositeAlarm",
@@ -63,7 +62,7 @@ PASSING = {
 
 
 def problems(old: Plan, after: Path) -> list[str]:
-    """What the update of a stack to the template at `after` would lose; nothing, if all is well."""
+    """List the losses of an update of the stack to the template at `after`."""
     try:
         new = plan(after, old.parameters)  # an update keeps each parameter's value
     except TemplateError as error:
@@ -97,7 +96,7 @@ def _of_policies(name: str, was: Planned, now: Planned) -> Iterator[str]:
 
 
 def _of_indexes(name: str, was: Planned, now: Planned) -> Iterator[str]:
-    """An index can be added, one at a time. One that goes or changes is missing to the functions that still run.
+    """An update may add one index. The functions that still run would miss a removed or changed one.
 
     https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-dynamodb-table.html
     """
@@ -125,21 +124,21 @@ def test_an_update_from_an_earlier_release_loses_nothing(release: Path, override
     assert problems(plan(release, overrides), TEMPLATE) == []
 
 
-def test_the_last_release_is_there() -> None:
+def test_earlier_releases_are_found() -> None:
     assert RELEASES
 
 
-def test_every_resource_is_known_to_last_or_to_pass() -> None:
+def test_every_resource_type_is_lasting_or_replaceable() -> None:
     types = {one.type for stack in STACKS.values() for one in plan(overrides=stack).resources.values()}
-    assert types - LASTING.keys() - PASSING == set()
-    assert not LASTING.keys() & PASSING
+    assert types - LASTING.keys() - REPLACEABLE == set()
+    assert not LASTING.keys() & REPLACEABLE
 
 
 type Edit = Callable[[dict[str, Any]], None]
 
 
 def sets(path: str, value: object) -> Edit:
-    """Puts `value` at the path, or takes away what is there where it is None."""
+    """Return an edit that puts `value` at the path, or deletes the path if `value` is None."""
 
     def edit(document: dict[str, Any]) -> None:
         *way, last = [int(step) if step.isdigit() else step for step in path.split("/")]
@@ -155,10 +154,10 @@ def sets(path: str, value: object) -> Edit:
 
 
 def renames(name: str) -> Edit:
-    """Gives a resource another logical id, wherever it is named."""
+    """Return an edit that gives a resource another logical id everywhere."""
 
     def edit(document: dict[str, Any]) -> None:
-        # Not where the same word is a type.
+        # Except where the same word is a type.
         text = re.sub(rf'(?<!::)(?<!"Type": ")\b{name}\b', f"Other{name}", json.dumps(document))
         document.clear()
         document.update(json.loads(text))
@@ -196,7 +195,7 @@ LOSSES: dict[str, tuple[Edit, str]] = {
         sets("Resources/GenerationQueue/Properties/FifoQueue", value=True),
         "GenerationQueue .*/FifoQueue",
     ),
-    "users sign in otherwise": (
+    "users sign in with another attribute": (
         sets(f"{POOL}/Properties/UsernameAttributes", ["phone_number"]),
         "UserPool .*/UsernameAttributes",
     ),
@@ -204,7 +203,7 @@ LOSSES: dict[str, tuple[Edit, str]] = {
         sets("Resources/UserPoolClient/Properties/GenerateSecret", value=True),
         "UserPoolClient .*/GenerateSecret",
     ),
-    "the key is made anew": (
+    "the key is generated again": (
         sets("Resources/CallbackKey/Properties/GenerateSecretString/PasswordLength", 41),
         "CallbackKey .*/GenerateSecretString",
     ),
@@ -212,17 +211,20 @@ LOSSES: dict[str, tuple[Edit, str]] = {
         sets("Resources/FunctionLogs/Properties/LogGroupName", "triptych"),
         "FunctionLogs .*/LogGroupName",
     ),
-    "the table goes with the stack": (sets(f"{TABLE}/DeletionPolicy", None), "JobsTable: DeletionPolicy was"),
-    "a replaced bucket goes": (
+    "the table is deleted with the stack": (
+        sets(f"{TABLE}/DeletionPolicy", None),
+        "JobsTable: DeletionPolicy was",
+    ),
+    "a replaced bucket is deleted": (
         sets(f"{BUCKET}/UpdateReplacePolicy", "Delete"),
         "PhotosBucket: UpdateReplacePolicy was",
     ),
-    "an output is gone": (sets("Outputs/ApiUrl", None), "the output ApiUrl is gone"),
-    "a parameter is gone": (
+    "an output is removed": (sets("Outputs/ApiUrl", None), "the output ApiUrl is gone"),
+    "a parameter is removed": (
         renames("DefaultPrompt"),
         "there is no parameter DefaultPrompt",
     ),
-    "a parameter takes less": (
+    "a parameter accepts less": (
         sets("Parameters/RetentionDays/MaxValue", 29),
         "parameter RetentionDays is '30': it must be at most 29",
     ),
@@ -230,7 +232,7 @@ LOSSES: dict[str, tuple[Edit, str]] = {
 
 
 def edited(edit: Edit, path: Path) -> Path:
-    """The template after the edit, as a file in the folder `path`."""
+    """Write the edited template into the folder `path`; return the file."""
     document = json.loads(json.dumps(yaml_parse(TEMPLATE.read_text())))
     edit(document)
     file = path / "template.yaml"
@@ -240,7 +242,7 @@ def edited(edit: Edit, path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def stack() -> Plan:
-    """A stack with everything, of today's template."""
+    """Plan a stack of the current template with all its resources."""
     return plan(overrides=STACKS["callback"])
 
 
@@ -250,7 +252,7 @@ def test_each_loss_is_found(stack: Plan, tmp_path: Path, edit: Edit, complaint: 
     assert any(re.search(complaint, problem) for problem in found), found
 
 
-def test_what_only_adds_is_no_loss(stack: Plan, tmp_path: Path) -> None:
+def test_additions_are_not_losses(stack: Plan, tmp_path: Path) -> None:
     def edit(document: dict[str, Any]) -> None:
         document["Resources"]["Another"] = {"Type": "AWS::SQS::Queue"}
         document["Outputs"]["Another"] = {"Value": {"Ref": "Another"}}
@@ -278,7 +280,7 @@ def test_two_stacks_in_one_account_and_region_share_nothing(overrides: dict[str,
         ("Resources/FunctionLogs/Properties/LogGroupName", "/triptych"),
     ],
 )
-def test_a_name_that_two_stacks_share_is_found(tmp_path: Path, path: str, name: object) -> None:
+def test_shared_name_is_found(tmp_path: Path, path: str, name: object) -> None:
     file = edited(sets(path, name), tmp_path)
     one, other = (plan(file, STACKS["callback"], stack_name=stack) for stack in ("one", "other"))
     assert [found.split(" ")[0] for found in collisions(one, other)] == [path.split("/")[1]]

@@ -1,4 +1,4 @@
-"""What is left of botocore's data in the layer: all that the functions use."""
+"""The layer's trimmed botocore data: exactly what the functions use."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from tests.localcloud import packages
 from tests.localcloud.template import translate
 from tests.support.sources import SOURCES
 
-LARGEST = 300_000  # bytes of all data; S3's description alone has four times as many
+LARGEST = 300_000  # bytes of all data; S3's description alone has four times as many before trimming
 
-# What Lambda itself may do with a function's role: poll for it, and write its log.
+# Actions of Lambda itself with a function's role: polling and logging.
 OF_LAMBDA = {
     *("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"),
     *("sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:ReceiveMessage"),
     *("logs:CreateLogStream", "logs:PutLogEvents"),
 }
-# Operations that are permitted under other names than their own.
+# Operations whose IAM actions have other names.
 PERMITTED_AS = {
     "dynamodb:TransactWriteItems": {"dynamodb:PutItem", "dynamodb:UpdateItem"},
     "s3:HeadBucket": {"s3:ListBucket"},
@@ -54,17 +54,17 @@ MODEL = {
         "Unused": {"type": "structure", "members": {"Text": {"shape": "Text"}}},
     },
 }
-WANTED: dict[str, Any] = {"input": {"shape": "In"}, "errors": [{"shape": "Wrong"}]}
+KEPT: dict[str, Any] = {"input": {"shape": "In"}, "errors": [{"shape": "Wrong"}]}
 
 
 @pytest.fixture
 def packaged(tmp_path: Path) -> Path:
-    """A folder of packages with a botocore that knows one service, version and operation too many."""
+    """A folder of packages whose botocore has one service, version and operation too many."""
     data = tmp_path / "packages/botocore/data"
     services = {**trim.OPERATIONS, "ec2": set[str]()}
     for service, operations in services.items():
-        wanted = {name: {"name": name, "documentation": "Long.", **WANTED} for name in operations}
-        model = {**MODEL, "operations": {**MODEL["operations"], **wanted}}  # type: ignore[dict-item]
+        kept = {name: {"name": name, "documentation": "Long.", **KEPT} for name in operations}
+        model = {**MODEL, "operations": {**MODEL["operations"], **kept}}  # type: ignore[dict-item]  # MODEL's values have several types
         for version in ("2006-03-01", "2012-08-10"):
             (data / service / version).mkdir(parents=True)
             packed = gzip.compress(json.dumps(model).encode())
@@ -75,18 +75,18 @@ def packaged(tmp_path: Path) -> Path:
 
 
 def layer_data() -> Path:
-    """The data that the local cloud's functions have."""
+    """Return the folder with the botocore data of the local cloud's functions."""
     (_, folder) = packages.import_path(ROOT / "layers/dependencies")
     return folder / "botocore/data"
 
 
 def client(service: str, data: Path | None = None, region: str = "ap-northeast-2") -> Any:
-    """A client of the data in that folder, or of all that botocore has."""
+    """Make a client from the data in the folder, or from botocore's own."""
     session = botocore.session.Session()
     session.set_credentials("test", "test")
     if data:
         loader = Loader(include_default_search_paths=False)
-        loader.BUILTIN_DATA_PATH = str(data)  # data from elsewhere is not taken for AWS's own
+        loader.BUILTIN_DATA_PATH = str(data)  # botocore treats data in another folder as a customer's own
         loader.search_paths.append(str(data))
         session.register_component("data_loader", loader)
     config = Config(
@@ -97,7 +97,7 @@ def client(service: str, data: Path | None = None, region: str = "ap-northeast-2
 
 
 def described(shape: Shape | None, above: tuple[str, ...] = ()) -> Any:
-    """All that a shape says but its documentation."""
+    """Return a shape without its documentation."""
     if shape is None or shape.name in above:
         return shape and shape.name
     parts: dict[str, Shape] = dict(getattr(shape, "members", {}))
@@ -107,7 +107,7 @@ def described(shape: Shape | None, above: tuple[str, ...] = ()) -> Any:
 
 
 def operations(service: str, data: Path | None = None) -> Iterator[Any]:
-    """What is known of each operation that is kept."""
+    """Yield the description of each kept operation."""
     model = client(service, data).meta.service_model
     for name in sorted(trim.OPERATIONS[service]):
         operation = model.operation_model(name)
@@ -115,7 +115,7 @@ def operations(service: str, data: Path | None = None) -> Iterator[Any]:
         yield name, operation.http, operation.http_checksum, operation.auth_type, *map(described, shapes)
 
 
-def test_every_service_that_the_functions_make_a_client_of_is_kept() -> None:
+def test_every_service_that_the_functions_use_is_kept() -> None:
     text = "".join(source.read_text() for source in SOURCES)
     made = set(re.findall(r'\.client\(\s*"([\w-]+)"', text))
     made |= {"dynamodb"} if "pynamodb" in text else set()
@@ -137,14 +137,14 @@ def test_every_method_that_the_functions_call_is_kept() -> None:
     }
 
 
-def test_what_the_functions_may_do_is_what_is_kept() -> None:
-    """That each does what it may, and nothing else, shows `test_roles`."""
+def test_kept_operations_are_the_permitted_ones() -> None:
+    """`test_roles` shows that each function uses exactly its permissions."""
     resources: Any = translate()["Resources"]
     permitted: set[str] = set()
     for name in ("Api", "Generate", "Webhook", "Watchdog", "Announce"):
         for policy in resources[f"{name}Role"]["Properties"]["Policies"]:
             if "Fn::If" in policy:
-                continue  # kms:Decrypt, which SSM asks for in the function's name
+                continue  # kms:Decrypt, which SSM calls on behalf of the function
             for statement in policy["PolicyDocument"]["Statement"]:
                 actions = statement["Action"]
                 permitted |= {actions} if isinstance(actions, str) else set(actions)
@@ -153,7 +153,7 @@ def test_what_the_functions_may_do_is_what_is_kept() -> None:
 
 
 @pytest.mark.parametrize("service", trim.OPERATIONS)
-def test_of_a_service_no_more_is_known_than_is_kept_and_of_that_all(service: str) -> None:
+def test_trimmed_data_describes_exactly_the_kept_operations(service: str) -> None:
     data = layer_data()
     assert set(client(service, data).meta.method_to_api_mapping.values()) == trim.OPERATIONS[service]
     assert list(operations(service, data)) == list(operations(service))
@@ -180,12 +180,12 @@ def test_presigned_urls_are_the_same_with_the_trimmed_data(name: str, region: st
     assert after.startswith(f"https://photos.s3.{region}.{suffix}/a/")
 
 
-def test_pages_are_read_as_before() -> None:
+def test_paginator_is_unchanged() -> None:
     kept = client("s3", layer_data()).get_paginator("list_objects_v2")
     assert kept.result_keys[0].expression == "Contents"
 
 
-def test_the_local_clouds_functions_have_what_the_layer_has() -> None:
+def test_local_cloud_uses_the_trimmed_data() -> None:
     data = layer_data()
     assert {each.name for each in data.iterdir() if each.is_dir()} == set(trim.OPERATIONS)
     for partition in json.loads((data / "endpoints.json").read_text())["partitions"]:
@@ -193,7 +193,7 @@ def test_the_local_clouds_functions_have_what_the_layer_has() -> None:
     assert sum(file.stat().st_size for file in data.rglob("*") if file.is_file()) < LARGEST
 
 
-def test_all_else_goes_and_a_second_time_changes_nothing(packaged: Path) -> None:
+def test_trimming_removes_the_rest_and_is_idempotent(packaged: Path) -> None:
     for _ in range(2):
         trim.trim(packaged)
         data = packaged / "botocore/data"
@@ -204,7 +204,7 @@ def test_all_else_goes_and_a_second_time_changes_nothing(packaged: Path) -> None
             (file,) = (data / service).rglob("*.json*")
             model = json.loads(file.read_text())
             assert file.relative_to(data / service) == Path("2012-08-10/service-2.json")
-            assert model["operations"] == {name: {"name": name, **WANTED} for name in names}
+            assert model["operations"] == {name: {"name": name, **KEPT} for name in names}
             assert model["shapes"] == {
                 "In": {"type": "structure", "members": {"documentation": {"shape": "Text"}}},
                 "Text": {"type": "string"},
@@ -212,7 +212,7 @@ def test_all_else_goes_and_a_second_time_changes_nothing(packaged: Path) -> None
             }
 
 
-def test_what_uv_has_linked_elsewhere_stays_whole(packaged: Path, tmp_path: Path) -> None:
+def test_files_linked_from_uvs_cache_are_unchanged(packaged: Path, tmp_path: Path) -> None:
     file = packaged / "botocore/data/endpoints.json"
     before = file.read_bytes()
     os.link(file, tmp_path / "cached")
@@ -220,16 +220,14 @@ def test_what_uv_has_linked_elsewhere_stays_whole(packaged: Path, tmp_path: Path
     assert (tmp_path / "cached").read_bytes() == before != file.read_bytes()
 
 
-def test_a_service_that_botocore_does_not_know_is_told(packaged: Path) -> None:
+def test_unknown_service_raises(packaged: Path) -> None:
     (packaged / "botocore/data/sqs").rename(packaged / "sqs")
     with pytest.raises(FileNotFoundError, match="sqs"):
         trim.trim(packaged)
     assert (packaged / "botocore/data/ec2").exists()
 
 
-def test_an_operation_that_a_service_does_not_know_is_told(
-    packaged: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unknown_operation_raises(packaged: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(trim.OPERATIONS, "ssm", {"GetParameters"})
     with pytest.raises(KeyError, match="GetParameters"):
         trim.trim(packaged)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from triptych.aws import bucket, queues, table
-from triptych.flows import cleanup, create, record
+from triptych.flows import cleanup, create_job, record
 from triptych.job import Canceled, Job, Retried, apply, has_used_its_retries
 from triptych.runtime import clock
 from triptych.runtime.observability import count, logger
@@ -32,7 +32,7 @@ def retry(job: Job) -> Job | None:
         raise RetriesUsedError
     if apply(job, event, event.at) is job:
         return job
-    day = create.owners_day(event.at)
+    day = create_job.owners_day(event.at)
     # A full day sends no message. If other jobs fill the day after this check, the transaction refuses the write, and
     # the watchdog ignores the message.
     table.check(job.owner, day)

@@ -1,4 +1,4 @@
-"""The alarms and the dashboard of template.yaml: they watch what exists, and the README has a row for each."""
+"""The alarms, the dashboard and the access log of template.yaml. The runbook has a row for each alarm."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALARMS = {
     for name, resource in RESOURCES.items()
     if resource["Type"] == "AWS::CloudWatch::Alarm"
 }
-# AWS's own metrics, by the dimension that names whose they are.
+# AWS's own metrics, by namespace and dimension.
 # https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-metrics.html
 # https://docs.aws.amazon.com/lambda/latest/dg/monitoring-metrics-types.html
 # https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-available-cloudwatch-metrics.html
@@ -44,13 +44,13 @@ def metrics_of(alarm: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def owners(alarm: dict[str, Any], metric: str) -> set[str]:
-    """The logical ids of whose metric of that name the alarm watches."""
+    """Return the logical ids of the resources whose metric the alarm watches."""
     found = [one["Dimensions"][0]["Value"] for one in metrics_of(alarm) if one["MetricName"] == metric]
     return {value.get("Ref") or value["Fn::GetAtt"][0] for value in found}
 
 
 @pytest.mark.parametrize("name", ALARMS)
-def test_an_alarm_watches_what_exists_and_tells_of_its_beginning_and_end(name: str) -> None:
+def test_alarm_watches_existing_metrics_and_notifies_of_both_changes(name: str) -> None:
     alarm = ALARMS[name]
     for metric in metrics_of(alarm):
         (dimension,) = metric["Dimensions"]
@@ -59,7 +59,7 @@ def test_an_alarm_watches_what_exists_and_tells_of_its_beginning_and_end(name: s
     assert alarm["TreatMissingData"] == "notBreaching"
 
 
-# Alarm → its statistic, seconds, and the last value that is quiet; the README's runbook says the same in words.
+# Alarm → its statistic, its period in seconds and the highest value without an alarm, as in the runbook.
 SIMPLE = {
     "JobsFailedByUs": ("Sum", 300, 0),
     "WebhooksRejected": ("Sum", 300, 10),
@@ -72,7 +72,7 @@ SIMPLE = {
 
 
 @pytest.mark.parametrize("name", SIMPLE)
-def test_an_alarm_goes_off_at_what_the_runbook_says(name: str) -> None:
+def test_alarm_threshold_matches_the_runbook(name: str) -> None:
     alarm, (statistic, seconds, quiet) = ALARMS[name], SIMPLE[name]
     assert (alarm["Statistic"], alarm["Period"], alarm["Threshold"]) == (statistic, seconds, quiet)
     assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
@@ -86,14 +86,14 @@ def test_an_alarm_goes_off_at_what_the_runbook_says(name: str) -> None:
         for name in ("FunctionErrors", "FunctionThrottles", "RecursionStopped")
     ],
 )
-def test_errors_and_throttles_are_added_up(name: str, expression: str) -> None:
+def test_errors_and_throttles_are_summed(name: str, expression: str) -> None:
     alarm = ALARMS[name]
     assert [one["Expression"] for one in alarm["Metrics"] if "Expression" in one] == [expression]
     assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
     assert alarm["Threshold"] <= 2
 
 
-def test_the_access_log_holds_nothing_that_a_caller_writes() -> None:
+def test_access_log_holds_nothing_that_a_client_writes() -> None:
     (stage,) = (one for one in RESOURCES.values() if one["Type"] == "AWS::ApiGatewayV2::Stage")
     logged = re.findall(r"\$context\.([\w.]+)", stage["Properties"]["AccessLogSettings"]["Format"])
     assert logged
@@ -115,7 +115,7 @@ def test_saved_query_shows_only_keys_that_are_logged() -> None:
     assert [key for key in fields if key not in powertools and not re.search(rf"\b{key}=", written)] == []
 
 
-def test_no_function_and_no_queue_is_forgotten() -> None:
+def test_every_function_and_queue_is_watched() -> None:
     functions = {name for name, one in RESOURCES.items() if one["Type"] == "AWS::Lambda::Function"}
     assert owners(ALARMS["FunctionErrors"], "Errors") == functions
     assert owners(ALARMS["FunctionThrottles"], "Throttles") == functions
@@ -127,7 +127,7 @@ def test_no_function_and_no_queue_is_forgotten() -> None:
     assert set().union(*watched) == queues.keys() - main
 
 
-def test_only_this_accounts_alarms_are_published_and_only_the_stacks_own() -> None:
+def test_only_the_stacks_own_alarms_may_publish() -> None:
     statements = RESOURCES["AlarmsOnly"]["Properties"]["PolicyDocument"]["Statement"]
     (allowed,) = [statement for statement in statements if statement["Effect"] == "Allow"]
     assert allowed["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
@@ -136,18 +136,18 @@ def test_only_this_accounts_alarms_are_published_and_only_the_stacks_own() -> No
     assert source["Fn::Sub"].endswith(":${AWS::AccountId}:alarm:${AWS::StackName}-*")
 
 
-def test_without_an_address_nobody_is_subscribed() -> None:
+def test_alarm_email_is_subscribed_only_when_given() -> None:
     assert "AlarmsToEmail" not in load().resources
     assert "AlarmsToEmail" in load(overrides={"AlarmEmail": "ops@example.com"}).resources
     with pytest.raises(TemplateError, match="parameter AlarmEmail"):
-        load(overrides={"AlarmEmail": "nobody"})
+        load(overrides={"AlarmEmail": "no-address"})
 
 
 # ── the dashboard ──
 
 
 def dashboard(**overrides: str) -> dict[str, Any]:
-    """The dashboard's body, its names put in."""
+    """Return the body of the dashboard with its names resolved."""
     loaded = load(overrides=overrides)
     for name, resource in loaded.resources.items():
         loaded.scope.refs[name] = name
@@ -162,14 +162,14 @@ def graphed(body: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:
         before: list[str] = []
         for metric in widget["properties"].get("metrics", ()):
             given = [part for part in metric if isinstance(part, str)]
-            if given[0] == "...":  # CloudWatch's shorthand: all but the last parts are the previous metric's
+            if given[0] == "...":  # CloudWatch's shorthand: the first parts are the previous metric's
                 given = before[: len(before) - len(given) + 1] + given[1:]
             before = [before[at] if part == "." else part for at, part in enumerate(given)]
             namespace, name, dimension, value = before
             yield namespace, name, dimension, value
 
 
-def test_each_graph_is_of_something_that_exists() -> None:
+def test_each_graph_shows_an_existing_metric() -> None:
     found = list(graphed(dashboard()))
     assert found
     for namespace, name, dimension, value in found:
@@ -177,19 +177,19 @@ def test_each_graph_is_of_something_that_exists() -> None:
         assert value == "triptych" if dimension == "Stack" else value in RESOURCES
 
 
-def test_every_metric_of_ours_is_in_a_graph_but_what_clients_ask_for() -> None:
+def test_dashboard_shows_every_metric_except_client_requests() -> None:
     shown = {name for namespace, name, *_ in graphed(dashboard()) if namespace == "Triptych"}
     assert set(get_args(Metric.__value__)) - shown == {"JobsRetried", "JobsDeleted"}
 
 
 @pytest.mark.parametrize("callback", ["", "https://example.com/ends"])
-def test_the_dashboard_shows_every_alarm_that_there_is(callback: str) -> None:
+def test_dashboard_shows_every_alarm(callback: str) -> None:
     (widget,) = [one for one in dashboard(CallbackUrl=callback)["widgets"] if one["type"] == "alarm"]
     there = {f"arn:{name}" for name in ALARMS if callback or name != "CallbackDeadLetters"}
     assert set(widget["properties"]["alarms"]) == there
 
 
-def test_widgets_lie_side_by_side() -> None:
+def test_widgets_do_not_overlap() -> None:
     taken: set[tuple[int, int]] = set()
     for widget in dashboard()["widgets"]:
         x, y, width, height = (widget[name] for name in ("x", "y", "width", "height"))
@@ -200,23 +200,23 @@ def test_widgets_lie_side_by_side() -> None:
 
 
 def test_two_stacks_share_no_name() -> None:
-    """What has a name of its own has the stack's name or id in it; all else is named by CloudFormation."""
+    """Each explicit name contains the stack's name or id; CloudFormation names the other resources."""
     for name, resource in RESOURCES.items():
         for key, value in resource.get("Properties", {}).items():
             if key in {"DashboardName", "LogGroupName", "BucketName", "Name", "AlarmName", "TopicName"}:
                 assert re.search(r"AWS::Stack(Name|Id)\b", json.dumps(value)), (name, key)
 
 
-# ── a time zone that there is not ──
+# ── time zones ──
 
 
-def test_every_time_zone_passes() -> None:
+def test_every_time_zone_is_accepted() -> None:
     parameters: Any = translate()["Parameters"]
     pattern = parameters["TimeZone"]["AllowedPattern"]
     assert not [zone for zone in zoneinfo.available_timezones() if not re.fullmatch(pattern, zone)]
 
 
 @pytest.mark.parametrize("zone", ["", "+09:00", "Asia Seoul", "Asia/", "/Asia/Seoul", "../etc/passwd"])
-def test_what_is_not_even_the_name_of_a_time_zone_is_refused_by_the_deployment(zone: str) -> None:
+def test_invalid_time_zone_name_is_refused_at_deployment(zone: str) -> None:
     with pytest.raises(TemplateError, match="parameter TimeZone"):
         load(overrides={"TimeZone": zone})

@@ -1,4 +1,4 @@
-"""`RecursiveLoop` in template.yaml: Lambda stops a function that sends to the queue that invokes it after 16 rounds.
+"""`RecursiveLoop` in template.yaml. After 16 rounds Lambda stops a function that sends to its own queue.
 
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-recursion.html
 """
@@ -23,7 +23,7 @@ def as_list(value: Any) -> list[Any]:
 
 
 def statements(node: Any) -> Iterator[dict[str, Any]]:
-    """The statements of all policies below `node`, whatever condition they have."""
+    """Yield the statements of all policies below `node`, whatever their condition."""
     if isinstance(node, dict) and "Effect" in node:
         yield node
     elif isinstance(node, dict | list):
@@ -32,7 +32,7 @@ def statements(node: Any) -> Iterator[dict[str, Any]]:
 
 
 def queues_sent_to(role: str) -> set[str]:
-    """The logical ids of the queues that the role may send to; `*` where it may send to any."""
+    """Return the logical ids of the queues that the role may send to, or `*` for any queue."""
     resources = [
         resource
         for statement in statements(RESOURCES[role]["Properties"].get("Policies", []))
@@ -44,7 +44,7 @@ def queues_sent_to(role: str) -> set[str]:
 
 
 def invoked_by(queue: str) -> set[str]:
-    """The logical ids of the functions that the queue invokes."""
+    """Return the logical ids of the functions that the queue invokes."""
     mappings = [
         one["Properties"] for one in RESOURCES.values() if one["Type"] == "AWS::Lambda::EventSourceMapping"
     ]
@@ -56,7 +56,7 @@ def invoked_by(queue: str) -> set[str]:
 
 
 def invoked_through_queues(function: str) -> set[str]:
-    """The functions that a message of this one invokes, or a message of theirs, and so on."""
+    """Return the functions that messages of this function invoke, directly or through other functions."""
     found: set[str] = set()
     senders = {function}
     while senders:
@@ -71,7 +71,7 @@ def invoked_through_queues(function: str) -> set[str]:
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_loop_is_allowed_where_there_is_one(function: str) -> None:
+def test_recursion_is_allowed_only_in_a_loop(function: str) -> None:
     loops = function in invoked_through_queues(function)
     assert FUNCTIONS[function].get("RecursiveLoop", "Terminate") == ("Allow" if loops else "Terminate")
 

@@ -1,4 +1,4 @@
-"""What a change is counted as, and whose fault a failure is."""
+"""The metrics of each change of a job."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ RUNNING: list[Event] = [
 
 
 def counted(*events: Event, before: Job | None = None) -> list[tuple[str, float]]:
-    """What the last of `events` is counted as; each comes ten seconds after the one before it."""
+    """Return the metrics of the last of `events`, which are 10 s apart."""
     current = before or job()
     figures_of_last: list[tuple[str, float]] = []
     for number, event in enumerate(events):
@@ -71,7 +71,7 @@ def counted(*events: Event, before: Job | None = None) -> list[tuple[str, float]
     return figures_of_last
 
 
-def test_each_picture_is_counted_and_the_first_and_the_last_are_timed() -> None:
+def test_each_image_is_counted_and_first_and_last_are_timed() -> None:
     one = [("ImagesStored", 1), ("BytesCopied", 100)]
     assert counted(*RUNNING, stored(0)) == [*one, ("SecondsToFirstPicture", 80)]
     assert counted(*RUNNING, stored(0), stored(1)) == one
@@ -82,7 +82,7 @@ def test_each_picture_is_counted_and_the_first_and_the_last_are_timed() -> None:
     ]
 
 
-def test_what_changes_nothing_is_counted_as_nothing() -> None:
+def test_event_without_effect_counts_nothing() -> None:
     for again in (stored(0), failed(0), stored(0, attempt=2), ARRIVED):
         assert counted(*RUNNING, stored(0), again) == []
 
@@ -95,12 +95,12 @@ def test_what_changes_nothing_is_counted_as_nothing() -> None:
         (FailureKind.OUTPUT_HOST_NOT_ALLOWED, "ImagesFailedByUs", True),
     ],
 )
-def test_whose_fault_it_is_decides_what_is_counted(kind: FailureKind, image: str, *, ours: bool) -> None:
+def test_fault_of_a_failure_selects_the_metric(kind: FailureKind, image: str, *, ours: bool) -> None:
     end = counted(*RUNNING, stored(0), stored(1), failed(2, kind))
     assert end == [(image, 1), ("JobsPartial", 1), *([("JobsFailedByUs", 1)] if ours else [])]
 
 
-def test_a_code_of_another_release_counts_as_our_fault() -> None:
+def test_unknown_failure_code_counts_as_a_service_fault() -> None:
     before = apply_all(job(), [*RUNNING, stored(0), stored(1)], START)
     after = apply(before, failed(2), START)
     unknown = replace(after.images[2], error=Failure("code_of_another_release", "."))
@@ -108,12 +108,12 @@ def test_a_code_of_another_release_counts_as_our_fault() -> None:
     assert counted_as == [("ImagesFailedByUs", 1), ("JobsPartial", 1), ("JobsFailedByUs", 1)]
 
 
-def test_one_of_our_faults_among_others_is_ours() -> None:
+def test_one_service_fault_makes_the_job_a_service_fault() -> None:
     end = counted(*RUNNING, failed(0, FailureKind.OUTPUT_TOO_LARGE), failed(1), stored(2))
     assert ("JobsFailedByUs", 1) in end
 
 
-def test_a_photo_is_counted_by_what_was_done_with_it() -> None:
+def test_photo_counts_as_arrived_prepared_or_rejected() -> None:
     assert counted(ARRIVED) == [("PhotosArrived", 1)]
     prepared = replace(ARRIVED, prepared_key="prepared/j/photo.jpg")
     assert counted(prepared) == [("PhotosArrived", 1), ("PhotosPrepared", 1)]
@@ -127,7 +127,7 @@ def test_a_photo_is_counted_by_what_was_done_with_it() -> None:
     ]
 
 
-def test_the_other_ends() -> None:
+def test_expired_canceled_and_failed_jobs_are_counted() -> None:
     canceled = [("ImagesCanceled", 1)] * 3
     assert counted(UploadExpired()) == [*canceled, ("JobsExpired", 1)]
     assert counted(*RUNNING, Canceled()) == [*canceled, ("JobsCanceled", 1)]
@@ -137,14 +137,14 @@ def test_the_other_ends() -> None:
     assert counted(ARRIVED, asked(0), refused) == [*ours, ("JobsFailed", 1), ("JobsFailedByUs", 1)]
 
 
-def test_a_prediction_that_its_webhook_names_first_is_adopted() -> None:
+def test_prediction_first_named_by_its_webhook_counts_as_adopted() -> None:
     assert ("PredictionsAdopted", 1) in counted(ARRIVED, asked(0), stored(0))
     assert ("PredictionsAdopted", 1) in counted(ARRIVED, asked(0), failed(0))
     assert ("PredictionsAdopted", 1) not in counted(ARRIVED, asked(0), DeadlinePassed())
     assert counted(ARRIVED, asked(0), PredictionCreated(0, 1, "p0")) == []
 
 
-def test_after_a_retry_the_seconds_count_from_it() -> None:
+def test_seconds_count_from_the_retry() -> None:
     ended = job()
     for event in (*RUNNING, *(failed(index) for index in range(3))):
         ended = apply(ended, event, START)
@@ -157,13 +157,13 @@ def test_after_a_retry_the_seconds_count_from_it() -> None:
     )
 
 
-# ── the names, and what the README says of them ──
+# ── the names of the metrics ──
 
 
-def test_every_metric_is_told_in_the_readme_and_counted_somewhere() -> None:
+def test_every_metric_is_documented_and_counted() -> None:
     names = set(get_args(Metric.__value__))
     assert names == set(rows("What you will see"))
     assert names >= UNITS.keys()
     code = "".join(source.read_text() for source in SOURCES)
-    declared = 1  # in the list of them all
+    declared = 1  # in the type that lists all metrics
     assert {name for name in names if code.count(f'"{name}"') - (name in UNITS) <= declared} == set()

@@ -1,4 +1,4 @@
-"""Each kind of photo: what it is found to be, and that what the model is given looks the same and tells nothing."""
+"""The finding for each kind of photo. A prepared photo looks like its original and holds no metadata."""
 
 from __future__ import annotations
 
@@ -27,58 +27,58 @@ from tests.support.photo_corpus import (
 from tests.unit.inspecting import find
 from triptych.photo.inspection import Prepared, Ready, Rejected
 
-NEAR = 6  # of 255, on average: what a JPEG may differ from its original
+NEAR = 6  # of 255, on average: the allowed difference between a JPEG and its original
 
 
 def prepared(data: bytes, announced: str, *, edge: int = 2048) -> Image.Image:
-    """The prepared picture, opened, once it is sure that its file holds nothing else."""
+    """Inspect a photo; return the prepared JPEG, opened, after checking that it holds no metadata."""
     finding = find(data, announced, edge=edge)
     assert isinstance(finding, Prepared), finding
     assert SECRET not in finding.jpeg
-    picture = Image.open(io.BytesIO(finding.jpeg), formats=("JPEG",))
-    picture.load()
-    assert picture.mode == "RGB"
-    assert set(picture.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
-    assert not picture.getexif()
+    result = Image.open(io.BytesIO(finding.jpeg), formats=("JPEG",))
+    result.load()
+    assert result.mode == "RGB"
+    assert set(result.info) <= {"jfif", "jfif_version", "jfif_unit", "jfif_density"}
+    assert not result.getexif()
     assert isinstance(find(finding.jpeg, "image/jpeg", edge=edge), Ready)
-    return picture
+    return result
 
 
 def difference(one: Image.Image, other: Image.Image) -> float:
-    """How far two pictures of one size are apart, on average over all pixels and parts."""
+    """Return the mean difference of two photos of the same size, for the worst channel."""
     return max(ImageStat.Stat(ImageChops.difference(one.convert("RGB"), other.convert("RGB"))).mean)
 
 
 @pytest.mark.parametrize("photo", READY.values(), ids=READY)
-def test_a_photo_that_needs_nothing_is_left_alone(photo: Photo) -> None:
+def test_suitable_photo_is_left_unchanged(photo: Photo) -> None:
     assert find(photo.data(), photo.announced) == Ready()
 
 
 @pytest.mark.parametrize("photo", PREPARED.values(), ids=PREPARED)
-def test_a_prepared_photo_looks_like_the_original_seen_upright_and_tells_nothing(photo: Photo) -> None:
-    picture = prepared(photo.data(), photo.announced)
-    assert picture.size == SIZE
-    assert difference(picture, photo.looks()) < NEAR
+def test_prepared_photo_matches_the_upright_original_without_metadata(photo: Photo) -> None:
+    result = prepared(photo.data(), photo.announced)
+    assert result.size == SIZE
+    assert difference(result, photo.looks()) < NEAR
 
 
-def test_the_comparison_would_see_a_turn() -> None:
+def test_comparison_detects_a_turned_photo() -> None:
     assert all(difference(turned(turn).resize(SIZE), scene()) > 3 * NEAR for turn in range(2, 9))
 
 
-def test_the_comparison_would_see_a_profile_that_was_left_out() -> None:
+def test_comparison_detects_a_missing_colour_profile() -> None:
     assert difference(Image.new("RGB", SIZE, (234, 51, 35)), Image.new("RGB", SIZE, (255, 0, 0))) > 3 * NEAR
     assert display_p3()
 
 
 @pytest.mark.parametrize(("photo", "code"), REJECTED.values(), ids=REJECTED)
-def test_what_will_not_do_is_told_apart(photo: Photo, code: str) -> None:
+def test_unsuitable_photo_is_rejected_with_its_code(photo: Photo, code: str) -> None:
     finding = find(photo.data(), photo.announced)
     assert isinstance(finding, Rejected), finding
     assert finding.failure.code == code
 
 
 @pytest.mark.parametrize("kind", WHOLE)
-def test_a_photo_that_was_cut_off_is_found_at_every_tenth(kind: str) -> None:
+def test_truncated_photo_is_rejected(kind: str) -> None:
     whole = WHOLE[kind]()
     announced = {"progressive": "image/jpeg", "tiles": "image/heic"}.get(kind, kind)
     assert not isinstance(find(whole, announced), Rejected)
@@ -89,7 +89,7 @@ def test_a_photo_that_was_cut_off_is_found_at_every_tenth(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "edge", "wanted"),
+    ("size", "edge", "expected"),
     [
         ((1200, 300), 512, (512, 128)),
         ((300, 1200), 512, (128, 512)),
@@ -100,30 +100,30 @@ def test_a_photo_that_was_cut_off_is_found_at_every_tenth(kind: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "announced"), [("JPEG", "image/jpeg"), ("PNG", "image/png"), ("HEIF", "image/heic")]
 )
-def test_a_long_photo_is_scaled_down(
-    kind: str, announced: str, size: tuple[int, int], edge: int, wanted: tuple[int, int]
+def test_large_photo_is_scaled_down(
+    kind: str, announced: str, size: tuple[int, int], edge: int, expected: tuple[int, int]
 ) -> None:
     original = scene().resize(size, Image.Resampling.BICUBIC)
-    picture = prepared(write(original, kind, quality=95), announced, edge=edge)
-    assert picture.size == wanted
-    assert difference(picture, original.resize(wanted, Image.Resampling.LANCZOS)) < NEAR
+    result = prepared(write(original, kind, quality=95), announced, edge=edge)
+    assert result.size == expected
+    assert difference(result, original.resize(expected, Image.Resampling.LANCZOS)) < NEAR
 
 
-def test_a_photo_that_lies_on_its_side_is_scaled_down_and_set_upright() -> None:
+def test_turned_photo_is_scaled_down_and_set_upright() -> None:
     big = turned(6).resize((640, 960), Image.Resampling.BICUBIC)
-    picture = prepared(write(big, "JPEG", quality=95, exif=exif(6)), "image/jpeg", edge=480)
-    assert picture.size == (480, 320)
-    assert difference(picture, scene().resize((480, 320), Image.Resampling.BICUBIC)) < NEAR
+    result = prepared(write(big, "JPEG", quality=95, exif=exif(6)), "image/jpeg", edge=480)
+    assert result.size == (480, 320)
+    assert difference(result, scene().resize((480, 320), Image.Resampling.BICUBIC)) < NEAR
 
 
-def test_no_edge_is_any_length() -> None:
+def test_edge_of_zero_means_no_limit() -> None:
     assert find(write(Image.new("RGB", (9000, 4)), "JPEG"), "image/jpeg", edge=0) == Ready()
     assert (
         prepared(write(Image.new("L", (70_000, 8)).convert("1"), "PNG"), "image/png", edge=0).width == 65_500
     )
 
 
-def test_as_many_pixels_as_are_allowed() -> None:
+def test_pixel_limit_is_inclusive() -> None:
     photo = write(scene(), "PNG")
     assert find(photo, "image/png", pixels=SIZE[0] * SIZE[1]) == Ready()
     assert isinstance(find(photo, "image/png", pixels=SIZE[0] * SIZE[1] - 1), Rejected)
