@@ -28,7 +28,7 @@ os.environ.setdefault("UV_SYSTEM_CERTS", "1")
 
 
 def fingerprint(*files: Path) -> str:
-    """Return a short hash of the files' contents, which tells whether anything made from them is current."""
+    """Return a short hash of the files' contents. Anything made from the files is current while the hash is the same."""
     return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()[:16]
 
 

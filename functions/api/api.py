@@ -90,7 +90,7 @@ def list_jobs(limit: Limit = 20, cursor: Cursor = None) -> Response[str]:
     "/api/v1/jobs/<job_id>",
     operation_id="getJob",
     summary="Get a job",
-    description="Until the job has ended, `Retry-After` says when to ask again. Accepts `If-None-Match`.",
+    description="Until the job has ended, `Retry-After` has the seconds to wait. Accepts `If-None-Match`.",
     responses=answers(
         {HTTPStatus.OK: ("The job.", JobView), HTTPStatus.NOT_MODIFIED: ("The job has not changed.", None)},
         FailureKind.JOB_NOT_FOUND,
@@ -110,7 +110,7 @@ def get_job(job_id: JobId, if_none_match: IfNoneMatch = None) -> Response[str]:
     summary="Retry the failed images",
     description=(
         "Makes a new attempt for each failed image, with a new seed. Does nothing if no image has failed, or if the "
-        "photo was rejected. A retry counts as one job of the day. "
+        "photo was rejected. A retry counts as one job toward the daily limit. "
         f"A job can be retried {MOST_RETRIES} times."
     ),
     responses=answers(
@@ -131,7 +131,9 @@ def retry_job(job_id: JobId) -> Response[str]:
     operation_id="cancelJob",
     summary="Cancel a job",
     description="Keeps the images that are stored. Does nothing if the job has ended.",
-    responses=answers({HTTPStatus.OK: ("The job after the cancel.", JobView)}, FailureKind.JOB_NOT_FOUND),
+    responses=answers(
+        {HTTPStatus.OK: ("The job after the cancellation.", JobView)}, FailureKind.JOB_NOT_FOUND
+    ),
 )
 def cancel_job(job_id: JobId) -> Response[str]:
     job = owner.cancel(guards.own_job(app.current_event, job_id))

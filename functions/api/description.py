@@ -23,10 +23,10 @@ TITLE = "Triptych"
 VERSION = "1"
 ABOUT = (
     "One photo goes up, three generated images come back. Create a job. PUT the photo to the returned URL, with "
-    "exactly the returned headers. Get the job until it has ended. All errors have one shape. The README explains "
+    "exactly the returned headers. Get the job until it has ended. All errors have the same shape. The README explains "
     "their codes."
 )
-# Any route may answer with these.
+# Every route may answer with these.
 ANYWHERE = (FailureKind.NO_OWNER, FailureKind.INTERNAL_ERROR, FailureKind.MISCONFIGURED)
 GATEWAY_ALSO = "API Gateway also answers 429, in its own shape."
 _PATHS: TypeAdapter[dict[str, dict[str, object]]] = TypeAdapter(dict[str, dict[str, object]])

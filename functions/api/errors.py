@@ -25,16 +25,16 @@ if TYPE_CHECKING:
 
 
 class ApiError(Exception):
-    """A request is answered with a failure."""
+    """The failure that answers a request."""
 
     def __init__(
         self, kind: FailureKind, what: str | None = None, headers: dict[str, str] | None = None
     ) -> None:
-        """Choose a failure of the table.
+        """Take a failure from the table.
 
         Args:
             kind: The failure.
-            what: What happened: a sentence in place of the table's.
+            what: What happened: a sentence that replaces the table's.
             headers: Headers of the answer.
         """
         super().__init__(kind.code)
@@ -45,7 +45,7 @@ class ApiError(Exception):
 
 
 def install(app: APIGatewayHttpResolver) -> None:
-    """Answer all exceptions of the routes of `app`, and all requests without a route."""
+    """Install handlers in `app` that answer all exceptions, and all requests without a route."""
 
     @app.exception_handler(Exception)  # type: ignore[untyped-decorator]  # powertools leaves it untyped
     def on_error(error: Exception) -> Response[str]:
@@ -64,7 +64,7 @@ def answer(error: Exception) -> Response[str]:
 
 @singledispatch
 def of(_: Exception) -> ApiError:
-    """Return the error that answers an exception."""
+    """Return the error to answer for an exception."""
     unexpected("unexpected error")
     return ApiError(FailureKind.INTERNAL_ERROR)
 
@@ -124,7 +124,7 @@ def _unrouted(app: APIGatewayHttpResolver) -> ApiError:
     event = app.current_event
     allowed = methods_at(describe(app), event.path)
     if event.http_method in allowed.split(", "):
-        # powertools finds no route if the id holds special characters.
+        # powertools finds no route if the id contains special characters.
         return ApiError(FailureKind.JOB_NOT_FOUND)
     if not allowed:
         return ApiError(FailureKind.ROUTE_NOT_FOUND)

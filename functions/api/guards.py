@@ -28,7 +28,7 @@ JSON = content_types.APPLICATION_JSON
 BODIES = {("POST", "/api/v1/jobs")}  # the routes that read a body
 
 JobId = Annotated[str, Path(description="The job's id.", examples=[EXAMPLE_ID])]
-Limit = Annotated[int, Query(ge=1, le=100, description="Number of jobs in a page.")]
+Limit = Annotated[int, Query(ge=1, le=100, description="Largest number of jobs on a page.")]
 Cursor = Annotated[
     str | None,
     Query(max_length=1000, description="The cursor of the previous page. Leave it out for the first page."),
@@ -46,13 +46,13 @@ IfNoneMatch = Annotated[
     str | None,
     Header(
         alias="If-None-Match",
-        description="The ETag of the last answer. If the job is the same, the answer is 304.",
+        description="The ETag of the last answer. If the job has not changed, the answer is 304.",
     ),
 ]
 
 
 def check(call: APIGatewayProxyEventV2) -> None:
-    """Check what every route needs: the stack's parameters, an owner, and a body of JSON where one is read.
+    """Check what every route needs: the stack's parameters, an owner, and JSON if the route reads a body.
 
     Raises:
         MisconfiguredError: A parameter is wrong. The first request reports it, before a photo is uploaded.
@@ -78,7 +78,7 @@ def _check_body(call: APIGatewayProxyEventV2) -> None:
     try:
         json.loads(call.decoded_body or "")
     except (ValueError, RecursionError):
-        raise ApiError(FailureKind.INVALID_REQUEST, "body: it is not valid JSON.") from None
+        raise ApiError(FailureKind.INVALID_REQUEST, "body: this is not valid JSON.") from None
     # powertools compares the type with this exact spelling.
     call.raw_event["headers"] = {**call.headers, "content-type": JSON}
 

@@ -88,7 +88,7 @@ def _real(jobs: int, per_minute: int) -> Iterator[Figure]:
     last_ended = (max(ends) - min(starts)).total_seconds()
     yield Figure("last prediction ended", last_ended, "s", "the limit allows", allowed)
     unfinished = jobs - sum(one.state == "done" for one in found.values())
-    yield Figure("jobs without an end", losses.lost, "", at_most=0)
+    yield Figure("jobs that did not end", losses.lost, "", at_most=0)
     yield Figure("jobs that did not succeed or lack an output", unfinished + losses.wrong, "", at_most=0)
     yield Figure("images paid for twice", losses.paid_twice, "", at_most=0)
     yield Figure("predictions created", ledger.created, "", "images", images, at_most=1, at_least=1)

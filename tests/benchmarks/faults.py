@@ -41,7 +41,7 @@ FAULTS: dict[str, tuple[Fault, ...]] = {
 
 
 WORDS = {
-    "lost": "jobs without an end",
+    "lost": "jobs that did not end",
     "paid_twice": "images paid for twice",
     "wrong": "jobs reported wrongly",
 }

@@ -1,7 +1,7 @@
-"""`aws` as far as the README's check after a deployment needs it, for machines without AWS CLI.
+"""A stand-in for `aws`, with the commands of the README's check after a deployment, for machines without AWS CLI.
 
-It takes what AWS CLI takes: `file://` for a value, JSON, and the shorthand `Name=a,Value=b`. Its own words go to the file
-`$AWS_CLI_LOG`, for a test to look at.
+It takes values as AWS CLI does: from `file://`, as JSON, or as the shorthand `Name=a,Value=b`. It appends its arguments to
+the file `$AWS_CLI_LOG`.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ FLAGS = frozenset({"--permanent"})
 
 
 def shorthand(text: str) -> dict[str, str]:
-    """`Name=a,Value=b`; a comma or = in a value breaks it here as it does there."""
+    """Parse `Name=a,Value=b`. A comma or = in a value breaks it, as in AWS CLI."""
     return dict(part.split("=", 1) for part in text.split(","))
 
 
 def value(name: str, words: list[str]) -> object:
-    """What a parameter is given."""
+    """Parse the words after a parameter."""
     if name in FLAGS:
         return True
     if name in LISTS:
@@ -37,7 +37,7 @@ def value(name: str, words: list[str]) -> object:
 
 
 def main() -> None:
-    """Make the one request, and print what `--query` names."""
+    """Send one request; print the part of the answer that `--query` selects."""
     service, operation, *rest = sys.argv[1:]
     with Path(os.environ["AWS_CLI_LOG"]).open("a") as log:
         log.write(json.dumps(sys.argv[1:]) + "\n")
@@ -49,7 +49,7 @@ def main() -> None:
             given[list(given)[-1]].append(word)
     query = given.pop("--query", ["@"])
     given.pop("--output", None)
-    client = boto3.client(service)  # type: ignore[call-overload]  # whichever it is
+    client = boto3.client(service)  # type: ignore[call-overload]  # any service
     camel = {name: "".join(part.capitalize() for part in name[2:].split("-")) for name in given}
     answer = getattr(client, operation.replace("-", "_"))(
         **{camel[name]: value(name, words) for name, words in given.items()}

@@ -1,4 +1,4 @@
-"""A real browser: Debian's chromium without a window, each time with a profile of its own."""
+"""A real browser: headless Chromium with an empty profile."""
 
 from __future__ import annotations
 
@@ -38,27 +38,27 @@ SCREENSHOTS = CACHE / "screenshots"
 
 @dataclass
 class Browser:
-    """A browser with one page open, and what a person does with it; whatever is waited for comes within `patience`."""
+    """A browser with one page open. Each wait ends after `patience` seconds."""
 
     driver: Chrome
     patience: float = 30  # seconds
 
     def open(self, url: str) -> None:
-        self.driver.get("about:blank")  # another fragment alone would not load the page anew
+        self.driver.get("about:blank")  # a change of the fragment alone would not load the page
         self.driver.get(url)
 
     def until[Found](self, found: Callable[[], Found], what: str) -> Found:
-        """Wait for what is true, and return it."""
-        # The page may draw an element anew between two questions about it.
+        """Wait until `found` returns a true value; return it."""
+        # The page may replace an element between two requests.
         stale = [StaleElementReferenceException]
         return WebDriverWait(self.driver, self.patience, 0.05, stale).until(lambda _: found(), what)
 
     def all(self, css: str) -> list[WebElement]:
-        """The elements that can be seen now."""
+        """Return the visible elements."""
         return [one for one in self.driver.find_elements(By.CSS_SELECTOR, css) if one.is_displayed()]
 
     def find(self, css: str) -> WebElement:
-        """The first such element, once it can be seen."""
+        """Wait for a visible element; return the first."""
         return self.until(lambda: self.all(css), css)[0]
 
     def click(self, css: str) -> None:
@@ -72,11 +72,11 @@ class Browser:
         self.until(clicked, f"{css} to be clicked")
 
     def count(self, css: str, number: int) -> None:
-        """Wait until so many can be seen."""
+        """Wait until exactly `number` elements are visible."""
         self.until(lambda: len(self.all(css)) == number, f"{number} of {css}")
 
     def says(self, css: str, words: str) -> None:
-        """Wait until the element's text holds `words`."""
+        """Wait until the element's text contains `words`."""
         script = "return document.querySelector(arguments[0])?.textContent ?? ''"
         try:
             self.until(lambda: words in self.driver.execute_script(script, css), words)
@@ -85,11 +85,11 @@ class Browser:
             raise AssertionError(f"{css} says {said!r}, not {words!r}") from None
 
     def choose(self, photo: Path) -> None:
-        """Choose a file, as by the file dialog."""
+        """Choose a file, as the file dialog does."""
         self.driver.find_element(By.ID, "file").send_keys(str(photo))
 
     def pictures(self) -> list[str]:
-        """The addresses of the pictures in the frames that are really displayed."""
+        """Return the URLs of the images that are loaded and visible."""
         script = """
             return [...document.querySelectorAll("#frames img")]
               .filter((img) => img.complete && img.naturalWidth > 0 && img.checkVisibility())
@@ -103,7 +103,7 @@ class Browser:
         return SCREENSHOTS / f"{name}.png"
 
     def look(self, width: int, scheme: Literal["light", "dark"], height: int = 900) -> None:
-        """Be a screen `width` pixels wide, of a person who likes it light or dark and calm."""
+        """Emulate a screen of `width` pixels, a color scheme and reduced motion."""
         features = [
             {"name": "prefers-color-scheme", "value": scheme},
             {"name": "prefers-reduced-motion", "value": "reduce"},
@@ -113,29 +113,29 @@ class Browser:
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
 
     def complaints(self) -> list[str]:
-        """What the console has held against the page since the last time."""
+        """Return the console's warnings and errors since the last call."""
         return [
             str(entry["message"]) for entry in self._log("browser") if entry["level"] in {"SEVERE", "WARNING"}
         ]
 
     def origins(self) -> set[str]:
-        """The origins that were asked for anything since the last time."""
-        asked = set()
+        """Return the origins that were requested since the last call."""
+        requested = set()
         for entry in self._log("performance"):
             message = json.loads(entry["message"])["message"]
             if message["method"] == "Network.requestWillBeSent":
                 url = urlsplit(message["params"]["request"]["url"])
-                if url.scheme in {"http", "https"}:  # not the browser's own pages, nor what it holds already
-                    asked.add(f"{url.scheme}://{url.netloc}")
-        return asked
+                if url.scheme in {"http", "https"}:  # neither browser pages nor data URLs
+                    requested.add(f"{url.scheme}://{url.netloc}")
+        return requested
 
     def _log(self, kind: Literal["browser", "performance"]) -> list[dict[str, Any]]:
-        return list(self.driver.get_log(kind))  # type: ignore[no-untyped-call]  # selenium leaves it untyped
+        return list(self.driver.get_log(kind))  # type: ignore[no-untyped-call]  # selenium does not annotate it
 
 
 @contextmanager
 def browsing(profile: Path) -> Iterator[Browser]:
-    """A browser whose profile is the empty folder `profile`."""
+    """Run a browser with its profile in the empty folder `profile`."""
     options = ChromeOptions()
     options.binary_location = str(CHROMIUM)
     for flag in (*FLAGS, f"--user-data-dir={profile}"):

@@ -1,4 +1,4 @@
-"""What a product changes first is configuration alone: how many pictures, and which model."""
+"""The number of images and the model are template parameters."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MAPPING = {
 
 
 def test_image_count_and_model_are_parameters() -> None:
-    mapping = f"ReplicateInputMapping='{json.dumps(MAPPING)}'"  # in quotes, as SAM CLI needs them
+    mapping = f"ReplicateInputMapping='{json.dumps(MAPPING)}'"  # SAM CLI needs the quotes
     overrides = ["ImageCount=4", f"ReplicateModel={VERSION}", mapping]
     options = ["--parameter-overrides", *overrides]
     with replicate.start(TOKEN, seconds=0.3, allow_http_webhooks=True) as stand_in:

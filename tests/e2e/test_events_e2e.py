@@ -1,4 +1,4 @@
-"""The end of a job on EventBridge's bus and at `CallbackUrl`, whatever fails; and a cloud that loses a server."""
+"""The event of a job's end, in the log and at `CallbackUrl`, with faults; a local cloud whose server dies."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tests.localcloud.http_server import HttpServer, Request, Response
 
 @dataclass
 class Callback:
-    """The client's server; it fails as often as it is told to."""
+    """The client's server. It answers 503 to the next `failures` requests."""
 
     server: HttpServer = field(default_factory=HttpServer)
     requests: queue.SimpleQueue[Request] = field(default_factory=queue.SimpleQueue)
     failures: int = 0
-    taken: Counter[str] = field(default_factory=Counter)  # by job
+    accepted: Counter[str] = field(default_factory=Counter)  # by job
     changed: threading.Condition = field(default_factory=threading.Condition)
 
     def answer(self, request: Request) -> Response:
@@ -35,13 +35,13 @@ class Callback:
             if self.failures:
                 self.failures -= 1
                 return Response(503)
-            self.taken[json.loads(request.body)["detail"]["job_id"]] += 1
+            self.accepted[json.loads(request.body)["detail"]["job_id"]] += 1
             self.changed.notify_all()
         return Response(204)
 
     def wait_for(self, *job_ids: str) -> None:
         with self.changed:
-            assert self.changed.wait_for(lambda: self.taken.keys() >= set(job_ids), 90), self.taken
+            assert self.changed.wait_for(lambda: self.accepted.keys() >= set(job_ids), 90), self.accepted
 
 
 @pytest.fixture(scope="module")
@@ -69,10 +69,10 @@ def test_end_of_a_job_is_logged_and_called_back(cloud: Driver, callback: Callbac
     key = cloud.aws("secretsmanager").get_secret_value(SecretId="triptych-CallbackKey")["SecretString"]
     assert request.header("x-triptych-key") == key
     assert (event["source"], event["detail-type"]) == ("triptych", "Job Succeeded")
-    told = event["detail"]
+    detail = event["detail"]
     shared = ("job_id", "status", "created_at", "updated_at", "error")
-    assert {name: told[name] for name in shared} == {name: job[name] for name in shared}
-    assert told["images"] == [
+    assert {name: detail[name] for name in shared} == {name: job[name] for name in shared}
+    assert detail["images"] == [
         {name: value for name, value in image.items() if name != "url"} for image in job["images"]
     ]
     for private in ("A very private prompt.", "http:", "X-Amz", "uploads/", "outputs/"):
@@ -81,7 +81,7 @@ def test_end_of_a_job_is_logged_and_called_back(cloud: Driver, callback: Callbac
 
 def test_failed_callback_gets_the_event_again(cloud: Driver, callback: Callback) -> None:
     callback.failures = 2
-    job_id = str(cloud.create()["job_id"])  # its photo never comes
+    job_id = str(cloud.create()["job_id"])  # without a photo
     assert cloud.end_of(job_id)["status"] == "EXPIRED"
     callback.wait_for(job_id)
     assert callback.failures == 0
@@ -111,7 +111,7 @@ def test_killed_announce_loses_no_event(cloud: Driver, callback: Callback) -> No
         jobs = [str(cloud.create()["job_id"]) for _ in range(4)]
         for job_id in jobs:
             cloud.end_of(job_id)
-        stop.wait(2)  # they have ended while it was being killed; so are the first tries to tell of it
+        stop.wait(2)  # the first deliveries of the events are killed, too
     finally:
         stop.set()
         killer.join()
@@ -123,13 +123,13 @@ def test_killed_announce_loses_no_event(cloud: Driver, callback: Callback) -> No
 
 
 def child(parent: int, module: str) -> int:
-    """The child process of `parent` that runs `module`."""
+    """Return the id of the child process of `parent` that runs `module`."""
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):
             words = stat.with_name("cmdline").read_bytes().split(b"\0")
             if int(stat.read_text().rpartition(")")[2].split()[1]) == parent and module.encode() in words:
                 return int(stat.parent.name)
-    raise AssertionError(f"{parent} runs no {module}")
+    raise AssertionError(f"process {parent} has no child that runs {module}")
 
 
 @pytest.mark.parametrize(

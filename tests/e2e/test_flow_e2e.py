@@ -1,4 +1,4 @@
-"""The whole template running, as separate processes, driven from outside with another server as Replicate."""
+"""The whole template in the local cloud, driven from outside, with faults at Replicate and killed processes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.localcloud.replicate_faults import Fault
 from tests.localcloud.replicate_predictions import Entry
 
 TOKEN = "r8_the_token_of_this_test"
-PNG = b"\x89PNG\r\n\x1a\n" + b"a picture" * 10 + b"IEND\xaeB`\x82"
+PNG = b"\x89PNG\r\n\x1a\n" + b"an output" * 10 + b"IEND\xaeB`\x82"
 
 
 @pytest.fixture(scope="module")
@@ -37,9 +37,8 @@ def stand_in() -> Iterator[replicate.StandIn]:
 def shared(stand_in: replicate.StandIn) -> Iterator[Driver]:
     options = ["--replicate-url", stand_in.url, "--parameter-overrides"]
     options += ["WatchdogDelaySeconds=2", "GenerationDeadlineSeconds=120", "UploadUrlSeconds=6"]
-    options += [
-        "AllowedOutputHosts=localhost"
-    ]  # to it lead redirects; it is none of Replicate's delivery hosts
+    # The redirects of a test lead to localhost, which is not a delivery host.
+    options += ["AllowedOutputHosts=localhost"]
     with serving(*options, environment={"REPLICATE_API_TOKEN": TOKEN}) as driver:
         yield driver
 
@@ -50,7 +49,7 @@ def cloud(shared: Driver, stand_in: replicate.StandIn) -> Driver:
     return shared
 
 
-def of_job(stand_in: replicate.StandIn, job_id: str) -> list[Entry]:
+def predictions_of(stand_in: replicate.StandIn, job_id: str) -> list[Entry]:
     return [entry for entry in stand_in.ledger().predictions if entry.webhook and job_id in entry.webhook]
 
 
@@ -58,10 +57,10 @@ def test_photo_becomes_three_images(cloud: Driver, stand_in: replicate.StandIn) 
     job_id = cloud.start(prompt="A linocut.")
     job = cloud.end_of(job_id)
     assert job["status"] == "SUCCEEDED"
-    pictures = cloud.pictures(job)
-    assert len(set(pictures)) == 3
-    assert [image["size"] for image in job["images"]] == [len(picture) for picture in pictures]
-    made = of_job(stand_in, job_id)
+    outputs = cloud.pictures(job)
+    assert len(set(outputs)) == 3
+    assert [image["size"] for image in job["images"]] == [len(output) for output in outputs]
+    made = predictions_of(stand_in, job_id)
     assert len(made) == 3
     photo = hashlib.sha256(cloud.photo).hexdigest()
     for entry in made:
@@ -72,10 +71,10 @@ def test_photo_becomes_three_images(cloud: Driver, stand_in: replicate.StandIn) 
         assert entry.input
         assert entry.input["prompt"] == "A linocut."
         assert not any(fetch.authorized for fetch in entry.output_fetches)
-    lying = cloud.aws("s3").list_objects_v2(Bucket=cloud.told["bucket"], Prefix=f"outputs/{job_id}/")[
+    stored = cloud.aws("s3").list_objects_v2(Bucket=cloud.told["bucket"], Prefix=f"outputs/{job_id}/")[
         "Contents"
     ]
-    assert [item["Key"] for item in lying] == [f"outputs/{job_id}/{index}.png" for index in range(3)]
+    assert [item["Key"] for item in stored] == [f"outputs/{job_id}/{index}.png" for index in range(3)]
 
 
 def test_celery_message_bills_no_prediction_twice(cloud: Driver, stand_in: replicate.StandIn) -> None:
@@ -85,39 +84,42 @@ def test_celery_message_bills_no_prediction_twice(cloud: Driver, stand_in: repli
     for _ in range(5):
         sqs.send_message(QueueUrl=cloud.told["queues"]["generation"], MessageBody=message)
     assert cloud.end_of(job_id)["status"] == "SUCCEEDED"
-    assert len(of_job(stand_in, job_id)) == 3
+    assert len(predictions_of(stand_in, job_id)) == 3
 
 
 FAULTS = {
-    "all webhooks lost": [Fault(kind="drop_webhook")],
+    "no webhooks": [Fault(kind="drop_webhook")],
     "each webhook five times": [Fault(kind="duplicate_webhook", copies=5)],
     "processing after succeeded": [Fault(kind="reorder_webhooks")],
     "answers cut after creating": [Fault(kind="cut", on="create", times=3)],
-    "answers cut, and no webhooks": [Fault(kind="cut", on="create", times=3), Fault(kind="drop_webhook")],
+    "answers cut after creating, no webhooks": [
+        Fault(kind="cut", on="create", times=3),
+        Fault(kind="drop_webhook"),
+    ],
     "answers after 45 s": [Fault(kind="hang", on="create", times=3, seconds=45)],
-    "answers after 45 s, and no webhooks": [
+    "answers after 45 s, no webhooks": [
         Fault(kind="hang", on="create", times=3, seconds=45),
         Fault(kind="drop_webhook"),
     ],
     "502 in HTML after creating": [Fault(kind="bad_gateway", on="create", times=3)],
-    "502 in HTML after creating, and no webhooks": [
+    "502 in HTML after creating, no webhooks": [
         Fault(kind="bad_gateway", on="create", times=3),
         Fault(kind="drop_webhook"),
     ],
-    "answers cut after creating, and echoes": [
+    "answers cut after creating, echoes": [
         Fault(kind="cut", on="create", times=3),
         Fault(kind="drop_webhook", times=1),
         Fault(kind="echo"),
     ],
     "outputs for the token only": [Fault(kind="output_token", status=401)],
-    "outputs for the token only, and no webhooks": [
+    "outputs for the token only, no webhooks": [
         Fault(kind="output_token", status=403),
         Fault(kind="drop_webhook"),
     ],
-    "answers that lack fields": [Fault(kind="drop_fields", on="create", fields=("version", "model"))],
-    "429 at first": [Fault(kind="refuse", on="create", status=429, seconds=1, times=4)],
-    "outputs that fail at first": [Fault(kind="refuse", on="output", status=500, times=4)],
-    "outputs that are cut at first": [Fault(kind="cut", on="output", times=3)],
+    "answers without fields": [Fault(kind="drop_fields", on="create", fields=("version", "model"))],
+    "429 four times": [Fault(kind="refuse", on="create", status=429, seconds=1, times=4)],
+    "outputs fail four times": [Fault(kind="refuse", on="output", status=500, times=4)],
+    "outputs cut three times": [Fault(kind="cut", on="output", times=3)],
     "forged webhooks": [
         Fault(kind="forge_webhook"),
         Fault(kind="unsign_webhook"),
@@ -135,14 +137,14 @@ def test_misbehaving_replicate_costs_three_predictions_for_three_images(
     job = cloud.end_of(job_id)
     assert job["status"] == "SUCCEEDED", job
     assert len(set(cloud.pictures(job))) == 3
-    assert len(of_job(stand_in, job_id)) == 3
+    assert len(predictions_of(stand_in, job_id)) == 3
 
 
 @pytest.mark.parametrize("webhooks", [True, False], ids=["webhooks", "no webhooks"])
 def test_redirect_to_another_host_carries_no_token(
     cloud: Driver,
     stand_in: replicate.StandIn,
-    webhooks: bool,  # noqa: FBT001
+    webhooks: bool,  # noqa: FBT001  # a parameter of the test
 ) -> None:
     seen: list[Request] = []
 
@@ -158,8 +160,10 @@ def test_redirect_to_another_host_carries_no_token(
         job = cloud.end_of(job_id)
     assert job["status"] == "SUCCEEDED"
     assert cloud.pictures(job) == [PNG] * 3
-    asked = [fetch.authorized for entry in of_job(stand_in, job_id) for fetch in entry.output_fetches]
-    assert asked == [True] * len(seen)
+    authorized = [
+        fetch.authorized for entry in predictions_of(stand_in, job_id) for fetch in entry.output_fetches
+    ]
+    assert authorized == [True] * len(seen)
     assert len(seen) >= 3
     for request in seen:
         assert not request.header("authorization")
@@ -177,15 +181,15 @@ def test_killed_generate_continues_in_another_process(cloud: Driver, stand_in: r
     stand_in.set_faults(Fault(kind="hang", on="create", times=3, seconds=8))
     before = len(stand_in.ledger().predictions)
     job_id = cloud.start()
-    give_up_at = time.monotonic() + 20
+    deadline = time.monotonic() + 20
     while len(stand_in.ledger().predictions) < before + 3:
-        assert time.monotonic() < give_up_at
-        time.sleep(0.05)  # the ledger tells when the requests have arrived; nothing else does
+        assert time.monotonic() < deadline
+        time.sleep(0.05)  # there is no event to wait for
     for pid in cloud.pids()["generate"]:
         os.kill(pid, signal.SIGKILL)
     job = cloud.end_of(job_id)
     assert job["status"] == "SUCCEEDED"
-    assert len(of_job(stand_in, job_id)) == 3
+    assert len(predictions_of(stand_in, job_id)) == 3
 
 
 def test_jobs_end_while_processes_are_killed_under_load(cloud: Driver, stand_in: replicate.StandIn) -> None:
@@ -219,7 +223,7 @@ def test_jobs_end_while_processes_are_killed_under_load(cloud: Driver, stand_in:
     for job_id in jobs:
         ended = cloud.end_of(job_id, within=300)
         assert ended["status"] == "SUCCEEDED", ended
-        assert len(of_job(stand_in, job_id)) == 3
+        assert len(predictions_of(stand_in, job_id)) == 3
 
 
 def test_other_users_see_neither_job_nor_outputs(cloud: Driver) -> None:

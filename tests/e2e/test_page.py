@@ -1,4 +1,4 @@
-"""The page in a real browser: the bucket and Cognito are other origins, and their CORS and the page's policy are real."""
+"""The page in a real browser. The bucket and Cognito are other origins, so CORS and the page's policy apply."""
 
 from __future__ import annotations
 
@@ -44,23 +44,23 @@ pytestmark = pytest.mark.skipif(
 )
 TOKEN = "r8_the_token_of_this_test"
 PASSWORD = "First-password-1"
-USER = {"USER_ID_FOR_SRP": "the-user"}  # as Cognito names the user in its challenges
+USER = {"USER_ID_FOR_SRP": "the-user"}  # the user's name in Cognito's challenges
 NEW_PASSWORD = {"ChallengeName": "NEW_PASSWORD_REQUIRED", "Session": "s", "ChallengeParameters": USER}
 CODE = {"ChallengeName": "SOFTWARE_TOKEN_MFA", "Session": "s", "ChallengeParameters": USER}
 
-# In the page's place of Cognito: the answers, in order, and what was asked. An answer with a `__type` is a refusal.
+# Replaces Cognito in the page: records each request and returns the next answer. An answer with `__type` is an error.
 COGNITO = """
     const [answers, real] = [arguments[0], fetch];
-    window.asked = [];
+    window.sent = [];
     window.fetch = async (url, options) => {
       const action = options?.headers?.["x-amz-target"]?.split(".")[1];
       if (!action) return real(url, options);
-      window.asked.push([action, JSON.parse(options.body)]);
+      window.sent.push([action, JSON.parse(options.body)]);
       const answer = answers.shift();
       return Response.json(answer, { status: answer.__type ? 400 : 200 });
     };
 """
-# Makes the tab's token one that has run out, and returns it.
+# Replaces the tab's token with an expired one; returns the expired one.
 EXPIRE = """
     const { id, refresh } = JSON.parse(sessionStorage.getItem("triptych"));
     const claims = { ...JSON.parse(atob(id.split(".")[1].replace(/-/g, "+").replace(/_/g, "/"))), exp: 1 };
@@ -68,39 +68,39 @@ EXPIRE = """
     sessionStorage.setItem("triptych", JSON.stringify({ id: old, refresh }));
     return old;
 """
-# Holds a renewal's answer back until release(), which returns once the page has it.
-HOLD_RENEWAL = """
+# Delays the answer to a token refresh until release(), whose promise resolves once the page has the answer.
+DELAY_REFRESH = """
     const real = fetch;
-    let let_go;
-    const released = new Promise((resolve) => (let_go = resolve));
-    window.held = 0;
+    let resume;
+    const released = new Promise((resolve) => (resume = resolve));
+    window.delayed = 0;
     window.fetch = async (url, options) => {
       const answer = await real(url, options);
       if (options?.headers?.["x-amz-target"]?.endsWith(".InitiateAuth")) {
-        window.held += 1;
+        window.delayed += 1;
         await released;
       }
       return answer;
     };
-    window.release = () => (let_go(), new Promise((resolve) => setTimeout(resolve)));
+    window.release = () => (resume(), new Promise((resolve) => setTimeout(resolve)));
 """
 
 
 def answer_cognito_with(browser: Browser, *answers: object) -> None:
-    """Load the page anew, with these answers in Cognito's place: moto cannot give them."""
+    """Reload the page with these answers instead of Cognito's. Moto cannot give them."""
     browser.driver.refresh()
     browser.find("#sign-in")
     browser.driver.execute_script(COGNITO, answers)
 
 
 def sent_to_cognito(browser: Browser) -> list[tuple[str, dict[str, Any]]]:
-    """The actions, each with its body."""
-    return [(action, body) for action, body in browser.driver.execute_script("return window.asked")]
+    """Return the actions, each with its body."""
+    return [(action, body) for action, body in browser.driver.execute_script("return window.sent")]
 
 
 @contextmanager
 def deployed_page(cloud: Driver, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """The page alone, at the yielded URL, with the settings that it has on AWS."""
+    """Serve only the page, with its settings on AWS; yield its URL."""
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     for name, value in {
         "BUCKET_URL": cloud.told["aws"]["endpoint"],
@@ -111,7 +111,7 @@ def deployed_page(cloud: Driver, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
         "DEFAULT_PROMPT": "",
     }.items():
         monkeypatch.setenv(name, value)
-    module = importlib.reload(importlib.import_module("page"))  # it reads the environment when it is imported
+    module = importlib.reload(importlib.import_module("page"))  # its import reads the environment
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -123,7 +123,7 @@ def deployed_page(cloud: Driver, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
             self.wfile.write(answer["body"].encode())
 
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)
@@ -163,7 +163,7 @@ def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 
 @pytest.fixture
 def browser(window: Browser, cloud: Driver) -> Iterator[Browser]:
-    """A browser in which no test may leave a complaint on the console, nor call at another door."""
+    """A browser that allows no console message and no request to another origin."""
     window.look(1280, "light")
     window.open(cloud.told["api"] + "/")
     window.driver.execute_script("sessionStorage.clear()")
@@ -199,7 +199,7 @@ def wait_for_pictures(browser: Browser, count: int) -> list[str]:
 def test_photo_becomes_three_images(browser: Browser, cloud: Driver, tmp_path: Path) -> None:
     browser.open(link(cloud))
     browser.find("#studio")
-    assert browser.driver.current_url == cloud.told["api"] + "/"  # the token stays in no address bar
+    assert browser.driver.current_url == cloud.told["api"] + "/"  # the address bar does not keep the token
     large = tmp_path / "photo.jpg"
     Image.open(io.BytesIO(sample.photo())).resize((2400, 1800)).save(large, quality=100, subsampling=0)
     browser.choose(large)
@@ -221,7 +221,7 @@ def test_photo_becomes_three_images(browser: Browser, cloud: Driver, tmp_path: P
     assert len(set(cloud.pictures(cloud.job(job_id)))) == 3
     assert len({address.partition("?")[0] for address in addresses}) == 3
     browser.driver.refresh()
-    wait_for_pictures(browser, 3)  # a reload comes back to the same job
+    wait_for_pictures(browser, 3)  # a reload shows the same job
 
 
 def test_failed_picture_is_shown_and_retried(
@@ -342,7 +342,7 @@ def test_earlier_pictures_are_listed_shown_and_deleted(browser: Browser, cloud: 
     assert cloud.job(ids[-1], user=1)
     browser.click("#delete")
     browser.find("#sure")
-    browser.driver.switch_to.active_element.send_keys(Keys.TAB, Keys.ENTER)  # by keyboard alone
+    browser.driver.switch_to.active_element.send_keys(Keys.TAB, Keys.ENTER)  # with the keyboard only
     browser.says("#status", "Deleted.")
     assert cloud.request("GET", f"/api/v1/jobs/{ids[-1]}", user=1).status_code == 404
     browser.count(".card", 6)
@@ -359,16 +359,15 @@ def test_expired_picture_url_is_renewed(browser: Browser, cloud: Driver) -> None
     browser.open(link(cloud))
     browser.click(".card .open")
     wait_for_pictures(browser, 3)
-    browser.until(lambda: cloud.http.get(old[0]).status_code == 403, "the end of the link")
+    browser.until(lambda: cloud.http.get(old[0]).status_code == 403, "the end of the presigned URL")
     browser.driver.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": True})
     browser.driver.execute_script(
         "document.querySelectorAll('#frames img').forEach((img, index) => { img.src = arguments[0][index] })",
         old,
     )
-    browser.until(lambda: len(set(browser.pictures()) - set(old)) == 3, "new links")
-    assert any(
-        "403" in complaint for complaint in browser.complaints()
-    )  # the browser's own word on the old links
+    browser.until(lambda: len(set(browser.pictures()) - set(old)) == 3, "new presigned URLs")
+    # The browser logs each request with an expired URL.
+    assert any("403" in complaint for complaint in browser.complaints())
 
 
 def test_picture_is_downloaded_by_its_link(browser: Browser, cloud: Driver, tmp_path: Path) -> None:
@@ -401,7 +400,7 @@ def cognito(cloud: Driver) -> CognitoIdentityProviderClient:
 
 
 def make_user(cognito: CognitoIdentityProviderClient, name: str, *, permanent: bool = True) -> str:
-    """A user whose password is PASSWORD; return the client id to sign in with."""
+    """Create a user with the password PASSWORD; return the client id for sign-in."""
     pool = cognito.list_user_pools(MaxResults=1)["UserPools"][0]["Id"]
     cognito.admin_create_user(
         UserPoolId=pool,
@@ -419,13 +418,13 @@ def sign_in(browser: Browser, name: str, password: str = PASSWORD) -> None:
 
 
 def session_of(browser: Browser) -> dict[str, str] | None:
-    """The tokens that the tab keeps."""
+    """Return the tokens that the tab stores."""
     kept = browser.driver.execute_script("return sessionStorage.getItem('triptych')")
     return json.loads(kept) if kept else None
 
 
 def totp(secret: str) -> str:
-    """The code of now, by RFC 6238 with its defaults."""
+    """Return the current code, by RFC 6238 with its defaults."""
     key = base64.b32decode(secret + "=" * (-len(secret) % 8), casefold=True)
     digest = hmac.digest(key, int(time.time() // 30).to_bytes(8), "sha1")
     start = digest[-1] & 0xF
@@ -448,7 +447,7 @@ def enroll(cognito: CognitoIdentityProviderClient, client_id: str, name: str) ->
             return True
         return False
 
-    assert verified() or verified()  # the code may change on its way
+    assert verified() or verified()  # the code may change between its computation and its check
     cognito.set_user_mfa_preference(
         AccessToken=token, SoftwareTokenMfaSettings={"Enabled": True, "PreferredMfa": True}
     )
@@ -466,11 +465,11 @@ def test_first_password_is_replaced_at_sign_in(
     browser.click("#sign-out")
     sign_in(browser, "new@example.com", "Second-password-2")
     browser.find("#studio")
-    # A token that has run out is renewed without a word.
+    # The page refreshes an expired token without a message.
     old = browser.driver.execute_script(EXPIRE)
     browser.driver.refresh()
     browser.until(
-        lambda: old not in browser.driver.execute_script("return sessionStorage.triptych"), "a token"
+        lambda: old not in browser.driver.execute_script("return sessionStorage.triptych"), "a new token"
     )
     browser.says("#who", "new@example.com")
 
@@ -530,14 +529,14 @@ def test_sign_in_with_a_code(browser: Browser, cloud: Driver, cognito: CognitoId
     def signed_in() -> bool:
         right = totp(secret)
         code.clear()
-        code.send_keys(f"{right[:3]} {right[3:]}", Keys.ENTER)  # as apps show it
+        code.send_keys(f"{right[:3]} {right[3:]}", Keys.ENTER)  # with a space, as apps show it
         said = "return document.querySelector('#door-problem').textContent"
         browser.until(lambda: browser.all("#studio") or browser.driver.execute_script(said), "an answer")
         return bool(browser.all("#studio"))
 
-    assert signed_in() or signed_in()  # the code may change on its way
+    assert signed_in() or signed_in()  # the code may change between its computation and its check
     browser.says("#who", name)
-    assert all("status of 400" in complaint for complaint in browser.complaints())  # the wrong code
+    assert all("status of 400" in complaint for complaint in browser.complaints())  # of the wrong code
 
 
 @pytest.mark.parametrize("order", [("password", "code"), ("code", "password")])
@@ -634,9 +633,9 @@ def test_sign_out_works_offline(
         browser.click("#sign-out")
         browser.find("#sign-in")
         assert session_of(browser) is None
-        complaints = browser.until(browser.complaints, "the browser's word on the request that failed")
+        complaints = browser.until(browser.complaints, "the console message of the failed request")
         assert all("ERR_INTERNET_DISCONNECTED" in complaint for complaint in complaints)
-        assert not browser.all("#door-problem")  # it holds no text
+        assert not browser.all("#door-problem")  # there is no error message
     finally:
         browser.driver.delete_network_conditions()
 
@@ -650,10 +649,12 @@ def test_late_token_refresh_does_not_undo_sign_out(
     sign_in(browser, name)
     browser.says("#who", name)
     browser.driver.execute_script(EXPIRE)
-    script = browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": HOLD_RENEWAL})
+    script = browser.driver.execute_cdp_cmd(
+        "Page.addScriptToEvaluateOnNewDocument", {"source": DELAY_REFRESH}
+    )
     try:
         browser.driver.refresh()
-        browser.until(lambda: browser.driver.execute_script("return window.held > 0"), "a renewal")
+        browser.until(lambda: browser.driver.execute_script("return window.delayed > 0"), "a token refresh")
         browser.click("#sign-out")
         browser.find("#sign-in")
         browser.driver.execute_async_script("window.release().then(arguments[0])")
@@ -672,7 +673,7 @@ def test_token_link_never_replaces_a_session(browser: Browser, cloud: Driver) ->
     assert session_of(browser) == before
     assert browser.driver.current_url == cloud.told["api"] + "/"
     browser.driver.execute_script("location.hash = arguments[0]", f"token={cloud.told['tokens'][1]}")
-    browser.until(lambda: browser.driver.current_url == cloud.told["api"] + "/", "the token to go")
+    browser.until(lambda: browser.driver.current_url == cloud.told["api"] + "/", "the removal of the token")
     assert session_of(browser) == before
     assert browser.find("#who").text == "ada@example.com"
 
@@ -693,7 +694,7 @@ def test_token_link_does_not_sign_in_on_a_deployed_page(
         assert session_of(browser) is None
         assert browser.driver.current_url == url
         browser.driver.execute_script("location.hash = arguments[0]", f"token={cloud.told['tokens'][0]}")
-        browser.until(lambda: browser.driver.current_url == url, "the token to go")
+        browser.until(lambda: browser.driver.current_url == url, "the removal of the token")
         assert session_of(browser) is None
         assert browser.all("#sign-in")
         browser.open("about:blank")
@@ -716,9 +717,9 @@ def test_wrong_password_and_wrong_token_are_explained(browser: Browser, cloud: D
     browser.says("#door-problem", "The e-mail or the password is wrong.")
     browser.open(f"{cloud.told['api']}/#token=nonsense")
     browser.says("#door-problem", "Your sign-in has ended. Sign in again.")
-    answers = browser.complaints()  # the browser's own word on the two refusals
-    assert answers
-    assert all("status of 40" in answer for answer in answers)
+    complaints = browser.complaints()  # one of each refused request
+    assert complaints
+    assert all("status of 40" in complaint for complaint in complaints)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -762,8 +763,8 @@ def test_printed_link_signs_in(browser: Browser) -> None:
         printed = next(line for line in serve.stdout if line.startswith("The page is at "))
         browser.open(printed.split()[-1])
         browser.says("#who", "ada@example.com")
-        browser.open("about:blank")  # before its cloud ends
+        browser.open("about:blank")  # before its local cloud ends
     finally:
         serve.send_signal(signal.SIGTERM)
         serve.communicate(timeout=20)
-    browser.origins()  # another cloud's
+    browser.origins()  # forget the other local cloud's origin

@@ -1,4 +1,4 @@
-"""The README's check after a deployment, as it is pasted, against the local cloud."""
+"""The README's check after a deployment, pasted into a shell, against the local cloud."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from tests.environment import ROOT
 from tests.localcloud.driving import PYTHON, Serving, serving
 from tests.support import readme
 
-PASSWORD = """Aa1 ,="'$ !\\%{"""  # whatever a shell or AWS CLI's shorthand would take apart
+PASSWORD = """Aa1 ,="'$ !\\%{"""  # characters that a shell or AWS CLI's shorthand would interpret
 # macOS pads the number with blanks.
 PADDING_WC = '#!/bin/sh\nprintf "%8s\\n" "$({wc} "$@" | tr -d " ")"\n'
 
 
 def block(beginning: str) -> str:
-    """The fenced block of the README that begins so."""
+    """Return the fenced block of the README that begins with these words."""
     (found,) = [one for one in readme.blocks("sh") if one.startswith(beginning)]
     return found
 
@@ -44,7 +44,7 @@ def executable(path: Path, text: str) -> None:
 
 
 def shell(name: str, script: str, folder: Path, environment: Mapping[str, str]) -> str:
-    """What the script prints, as a shell of this name runs it."""
+    """Run the script in this shell; return what it prints."""
     found = shutil.which(name)
     if found is None:
         pytest.skip(f"{name} is not installed")
@@ -71,8 +71,8 @@ def test_check_after_a_deployment_runs_a_job(
     if padded:
         executable(tmp_path / "bin" / "wc", PADDING_WC.format(wc=shutil.which("wc")))
     environment = {"API": cloud.told["api"], "TOKEN": cloud.told["tokens"][0]}
-    created, looked = map(json.loads, shell(name, block("PHOTO="), tmp_path, environment).splitlines())
-    assert created["job_id"] == looked["job_id"]
+    created, job = map(json.loads, shell(name, block("PHOTO="), tmp_path, environment).splitlines())
+    assert created["job_id"] == job["job_id"]
     assert cloud.end_of(created["job_id"])["status"] == "SUCCEEDED"
 
 
@@ -118,7 +118,7 @@ def test_user_with_any_password_gets_a_token(cloud: Serving, tmp_path: Path, nam
     attributes = {one["Name"]: one.get("Value") for one in user["UserAttributes"]}
     assert (attributes["email"], attributes["email_verified"]) == (email, "true")
     if cli == "stand-in":
-        assert "%{" not in (tmp_path / "log").read_text()  # no part of the password is on a command line
+        assert "%{" not in (tmp_path / "log").read_text()  # no part of the password is an argument
 
 
 def test_commands_that_serve_prints_can_be_pasted(tmp_path: Path) -> None:
@@ -142,9 +142,9 @@ def test_commands_that_serve_prints_can_be_pasted(tmp_path: Path) -> None:
         assert "#" not in script
         executable(tmp_path / "bin" / "wc", PADDING_WC.format(wc=shutil.which("wc")))
         for name in filter(shutil.which, ("bash", "zsh")):
-            created, looked = map(json.loads, shell(name, script, tmp_path, {}).splitlines())
-            assert created["job_id"] == looked["job_id"]
-            assert looked["status"] in {"AWAITING_UPLOAD", "GENERATING", "SUCCEEDED"}
+            created, job = map(json.loads, shell(name, script, tmp_path, {}).splitlines())
+            assert created["job_id"] == job["job_id"]
+            assert job["status"] in {"AWAITING_UPLOAD", "GENERATING", "SUCCEEDED"}
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=20)

@@ -1,4 +1,4 @@
-"""What one job costs in what its functions cannot see themselves make, when nothing fails: as prices.toml says it."""
+"""The requests of one job that only the local cloud counts: at most the number in prices.toml."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Roles and what the functions do with them, in both directions: nothing is denied, and nothing is permitted in vain.
+"""The roles of the functions: no request is denied, and no permission is unused.
 
-One local cloud, on which everything happens that a permission is for. Its server keeps what was asked for in which
-function's name; how it judges is `tests/localcloud/policies.py`.
+The scenarios use every permission, in one local cloud. Its server records the requests of each role, and
+`tests/localcloud/policies.py` evaluates them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tests.support import photo_corpus
 from tests.support.events import sqs_event
 
 PARAMETERS = {
-    "CallbackUrl": "http://127.0.0.1:9/nobody",
+    "CallbackUrl": "http://127.0.0.1:9/ends",
     "DailyJobLimit": "100",
     "WatchdogDelaySeconds": "1",
 }
@@ -40,29 +40,30 @@ PATIENCE = 40  # seconds
 
 
 @dataclass
-class World(Driver):
-    """The cloud, and the means of the one who runs it: its log, its queues, its table, its processes."""
+class Operator(Driver):
+    """A driver with an operator's access: log, queues, table, bucket and processes."""
 
     cloud: Cloud
     replicate: StandIn
 
-    def comes[T](self, look: Callable[[], T], within: float) -> T | None:
-        """What `look` comes to, once it is something; None where it is nothing for so many seconds."""
-        give_up_at = time.monotonic() + within
+    def wait[T](self, look: Callable[[], T], within: float) -> T | None:
+        """Wait until `look` returns a true value; return it, or None after `within` seconds."""
+        deadline = time.monotonic() + within
         while not (seen := look()):
-            if time.monotonic() > give_up_at:
+            if time.monotonic() > deadline:
                 return None
-            time.sleep(0.02)  # tables, buckets and files tell nobody that they have changed
+            time.sleep(0.02)  # there is no event to wait for
         return seen
 
     def until[T](self, look: Callable[[], T], what: str) -> T:
-        """What `look` comes to, once it is something."""
-        seen = self.comes(look, PATIENCE)
-        assert seen, f"{what} does not happen"
+        """Wait until `look` returns a true value; return it."""
+        seen = self.wait(look, PATIENCE)
+        assert seen, f"no {what} within {PATIENCE} s"
         return seen
 
     @contextmanager
-    def standing_still(self, *pids: int) -> Iterator[None]:
+    def paused(self, *pids: int) -> Iterator[None]:
+        """Stop the processes until the context ends."""
         for pid in pids:
             os.kill(pid, signal.SIGSTOP)
         try:
@@ -72,7 +73,7 @@ class World(Driver):
                 os.kill(pid, signal.SIGCONT)
 
     def uses(self, role: str, action: str, folder: str) -> bool:
-        """Whether a role was used for an action on the bucket's `folder`."""
+        """Return whether a role was used for an action on the bucket's `folder`."""
         resource = f"arn:aws:s3:::{self.cloud.bucket}/{folder}/"
         return any(
             (one.role, one.call.action) == (role, action) and one.call.resource.startswith(resource)
@@ -81,191 +82,195 @@ class World(Driver):
         )
 
     def says(self, job_id: str, message: str) -> bool:
-        """Whether a function has logged a message about a job."""
+        """Return whether a function logged a message about a job."""
         lines = [line for line in self.log().splitlines() if job_id in line]
         return any(json.loads(line)["message"] == message for line in lines)
 
-    def record(self, job_id: str) -> dict[str, Any]:
-        """A job's item in the table, as plain values; empty where there is none."""
+    def item(self, job_id: str) -> dict[str, Any]:
+        """Return a job's item as plain values, or an empty map."""
         key = {"job_id": {"S": job_id}}
         found = self.aws("dynamodb").get_item(TableName=self.cloud.table, Key=key, ConsistentRead=True)
         return {name: next(iter(value.values())) for name, value in found.get("Item", {}).items()}
 
     def opens(self, job_id: str) -> bool:
-        """Whether a job's photo is opened, or has been, by somebody who found that another had tried."""
-        return "photo_opens" in self.record(job_id)
+        """Return whether a job's photo was opened again after an interrupted opening."""
+        return "photo_opens" in self.item(job_id)
 
     def objects(self, job_id: str) -> set[str]:
-        """What lies in S3 for a job: uploads, prepared, outputs."""
+        """Return the folders of the bucket that hold an object of the job."""
         found = self.aws("s3").list_objects_v2(Bucket=self.cloud.bucket).get("Contents", [])
         return {item["Key"].partition("/")[0] for item in found if f"/{job_id}/" in item["Key"]}
 
-    def tell(self, queue: str, **message: object) -> None:
+    def send(self, queue: str, **message: object) -> None:
         self.aws("sqs").send_message(QueueUrl=self.cloud.queues[queue], MessageBody=json.dumps(message))
 
     def heic(self) -> dict[str, Any]:
-        """The order of a photo that has to be prepared, which is the next that `upload` sends."""
+        """Set the next upload to a photo that needs preparation; return the fields of its job."""
         self.photo = photo_corpus.write(photo_corpus.scene().resize((2400, 1600)), "HEIF")
         return {"content_type": "image/heic", "content_length": len(self.photo)}
 
     def slow(self) -> dict[str, Any]:
-        """The same, of one that takes a second to open."""
+        """Set the next upload to a photo that opens in about 1 s; return the fields of its job."""
         drawn = Image.linear_gradient("L").resize((8000, 6000)).convert("RGB")
         self.photo = photo_corpus.write(drawn, "WEBP", method=0)
         return {"content_type": "image/webp", "content_length": len(self.photo)}
 
     @contextmanager
-    def no_events(self) -> Iterator[None]:
-        """S3 tells nobody of uploads, as when an event is lost."""
+    def lost_events(self) -> Iterator[None]:
+        """Lose S3's events of uploads until the context ends."""
         s3 = self.aws("s3")
-        there = s3.get_bucket_notification_configuration(Bucket=self.cloud.bucket)
-        there.pop("ResponseMetadata")
+        configuration = s3.get_bucket_notification_configuration(Bucket=self.cloud.bucket)
+        configuration.pop("ResponseMetadata")
         s3.put_bucket_notification_configuration(Bucket=self.cloud.bucket, NotificationConfiguration={})
         try:
             yield
         finally:
             s3.put_bucket_notification_configuration(
-                Bucket=self.cloud.bucket, NotificationConfiguration=there
+                Bucket=self.cloud.bucket, NotificationConfiguration=configuration
             )
 
 
-# What happens.
+# Scenarios.
 
 
-def made_of_a_prepared_photo_and_deleted(world: World) -> None:
-    order = world.heic()
-    created = world.request("POST", "/api/v1/jobs", json=order, headers={"idempotency-key": "k"}).json()
-    assert world.upload(created).status_code == 200
+def run_with_a_prepared_photo_and_delete(operator: Operator) -> None:
+    body = operator.heic()
+    created = operator.request("POST", "/api/v1/jobs", json=body, headers={"idempotency-key": "k"}).json()
+    assert operator.upload(created).status_code == 200
     job_id = created["job_id"]
-    assert len(world.pictures(world.end_of(job_id))) == 3
-    assert job_id in world.request("GET", "/api/v1/jobs").text
-    assert world.objects(job_id) == {"uploads", "prepared", "outputs"}
-    with world.standing_still(*world.pids()["watchdog"]):  # which may otherwise be faster
-        assert world.request("DELETE", f"/api/v1/jobs/{job_id}").status_code == 204
-        assert world.objects(job_id) == set()
+    assert len(operator.pictures(operator.end_of(job_id))) == 3
+    assert job_id in operator.request("GET", "/api/v1/jobs").text
+    assert operator.objects(job_id) == {"uploads", "prepared", "outputs"}
+    with operator.paused(*operator.pids()["watchdog"]):  # it may otherwise delete first
+        assert operator.request("DELETE", f"/api/v1/jobs/{job_id}").status_code == 204
+        assert operator.objects(job_id) == set()
 
 
-def uploaded_after_it_was_deleted(world: World) -> None:
-    created = world.create()
-    assert world.request("DELETE", f"/api/v1/jobs/{created['job_id']}").status_code == 204
-    assert world.upload(created).status_code == 200
-    world.until(lambda: not world.objects(created["job_id"]), "the late photo's removal")
+def upload_after_a_deletion(operator: Operator) -> None:
+    created = operator.create()
+    assert operator.request("DELETE", f"/api/v1/jobs/{created['job_id']}").status_code == 204
+    assert operator.upload(created).status_code == 200
+    operator.until(lambda: not operator.objects(created["job_id"]), "removal of the late photo")
 
 
-def deleted_while_its_photo_is_opened(world: World) -> None:
-    """The event is lost: the watchdog finds the photo, and the table tells when it is being opened."""
-    for _ in range(5):  # it may be opened before anybody is made to stand still
-        with world.no_events():
-            created = world.create(**world.slow())
-            assert world.upload(created).status_code == 200
+def delete_during_the_opening_of_the_photo(operator: Operator) -> None:
+    """The event is lost, so the watchdog finds the photo; the item shows when it is opened."""
+    for _ in range(5):  # the photo may be opened before the processes are stopped
+        with operator.lost_events():
+            created = operator.create(**operator.slow())
+            assert operator.upload(created).status_code == 200
         job_id = created["job_id"]
-        pids = world.pids()["generate"]
-        world.until(partial(world.opens, job_id), "opening the photo")
-        with world.standing_still(*pids):
-            assert world.request("DELETE", f"/api/v1/jobs/{job_id}").status_code == 204
-        if world.comes(lambda: world.uses("GenerateFunction", "s3:DeleteObject", "prepared"), within=5):
+        pids = operator.pids()["generate"]
+        operator.until(partial(operator.opens, job_id), "second opening of the photo")
+        with operator.paused(*pids):
+            assert operator.request("DELETE", f"/api/v1/jobs/{job_id}").status_code == 204
+        if operator.wait(lambda: operator.uses("GenerateFunction", "s3:DeleteObject", "prepared"), within=5):
             return
-    pytest.fail("no prepared photo of a deleted job was removed by whoever had opened it")
+    pytest.fail("generate removed no prepared photo of a deleted job")
 
 
-def left_to_the_watchdog(world: World) -> None:
-    """Replicate has no time, the message that waits for it is lost, and so is every webhook."""
+def lose_the_message_and_the_webhooks(operator: Operator) -> None:
+    """Replicate throttles; the waiting message and every webhook are lost."""
     refused = Fault(kind="refuse", on="create", status=429, seconds=4, hints=("body",), times=3)
-    world.replicate.set_faults(refused, Fault(kind="drop_webhook"))
-    created = world.create(**world.heic())
-    assert world.upload(created).status_code == 200
+    operator.replicate.set_faults(refused, Fault(kind="drop_webhook"))
+    created = operator.create(**operator.heic())
+    assert operator.upload(created).status_code == 200
     job_id = created["job_id"]
-    world.until(lambda: world.says(job_id, "put back"), "back-off")
-    world.aws("sqs").purge_queue(QueueUrl=world.cloud.queues["generation"])
-    assert world.end_of(job_id)["status"] == "SUCCEEDED"
-    assert "prepared" in world.objects(job_id)
+    operator.until(lambda: operator.says(job_id, "put back"), "back-off")
+    operator.aws("sqs").purge_queue(QueueUrl=operator.cloud.queues["generation"])
+    assert operator.end_of(job_id)["status"] == "SUCCEEDED"
+    assert "prepared" in operator.objects(job_id)
 
 
-def put_back_very_often(world: World) -> None:
-    """A message that SQS would soon give up is exchanged for a new one, which brings the pictures."""
-    with world.no_events():
-        job_id = world.start()
-        key = world.record(job_id)["photo_key"]
-    world.replicate.set_faults(Fault(kind="refuse", on="create", status=429, seconds=1, times=3))
+def put_a_message_back_very_often(operator: Operator) -> None:
+    """A message close to its last receive is replaced by a new one, which finishes the job."""
+    with operator.lost_events():
+        job_id = operator.start()
+        key = operator.item(job_id)["photo_key"]
+    operator.replicate.set_faults(Fault(kind="refuse", on="create", status=429, seconds=1, times=3))
     message = {"job_id": job_id, "original_s3_key": key}
     event = json.dumps(sqs_event(message, receives=15)).encode()
-    assert json.loads(world.cloud.functions.invoke("GenerateFunction", event).payload) == {
+    assert json.loads(operator.cloud.functions.invoke("GenerateFunction", event).payload) == {
         "batchItemFailures": []
     }
-    assert world.end_of(job_id)["status"] == "SUCCEEDED"
+    assert operator.end_of(job_id)["status"] == "SUCCEEDED"
 
 
-def canceled_while_its_pictures_are_copied(world: World) -> None:
-    world.replicate.set_faults(Fault(kind="hang", on="output", seconds=2))
-    job_id = world.start()
-    world.until(
+def cancel_during_the_copy_of_outputs(operator: Operator) -> None:
+    operator.replicate.set_faults(Fault(kind="hang", on="output", seconds=2))
+    job_id = operator.start()
+    operator.until(
         lambda: any(
             entry.output_fetches
-            for entry in world.replicate.ledger().predictions
+            for entry in operator.replicate.ledger().predictions
             if entry.webhook and job_id in entry.webhook
         ),
-        "the copy of a picture",
+        "download of an output",
     )
-    assert world.request("POST", f"/api/v1/jobs/{job_id}/cancel").json()["status"] == "CANCELED"
-    world.until(
-        lambda: world.uses("WebhookFunction", "s3:DeleteObject", "outputs"), "the removal of a late picture"
+    assert operator.request("POST", f"/api/v1/jobs/{job_id}/cancel").json()["status"] == "CANCELED"
+    operator.until(
+        lambda: operator.uses("WebhookFunction", "s3:DeleteObject", "outputs"), "removal of a late output"
     )
 
 
-def failed_and_tried_again(world: World) -> None:
-    world.replicate.set_faults(Fault(kind="fail", times=1))
-    job_id = world.start()
-    assert world.end_of(job_id)["status"] == "PARTIAL"
-    assert world.request("POST", f"/api/v1/jobs/{job_id}/retry").status_code == 200
-    assert world.end_of(job_id)["status"] == "SUCCEEDED"
+def retry_a_failed_image(operator: Operator) -> None:
+    operator.replicate.set_faults(Fault(kind="fail", times=1))
+    job_id = operator.start()
+    assert operator.end_of(job_id)["status"] == "PARTIAL"
+    assert operator.request("POST", f"/api/v1/jobs/{job_id}/retry").status_code == 200
+    assert operator.end_of(job_id)["status"] == "SUCCEEDED"
 
 
-def deleted_by_halves(world: World) -> None:
-    """The function that deletes dies after its first step, and what was under way arrives later."""
-    job_id = world.create()["job_id"]
-    with world.no_events():
+def finish_an_interrupted_deletion(operator: Operator) -> None:
+    """The deletion stops after its first step, and objects arrive later."""
+    job_id = operator.create()["job_id"]
+    with operator.lost_events():
         for kind in ("uploads", "prepared", "outputs"):
-            world.aws("s3").put_object(Bucket=world.cloud.bucket, Key=f"{kind}/{job_id}/late.jpg", Body=b"")
-    world.tell("watchdog", job_id=job_id, born_at=datetime.now(UTC).isoformat(), left=[])
-    world.until(lambda: not (world.record(job_id) or world.objects(job_id)), "the rest of a deletion")
+            operator.aws("s3").put_object(
+                Bucket=operator.cloud.bucket, Key=f"{kind}/{job_id}/late.jpg", Body=b""
+            )
+    operator.send("watchdog", job_id=job_id, born_at=datetime.now(UTC).isoformat(), left=[])
+    operator.until(lambda: not (operator.item(job_id) or operator.objects(job_id)), "end of the deletion")
 
 
-def asked_for_without_a_photo(world: World) -> None:
-    job_id = world.create()["job_id"]
-    world.tell("generation", job_id=job_id, original_s3_key=f"uploads/{job_id}/photo.jpg")
-    world.until(lambda: world.says(job_id, "no such photo"), "a look for the photo")
+def send_a_message_without_a_photo(operator: Operator) -> None:
+    job_id = operator.create()["job_id"]
+    operator.send("generation", job_id=job_id, original_s3_key=f"uploads/{job_id}/photo.jpg")
+    operator.until(lambda: operator.says(job_id, "no such photo"), "check of the photo")
 
 
-def ended_in_a_way_that_cannot_be_told(world: World) -> None:
+def end_with_an_unreadable_record(operator: Operator) -> None:
     item = {"job_id": {"S": str(uuid.uuid4())}}
     for status in ("GENERATING", "SUCCEEDED"):
-        world.aws("dynamodb").put_item(TableName=world.cloud.table, Item={**item, "status": {"S": status}})
-    queue = world.cloud.stack.outputs["AnnounceDeadLetterQueueUrl"]
-    world.until(lambda: world.aws("sqs").receive_message(QueueUrl=queue).get("Messages"), "a dead letter")
+        operator.aws("dynamodb").put_item(
+            TableName=operator.cloud.table, Item={**item, "status": {"S": status}}
+        )
+    queue = operator.cloud.stack.outputs["AnnounceDeadLetterQueueUrl"]
+    operator.until(lambda: operator.aws("sqs").receive_message(QueueUrl=queue).get("Messages"), "dead letter")
 
 
-EVENTS: Sequence[Callable[[World], None]] = (
-    made_of_a_prepared_photo_and_deleted,
-    uploaded_after_it_was_deleted,
-    deleted_while_its_photo_is_opened,
-    left_to_the_watchdog,
-    put_back_very_often,
-    canceled_while_its_pictures_are_copied,
-    failed_and_tried_again,
-    deleted_by_halves,
-    asked_for_without_a_photo,
-    ended_in_a_way_that_cannot_be_told,
+SCENARIOS: Sequence[Callable[[Operator], None]] = (
+    run_with_a_prepared_photo_and_delete,
+    upload_after_a_deletion,
+    delete_during_the_opening_of_the_photo,
+    lose_the_message_and_the_webhooks,
+    put_a_message_back_very_often,
+    cancel_during_the_copy_of_outputs,
+    retry_a_failed_image,
+    finish_an_interrupted_deletion,
+    send_a_message_without_a_photo,
+    end_with_an_unreadable_record,
 )
 
 
 @dataclass(frozen=True)
 class Seen:
     policies: dict[str, tuple[Statement, ...]]
-    asked: tuple[tuple[str, Call], ...]
+    calls: tuple[tuple[str, Call], ...]
 
     def differences(self, role: str, *statements: Statement) -> list[str]:
-        """What they would be with other statements for a role."""
-        return differences({**self.policies, role: statements}, self.asked)
+        """Return the differences with other statements for a role."""
+        return differences({**self.policies, role: statements}, self.calls)
 
 
 @pytest.fixture(scope="module")
@@ -275,39 +280,39 @@ def seen() -> Iterator[Seen]:
         with local_cloud(PARAMETERS) as cloud, httpx.Client(trust_env=False, timeout=30) as http:
             assert cloud.replicate
             photo = photo_corpus.write(photo_corpus.scene(), "JPEG")
-            for happen in EVENTS:
+            for scenario in SCENARIOS:
                 cloud.replicate.set_faults()
                 try:
-                    happen(World(cloud.description(), http, photo, cloud, cloud.replicate))
+                    scenario(Operator(cloud.description(), http, photo, cloud, cloud.replicate))
                 except Exception as error:
-                    for judged in roles.recorded(cloud.aws.endpoint):
-                        if not judged.permissions:
-                            error.add_note(f"{judged.role} is denied {judged.call}")
+                    for one in roles.recorded(cloud.aws.endpoint):
+                        if not one.permissions:
+                            error.add_note(f"{one.role} is denied {one.call}")
                     raise
             recorded = roles.recorded(cloud.aws.endpoint)
             yield Seen(cloud.stack.policies, tuple((one.role, one.call) for one in recorded))
 
 
 def test_roles_permit_exactly_what_the_functions_do(seen: Seen) -> None:
-    assert differences(seen.policies, seen.asked) == []
+    assert differences(seen.policies, seen.calls) == []
 
 
 def test_permission_removed_from_a_role_is_missed(seen: Seen) -> None:
     """Every action and every resource of every statement, one at a time."""
-    tried = 0
+    checked = 0
     for role, statements in seen.policies.items():
         for place, statement in enumerate(statements):
             narrower = [
-                statement.model_copy(update={name: tuple(one for one in values if one != left_out)})
+                statement.model_copy(update={name: tuple(one for one in values if one != removed)})
                 for name, values in (("action", statement.action), ("resource", statement.resource))
-                for left_out in values
+                for removed in values
             ]
-            for instead in narrower:
-                found = seen.differences(role, *statements[:place], instead, *statements[place + 1 :])
-                assert found, (role, statement.sid, instead)
+            for changed in narrower:
+                found = seen.differences(role, *statements[:place], changed, *statements[place + 1 :])
+                assert found, (role, statement.sid, changed)
                 assert all(line.startswith(f"{role} is denied ") for line in found), found
-                tried += 1
-    assert tried > 60  # of what template.yaml permits
+                checked += 1
+    assert checked > 60  # the template has more than 60 permissions
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""What an owner may spend in a day is exact, however much is asked for at once."""
+"""Concurrent requests fill the daily limit exactly."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def test_fifty_retries_and_creates_at_once_fill_the_day_exactly() -> None:
             stand_in.set_faults(Fault(kind="fail"))
             failed = [cloud.start() for _ in range(FAILED)]
             assert {cloud.end_of(job_id)["status"] for job_id in failed} == {"FAILED"}
-            stand_in.set_faults(Fault(kind="slow_run", seconds=60))  # so that no retried job ends meanwhile
-            order = {"content_type": "image/jpeg", "content_length": len(cloud.photo)}
+            stand_in.set_faults(Fault(kind="slow_run", seconds=60))  # no retried job ends during the test
+            new_job = {"content_type": "image/jpeg", "content_length": len(cloud.photo)}
 
-            def ask(path: str) -> int:
-                body = None if path.endswith("/retry") else order
+            def post(path: str) -> int:
+                body = None if path.endswith("/retry") else new_job
                 while True:
                     answer = cloud.request("POST", path, json=body)
                     if answer.status_code != 429 or answer.json()["error"]["code"] == "daily_limit_reached":
@@ -33,7 +33,7 @@ def test_fifty_retries_and_creates_at_once_fill_the_day_exactly() -> None:
             paths = [f"/api/v1/jobs/{job_id}/retry" for job_id in failed] * 3 + ["/api/v1/jobs"] * 26
             random.Random(1).shuffle(paths)
             with ThreadPoolExecutor(len(paths)) as pool:
-                answers = list(pool.map(ask, paths))
+                answers = list(pool.map(post, paths))
             assert set(answers) == {200, 201, 429}
             items = cloud.aws("dynamodb").scan(TableName=cloud.told["table"], ConsistentRead=True)["Items"]
             retries = [int(item.get("retries", {"N": "0"})["N"]) for item in items if "owner" in item]

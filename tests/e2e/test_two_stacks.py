@@ -1,4 +1,4 @@
-"""Two stacks in one account and region: a job of the one is none of the other's."""
+"""Two stacks in one account and region share no job, event or resource."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ STACKS = ("triptych-dev", "triptych-prod")
 
 @dataclass
 class Deployed:
-    """A stack, and what was posted to its CallbackUrl."""
+    """A stack, and the events that its CallbackUrl received."""
 
     cloud: Cloud
     events: queue.SimpleQueue[dict[str, object]]
 
     def canceled_job(self) -> str:
-        """A job that has ended, as the client that makes and cancels it is told."""
+        """Create and cancel a job; return its id."""
         with httpx.Client(
             base_url=self.cloud.api,
             headers={"authorization": f"Bearer {self.cloud.tokens[0]}"},
             trust_env=False,
             timeout=30,
         ) as client:
-            order = {"content_type": "image/jpeg", "content_length": 9}
-            job_id = str(client.post("/api/v1/jobs", json=order).raise_for_status().json()["job_id"])
+            body = {"content_type": "image/jpeg", "content_length": 9}
+            job_id = str(client.post("/api/v1/jobs", json=body).raise_for_status().json()["job_id"])
             client.post(f"/api/v1/jobs/{job_id}/cancel").raise_for_status()
         return job_id
 
@@ -68,7 +68,7 @@ def test_callback_gets_only_the_events_of_its_stack(stacks: list[Deployed]) -> N
         detail = one.events.get(timeout=30)["detail"]
         assert isinstance(detail, dict)
         assert (detail["stack"], detail["job_id"]) == (name, job_id)
-    # What is told twice, or to the wrong one, has come by the time that a later event has.
+    # A duplicate, or an event for the other stack, would arrive before a later event.
     later = [one.canceled_job() for one in stacks]
     for one, job_id in zip(stacks, later, strict=True):
         detail = one.events.get(timeout=30)["detail"]
@@ -78,10 +78,10 @@ def test_callback_gets_only_the_events_of_its_stack(stacks: list[Deployed]) -> N
 
 def test_job_is_stored_only_in_its_own_stack(stacks: list[Deployed]) -> None:
     job_id = stacks[0].canceled_job()
-    machine = stacks[0].cloud.aws
+    account = stacks[0].cloud.aws
     dynamodb = boto3.Session(
-        machine.access_key_id, machine.secret_access_key, region_name=machine.region
-    ).client("dynamodb", endpoint_url=machine.endpoint)
+        account.access_key_id, account.secret_access_key, region_name=account.region
+    ).client("dynamodb", endpoint_url=account.endpoint)
     found = [
         "Item" in dynamodb.get_item(TableName=one.cloud.table, Key={"job_id": {"S": job_id}})
         for one in stacks

@@ -23,7 +23,7 @@ class Background:
         return self
 
     def stop(self) -> None:
-        """Start no more work. Does not wait for work in progress."""
+        """Start no more work, without waiting for work in progress."""
         self._stopping.set()
 
     def __enter__(self) -> Self:

@@ -1,7 +1,8 @@
 """IAM policies: the part of the language that the template uses, and the check of a call against it.
 
-That part is Allow statements with actions, resources and conditions. Anything else is an error that names it when the
-template is read: a Deny, a wildcard in an action, another operator, a condition key that the action does not have.
+That part is Allow statements with actions, resources and conditions. Anything else is an error when the template is
+read, and the error names it. Examples are a Deny, a wildcard in an action, another operator, or a condition key that
+the action does not have.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements.html
 """

@@ -445,7 +445,7 @@ class Account:
         """Return the bytes of an output, and record the fetch and whether it carried a token.
 
         Raises:
-            RefusedError: 404, there is no such output, or it has been removed.
+            RefusedError: 404. The output does not exist or has been removed.
         """
         prediction = self.get(prediction_id)
         with self._lock:

@@ -4,8 +4,8 @@
 tests need, holds a document of this repository, or lacks a module or its bytecode. The imaging layer has its own limit,
 because only one function uses it.
 
-`python3 -m tests.sam.layers FOLDER` also fails if another build in FOLDER differs. SAM uploads code under the digest
-that is compared here, and CloudFormation publishes it again only when the digest changes.
+`python3 -m tests.sam.layers FOLDER` also fails if another build in FOLDER differs. SAM names an upload by the
+digest that is compared here. CloudFormation publishes a layer again only if its digest changes.
 """
 
 from __future__ import annotations

@@ -205,7 +205,7 @@ class Checks:
         ]
 
     def at_the_end(self, *, over: bool) -> None:
-        """Check the end of a run. `over` is whether no event is left, as opposed to a run that took too long."""
+        """Check the end of a run. `over` is False if the run took too long and events are left."""
         for name, source in self._cloud.sources.items():
             self._expect(not source.queue.messages, f"messages are left in the {name} queue")
             dead = source.queue.dead_letters

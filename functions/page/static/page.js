@@ -18,7 +18,7 @@ const WORDS = {
   offline: "There is no connection. Check it, and try again.",
   upload_failed: "The photo could not be sent. Try again.",
   unavailable: "This did not work. Try again in a moment.",
-  busy: "Too much is going on. Try again in a moment.",
+  busy: "There are too many requests. Try again in a moment.",
   signed_out: "Your sign-in has ended. Sign in again.",
   NotAuthorizedException: "The e-mail or the password is wrong.",
   UserNotFoundException: "The e-mail or the password is wrong.",
@@ -409,7 +409,7 @@ function showUpload(percent) {
 // ── the job on the wall ──
 
 let shown = null; // the job in the frames
-const usedUp = new Set(); // ids of jobs that have no retry left
+const usedUp = new Set(); // ids of jobs that have no retries left
 let watching = null; // AbortController
 
 function stopWatching() {

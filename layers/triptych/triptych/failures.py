@@ -14,9 +14,9 @@ from typing import Literal, Self
 
 
 class Fault(Enum):
-    """Who can do something about a failure."""
+    """The party that can correct a failure."""
 
-    CLIENT = auto()  # with another photo, prompt or request
+    CLIENT = auto()  # the client, with another photo, prompt or request
     SERVICE = auto()  # the operator, or the maintainers of this code
     MODEL = auto()  # Replicate or the model's maker: another attempt may succeed
 
@@ -28,7 +28,7 @@ class _Row:
     fault: Fault
     retryable: bool = False  # whether the same photo or request may succeed later
     ends: Literal["job", "image"] | None = None  # a job with all its images, or one image
-    status: int | None = None  # of the API's answer
+    status: int | None = None  # HTTP status of the API's answer
 
 
 @unique
@@ -52,7 +52,7 @@ class FailureKind(Enum):
     )
     PHOTO_TYPE_MISMATCH = _Row(
         "The photo's type is not the declared content_type.",
-        "Declare the type that the file has.",
+        "Declare the type of the file.",
         Fault.CLIENT,
         ends="job",
     )
@@ -123,7 +123,7 @@ class FailureKind(Enum):
     ALL_IMAGES_FAILED = _Row(
         "All images failed, for different reasons.",
         "Read the error of each image.",
-        Fault.MODEL,  # never counted: each image is, with its own fault
+        Fault.MODEL,  # not counted: each image counts, with its own fault
         retryable=True,
         ends="job",
     )
@@ -208,7 +208,7 @@ class FailureKind(Enum):
         ends="image",
     )
 
-    # ── what only the API answers ──
+    # ── answers of the API only ──
     INVALID_REQUEST = _Row(
         "A field, header or query parameter is missing or wrong.",
         "Correct the request.",
@@ -216,10 +216,10 @@ class FailureKind(Enum):
         status=400,
     )
     BAD_CURSOR = _Row(
-        "cursor is not one that this API returned.", "Start at the first page.", Fault.CLIENT, status=400
+        "This API did not return this cursor.", "Start at the first page.", Fault.CLIENT, status=400
     )
     NO_OWNER = _Row(
-        "The token has no sub, or one of more than 1,024 bytes.",
+        "The token has no sub, or its sub is longer than 1,024 bytes.",
         "Use another token.",
         Fault.CLIENT,
         status=403,
@@ -243,7 +243,7 @@ class FailureKind(Enum):
         Fault.CLIENT,
         status=409,
     )
-    RETRY_LIMIT_REACHED = _Row("The job has no retry left.", "Create a new job.", Fault.CLIENT, status=409)
+    RETRY_LIMIT_REACHED = _Row("The job has no retries left.", "Create a new job.", Fault.CLIENT, status=409)
     NOT_JSON = _Row(
         "The body is not declared as JSON.",
         "Send Content-Type: application/json.",
@@ -251,21 +251,21 @@ class FailureKind(Enum):
         status=415,
     )
     DAILY_LIMIT_REACHED = _Row(
-        "You have created or retried as many jobs today as you may.",
-        "Wait for the seconds in Retry-After.",
+        "You have reached the daily limit of created and retried jobs.",
+        "Wait the number of seconds in Retry-After.",
         Fault.CLIENT,
         retryable=True,
         status=429,
     )
     TOO_MANY_AT_ONCE = _Row(
-        "You create or retry too many jobs at once.",
-        "Wait for the seconds in Retry-After.",
+        "You are creating or retrying too many jobs at once.",
+        "Wait the number of seconds in Retry-After.",
         Fault.CLIENT,
         retryable=True,
         status=429,
     )
     INTERNAL_ERROR = _Row(
-        "The service met an unexpected error.",
+        "The service had an unexpected error.",
         "Send the request again later.",
         Fault.SERVICE,
         retryable=True,
@@ -283,7 +283,7 @@ class FailureKind(Enum):
     )
     WEBHOOK_PUT_OFF = _Row(
         "The webhook cannot be handled now.",
-        "Call again in some seconds.",
+        "Call again in a few seconds.",
         Fault.SERVICE,
         retryable=True,
         status=503,
@@ -327,7 +327,7 @@ class FailureKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an image or a job has no output, as it is stored: a code for programs, a sentence for people.
+    """The stored reason why an image or a job has no output: a code for programs, a sentence for people.
 
     A job may carry a code of another release. It then counts as the service's fault, and the job may be retried.
     """

@@ -342,7 +342,7 @@ def is_retryable(job: Job) -> bool:
 
 
 def has_used_its_retries(job: Job) -> bool:
-    """Return whether a retry is refused only because the job has no retry left."""
+    """Return whether a retry is refused only because the job has no retries left."""
     return job.status.is_terminal and _may_succeed(job) and job.retries >= MOST_RETRIES
 
 

@@ -34,7 +34,7 @@ from triptych.settings import settings
 if TYPE_CHECKING:
     from pynamodb.expressions.condition import Condition
 
-# PynamoDB takes no session. It calls botocore's function of this name to make one.
+# PynamoDB accepts no session, and makes its own with this function. The replacement returns the shared one.
 pynamodb.connection.base.get_session = lambda *_: session.botocore_session()  # type: ignore[attr-defined]  # not exported
 
 CONTENDED_TRIES = 20  # about four seconds: one owner's transactions all update the count of the day

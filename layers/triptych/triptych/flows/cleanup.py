@@ -36,7 +36,7 @@ def running_predictions(job: Job) -> tuple[RunningPrediction, ...]:
 
 
 def stop(job_id: str, since: datetime, running: Sequence[RunningPrediction]) -> int | None:
-    """Cancel predictions that nobody needs. One without an id is looked for in the list while it is in doubt.
+    """Cancel predictions that are no longer needed. A prediction in doubt is looked up in Replicate's list.
 
     Args:
         job_id: The job that they belong to.

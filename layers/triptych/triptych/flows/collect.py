@@ -51,8 +51,8 @@ def take(prediction: Prediction, tag: Tag) -> Handling:
 
     Args:
         prediction: The signed body.
-        tag: The tag in the query, which is not signed. It counts only if the body confirms it: in the photo's URL, in
-            the webhook's URL, or else by a prediction id that the image is known to have.
+        tag: The tag in the query, which is not signed. The body must confirm it, by the photo's URL, the webhook's URL
+            or the image's stored prediction id.
 
     Raises:
         UnboundError: The body does not confirm the tag.

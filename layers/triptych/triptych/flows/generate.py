@@ -235,8 +235,8 @@ def _create(job: Job, images: Sequence[Image]) -> list[Event]:
 def _new_prediction(job: Job, image: Image) -> NewPrediction:
     """Return the prediction to create, with a presigned URL of the photo that is valid until the deadline.
 
-    `Cancel-After` ends a prediction that waits longer in Replicate's queue. The URL is not valid for longer, because it
-    ends with the session of the role that signed it, and a function cannot know how long that lasts
+    `Cancel-After` ends a prediction that waits longer in Replicate's queue. A longer validity would not help: the URL
+    also ends with the session of the role that signed it. A function cannot know how long that session lasts
     (https://repost.aws/knowledge-center/presigned-url-s3-bucket-expiration). For the same reason it is signed here, just
     before the POST, and again for each attempt. If the session ends early, the prediction fails, and a retry gets a new
     URL.

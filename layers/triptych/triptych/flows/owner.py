@@ -23,7 +23,7 @@ def retry(job: Job) -> Job | None:
         The job as it is now, or None if it has been deleted meanwhile.
 
     Raises:
-        RetriesUsedError: The job has no retry left.
+        RetriesUsedError: The job has no retries left.
         table.DayFullError: The owner's day has reached its limit.
         table.ContendedError: Too many jobs at once.
     """

@@ -3,9 +3,9 @@
 Pillow and the HEIF decoder lie in a layer of their own and are slow to import. So this module is imported only when
 there is a photo to open.
 
-A model gets an upright still image in sRGB, as JPEG, PNG or WebP, without transparency and without metadata that could
-reveal where or by whom it was taken. A photo that is all this already is passed on byte for byte. Any other photo is
-converted to a JPEG.
+A model gets an upright still image in sRGB, as JPEG, PNG or WebP, without transparency. No metadata in it reveals
+the place or the photographer. A photo that meets all this is passed on byte for byte. Any other photo is converted to a
+JPEG.
 """
 
 from __future__ import annotations
@@ -168,7 +168,7 @@ def _as_jpeg(image: Image.Image, longest: int) -> bytes:
     """Return the image as a JPEG without metadata: upright, opaque, in sRGB, with no edge above `longest` pixels."""
     turn, profile = _turn(image), image.info.get("icc_profile")
     image = _without_transparency(image)
-    # This comes first, so that a JPEG can be decoded at a fraction of its size.
+    # Scale down first: then a JPEG is decoded at a fraction of its size.
     image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     if turn is not None:
         image = image.transpose(turn)

@@ -1,8 +1,8 @@
 """Replicate's webhooks: nothing in one is read before its signature is verified.
 
-The signature is described at https://replicate.com/docs/topics/webhooks/verify-webhook. It is not verified by
-`replicate.webhooks.validate` (1.0.7): that accepts any version prefix, stops at the first malformed signature, has no
-tolerance by default, and raises ValueErrors that contain the secret.
+The signature is described at https://replicate.com/docs/topics/webhooks/verify-webhook. `replicate.webhooks.validate`
+(1.0.7) is not used. It accepts any version prefix and stops at the first malformed signature. It checks no age by
+default, and its ValueErrors contain the secret.
 """
 
 from __future__ import annotations
