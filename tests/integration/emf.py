@@ -1,4 +1,4 @@
-"""What a handler has printed: its metrics, as CloudWatch reads them out of the log, and its log lines."""
+"""Reads what a handler printed: the metrics, as CloudWatch extracts them, and the log lines."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def metrics_in(printed: str) -> dict[str, list[float]]:
-    """The values of each metric, in the order in which they were printed; `STACK` is the one dimension of all."""
+    """Return the values of each metric, in printed order. `Stack` is the only dimension."""
     found: dict[str, list[float]] = defaultdict(list)
     for line in _objects(printed):
         for directive in line.get("_aws", {}).get("CloudWatchMetrics", ()):
@@ -20,14 +20,14 @@ def metrics_in(printed: str) -> dict[str, list[float]]:
 
 
 def totals(printed: str) -> dict[str, float]:
-    """The sum of each metric, but for those that are a time."""
+    """Return the sum of each metric, except for durations."""
     return {
         name: sum(values) for name, values in metrics_in(printed).items() if not name.startswith("Seconds")
     }
 
 
 def lines_in(printed: str) -> list[dict[str, Any]]:
-    """The log lines."""
+    """Return the log lines."""
     return [line for line in _objects(printed) if "_aws" not in line]
 
 

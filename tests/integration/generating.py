@@ -1,4 +1,4 @@
-"""Invoking the generate function, and its two answers."""
+"""Invokes the generate function and names its two answers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import generate
 from tests.support.events import s3_notification, sqs_event
 from tests.support.world import World
 
-DONE: dict[str, Any] = {"batchItemFailures": []}
-KEPT = {"batchItemFailures": [{"itemIdentifier": "m1"}]}
+DONE: dict[str, Any] = {"batchItemFailures": []}  # SQS deletes the message
+KEPT = {"batchItemFailures": [{"itemIdentifier": "m1"}]}  # SQS delivers the message again
 
 
 def deliver(world: World, job_id: str, context: SimpleNamespace, receives: int = 1) -> dict[str, Any]:

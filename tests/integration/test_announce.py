@@ -1,4 +1,4 @@
-"""The end of a job, told to the world: the announce function on moto."""
+"""The announce function on moto: it sends the end of each job to EventBridge."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ from triptych.settings import settings
 UNAVAILABLE = ClientError({"Error": {"Code": "InternalFailure", "Message": ""}}, "PutEvents")
 
 
-def taken(_: dict[str, Any]) -> dict[str, Any]:
+def accepted(_: dict[str, Any]) -> dict[str, Any]:
     return {"FailedEntryCount": 0, "Entries": [{"EventId": "1"}]}
 
 
 @dataclass
 class Bus:
-    """EventBridge's client, and what it was given; `answer` can be replaced to misbehave."""
+    """EventBridge's client. It keeps the events that it accepted; a test may replace `answer`."""
 
     events: list[dict[str, Any]] = field(default_factory=list)
-    answer: Callable[[dict[str, Any]], dict[str, Any]] = taken
+    answer: Callable[[dict[str, Any]], dict[str, Any]] = accepted
 
     def put_events(self, Entries: list[dict[str, Any]]) -> dict[str, Any]:  # noqa: N803  # boto3's name
         (entry,) = Entries
@@ -71,7 +71,7 @@ def bus(world: World, monkeypatch: pytest.MonkeyPatch) -> Bus:
 
 
 def failed(event: dict[str, Any], context: SimpleNamespace) -> list[str]:
-    """The sequence numbers that the function gives back."""
+    """Return the sequence numbers that the function reports as failed."""
     answer: Any = announce.handler(event, context)
     return [item["itemIdentifier"] for item in answer["batchItemFailures"]]
 
@@ -83,7 +83,7 @@ def expired_job(world: World) -> str:
 
 
 def partial_job(world: World) -> str:
-    """A job of which one picture is stored, and one failed."""
+    """Create a job with one stored and one failed image."""
     job = Job(
         job_id="partial",
         owner="ann",
@@ -148,18 +148,18 @@ def test_ended_job_is_announced_in_one_event(world: World, bus: Bus, context: Si
 
 
 def test_event_bus_accepts_the_event(world: World, context: SimpleNamespace) -> None:
-    queue = world.sqs.create_queue(QueueName="told")["QueueUrl"]
-    events = boto3.client("events")
-    events.put_rule(Name="all", EventPattern='{"source": ["triptych"]}')
+    queue = world.sqs.create_queue(QueueName="events")["QueueUrl"]
+    eventbridge = boto3.client("events")
+    eventbridge.put_rule(Name="all", EventPattern='{"source": ["triptych"]}')
     arn = world.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"][
         "QueueArn"
     ]
-    events.put_targets(Rule="all", Targets=[{"Id": "1", "Arn": arn}])
+    eventbridge.put_targets(Rule="all", Targets=[{"Id": "1", "Arn": arn}])
     job_id = expired_job(world)
     assert failed(stream_event(world.item(job_id)), context) == []
-    told = json.loads(world.sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"])
-    assert (told["detail-type"], told["detail"]["job_id"]) == ("Job Expired", job_id)
-    assert told["detail"]["error"]["code"] == "upload_expired"
+    event = json.loads(world.sqs.receive_message(QueueUrl=queue)["Messages"][0]["Body"])
+    assert (event["detail-type"], event["detail"]["job_id"]) == ("Job Expired", job_id)
+    assert event["detail"]["error"]["code"] == "upload_expired"
 
 
 def test_example_event_is_announced(world: World, bus: Bus, context: SimpleNamespace) -> None:
@@ -190,7 +190,7 @@ def test_unavailable_event_bus_fails_every_record(world: World, bus: Bus, contex
     bus.answer = down
     event = stream_event(world.item(expired_job(world)), world.item(expired_job(world)))
     assert failed(event, context) == ["0", "1"]
-    bus.answer = taken
+    bus.answer = accepted
     assert failed(event, context) == []
     assert len(bus.events) == 2
 
@@ -225,7 +225,7 @@ NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
 @st.composite
 def jobs(draw: st.DrawFn) -> Job:
-    """Ended jobs with something private in every field that is nobody's business."""
+    """Draw ended jobs with something private in every field that no event may hold."""
     images = []
     for index in range(draw(st.integers(1, 4))):
         stored = draw(st.booleans())
@@ -256,7 +256,7 @@ def jobs(draw: st.DrawFn) -> Job:
 )
 @given(job=jobs())
 def test_event_holds_no_url_key_or_prompt(world: World, job: Job) -> None:
-    told = event_bus.Detail.of(job).model_dump_json()
-    assert PRIVATE not in told
-    assert "://" not in told
-    assert "outputs/" not in told
+    detail = event_bus.Detail.of(job).model_dump_json()
+    assert PRIVATE not in detail
+    assert "://" not in detail
+    assert "outputs/" not in detail

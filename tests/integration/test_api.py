@@ -1,4 +1,4 @@
-"""The api handler, as API Gateway calls it."""
+"""The api handler, called as API Gateway calls it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from triptych.flows import record
 from triptych.job import JobStatus, UploadExpired
 from triptych.settings import settings
 
-ORDER = {"content_type": "image/jpeg", "content_length": len(JPEG)}
+REQUEST = {"content_type": "image/jpeg", "content_length": len(JPEG)}
 SHA256 = base64.b64encode(hashlib.sha256(JPEG).digest()).decode()
 
 
@@ -46,7 +46,7 @@ def error_of(answer: tuple[int, Any, dict[str, str]], status: int) -> str:
 
 def test_create_returns_the_upload_instructions(world: World, call: Any) -> None:
     status, created, _ = call(
-        "POST", "/api/v1/jobs", {**ORDER, "checksum_sha256": SHA256, "prompt": "A watercolour."}
+        "POST", "/api/v1/jobs", {**REQUEST, "checksum_sha256": SHA256, "prompt": "A watercolour."}
     )
     assert status == 201
     assert set(created) == {"job_id", "status", "upload"}
@@ -66,7 +66,7 @@ def test_create_returns_the_upload_instructions(world: World, call: Any) -> None
 
 
 def test_job_has_the_documented_fields(call: Any) -> None:
-    job_id = call("POST", "/api/v1/jobs", ORDER)[1]["job_id"]
+    job_id = call("POST", "/api/v1/jobs", REQUEST)[1]["job_id"]
     status, job, headers = call("GET", f"/api/v1/jobs/{job_id}")
     assert status == 200
     assert set(job) == {"job_id", "status", "created_at", "updated_at", "prompt", "images", "error"}
@@ -91,26 +91,26 @@ def test_job_has_the_documented_fields(call: Any) -> None:
         ("[" * 100_000, 400, "invalid_request"),
         ('{"content_type": "image/jpeg", "content_length": NaN}', 400, "invalid_request"),
         ('{"content_type": "image/jpeg", "content_length": 1e400}', 400, "invalid_request"),
-        ({**ORDER, "content_length": 0}, 400, "invalid_request"),
-        ({**ORDER, "content_length": -1}, 400, "invalid_request"),
-        ({**ORDER, "content_length": "12"}, 400, "invalid_request"),
-        ({**ORDER, "content_length": 1.5}, 400, "invalid_request"),
-        ({**ORDER, "content_length": 2_000_000.0}, 413, "photo_too_large"),
-        ({**ORDER, "content_length": True}, 400, "invalid_request"),
-        ({**ORDER, "content_length": 10**30}, 413, "photo_too_large"),
-        ({**ORDER, "content_length": 1_000_001}, 413, "photo_too_large"),
-        ({**ORDER, "content_type": "application/pdf"}, 415, "photo_unsupported"),
-        ({**ORDER, "content_type": "image/jpeg\r\nx: y"}, 415, "photo_unsupported"),
-        ({**ORDER, "content_type": None}, 400, "invalid_request"),
+        ({**REQUEST, "content_length": 0}, 400, "invalid_request"),
+        ({**REQUEST, "content_length": -1}, 400, "invalid_request"),
+        ({**REQUEST, "content_length": "12"}, 400, "invalid_request"),
+        ({**REQUEST, "content_length": 1.5}, 400, "invalid_request"),
+        ({**REQUEST, "content_length": 2_000_000.0}, 413, "photo_too_large"),
+        ({**REQUEST, "content_length": True}, 400, "invalid_request"),
+        ({**REQUEST, "content_length": 10**30}, 413, "photo_too_large"),
+        ({**REQUEST, "content_length": 1_000_001}, 413, "photo_too_large"),
+        ({**REQUEST, "content_type": "application/pdf"}, 415, "photo_unsupported"),
+        ({**REQUEST, "content_type": "image/jpeg\r\nx: y"}, 415, "photo_unsupported"),
+        ({**REQUEST, "content_type": None}, 400, "invalid_request"),
         ({"content_length": 1}, 400, "invalid_request"),
-        ({**ORDER, "checksum_sha256": "abc"}, 400, "invalid_request"),
-        ({**ORDER, "prompt": "x" * 100_000}, 400, "invalid_request"),
-        ({**ORDER, "prompt": ""}, 400, "invalid_request"),
-        ({**ORDER, "prompt": " \n\t "}, 400, "invalid_request"),
-        ({**ORDER, "prompt": "a\0b"}, 400, "invalid_request"),
+        ({**REQUEST, "checksum_sha256": "abc"}, 400, "invalid_request"),
+        ({**REQUEST, "prompt": "x" * 100_000}, 400, "invalid_request"),
+        ({**REQUEST, "prompt": ""}, 400, "invalid_request"),
+        ({**REQUEST, "prompt": " \n\t "}, 400, "invalid_request"),
+        ({**REQUEST, "prompt": "a\0b"}, 400, "invalid_request"),
         ('{"content_type": "image/jpeg", "content_length": ' + "9" * 5000 + "}", 400, "invalid_request"),
         ('{"content_type": "image/jpeg", "content_length": 10, "prompt": "\\ud800"}', 400, "invalid_request"),
-        ({**ORDER, "promt": "A typing error."}, 400, "invalid_request"),
+        ({**REQUEST, "promt": "A typing error."}, 400, "invalid_request"),
     ],
 )
 def test_invalid_create_is_refused_and_stores_nothing(
@@ -123,18 +123,18 @@ def test_invalid_create_is_refused_and_stores_nothing(
 
 @pytest.mark.parametrize("kind", ["multipart/form-data", "application/x-www-form-urlencoded", "text/plain"])
 def test_content_type_other_than_json_is_refused(call: Any, kind: str) -> None:
-    assert error_of(call("POST", "/api/v1/jobs", ORDER, content_type=kind), 415) == "not_json"
+    assert error_of(call("POST", "/api/v1/jobs", REQUEST, content_type=kind), 415) == "not_json"
 
 
 def test_json_content_type_takes_any_case_and_parameters(call: Any) -> None:
     for kind in ("APPLICATION/JSON", "application/json; charset=utf-8"):
-        assert call("POST", "/api/v1/jobs", ORDER, content_type=kind)[0] == 201
+        assert call("POST", "/api/v1/jobs", REQUEST, content_type=kind)[0] == 201
 
 
 @pytest.mark.parametrize("owner", ["", "x" * 3000])
 def test_token_without_a_valid_owner_is_refused(call: Any, owner: str) -> None:
     assert error_of(call("GET", "/api/v1/jobs", owner=owner), 403) == "no_owner"
-    assert error_of(call("POST", "/api/v1/jobs", ORDER, owner=owner), 403) == "no_owner"
+    assert error_of(call("POST", "/api/v1/jobs", REQUEST, owner=owner), 403) == "no_owner"
 
 
 def test_unexpected_error_has_the_error_format(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,12 +160,12 @@ def test_invalid_setting_is_named_at_the_first_call(
 
 
 def test_replayed_create_returns_no_url_that_outlives_the_job(world: World, call: Any) -> None:
-    call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")
+    call("POST", "/api/v1/jobs", REQUEST, idempotency_key="k")
     world.clock.advance(1100)  # the job waits until 1,200
-    replayed = call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")[1]
+    replayed = call("POST", "/api/v1/jobs", REQUEST, idempotency_key="k")[1]
     assert "X-Amz-Expires=100" in replayed["upload"]["url"]
     record.move_on(world.job(replayed["job_id"]), UploadExpired())
-    assert call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")[1]["upload"] is None
+    assert call("POST", "/api/v1/jobs", REQUEST, idempotency_key="k")[1]["upload"] is None
 
 
 def test_body_that_is_not_text_is_refused(context: SimpleNamespace, world: World) -> None:
@@ -196,7 +196,7 @@ def test_unknown_job_is_not_found(call: Any, job_id: str) -> None:
 
 
 def test_another_owners_job_is_not_found(call: Any) -> None:
-    job_id = call("POST", "/api/v1/jobs", ORDER, owner="ann")[1]["job_id"]
+    job_id = call("POST", "/api/v1/jobs", REQUEST, owner="ann")[1]["job_id"]
     theirs = call("GET", f"/api/v1/jobs/{job_id}", owner="bob")
     none = call("GET", "/api/v1/jobs/0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52", owner="bob")
     assert theirs == none
@@ -206,9 +206,9 @@ def test_another_owners_job_is_not_found(call: Any) -> None:
 def test_list_is_paged_newest_first(world: World, call: Any) -> None:
     made = []
     for _ in range(5):
-        made.append(call("POST", "/api/v1/jobs", ORDER)[1]["job_id"])
+        made.append(call("POST", "/api/v1/jobs", REQUEST)[1]["job_id"])
         world.clock.advance(1)
-    call("POST", "/api/v1/jobs", ORDER, owner="bob")
+    call("POST", "/api/v1/jobs", REQUEST, owner="bob")
     seen: list[str] = []
     cursor = ""
     while True:
@@ -224,7 +224,7 @@ def test_list_is_paged_newest_first(world: World, call: Any) -> None:
 def test_cursor_reads_only_the_owners_jobs(world: World, call: Any) -> None:
     for owner in ("ann", "bob"):
         for _ in range(3):
-            call("POST", "/api/v1/jobs", ORDER, owner=owner)
+            call("POST", "/api/v1/jobs", REQUEST, owner=owner)
             world.clock.advance(1)
     cursor = call("GET", "/api/v1/jobs?limit=1", owner="ann")[1]["cursor"]
     page = call("GET", f"/api/v1/jobs?cursor={cursor}", owner="bob")[1]
@@ -260,21 +260,22 @@ def test_invalid_query_is_refused(call: Any, query: str) -> None:
 
 
 def test_same_key_and_request_return_the_same_job(call: Any) -> None:
-    first = call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")[1]
-    assert call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")[1]["job_id"] == first["job_id"]
-    assert call("POST", "/api/v1/jobs", ORDER, idempotency_key="l")[1]["job_id"] != first["job_id"]
+    first = call("POST", "/api/v1/jobs", REQUEST, idempotency_key="k")[1]
+    assert call("POST", "/api/v1/jobs", REQUEST, idempotency_key="k")[1]["job_id"] == first["job_id"]
+    assert call("POST", "/api/v1/jobs", REQUEST, idempotency_key="l")[1]["job_id"] != first["job_id"]
     assert (
-        call("POST", "/api/v1/jobs", ORDER, idempotency_key="k", owner="bob")[1]["job_id"] != first["job_id"]
+        call("POST", "/api/v1/jobs", REQUEST, idempotency_key="k", owner="bob")[1]["job_id"]
+        != first["job_id"]
     )
     assert len(call("GET", "/api/v1/jobs")[1]["jobs"]) == 2
 
 
 def test_same_key_with_another_request_is_refused(call: Any) -> None:
-    call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")
+    call("POST", "/api/v1/jobs", REQUEST, idempotency_key="k")
     for other in (
-        {**ORDER, "content_length": 7},
-        {**ORDER, "prompt": "Other."},
-        {**ORDER, "checksum_sha256": SHA256},
+        {**REQUEST, "content_length": 7},
+        {**REQUEST, "prompt": "Other."},
+        {**REQUEST, "checksum_sha256": SHA256},
     ):
         assert (
             error_of(call("POST", "/api/v1/jobs", other, idempotency_key="k"), 409) == "idempotency_key_used"
@@ -287,14 +288,14 @@ def test_same_key_used_concurrently_creates_one_job(
     create = table.create
     inner: list[Any] = []
 
-    def somebody_is_faster(*args: Any) -> Any:
+    def other_first(*args: Any) -> Any:
         if not inner:
             inner.append(None)
-            inner.append(call("POST", "/api/v1/jobs", ORDER, idempotency_key="k"))
+            inner.append(call("POST", "/api/v1/jobs", REQUEST, idempotency_key="k"))
         return create(*args)
 
-    monkeypatch.setattr(table, "create", somebody_is_faster)
-    outer = call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")
+    monkeypatch.setattr(table, "create", other_first)
+    outer = call("POST", "/api/v1/jobs", REQUEST, idempotency_key="k")
     assert outer[0] == 201
     assert outer[1]["job_id"] == inner[1][1]["job_id"]
     assert world.job(outer[1]["job_id"]).status is JobStatus.AWAITING_UPLOAD
@@ -302,7 +303,7 @@ def test_same_key_used_concurrently_creates_one_job(
 
 @pytest.mark.parametrize("key", ["", "x" * 300])
 def test_invalid_idempotency_key_is_refused(call: Any, key: str) -> None:
-    assert error_of(call("POST", "/api/v1/jobs", ORDER, idempotency_key=key), 400) == "invalid_request"
+    assert error_of(call("POST", "/api/v1/jobs", REQUEST, idempotency_key=key), 400) == "invalid_request"
 
 
 @pytest.mark.parametrize(
@@ -331,8 +332,8 @@ def test_openapi_names_every_route_and_only_our_errors(call: Any) -> None:
         for method, operation in item.items()
     }
     webhook = "POST /api/v1/webhooks/replicate"  # Replicate's own
-    told = re.findall(r"^\| `([A-Z]+ /api/v1/[^`?]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
-    assert sorted([*operations, webhook]) == sorted(told)
+    documented = re.findall(r"^\| `([A-Z]+ /api/v1/[^`?]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert sorted([*operations, webhook]) == sorted(documented)
     for responses in operations.values():
         assert "422" not in responses
         assert {"401", "403", "429", "500"} <= set(responses)
@@ -342,5 +343,5 @@ def test_openapi_names_every_route_and_only_our_errors(call: Any) -> None:
 
 
 def test_unneeded_body_is_ignored(world: World, call: Any) -> None:
-    job_id = call("POST", "/api/v1/jobs", ORDER)[1]["job_id"]
+    job_id = call("POST", "/api/v1/jobs", REQUEST)[1]["job_id"]
     assert call("POST", f"/api/v1/jobs/{job_id}/cancel", "{", content_type="text/plain")[0] == 200

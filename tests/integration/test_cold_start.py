@@ -1,4 +1,4 @@
-"""What each function makes for its first answer: the clients of AWS that it needs, and each of them once."""
+"""The first invocation of each function creates the AWS clients that it needs, each once."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from tests.support.world import World
 
 
 def finished(world: World, context: SimpleNamespace) -> str:
-    """A job that has its pictures."""
-    job_id = asked(world, context)
+    """Create a job with three stored images."""
+    job_id = started(world, context)
     for prediction_id in ("p0", "p1", "p2"):
         webhook.handler(webhook_for(world.replicate.finish(prediction_id), world.clock), context)
     return job_id
 
 
-def asked(world: World, context: SimpleNamespace) -> str:
-    """A job whose predictions run."""
+def started(world: World, context: SimpleNamespace) -> str:
+    """Create a job whose predictions run."""
     job_id = world.new_job()
     generate.handler(sqs_event(s3_notification(job_id)), context)
     return job_id
 
 
-def order(_world: World, _context: SimpleNamespace) -> dict[str, Any]:
+def create(_world: World, _context: SimpleNamespace) -> dict[str, Any]:
     return api_event("POST", "/api/v1/jobs", {"content_type": "image/jpeg", "content_length": 1000})
 
 
@@ -45,12 +45,12 @@ def upload(world: World, _context: SimpleNamespace) -> dict[str, Any]:
     return sqs_event(s3_notification(world.new_job()))
 
 
-def picture(world: World, context: SimpleNamespace) -> dict[str, Any]:
-    asked(world, context)
+def output(world: World, context: SimpleNamespace) -> dict[str, Any]:
+    started(world, context)
     return webhook_for(world.replicate.finish("p0"), world.clock)
 
 
-def look(world: World, context: SimpleNamespace) -> dict[str, Any]:
+def check(world: World, context: SimpleNamespace) -> dict[str, Any]:
     job_id = finished(world, context)
     return sqs_event({"job_id": job_id, "born_at": world.job(job_id).created_at.isoformat()})
 
@@ -63,13 +63,13 @@ def end(world: World, context: SimpleNamespace) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("function", "event", "wanted"),
+    ("function", "event", "services"),
     [
-        (api, order, ["dynamodb", "s3", "sqs"]),
+        (api, create, ["dynamodb", "s3", "sqs"]),
         (api, poll, ["dynamodb", "s3"]),
         (generate, upload, ["dynamodb", "s3", "ssm"]),
-        (webhook, picture, ["dynamodb", "s3", "ssm"]),
-        (watchdog, look, ["dynamodb"]),
+        (webhook, output, ["dynamodb", "s3", "ssm"]),
+        (watchdog, check, ["dynamodb"]),
         (announce, end, ["events"]),
     ],
 )
@@ -79,17 +79,17 @@ def test_first_invocation_creates_only_the_clients_it_needs(
     monkeypatch: pytest.MonkeyPatch,
     function: Any,
     event: Any,
-    wanted: list[str],
+    services: list[str],
 ) -> None:
-    given = event(world, context)
+    made_event = event(world, context)
     forget_caches()
     made: list[str] = []
-    create = botocore.session.Session.create_client
+    create_client = botocore.session.Session.create_client
 
     def counted(session: Any, service: str, *args: Any, **kwargs: Any) -> Any:
         made.append(service)
-        return create(session, service, *args, **kwargs)
+        return create_client(session, service, *args, **kwargs)
 
     monkeypatch.setattr(botocore.session.Session, "create_client", counted)
-    function.handler(given, context)
-    assert sorted(made) == wanted
+    function.handler(made_event, context)
+    assert sorted(made) == services

@@ -1,10 +1,10 @@
-"""Crash at every step: one job, killed just before and just after each request that its functions make.
+"""A crash at every step: one job, killed just before and just after each request of its functions.
 
-The requests of a run without a crash are numbered where all of them pass (`tests.simulation.cloud`), so that a new
-one is covered without touching this. What follows a crash is what follows it in production: the message comes
-back when its visibility ends, Replicate calls again, the client repeats its order, the watchdog looks.
-Time is virtual. DynamoDB, S3 and SSM are moto's where each step is tried once, and the simulation's stand-ins,
-which are held against moto, where that would take too long.
+`tests.simulation.cloud` numbers the requests of a run without a crash, so a new request is covered without a change
+here. A crash has the consequences that it has in production: SQS delivers the message again when its visibility
+timeout ends, Replicate and the client repeat their calls, and the watchdog checks the job. Time is virtual. The test
+that crashes once at each step uses moto's DynamoDB, S3 and SSM. The slower ones use the simulation's stand-ins, which
+tests compare with moto.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from triptych.job import JobStatus
 DAY = 86_400.0
 NO_WEBHOOKS = {"webhook_dropped": 1.0}
 
-orders = count()  # moto's table is shared: each run is another order
+numbers = count()  # moto's table is shared, so each run needs a client of its own
 
 type Crashes = dict[int, str]  # number of a request → "before" or "after" it takes effect
 
@@ -55,15 +55,15 @@ def aws() -> Iterator[None]:
 
 
 def run(crashes: Crashes, rates: dict[str, float], *, moto: bool) -> list[str]:
-    """One job from its order to its end. Returns the names of all requests that its functions made.
+    """Run one job to its end and return the names of the requests that its functions made.
 
     Raises:
-        ViolationError: a promise was broken.
+        ViolationError: A promise was broken.
     """
-    # The same chance each time: up to the crash all runs are alike, so that a number always means one request.
+    # The seed is fixed: all runs are equal up to the crash, so a number always means the same request.
     faults = Faults(Random(4), rates, until=DAY, crashes=crashes)
     with Cloud(faults, moto=moto) as cloud:
-        client = Client(cloud, next(orders))
+        client = Client(cloud, next(numbers))
         cloud.engine.after(0, client.start)
         cloud.checks.at_the_end(over=cloud.engine.run(DAY))
         job = table.get(client.job_id)
@@ -73,18 +73,18 @@ def run(crashes: Crashes, rates: dict[str, float], *, moto: bool) -> list[str]:
             raise ViolationError(f"its client sees {client.view}")
         if len(cloud.replicate.predictions) != len(job.images):
             raise ViolationError(f"{len(cloud.replicate.predictions)} predictions are billed")
-        told = {
+        expected = {
             image.output.key: output(image.prediction_id)
             for image in job.images
             if image.output and image.prediction_id
         }
-        if cloud.aws.stored(f"outputs/{job.job_id}/") != told:
-            raise ViolationError("in S3 lies other than what is told")
+        if cloud.aws.stored(f"outputs/{job.job_id}/") != expected:
+            raise ViolationError("the objects in S3 differ from the job's outputs")
     return cloud.requests
 
 
 def broken(plans: list[Crashes], rates: dict[str, float], *, moto: bool = False) -> list[str]:
-    """What went wrong under each of `plans`, in words that say where it crashed."""
+    """Describe each plan that broke a promise, with the place of its crash."""
     found = []
     usual = run({}, rates, moto=moto)
     for crashes in plans:

@@ -1,4 +1,4 @@
-"""Outputs that ask for Replicate's API token: who is given it, and who never is."""
+"""Outputs that require Replicate's API token, and the hosts that may get it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CDN = "https://cdn.example/out.png"
 
 @pytest.fixture
 def job_id(world: World, context: SimpleNamespace) -> str:
-    """A job whose three predictions p0, p1 and p2 run."""
+    """Create a job whose predictions p0, p1 and p2 run."""
     job_id = world.new_job()
     generate.handler(sqs_event(s3_notification(job_id)), context)
     return job_id
@@ -39,14 +39,14 @@ def allow(monkeypatch: pytest.MonkeyPatch, hosts: str) -> None:
     forget_caches()
 
 
-def told(world: World, context: SimpleNamespace, output: str = OUTPUT) -> int:
-    """The answer to the webhook of p0, which has ended with this output."""
+def finish(world: World, context: SimpleNamespace, output: str = OUTPUT) -> int:
+    """Finish p0 with this output, send its webhook and return the status code."""
     done = world.replicate.finish("p0", output=output)
     return int(webhook.handler(webhook_for(done, world.clock), context)["statusCode"])
 
 
 def downloads(world: World) -> list[tuple[str, str | None]]:
-    """Each request for an output: its URL and its Authorization header."""
+    """Return the URL and the Authorization header of each request for an output."""
     return [
         (str(request.url), request.headers.get("authorization"))
         for request in world.replicate.requests
@@ -54,8 +54,8 @@ def downloads(world: World) -> list[tuple[str, str | None]]:
     ]
 
 
-def asks(status: int = 401) -> Callable[[httpx.Request], httpx.Response]:
-    """Answer like a host that gives an output for the token only."""
+def requires_token(status: int = 401) -> Callable[[httpx.Request], httpx.Response]:
+    """Answer like a host that requires the token."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         right = request.headers.get("authorization") == AUTHORIZED
@@ -69,7 +69,7 @@ def no_token() -> str:
 
 
 def illegal(request: httpx.Request) -> httpx.Response:
-    """Fail as the real transport does with a header's value that h11 refuses."""
+    """Fail like the real transport with a header value that h11 refuses."""
     raise httpx.LocalProtocolError(f"Illegal header value {request.headers['authorization']!r}")
 
 
@@ -81,8 +81,8 @@ def stored(world: World, job_id: str) -> int:
 def test_output_that_requires_the_token_is_stored(
     world: World, context: SimpleNamespace, job_id: str, status: int
 ) -> None:
-    world.replicate.on_download = asks(status)
-    assert told(world, context) == 200
+    world.replicate.on_download = requires_token(status)
+    assert finish(world, context) == 200
     assert stored(world, job_id) == 1
     assert downloads(world) == [(OUTPUT, None), (OUTPUT, AUTHORIZED)]
 
@@ -90,7 +90,7 @@ def test_output_that_requires_the_token_is_stored(
 def test_watchdog_stores_outputs_that_require_the_token(
     world: World, context: SimpleNamespace, job_id: str
 ) -> None:
-    world.replicate.on_download = asks()
+    world.replicate.on_download = requires_token()
     for prediction_id in ("p0", "p1", "p2"):
         world.replicate.finish(prediction_id)
     world.clock.advance(300)
@@ -103,15 +103,15 @@ def test_watchdog_stores_outputs_that_require_the_token(
 def test_other_errors_are_not_answered_with_the_token(
     world: World, context: SimpleNamespace, job_id: str, status: int
 ) -> None:
-    world.replicate.on_download = asks(status)
-    assert told(world, context) == 503
+    world.replicate.on_download = requires_token(status)
+    assert finish(world, context) == 503
     assert downloads(world) == [(OUTPUT, None)]
 
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_token_is_sent_once(world: World, context: SimpleNamespace, job_id: str, status: int) -> None:
     world.replicate.on_download = lambda _: httpx.Response(status)
-    assert told(world, context) == 503
+    assert finish(world, context) == 503
     assert downloads(world) == [(OUTPUT, None), (OUTPUT, AUTHORIZED)]
     assert stored(world, job_id) == 0
 
@@ -130,7 +130,7 @@ def test_redirect_is_followed_without_the_token(
         return httpx.Response(401)
 
     world.replicate.on_download = answer
-    assert told(world, context) == 200
+    assert finish(world, context) == 200
     assert stored(world, job_id) == 1
     assert downloads(world) == [(OUTPUT, None), (OUTPUT, AUTHORIZED), (target, None)]
 
@@ -143,7 +143,7 @@ def test_redirect_after_the_token_was_sent_is_checked(
         return httpx.Response(302 if known else 401, headers={"location": "https://evil.example/"})
 
     world.replicate.on_download = answer
-    assert told(world, context) == 200
+    assert finish(world, context) == 200
     assert downloads(world) == [(OUTPUT, None), (OUTPUT, AUTHORIZED)]
     (failed,) = world.job(job_id).having(ImageStatus.FAILED)
     assert failed.error
@@ -154,8 +154,8 @@ def test_allowed_host_other_than_a_delivery_host_gets_no_token(
     world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     allow(monkeypatch, "replicate.delivery,cdn.example")
-    world.replicate.on_download = asks()
-    assert told(world, context, CDN) == 503
+    world.replicate.on_download = requires_token()
+    assert finish(world, context, CDN) == 503
     assert downloads(world) == [(CDN, None)]
 
 
@@ -163,8 +163,8 @@ def test_plain_http_gets_no_token(
     world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     allow(monkeypatch, "replicate.delivery,127.0.0.1")
-    world.replicate.on_download = asks()
-    assert told(world, context, "http://replicate.delivery/p0/out.png") == 200
+    world.replicate.on_download = requires_token()
+    assert finish(world, context, "http://replicate.delivery/p0/out.png") == 200
     assert downloads(world) == []  # refused before it is requested
     (failed,) = world.job(job_id).having(ImageStatus.FAILED)
     assert failed.error
@@ -176,12 +176,12 @@ def test_loopback_gets_the_token_only_as_a_delivery_host(
 ) -> None:
     here = "http://127.0.0.1:8000/out.png"
     allow(monkeypatch, "replicate.delivery,127.0.0.1")
-    world.replicate.on_download = asks()
-    assert told(world, context, here) == 503
+    world.replicate.on_download = requires_token()
+    assert finish(world, context, here) == 503
     assert downloads(world) == [(here, None)]
     monkeypatch.setenv("REPLICATE_DELIVERY_HOSTS", "replicate.delivery,127.0.0.1")
     forget_caches()
-    assert told(world, context, here) == 200
+    assert finish(world, context, here) == 200
     assert downloads(world)[1:] == [(here, None), (here, AUTHORIZED)]
 
 
@@ -196,7 +196,7 @@ def test_redirect_target_gets_no_token(
         if str(request.url) == first
         else httpx.Response(401)
     )
-    assert told(world, context, first) == 503
+    assert finish(world, context, first) == 503
     assert downloads(world) == [(first, None), (target, None)]
 
 
@@ -223,7 +223,7 @@ def test_output_without_a_usable_token_is_unavailable(
     world.replicate.on_download = lambda request: (
         illegal(request) if "authorization" in request.headers else httpx.Response(401)
     )
-    assert told(world, context) == 503
+    assert finish(world, context) == 503
     assert stored(world, job_id) == 0
     assert f"OutputUnavailableError: {reason}" in lines.getvalue()
     assert TOKEN not in lines.getvalue()

@@ -1,4 +1,4 @@
-"""A photo's way through the four handlers, each called as Lambda would."""
+"""A photo's way through the handlers, each called as Lambda calls it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from types import SimpleNamespace
 import api
 import generate
 import webhook
-from tests.support.events import api_event as call
-from tests.support.events import s3_notification, sqs_event, webhook_for
+from tests.support.events import api_event, s3_notification, sqs_event, webhook_for
 from tests.support.function_environment import TOKEN, WEBHOOK_URL
 from tests.support.photos import JPEG, PNG
 from tests.support.world import World
 
 
 def test_photo_becomes_three_images(world: World, context: SimpleNamespace) -> None:
-    order = {"content_type": "image/jpeg", "content_length": len(JPEG)}
-    created = api.handler(call("POST", "/api/v1/jobs", order), context)
+    request = {"content_type": "image/jpeg", "content_length": len(JPEG)}
+    created = api.handler(api_event("POST", "/api/v1/jobs", request), context)
     assert created["statusCode"] == 201, created
     job = json.loads(created["body"])
     job_id = job["job_id"]
@@ -28,7 +27,7 @@ def test_photo_becomes_three_images(world: World, context: SimpleNamespace) -> N
         done = world.replicate.finish(prediction_id)
         assert done["webhook"].startswith(WEBHOOK_URL + "?")
         assert webhook.handler(webhook_for(done, world.clock), context)["statusCode"] == 200
-    seen = api.handler(call("GET", f"/api/v1/jobs/{job_id}"), context)
+    seen = api.handler(api_event("GET", f"/api/v1/jobs/{job_id}"), context)
     view = json.loads(seen["body"])
     assert view["status"] == "SUCCEEDED", view
     assert len({image["seed"] for image in view["images"]}) == 3

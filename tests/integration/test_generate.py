@@ -1,4 +1,4 @@
-"""The generate handler: each picture is asked for exactly once, whatever Replicate answers."""
+"""The generate handler: each image gets exactly one prediction, whatever Replicate answers."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ RETRY = {"retry_after": 5}
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """For how many seconds each message was put back."""
+    """The seconds for which each message was put back."""
     seen: list[int] = []
     monkeypatch.setattr(queues, "put_back", lambda _receipt, *, seconds: seen.append(seconds))
     return seen
@@ -51,7 +51,9 @@ def test_three_predictions_are_requested_with_complete_input(world: World, conte
     assert len({body["input"]["seed"] for body in bodies}) == 3
     assert {tuple(body["webhook_events_filter"]) for body in bodies} == {("completed",)}
     (cancel_after,) = {request.headers["cancel-after"] for request in world.replicate.creates}
-    assert 1790 <= int(cancel_after.removesuffix("s")) <= 1801  # to the deadline; S3 tells whole seconds
+    assert (
+        1790 <= int(cancel_after.removesuffix("s")) <= 1801
+    )  # to the deadline; S3's times are whole seconds
     assert all(f"/uploads/{job_id}/photo.jpg?" in body["input"]["input_image"] for body in bodies)
     assert all(body["input"]["prompt"] == "Paint it." for body in bodies)
     assert set(bodies[0]) == {"version", "input", "webhook", "webhook_events_filter"}
@@ -79,10 +81,10 @@ def test_intention_is_stored_before_the_post(world: World, context: SimpleNamesp
     job_id = world.new_job()
     seen: list[ImageStatus] = []
 
-    def look(_: httpx.Request) -> None:
+    def keep_statuses(_: httpx.Request) -> None:
         seen.extend(image.status for image in world.job(job_id).images)
 
-    world.replicate.before_create = look
+    world.replicate.before_create = keep_statuses
     deliver(world, job_id, context)
     assert seen == [ImageStatus.REQUESTING] * 9
 
@@ -176,7 +178,7 @@ def test_lost_race_for_the_intention_does_not_post(
     def lose_once(*args: Any) -> Any:
         if not raced:
             raced.append(True)
-            # Somebody else reads and writes between our read and our write.
+            # Another invocation reads and writes between this one's read and write.
             generation.photo_arrived(job_id, f"uploads/{job_id}/photo.jpg")
         return put(*args)
 
@@ -185,22 +187,22 @@ def test_lost_race_for_the_intention_does_not_post(
     assert len(world.replicate.predictions) == 3
 
 
-def lost(request: httpx.Request) -> httpx.Response:
+def lose_answer(request: httpx.Request) -> httpx.Response:
     raise httpx.ReadError("cut", request=request)
 
 
 def timed_out(request: httpx.Request) -> httpx.Response:
-    raise httpx.ReadTimeout("nothing came", request=request)
+    raise httpx.ReadTimeout("no answer", request=request)
 
 
 LOST_ANSWERS = {
-    "cut": lost,
+    "connection cut": lose_answer,
     "timeout": timed_out,
     "502 in HTML": lambda _: httpx.Response(502, html="<html>Bad Gateway</html>"),
-    "no JSON": lambda _: httpx.Response(201, text="created!"),
+    "not JSON": lambda _: httpx.Response(201, text="created!"),
     "a list": lambda _: httpx.Response(201, json=[]),
     "no id": lambda _: httpx.Response(201, json={"status": "starting"}),
-    "redirect to nowhere": lambda _: httpx.Response(500, json={"detail": "oops"}),
+    "server error": lambda _: httpx.Response(500, json={"detail": "oops"}),
 }
 
 
@@ -224,7 +226,7 @@ def test_lost_answer_is_adopted_and_not_requested_again(
 ODD_PREDICTIONS = {
     "null version": {"version": None, "model": None},
     "status aborted": {"status": "aborted"},
-    "an error that is no string": {"error": {"detail": "odd"}},
+    "error that is not a string": {"error": {"detail": "odd"}},
     "no output": {},
     "unknown fields": {"deadline": "x", "data_removed": False},
 }
@@ -246,7 +248,7 @@ def test_answer_outside_replicates_schema_is_read(
 def test_unreadable_row_hides_no_other_prediction(
     world: World, context: SimpleNamespace, waits: list[int]
 ) -> None:
-    world.replicate.after_create = lost
+    world.replicate.after_create = lose_answer
     job_id = world.new_job()
     deliver(world, job_id, context)
     world.replicate.predictions["odd"] = {"id": None, "status": 7}
@@ -264,7 +266,7 @@ def test_unreadable_row_hides_no_other_prediction(
 def test_prediction_never_made_is_requested_again_after_the_doubt(
     world: World, context: SimpleNamespace, waits: list[int]
 ) -> None:
-    world.replicate.before_create = lost  # cut before anything was made
+    world.replicate.before_create = lose_answer  # no prediction was made
     job_id = world.new_job()
     assert deliver(world, job_id, context) == KEPT
     world.replicate.before_create = lambda _: None
@@ -280,7 +282,7 @@ def test_prediction_never_made_is_requested_again_after_the_doubt(
 def test_unreadable_list_keeps_predictions_in_doubt(
     world: World, context: SimpleNamespace, waits: list[int]
 ) -> None:
-    world.replicate.after_create = lost
+    world.replicate.after_create = lose_answer
     job_id = world.new_job()
     deliver(world, job_id, context)
     world.replicate.on_read = lambda _: httpx.Response(503)
@@ -288,14 +290,14 @@ def test_unreadable_list_keeps_predictions_in_doubt(
     for tries in range(1, 10):
         assert deliver(world, job_id, context, tries) == KEPT
     assert len(world.replicate.creates) == 3
-    # And the list is not asked for all the time meanwhile.
+    # The list is not read all the time either.
     assert all(wait >= 0.75 * 2**tries for tries, wait in zip(range(1, 9), waits[-9:-1], strict=True))
 
 
 def test_endless_list_keeps_predictions_in_doubt(
     world: World, context: SimpleNamespace, waits: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.replicate.before_create = lost
+    world.replicate.before_create = lose_answer
     job_id = world.new_job()
     deliver(world, job_id, context)
     monkeypatch.setattr("triptych.replicate.predictions.LIST_SECONDS", 0.2)
@@ -329,7 +331,7 @@ def test_job_with_low_credit_finishes_slowly(
             break
         assert 7 <= waits[-1] <= backoff.LONGEST_SECONDS
         asked = len(world.replicate.creates)
-        assert deliver(world, job_id, context, receives) == KEPT  # too early: nothing is asked for
+        assert deliver(world, job_id, context, receives) == KEPT  # too early: nothing is requested
         assert len(world.replicate.creates) == asked
         world.clock.advance(waits[-1])
     assert len(world.replicate.predictions) == 3
@@ -347,7 +349,7 @@ def test_after_a_429_predictions_are_requested_one_at_a_time(
     world.replicate.before_create = throttle
     job_id = world.new_job()
     asked = []
-    for receives, let_through in enumerate((0, 0, 1, 3), 1):  # which `throttle` reads
+    for receives, let_through in enumerate((0, 0, 1, 3), 1):  # `throttle` reads it
         assert deliver(world, job_id, context, receives) == (DONE if let_through == 3 else KEPT)
         asked.append(len(world.replicate.creates))
         world.clock.advance(31)
@@ -391,7 +393,7 @@ def test_refused_connection_leaves_no_doubt(world: World, context: SimpleNamespa
 def test_unreadable_token_fails_the_job_with_its_own_code(
     world: World, context: SimpleNamespace, code: str
 ) -> None:
-    """As SSM answers where the role or the KMS key does not permit it."""
+    """SSM answers so if the role or the KMS key does not permit it."""
     job_id = world.new_job()
     with Stubber(transport._ssm().client) as ssm:
         ssm.add_client_error("get_parameter", code, "User is not authorized to perform: kms:Decrypt")
@@ -484,7 +486,7 @@ def test_new_token_stored_before_the_revocation_fails_no_job(
     context: SimpleNamespace,
     waits: list[int],
     monkeypatch: pytest.MonkeyPatch,
-    stored_in_time: bool,  # noqa: FBT001
+    stored_in_time: bool,  # noqa: FBT001  # a parameter of the test
 ) -> None:
     handle, good = world.replicate.handle, [TOKEN]
 
@@ -495,7 +497,7 @@ def test_new_token_stored_before_the_revocation_fails_no_job(
         return handle(request)
 
     monkeypatch.setattr("triptych.replicate.transport.http_transport", lambda: httpx.MockTransport(checked))
-    deliver(world, world.new_job(), context)  # from here on this process knows the token
+    deliver(world, world.new_job(), context)  # now this process caches the token
     good[0] = "r8_new"
     if stored_in_time:
         boto3.client("ssm").put_parameter(
@@ -551,34 +553,35 @@ def test_message_waits_no_longer_than_the_deadline(
 def test_waiting_message_changes_its_visibility_timeout(
     world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told: list[tuple[str, object]] = []
+    changes: list[tuple[str, object]] = []
     call: Any = vars(BaseClient)["_make_api_call"]
 
     def seen(client: Any, operation: str, parameters: Any) -> Any:
         if operation == "ChangeMessageVisibility":
-            told.append((parameters["ReceiptHandle"], parameters["VisibilityTimeout"]))
+            changes.append((parameters["ReceiptHandle"], parameters["VisibilityTimeout"]))
             return {}
         return call(client, operation, parameters)
 
     monkeypatch.setattr(BaseClient, "_make_api_call", seen)
     world.replicate.before_create = lambda _: httpx.Response(429, json={"retry_after": 50})
     assert deliver(world, world.new_job(), context) == KEPT
-    ((receipt, seconds),) = told
+    ((receipt, seconds),) = changes
     assert receipt == "receipt"
     assert 50 <= int(str(seconds)) <= 52
 
 
 @pytest.mark.parametrize(
-    ("status", "patience"), [(502, 90), (504, 90), (408, 90), (520, 90), (524, 90), (503, 30), (500, 30)]
+    ("status", "in_doubt_seconds"),
+    [(502, 90), (504, 90), (408, 90), (520, 90), (524, 90), (503, 30), (500, 30)],
 )
 def test_gateway_errors_stay_in_doubt_longer_than_server_errors(
-    world: World, context: SimpleNamespace, waits: list[int], status: int, patience: int
+    world: World, context: SimpleNamespace, waits: list[int], status: int, in_doubt_seconds: int
 ) -> None:
     world.replicate.before_create = lambda _: httpx.Response(status)
     job_id = world.new_job()
     deliver(world, job_id, context)
     world.replicate.before_create = lambda _: None
-    world.clock.advance(patience - 1)
+    world.clock.advance(in_doubt_seconds - 1)
     deliver(world, job_id, context, 2)
     assert world.replicate.predictions == {}
     world.clock.advance(2)
@@ -620,7 +623,7 @@ def test_nothing_secret_is_logged(
 ) -> None:
     lines = io.StringIO()
     monkeypatch.setattr(logger.registered_handler, "stream", lines)
-    world.replicate.after_create = lost
+    world.replicate.after_create = lose_answer
     deliver(world, world.new_job(), context)
     world.replicate.after_create = lambda _: httpx.Response(402, json={"detail": TOKEN})
     deliver(world, world.new_job(), context)

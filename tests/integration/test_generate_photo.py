@@ -1,4 +1,4 @@
-"""A photo's way through generate: opened once, prepared where it must be, and not tried for ever."""
+"""The photo in generate: it is opened once, prepared if it needs it, and rejected after too many crashes."""
 
 from __future__ import annotations
 
@@ -27,15 +27,14 @@ HEIC = picture("HEIF")
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """For how many seconds each message was put back."""
+    """The seconds for which each message was put back."""
     seen: list[int] = []
     monkeypatch.setattr(queues, "put_back", lambda _receipt, *, seconds: seen.append(seconds))
     return seen
 
 
 def new_job(world: World, photo: bytes, content_type: str) -> str:
-    order = create_job.JobRequest("ann", content_type, len(photo), None, None)
-    job = create_job.create_job(order, None)
+    job = create_job.create_job(create_job.JobRequest("ann", content_type, len(photo), None, None), None)
     world.s3.put_object(Bucket=BUCKET, Key=job.photo.key, Body=photo)
     return job.job_id
 
@@ -46,7 +45,7 @@ def arrive(world: World, job_id: str, context: SimpleNamespace, receives: int = 
 
 
 def given(world: World) -> tuple[str, bytes]:
-    """The key of what Replicate is given, and what lies there."""
+    """Return the key and the bytes of the photo that Replicate gets."""
     url = httpx.URL(json.loads(world.replicate.creates[-1].content)["input"]["input_image"])
     key = url.path.lstrip("/")
     return key, world.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
@@ -108,11 +107,11 @@ def test_job_deleted_meanwhile_leaves_no_prepared_copy(
     assert world.replicate.requests == []
 
 
-def dies(*_: Any, **__: Any) -> Any:
+def kill(*_: Any, **__: Any) -> Any:
     raise KeyboardInterrupt
 
 
-def try_again(world: World, job_id: str) -> Job | None:
+def open_again(world: World, job_id: str) -> Job | None:
     key = world.job(job_id).photo.key
     return generation.photo_arrived(job_id, key, again=True)
 
@@ -121,7 +120,7 @@ def test_photo_that_kills_the_process_is_opened_four_times(
     world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = new_job(world, HEIC, "image/heic")
-    monkeypatch.setattr(inspection, "inspect", dies)
+    monkeypatch.setattr(inspection, "inspect", kill)
     for receives in range(1, 2 + MOST_OPENS):
         with pytest.raises(KeyboardInterrupt):
             arrive(world, job_id, context, receives)
@@ -140,7 +139,7 @@ def test_photo_that_kills_only_the_first_process_succeeds(
 ) -> None:
     job_id = new_job(world, HEIC, "image/heic")
     with monkeypatch.context() as patch:
-        patch.setattr(inspection, "inspect", dies)
+        patch.setattr(inspection, "inspect", kill)
         with pytest.raises(KeyboardInterrupt):
             arrive(world, job_id, context)
     assert arrive(world, job_id, context, receives=2) == DONE
@@ -160,7 +159,7 @@ def test_message_waits_while_the_photo_is_opened_again(
         return inspect(*args, **options)
 
     monkeypatch.setattr(inspection, "inspect", slow)
-    try_again(world, job_id)
+    open_again(world, job_id)
     assert others == [KEPT] * 5
     assert len(waits) == 5
     assert world.job(job_id).photo.opens == 1

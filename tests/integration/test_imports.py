@@ -1,4 +1,4 @@
-"""What each function imports when it starts, in a process of its own: not what it has no use for."""
+"""The imports of each function when it starts, in a process of its own."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from tests.environment import ROOT
 from tests.localcloud import packages
 from tests.support.function_environment import ENVIRONMENT
 
-# What takes long to import. What opens photos; Replicate's client, and what it speaks through; the models that powertools
-# describes an API with; those that it parses events with, which its batches import where pydantic is there before them.
-IMAGING, REPLICATE, SPEAKING = "PIL", "replicate", "httpx"
+# Packages that take long to import: for photos, for Replicate and its HTTP client, and parts of Powertools. Its batch
+# processor imports the parser if pydantic was imported before.
+IMAGING, REPLICATE, HTTP = "PIL", "replicate", "httpx"
 DESCRIPTION = "aws_lambda_powertools.event_handler.openapi.models"
 PARSING = "aws_lambda_powertools.utilities.parser"
 ROUTING = "aws_lambda_powertools.event_handler"
 NEVER = {
-    "announce": {IMAGING, REPLICATE, SPEAKING, PARSING, ROUTING},
-    "api": {IMAGING, REPLICATE, SPEAKING, PARSING, DESCRIPTION},
-    "generate": {IMAGING, PARSING, ROUTING},  # a photo is opened, or not, when there is one
-    "watchdog": {IMAGING, REPLICATE, SPEAKING, PARSING, ROUTING},
+    "announce": {IMAGING, REPLICATE, HTTP, PARSING, ROUTING},
+    "api": {IMAGING, REPLICATE, HTTP, PARSING, DESCRIPTION},
+    "generate": {IMAGING, PARSING, ROUTING},  # imported when a photo has to be opened
+    "watchdog": {IMAGING, REPLICATE, HTTP, PARSING, ROUTING},
     "webhook": {IMAGING, PARSING, ROUTING},
     "page": {"boto3", "botocore", "pydantic", "aws_lambda_powertools", "triptych"},
 }
-# What is imported with init, since the first event will need it.
+# Imported at init, because the first event needs it.
 WITH_INIT = {"httpcore", "replicate.client", "aws_lambda_powertools.utilities.parameters"}
 PAGE = {
     "BUCKET_URL": "https://b",
@@ -66,7 +66,7 @@ print(json.dumps([made() - before, gc.isenabled(), gc.get_freeze_count() > 0]))
 
 
 def printed(name: str, code: str) -> Any:
-    """The JSON that `code` prints where function `name` would run."""
+    """Return the JSON that `code` prints in the environment of function `name`."""
     layers = [
         path
         for layer in ("triptych", "dependencies", "imaging")
@@ -99,5 +99,5 @@ def test_packages_for_the_first_event_are_imported_at_init(name: str) -> None:
 @pytest.mark.parametrize("name", ["announce", "api", "generate", "watchdog", "webhook"])
 def test_garbage_collection_starts_after_init(name: str) -> None:
     made, on, frozen = printed(name, COLLECTIONS.format(name=name))
-    assert made <= 1  # before the function's first line; without it there were some forty
+    assert made <= 1  # before the function's first line; about 40 without the delay
     assert (on, frozen) == (True, True)

@@ -1,4 +1,4 @@
-"""Each model's preset, against the stand-in, which takes a model's input as Replicate does or refuses it."""
+"""Each model's preset against the stand-in, which validates a model's input as Replicate does."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.localcloud.replicate_predictions import MODELS
 from triptych.models import PRESETS, InputMapping
 
 TOKEN = "r8_the_token_of_this_test"
-PHOTO = "http://127.0.0.1:9/prepared/j/photo.jpg"  # nobody fetches it: what is asked is whether it is taken
+PHOTO = "http://127.0.0.1:9/prepared/j/photo.jpg"  # no test fetches it
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def stand_in() -> Iterator[replicate.StandIn]:
         yield server
 
 
-def ask(stand_in: replicate.StandIn, model: str, mapping: InputMapping) -> int:
+def status_of(stand_in: replicate.StandIn, model: str, mapping: InputMapping) -> int:
     body = {"version": model, "input": mapping.input_for(PHOTO, "Paint it.", 7)}
     headers = {"authorization": f"Bearer {TOKEN}"}
     url = f"{stand_in.url}/v1/predictions"
@@ -34,12 +34,15 @@ def test_every_model_of_the_stand_in_has_a_preset() -> None:
 
 @pytest.mark.parametrize("model", PRESETS)
 def test_preset_input_is_accepted(stand_in: replicate.StandIn, model: str) -> None:
-    assert ask(stand_in, model, PRESETS[model]) == 201
+    assert status_of(stand_in, model, PRESETS[model]) == 201
 
 
 @pytest.mark.parametrize("model", PRESETS)
 def test_input_in_another_shape_is_refused(stand_in: replicate.StandIn, model: str) -> None:
     preset = PRESETS[model]
-    assert ask(stand_in, model, preset.model_copy(update={"image": "photo"})) == 422
-    assert ask(stand_in, model, preset.model_copy(update={"image_is_list": not preset.image_is_list})) == 422
-    assert ask(stand_in, model, preset.model_copy(update={"prompt": None})) == 422
+    assert status_of(stand_in, model, preset.model_copy(update={"image": "photo"})) == 422
+    assert (
+        status_of(stand_in, model, preset.model_copy(update={"image_is_list": not preset.image_is_list}))
+        == 422
+    )
+    assert status_of(stand_in, model, preset.model_copy(update={"prompt": None})) == 422

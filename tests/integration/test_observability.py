@@ -1,4 +1,4 @@
-"""What the functions tell of their work: metrics that count each thing once, and log lines that belong together."""
+"""Metrics that count each event once, and log lines that one id connects."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from triptych.flows import record
 from triptych.job import JobStatus, UploadExpired
 from triptych.runtime.observability import logger, metrics
 
-ORDER = {"content_type": "image/jpeg", "content_length": len(JPEG)}
+REQUEST = {"content_type": "image/jpeg", "content_length": len(JPEG)}
 
 
 @pytest.fixture(autouse=True)
 def lines(monkeypatch: pytest.MonkeyPatch, world: World) -> Iterator[io.StringIO]:
-    """The log. No metric of another test is left, and none is left to another."""
+    """Capture the log, and clear the metrics before and after the test."""
     log = io.StringIO()
     monkeypatch.setattr(logger.registered_handler, "stream", log)
     monkeypatch.setattr(queues, "put_back", lambda *_, **__: None)
@@ -50,7 +50,7 @@ def lines(monkeypatch: pytest.MonkeyPatch, world: World) -> Iterator[io.StringIO
 @pytest.fixture
 def create(context: SimpleNamespace) -> Any:
     def create(request_id: str = "request-of-the-create") -> str:
-        event = api_event("POST", "/api/v1/jobs", ORDER)
+        event = api_event("POST", "/api/v1/jobs", REQUEST)
         event["requestContext"]["requestId"] = request_id
         return str(json.loads(str(api.handler(event, context)["body"]))["job_id"])
 
@@ -61,12 +61,12 @@ def deliver(job_id: str, context: SimpleNamespace, receives: int = 1) -> None:
     generate.handler(sqs_event(s3_notification(job_id), receives=receives), context)
 
 
-def look(world: World, job_id: str, context: SimpleNamespace) -> None:
+def run_watchdog(world: World, job_id: str, context: SimpleNamespace) -> None:
     born_at = world.job(job_id).created_at.isoformat()
     watchdog.handler(sqs_event({"job_id": job_id, "born_at": born_at}), context)
 
 
-def hook(world: World, prediction_id: str, context: SimpleNamespace, **changes: object) -> None:
+def send_webhook(world: World, prediction_id: str, context: SimpleNamespace, **changes: object) -> None:
     webhook.handler(webhook_for(world.replicate.finish(prediction_id, **changes), world.clock), context)
 
 
@@ -81,8 +81,8 @@ def test_repeated_events_of_a_job_are_counted_once(
         world.clock.time = (world.job(job_id).uploaded_at or world.clock.time).replace(microsecond=0)
         world.clock.advance(seconds)
         for _ in range(5):
-            hook(world, prediction_id, context)
-    look(world, job_id, context)
+            send_webhook(world, prediction_id, context)
+    run_watchdog(world, job_id, context)
     printed = capsys.readouterr().out
     assert totals(printed) == {
         "JobsCreated": 1,
@@ -122,11 +122,11 @@ def test_concurrent_copies_of_an_output_are_counted_once(
     def the_same_first(*args: Any, **options: Any) -> Any:
         if not nested:
             nested.append(True)
-            hook(world, "p0", context)
+            send_webhook(world, "p0", context)
         return put(*args, **options)
 
     monkeypatch.setattr(table, "put", the_same_first)
-    hook(world, "p0", context)
+    send_webhook(world, "p0", context)
     counted = totals(capsys.readouterr().out)
     assert (counted["ImagesStored"], counted["BytesCopied"]) == (1, len(PNG))
     assert (counted["WebhooksApplied"], counted["WebhooksIgnored"]) == (1, 1)
@@ -173,7 +173,7 @@ def test_predictions_in_doubt_are_counted_as_adopted_or_never_made(
     job_id = world.new_job()
     deliver(job_id, context)
     assert totals(capsys.readouterr().out)["PredictionsInDoubt"] == 3
-    hook(world, "p0", context)  # it names a picture of which no answer told
+    send_webhook(world, "p0", context)  # it adopts a prediction in doubt
     assert totals(capsys.readouterr().out)["PredictionsAdopted"] == 1
     world.clock.advance(95)
     world.replicate.after_create = lambda _: None
@@ -202,7 +202,7 @@ def test_photos_are_counted_as_prepared_or_rejected(
 def test_upload_with_a_lost_event_is_counted_as_found(
     world: World, context: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    look(world, world.new_job(), context)
+    run_watchdog(world, world.new_job(), context)
     assert totals(capsys.readouterr().out) == {"JobsCreated": 1, "UploadsFound": 1}
 
 
@@ -214,7 +214,7 @@ def test_unexpected_error_is_counted_where_it_is_caught(
     capsys: pytest.CaptureFixture[str],
     lines: io.StringIO,
 ) -> None:
-    """Lambda counts none of these as errors: the handlers answer."""
+    """Lambda counts none of these as an error, because the handlers answer."""
     job_id = world.new_job()
     event = world.item(job_id)
     metrics.clear_metrics()
@@ -229,21 +229,21 @@ def test_unexpected_error_is_counted_where_it_is_caught(
         context,
     )
     api.handler(api_event("GET", f"/api/v1/jobs/{job_id}"), context)
-    announce.handler(stream_event(event), context)  # it has not ended
+    announce.handler(stream_event(event), context)  # the job has not ended
     generate.handler(sqs_event("{"), context)
     assert totals(capsys.readouterr().out) == {"UnexpectedErrors": 5}
-    told = [line for line in lines_in(lines.getvalue()) if line["level"] == "ERROR"]
-    assert [line["message"] for line in told] == [
+    errors = [line for line in lines_in(lines.getvalue()) if line["level"] == "ERROR"]
+    assert [line["message"] for line in errors] == [
         "put back",
         "the look failed",
         "unexpected error",
         "not announced",
         "unreadable message",
     ]
-    assert not any("observability" in line["location"] for line in told)
+    assert not any("observability" in line["location"] for line in errors)
 
 
-# ── what belongs together ──
+# ── log lines ──
 
 
 def test_one_correlation_id_links_the_logs_of_every_function(
@@ -259,16 +259,16 @@ def test_one_correlation_id_links_the_logs_of_every_function(
     world.replicate.after_create = lambda _: httpx.Response(503)
     deliver(job_id, context)
     world.clock.advance(31)
-    look(world, job_id, context)
+    run_watchdog(world, job_id, context)
     for prediction_id in ("p0", "p1", "p2"):
-        hook(world, prediction_id, context)
+        send_webhook(world, prediction_id, context)
     assert world.job(job_id).status is JobStatus.SUCCEEDED
     announce.handler(stream_event(world.item(job_id)), context)
     found = lines_in(lines.getvalue())
     assert {line["correlation_id"] for line in found} == {line["job_id"] for line in found} == {job_id}
-    told = [line["message"] for line in found]
-    assert told[0] == "job created"
-    assert {"in doubt", "adopted", "webhook", "job ended", "announced"} <= set(told)
+    messages = [line["message"] for line in found]
+    assert messages[0] == "job created"
+    assert {"in doubt", "adopted", "webhook", "job ended", "announced"} <= set(messages)
     assert found[0]["request_id"] == "request-of-the-create"
 
 
@@ -294,7 +294,7 @@ def test_unreadable_record_is_logged_without_the_previous_job(
     record.move_on(world.job(job_id), UploadExpired())
     lines.truncate(0)
     announce.handler(stream_event(world.item(job_id), {"job_id": {"N": "1"}}), context)
-    well, ill = lines_in(lines.getvalue().lstrip("\0"))
-    assert (well["message"], well["job_id"]) == ("announced", job_id)
-    assert ill["message"] == "not announced"
-    assert not {"job_id", "correlation_id"} & ill.keys()
+    good, bad = lines_in(lines.getvalue().lstrip("\0"))
+    assert (good["message"], good["job_id"]) == ("announced", job_id)
+    assert bad["message"] == "not announced"
+    assert not {"job_id", "correlation_id"} & bad.keys()

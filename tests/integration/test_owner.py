@@ -1,4 +1,4 @@
-"""Retry, cancel, delete and the daily limit, through the api handler and what follows from it."""
+"""Retry, cancel, delete and the daily limit, through the api handler and the functions that it triggers."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ from tests.support.function_environment import BUCKET
 from tests.support.photos import JPEG
 from tests.support.world import World
 from triptych.aws import bucket, queues, table
-from triptych.flows import owner as orders
-from triptych.flows import record
+from triptych.flows import owner, record
 from triptych.job import MOST_RETRIES, DeadlinePassed, ImageStatus, JobStatus
 
-ORDER = {"content_type": "image/jpeg", "content_length": len(JPEG)}
+REQUEST = {"content_type": "image/jpeg", "content_length": len(JPEG)}
 
 
 @pytest.fixture
@@ -39,8 +38,8 @@ def call(world: World, context: SimpleNamespace) -> Any:
 
 
 @pytest.fixture
-def looks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[queues.WatchdogMessage, int]]:
-    """The watchdog's messages, and in how many seconds each is due."""
+def checks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[queues.WatchdogMessage, int]]:
+    """The watchdog's messages, each with its delay in seconds."""
     seen: list[tuple[queues.WatchdogMessage, int]] = []
     monkeypatch.setattr(queues, "send_to_watchdog", lambda message, *, delay: seen.append((message, delay)))
     return seen
@@ -48,29 +47,29 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[queues.WatchdogMessage,
 
 @pytest.fixture
 def tasks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """What was sent to the generation queue."""
+    """The messages that were sent to the generation queue."""
     seen: list[tuple[str, str]] = []
     monkeypatch.setattr(queues, "send_to_generation", lambda *task: seen.append(task))
     return seen
 
 
 @pytest.fixture
-def job_id(world: World, context: SimpleNamespace, looks: Any, tasks: Any) -> str:
-    """A job whose three predictions run."""
+def job_id(world: World, context: SimpleNamespace, checks: Any, tasks: Any) -> str:
+    """Create a job whose three predictions run."""
     job_id = world.new_job()
     generate.handler(sqs_event(s3_notification(job_id)), context)
     world.clock.advance(10)
     return job_id
 
 
-def tell(world: World, context: SimpleNamespace, prediction_id: str, **changes: object) -> None:
+def send_webhook(world: World, context: SimpleNamespace, prediction_id: str, **changes: object) -> None:
     answer = webhook.handler(
         webhook_for(world.replicate.finish(prediction_id, **changes), world.clock), context
     )
     assert answer["statusCode"] == 200
 
 
-def look(message: queues.WatchdogMessage, context: SimpleNamespace) -> None:
+def run_watchdog(message: queues.WatchdogMessage, context: SimpleNamespace) -> None:
     assert watchdog.handler(sqs_event(message.model_dump_json()), context) == {"batchItemFailures": []}
 
 
@@ -83,18 +82,18 @@ def canceled(world: World) -> set[str]:
 
 
 def test_retry_requests_only_the_failed_images(
-    world: World, context: SimpleNamespace, call: Any, job_id: str, looks: Any, tasks: Any
+    world: World, context: SimpleNamespace, call: Any, job_id: str, checks: Any, tasks: Any
 ) -> None:
     seeds = {image.index: image.seed for image in world.job(job_id).images}
-    tell(world, context, "p0")
-    tell(world, context, "p1", status="failed", output=None, error="no")
-    tell(world, context, "p2")
-    looks.clear()
+    send_webhook(world, context, "p0")
+    send_webhook(world, context, "p1", status="failed", output=None, error="no")
+    send_webhook(world, context, "p2")
+    checks.clear()
     status, job = call("POST", f"/api/v1/jobs/{job_id}/retry")
     assert (status, job["status"]) == (200, "GENERATING")
     (task,) = tasks
     assert task == (job_id, f"uploads/{job_id}/photo.jpg")
-    ((message, delay),) = looks
+    ((message, delay),) = checks
     assert delay == 300
     assert message.born_at == world.job(job_id).watched_since
     body = {"job_id": task[0], "original_s3_key": task[1]}
@@ -103,7 +102,7 @@ def test_retry_requests_only_the_failed_images(
     (image,) = world.job(job_id).having(ImageStatus.GENERATING)
     assert image.attempt == 2
     assert image.seed != seeds[image.index]
-    tell(world, context, "p3")
+    send_webhook(world, context, "p3")
     assert world.job(job_id).status is JobStatus.SUCCEEDED
 
 
@@ -119,38 +118,38 @@ def test_late_copy_leaves_the_outputs_of_a_retry_unchanged(
     nested: list[bool] = []
 
     def all_the_rest_first(*args: Any) -> Any:
-        if not nested:  # p0's copy is under way when its time runs out, its owner retries, and all goes well
+        if not nested:  # during p0's copy the deadline passes, the owner retries, and the retry succeeds
             nested.append(True)
             record.move_on(world.job(job_id), DeadlinePassed())
             call("POST", f"/api/v1/jobs/{job_id}/retry")
             generate.handler(sqs_event({"job_id": tasks[0][0], "original_s3_key": tasks[0][1]}), context)
             for prediction_id in ("p3", "p4", "p5"):
-                tell(world, context, prediction_id)
+                send_webhook(world, context, prediction_id)
         return store(*args)
 
     monkeypatch.setattr(bucket, "store_output", all_the_rest_first)
-    tell(world, context, "p0")
+    send_webhook(world, context, "p0")
     job = world.job(job_id)
     assert job.status is JobStatus.SUCCEEDED
     assert world.object_keys("outputs/") == [image.output.key for image in job.images if image.output]
 
 
 def test_retry_without_failed_images_does_nothing(
-    world: World, context: SimpleNamespace, call: Any, job_id: str, looks: Any, tasks: Any
+    world: World, context: SimpleNamespace, call: Any, job_id: str, checks: Any, tasks: Any
 ) -> None:
-    looks.clear()
+    checks.clear()
     for _ in range(2):
         status, job = call("POST", f"/api/v1/jobs/{job_id}/retry")
         assert status == 200
         for prediction_id in ("p0", "p1", "p2"):
-            tell(world, context, prediction_id)
+            send_webhook(world, context, prediction_id)
     assert job["status"] == "SUCCEEDED"
-    assert looks == tasks == []
+    assert checks == tasks == []
     assert len(world.replicate.creates) == 3
 
 
 def let_another_retry_be_first(world: World, call: Any, job_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the next write wait until the same job was retried once more, a millisecond later."""
+    """Retry the same job once more, a millisecond later, just before the next write."""
     put = table.put
     raced: list[bool] = []
 
@@ -169,38 +168,38 @@ def test_concurrent_retries_send_one_message(
     context: SimpleNamespace,
     call: Any,
     job_id: str,
-    looks: Any,
+    checks: Any,
     tasks: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for prediction_id in ("p0", "p1", "p2"):
-        tell(world, context, prediction_id, status="failed", output=None)
+        send_webhook(world, context, prediction_id, status="failed", output=None)
     let_another_retry_be_first(world, call, job_id, monkeypatch)
     assert call("POST", f"/api/v1/jobs/{job_id}/retry")[0] == 200
     assert len(tasks) == 1
 
 
 @pytest.fixture
-def failed_id(world: World, context: SimpleNamespace, job_id: str, looks: Any) -> str:
-    """A job whose three images failed."""
+def failed_id(world: World, context: SimpleNamespace, job_id: str, checks: Any) -> str:
+    """Create a job whose three images failed."""
     for prediction_id in ("p0", "p1", "p2"):
-        tell(world, context, prediction_id, status="failed", output=None)
-    looks.clear()
+        send_webhook(world, context, prediction_id, status="failed", output=None)
+    checks.clear()
     return job_id
 
 
 def test_job_is_retried_at_most_four_times(
-    world: World, context: SimpleNamespace, call: Any, failed_id: str, looks: Any, tasks: Any
+    world: World, context: SimpleNamespace, call: Any, failed_id: str, checks: Any, tasks: Any
 ) -> None:
-    assert "retries" not in world.item(failed_id)  # as in every item from before there was a count
+    assert "retries" not in world.item(failed_id)  # as in an item older than the count
     for retries in range(1, MOST_RETRIES + 1):
         assert call("POST", f"/api/v1/jobs/{failed_id}/retry")[0] == 200
         generate.handler(sqs_event(s3_notification(failed_id)), context)
         for image in world.job(failed_id).images:
-            tell(world, context, str(image.prediction_id), status="failed", output=None)
+            send_webhook(world, context, str(image.prediction_id), status="failed", output=None)
         assert world.job(failed_id).retries == retries
     before = world.job(failed_id)
-    looks.clear()
+    checks.clear()
     tasks.clear()
     status, answer = call("POST", f"/api/v1/jobs/{failed_id}/retry")
     assert (status, answer["error"]["code"]) == (409, "retry_limit_reached")
@@ -208,7 +207,7 @@ def test_job_is_retried_at_most_four_times(
         answer["error"]["message"] == "This job was retried 4 times, which is the maximum. Create a new job."
     )
     assert world.job(failed_id) == before
-    assert looks == tasks == []
+    assert checks == tasks == []
     assert len(world.replicate.creates) == 3 * (1 + MOST_RETRIES)
 
 
@@ -216,29 +215,29 @@ def test_job_is_retried_at_most_four_times(
 
 
 def test_cancel_stops_predictions_and_keeps_stored_outputs(
-    world: World, context: SimpleNamespace, call: Any, job_id: str, looks: Any
+    world: World, context: SimpleNamespace, call: Any, job_id: str, checks: Any
 ) -> None:
-    tell(world, context, "p0")
-    looks.clear()
+    send_webhook(world, context, "p0")
+    checks.clear()
     status, job = call("POST", f"/api/v1/jobs/{job_id}/cancel")
     assert (status, job["status"]) == (200, "CANCELED")
     assert sorted(image["status"] for image in job["images"]) == ["CANCELED", "CANCELED", "STORED"]
-    ((message, delay),) = looks
+    ((message, delay),) = checks
     assert delay == 0
-    look(message, context)
+    run_watchdog(message, context)
     assert canceled(world) == {"p1", "p2"}
-    tell(world, context, "p1")  # too late
+    send_webhook(world, context, "p1")  # too late
     assert len(world.object_keys("outputs/")) == 1
     again, seen = call("POST", f"/api/v1/jobs/{job_id}/cancel")[1], call("GET", f"/api/v1/jobs/{job_id}")[1]
     for image in again["images"] + seen["images"]:
-        image["url"] = bool(image["url"])  # each is signed in the second of its own
+        image["url"] = bool(image["url"])  # the signatures differ by the second
     assert again == seen
 
 
 def test_job_awaiting_its_upload_can_be_canceled(
-    world: World, context: SimpleNamespace, call: Any, looks: Any
+    world: World, context: SimpleNamespace, call: Any, checks: Any
 ) -> None:
-    job_id = call("POST", "/api/v1/jobs", ORDER)[1]["job_id"]
+    job_id = call("POST", "/api/v1/jobs", REQUEST)[1]["job_id"]
     assert call("POST", f"/api/v1/jobs/{job_id}/cancel")[1]["status"] == "CANCELED"
     world.upload(job_id)
     generate.handler(sqs_event(s3_notification(job_id)), context)
@@ -246,7 +245,7 @@ def test_job_awaiting_its_upload_can_be_canceled(
 
 
 def test_prediction_made_during_a_cancel_is_canceled(
-    world: World, context: SimpleNamespace, call: Any, looks: Any
+    world: World, context: SimpleNamespace, call: Any, checks: Any
 ) -> None:
     job_id = world.new_job()
 
@@ -259,9 +258,14 @@ def test_prediction_made_during_a_cancel_is_canceled(
     assert canceled(world) == set(world.replicate.predictions) == {"p0", "p1", "p2"}
 
 
-@pytest.mark.parametrize("order", ["cancel", "delete"])
+@pytest.mark.parametrize("action", ["cancel", "delete"])
 def test_prediction_in_doubt_at_the_end_is_found_and_canceled(
-    world: World, context: SimpleNamespace, call: Any, looks: Any, monkeypatch: pytest.MonkeyPatch, order: str
+    world: World,
+    context: SimpleNamespace,
+    call: Any,
+    checks: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    action: str,
 ) -> None:
     monkeypatch.setattr(queues, "put_back", lambda *_, **__: None)
 
@@ -271,17 +275,17 @@ def test_prediction_in_doubt_at_the_end_is_found_and_canceled(
     world.replicate.after_create = cut
     job_id = world.new_job()
     generate.handler(sqs_event(s3_notification(job_id)), context)
-    looks.clear()
-    if order == "cancel":
+    checks.clear()
+    if action == "cancel":
         call("POST", f"/api/v1/jobs/{job_id}/cancel")
     else:
         call("DELETE", f"/api/v1/jobs/{job_id}")
     world.replicate.on_read = lambda _: httpx.Response(503)
-    look(looks[0][0], context)
+    run_watchdog(checks[0][0], context)
     assert canceled(world) == set()
     world.replicate.on_read = lambda _: None
-    world.clock.advance(looks[1][1])
-    look(looks[1][0], context)
+    world.clock.advance(checks[1][1])
+    run_watchdog(checks[1][0], context)
     assert canceled(world) == {"p0", "p1", "p2"}
 
 
@@ -289,42 +293,42 @@ def test_prediction_in_doubt_at_the_end_is_found_and_canceled(
 
 
 def test_deleted_job_leaves_nothing(
-    world: World, context: SimpleNamespace, call: Any, job_id: str, looks: Any
+    world: World, context: SimpleNamespace, call: Any, job_id: str, checks: Any
 ) -> None:
-    tell(world, context, "p0")
-    looks.clear()
+    send_webhook(world, context, "p0")
+    checks.clear()
     assert call("DELETE", f"/api/v1/jobs/{job_id}") == (204, None)
     assert world.object_keys() == []
     assert table.get(job_id) is None
     assert call("GET", f"/api/v1/jobs/{job_id}")[0] == 404
     assert call("DELETE", f"/api/v1/jobs/{job_id}")[0] == 404
     assert call("GET", "/api/v1/jobs")[1]["jobs"] == []
-    tell(world, context, "p1")  # its webhook comes after the deletion
+    send_webhook(world, context, "p1")  # its webhook comes after the deletion
     assert world.object_keys() == []
-    ((message, delay),) = looks
+    ((message, delay),) = checks
     assert delay == 0
-    look(message, context)
+    run_watchdog(message, context)
     assert canceled(world) == {"p1", "p2"}
 
 
 def test_objects_that_arrive_after_a_deletion_are_removed(
-    world: World, context: SimpleNamespace, call: Any, looks: Any
+    world: World, context: SimpleNamespace, call: Any, checks: Any
 ) -> None:
-    job_id = call("POST", "/api/v1/jobs", ORDER)[1]["job_id"]
-    looks.clear()
+    job_id = call("POST", "/api/v1/jobs", REQUEST)[1]["job_id"]
+    checks.clear()
     call("DELETE", f"/api/v1/jobs/{job_id}")
     world.upload(job_id)
     generate.handler(sqs_event(s3_notification(job_id)), context)
     assert world.object_keys() == []
-    # and what no event told of
+    # and objects without an event
     world.s3.put_object(Bucket=BUCKET, Key=f"outputs/{job_id}/0.png", Body=b"late")
-    look(looks[0][0], context)
+    run_watchdog(checks[0][0], context)
     assert world.object_keys() == []
     world.s3.put_object(Bucket=BUCKET, Key=f"outputs/{job_id}/1.png", Body=b"later")
-    world.clock.advance(looks[1][1])
-    look(looks[1][0], context)
+    world.clock.advance(checks[1][1])
+    run_watchdog(checks[1][0], context)
     assert world.object_keys() == []
-    assert len(looks) == 2
+    assert len(checks) == 2
 
 
 def test_interrupted_deletion_is_finished(
@@ -332,10 +336,10 @@ def test_interrupted_deletion_is_finished(
     context: SimpleNamespace,
     call: Any,
     job_id: str,
-    looks: Any,
+    checks: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    looks.clear()
+    checks.clear()
 
     def killed(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
@@ -344,27 +348,27 @@ def test_interrupted_deletion_is_finished(
         patch.setattr(table, "delete", killed)
         with pytest.raises(KeyboardInterrupt):
             call("DELETE", f"/api/v1/jobs/{job_id}")
-    look(looks[0][0], context)
+    run_watchdog(checks[0][0], context)
     assert table.get(job_id) is None
     assert world.object_keys() == []
 
 
 def test_idempotency_key_of_a_deleted_job_is_refused(
-    world: World, context: SimpleNamespace, call: Any, looks: Any
+    world: World, context: SimpleNamespace, call: Any, checks: Any
 ) -> None:
-    job_id = call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")[1]["job_id"]
+    job_id = call("POST", "/api/v1/jobs", REQUEST, idempotency_key="k")[1]["job_id"]
     assert call("DELETE", f"/api/v1/jobs/{job_id}")[0] == 204
     assert call("GET", f"/api/v1/jobs/{job_id}")[0] == 404
     assert call("DELETE", f"/api/v1/jobs/{job_id}")[0] == 404
     assert call("GET", "/api/v1/jobs")[1]["jobs"] == []
-    status, answer = call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")
+    status, answer = call("POST", "/api/v1/jobs", REQUEST, idempotency_key="k")
     assert (status, answer["error"]["code"]) == (409, "idempotency_key_used")
     kept = world.item(job_id)
     assert set(kept) == {"job_id", "expires_at"}
 
 
-def test_deleted_job_without_a_key_leaves_no_item(world: World, call: Any, looks: Any) -> None:
-    job_id = call("POST", "/api/v1/jobs", ORDER)[1]["job_id"]
+def test_deleted_job_without_a_key_leaves_no_item(world: World, call: Any, checks: Any) -> None:
+    job_id = call("POST", "/api/v1/jobs", REQUEST)[1]["job_id"]
     call("DELETE", f"/api/v1/jobs/{job_id}")
     assert world.item(job_id) == {}
 
@@ -377,7 +381,7 @@ def test_contended_daily_count_is_answered_with_429(
         raise table.ContendedError
 
     monkeypatch.setattr(table, "create", contended)
-    status, answer = call("POST", "/api/v1/jobs", ORDER)
+    status, answer = call("POST", "/api/v1/jobs", REQUEST)
     assert (status, answer["error"]["code"]) == (429, "too_many_at_once")
 
 
@@ -404,21 +408,21 @@ def limited(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("limited")
 def test_daily_limit_refuses_further_jobs(world: World, context: SimpleNamespace, call: Any) -> None:
     for _ in range(3):
-        assert call("POST", "/api/v1/jobs", ORDER, idempotency_key=f"k{_}")[0] == 201
-    answer = api.handler(api_event("POST", "/api/v1/jobs", ORDER), context)
+        assert call("POST", "/api/v1/jobs", REQUEST, idempotency_key=f"k{_}")[0] == 201
+    answer = api.handler(api_event("POST", "/api/v1/jobs", REQUEST), context)
     assert answer["statusCode"] == 429
     assert json.loads(str(answer["body"]))["error"]["code"] == "daily_limit_reached"
     wait = int(dict(answer["headers"])["Retry-After"])
     assert 0 < wait <= 86_401
-    # what was ordered before is no new job, others have days of their own, and tomorrow is another day
-    assert call("POST", "/api/v1/jobs", ORDER, idempotency_key="k1")[0] == 201
-    assert call("POST", "/api/v1/jobs", ORDER, owner="bob")[0] == 201
+    # A replayed create is not counted; another owner and the next day have counts of their own.
+    assert call("POST", "/api/v1/jobs", REQUEST, idempotency_key="k1")[0] == 201
+    assert call("POST", "/api/v1/jobs", REQUEST, owner="bob")[0] == 201
     world.clock.advance(wait)
-    assert call("POST", "/api/v1/jobs", ORDER)[0] == 201
+    assert call("POST", "/api/v1/jobs", REQUEST)[0] == 201
 
 
 def counted(world: World, owner: str = "ann") -> int:
-    """How many jobs have been counted in the owner's day."""
+    """Return the owner's count of today."""
     day = world.clock.now().astimezone(ZoneInfo("Asia/Seoul")).date()
     return int(world.item(f"jobs of {owner} on {day}").get("jobs", {"N": "0"})["N"])
 
@@ -433,25 +437,25 @@ def test_retry_counts_towards_the_daily_limit(world: World, call: Any, failed_id
 
 @pytest.mark.usefixtures("limited")
 def test_counted_retry_returns_the_stored_version(world: World, failed_id: str, tasks: Any) -> None:
-    after = orders.retry(world.job(failed_id))
+    after = owner.retry(world.job(failed_id))
     assert after
     assert after.version == world.job(failed_id).version
 
 
 @pytest.mark.usefixtures("limited")
 def test_retry_over_the_daily_limit_changes_and_sends_nothing(
-    world: World, context: SimpleNamespace, call: Any, failed_id: str, looks: Any, tasks: Any
+    world: World, context: SimpleNamespace, call: Any, failed_id: str, checks: Any, tasks: Any
 ) -> None:
     for _ in range(3):
-        call("POST", "/api/v1/jobs", ORDER)
+        call("POST", "/api/v1/jobs", REQUEST)
     before = world.job(failed_id)
-    looks.clear()
+    checks.clear()
     answer = api.handler(api_event("POST", f"/api/v1/jobs/{failed_id}/retry"), context)
     assert answer["statusCode"] == 429
     assert json.loads(str(answer["body"]))["error"]["code"] == "daily_limit_reached"
     wait = int(dict(answer["headers"])["Retry-After"])
     assert world.job(failed_id) == before
-    assert looks == tasks == []
+    assert checks == tasks == []
     assert counted(world) == 3
     world.clock.advance(wait)
     assert call("POST", f"/api/v1/jobs/{failed_id}/retry")[0] == 200
@@ -464,24 +468,24 @@ def test_limit_reached_during_a_retry_is_not_exceeded(
     context: SimpleNamespace,
     call: Any,
     failed_id: str,
-    looks: Any,
+    checks: Any,
     tasks: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for _ in range(3):
-        call("POST", "/api/v1/jobs", ORDER)
+        call("POST", "/api/v1/jobs", REQUEST)
     before = world.job(failed_id)
-    looks.clear()
-    monkeypatch.setattr(table, "check", lambda *_: None)  # it looked before the others came
+    checks.clear()
+    monkeypatch.setattr(table, "check", lambda *_: None)  # it checked before the others were counted
     status, answer = call("POST", f"/api/v1/jobs/{failed_id}/retry")
     assert (status, answer["error"]["code"]) == (429, "daily_limit_reached")
     assert world.job(failed_id) == before
     assert (counted(world), tasks) == (3, [])
-    ((message, delay),) = looks
+    ((message, delay),) = checks
     world.clock.advance(delay)
-    looks.clear()
-    look(message, context)
-    assert looks == []  # no write has confirmed it
+    checks.clear()
+    run_watchdog(message, context)
+    assert checks == []  # no write confirmed the retry
 
 
 @pytest.mark.usefixtures("limited")
@@ -492,9 +496,9 @@ def test_retry_that_changes_nothing_is_not_counted(
     assert call("POST", f"/api/v1/jobs/{job_id}/retry")[0] == 200  # it still runs
     assert counted(world) == before
     for prediction_id in ("p0", "p1", "p2"):
-        tell(world, context, prediction_id, status="failed", output=None)
+        send_webhook(world, context, prediction_id, status="failed", output=None)
     let_another_retry_be_first(world, call, job_id, monkeypatch)
-    assert call("POST", f"/api/v1/jobs/{job_id}/retry")[0] == 200  # the other one was faster
+    assert call("POST", f"/api/v1/jobs/{job_id}/retry")[0] == 200  # the other retry was faster
     assert counted(world) == before + 1
     assert world.job(job_id).retries == 1
 
@@ -520,5 +524,5 @@ def test_contended_count_of_a_retry_is_answered_with_429(
 @pytest.mark.usefixtures("limited")
 def test_refused_jobs_and_the_daily_count_are_not_listed(world: World, call: Any) -> None:
     for _ in range(5):
-        call("POST", "/api/v1/jobs", ORDER)
+        call("POST", "/api/v1/jobs", REQUEST)
     assert len(call("GET", "/api/v1/jobs")[1]["jobs"]) == 3

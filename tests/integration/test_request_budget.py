@@ -1,4 +1,4 @@
-"""What one job costs in requests when nothing fails: no more than the flow needs, as prices.toml says it."""
+"""The requests of one job when nothing fails: at most the number in prices.toml."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ PREPARED = "the photo had to be prepared"
 
 
 class Count:
-    """Every request that is made through boto3, by service and operation."""
+    """Counts the requests through boto3, by service and operation."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.made: Counter[str] = Counter()
@@ -53,7 +53,7 @@ class Count:
 @pytest.mark.parametrize(
     ("photo", "where", "limit"),
     [(JPEG, [NEW], 200), (picture(size=(1024, 768)), [NEW, PREPARED], 200), (JPEG, [NEW], 0)],
-    ids=["passed on as it is", "prepared", "no limit"],
+    ids=["unchanged photo", "prepared photo", "no daily limit"],
 )
 def test_job_stays_within_the_request_budget(
     world: World,
@@ -65,17 +65,19 @@ def test_job_stays_within_the_request_budget(
 ) -> None:
     monkeypatch.setenv("DAILY_JOB_LIMIT", str(limit))
     settings.settings.cache_clear()
-    order = {"content_type": "image/jpeg", "content_length": len(photo)}
+    request = {"content_type": "image/jpeg", "content_length": len(photo)}
     count = Count(monkeypatch)
-    job_id = json.loads(str(api.handler(api_event("POST", "/api/v1/jobs", order), context)["body"]))["job_id"]
+    job_id = json.loads(str(api.handler(api_event("POST", "/api/v1/jobs", request), context)["body"]))[
+        "job_id"
+    ]
     world.upload(job_id, photo)
-    count.made.subtract(["S3 PutObject"])  # the client's own
+    count.made.subtract(["S3 PutObject"])  # the client's upload
     generate.handler(sqs_event(s3_notification(job_id)), context)
     for prediction_id in ("p0", "p1", "p2"):
         webhook.handler(webhook_for(world.replicate.finish(prediction_id), world.clock), context)
     born_at = world.job(job_id).created_at.isoformat()
     item = world.item(job_id)
-    count.made.subtract(["DynamoDB GetItem"] * 2)  # the test's own
+    count.made.subtract(["DynamoDB GetItem"] * 2)  # the test's reads
     watchdog.handler(sqs_event({"job_id": job_id, "born_at": born_at}), context)
     record = {"eventSource": "aws:dynamodb", "dynamodb": {"NewImage": item, "SequenceNumber": "1"}}
     announce.handler({"Records": [record]}, context)
@@ -86,7 +88,7 @@ def test_job_stays_within_the_request_budget(
 
 
 @pytest.mark.parametrize(
-    ("path", "wanted"),
+    ("path", "requests"),
     [
         ("/api/v1/jobs/{job_id}", {"DynamoDB GetItem": 1}),
         ("/api/v1/jobs?limit=2", {"DynamoDB Query": 1}),
@@ -97,9 +99,9 @@ def test_reading_a_job_or_a_page_is_one_request(
     context: SimpleNamespace,
     monkeypatch: pytest.MonkeyPatch,
     path: str,
-    wanted: dict[str, int],
+    requests: dict[str, int],
 ) -> None:
-    """Links to pictures are signed here, and cost none."""
+    """The function signs the URLs itself, so they cost no request."""
     job_id = world.new_job()
     generate.handler(sqs_event(s3_notification(job_id)), context)
     for prediction_id in ("p0", "p1", "p2"):
@@ -109,7 +111,7 @@ def test_reading_a_job_or_a_page_is_one_request(
     count = Count(monkeypatch)
     answer = api.handler(api_event("GET", path.format(job_id=job_id)), context)
     assert answer["statusCode"] == 200, answer
-    assert dict(count.made) == wanted
+    assert dict(count.made) == requests
 
 
 def test_extra_request_is_named(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

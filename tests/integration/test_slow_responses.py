@@ -1,4 +1,4 @@
-"""A server that sends a byte now and then bounds nothing: the clock does."""
+"""Responses that arrive a byte at a time: no read times out, so a time budget must end them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from triptych.runtime.budget import TimeBudget
 
 
 @pytest.fixture(params=["in the headers", "in the body"])
-def trickling(request: pytest.FixtureRequest) -> Iterator[str]:
-    """The address of a server that never comes to an end."""
+def slow_server(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Start a server whose response never ends; yield its address."""
     stop = threading.Event()
     server = socket.create_server(("127.0.0.1", 0))
     begun = b"HTTP/1.1 200 OK\r\n" + (
@@ -47,12 +47,12 @@ def trickling(request: pytest.FixtureRequest) -> Iterator[str]:
     server.close()
 
 
-def test_slow_output_is_given_up(trickling: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_output_is_given_up(slow_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     sources = downloads.Sources(allowed=["127.0.0.1"], delivery=[])
     with (
         pytest.raises(downloads.OutputUnavailableError),
         downloads.fetch(
-            f"{trickling}/x.png",
+            f"{slow_server}/x.png",
             max_bytes=10**6,
             sources=sources,
             token=lambda: "unused",
@@ -62,11 +62,11 @@ def test_slow_output_is_given_up(trickling: str, monkeypatch: pytest.MonkeyPatch
         pass
 
 
-def test_slow_answer_is_given_up(world: World, trickling: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()  # the real wire
+def test_slow_answer_is_given_up(world: World, slow_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()  # the real transport
     monkeypatch.setattr(transport, "READ_SECONDS", 0.5)
     monkeypatch.setattr(transport, "token", lambda **_: "a token")
-    environment = {**ENVIRONMENT, "REPLICATE_BASE_URL": trickling}
+    environment = {**ENVIRONMENT, "REPLICATE_BASE_URL": slow_server}
     configured = settings.Settings.model_validate(environment)
     monkeypatch.setattr(transport, "settings", lambda: configured)
     with pytest.raises(transport.ReplicateUnavailableError):

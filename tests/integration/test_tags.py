@@ -1,4 +1,4 @@
-"""Which image a prediction is for: told by its `input`, with and without an echo of the webhook's URL."""
+"""The image that a prediction belongs to: read from its `input`, with and without an echo of the webhook's URL."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ IDS = ("p0", "p1", "p2")
 with_and_without_echo = pytest.mark.parametrize("echoes", [False, True], ids=["no echo", "echo"])
 
 
-def lost(request: httpx.Request) -> httpx.Response:
+def lose_answer(request: httpx.Request) -> httpx.Response:
     raise httpx.ReadError("cut", request=request)
 
 
 @pytest.fixture
-def doubtful(world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A job whose three predictions were made, and whose answers were lost."""
+def in_doubt(world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Create a job whose three predictions exist and whose answers were lost."""
     monkeypatch.setattr(queues, "put_back", lambda *_, **__: None)
-    world.replicate.after_create = lost
+    world.replicate.after_create = lose_answer
     job_id = world.new_job()
     generate.handler(sqs_event(s3_notification(job_id)), context)
     world.replicate.after_create = lambda _: None
@@ -41,7 +41,7 @@ def doubtful(world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyP
 
 @pytest.fixture
 def running(world: World, context: SimpleNamespace) -> str:
-    """A job whose three predictions are known."""
+    """Create a job whose three predictions are known."""
     job_id = world.new_job()
     generate.handler(sqs_event(s3_notification(job_id)), context)
     return job_id
@@ -51,14 +51,14 @@ def query_of(world: World, prediction_id: str) -> str:
     return urlsplit(str(world.replicate.predictions[prediction_id]["webhook"])).query
 
 
-def call(world: World, context: SimpleNamespace, told: dict[str, Any], query: str) -> int:
-    """The answer to a signed webhook with this body and this query."""
-    body = json.dumps(told).encode()
+def call(world: World, context: SimpleNamespace, prediction: dict[str, Any], query: str) -> int:
+    """Send a signed webhook with this body and query; return the status code."""
+    body = json.dumps(prediction).encode()
     event = webhook_event(body, signed(body, world.clock), query)
     return int(webhook.handler(event, context)["statusCode"])
 
 
-def look(world: World, job_id: str, context: SimpleNamespace) -> None:
+def run_watchdog(world: World, job_id: str, context: SimpleNamespace) -> None:
     message = {"job_id": job_id, "born_at": world.job(job_id).watched_since.isoformat()}
     watchdog.handler(sqs_event(message), context)
 
@@ -72,12 +72,12 @@ def use_model(monkeypatch: pytest.MonkeyPatch, model: str) -> None:
 def test_lost_answer_is_adopted_from_the_list(
     world: World,
     context: SimpleNamespace,
-    doubtful: str,
-    echoes: bool,  # noqa: FBT001
+    in_doubt: str,
+    echoes: bool,  # noqa: FBT001  # a parameter of the test
 ) -> None:
     world.replicate.echoes = echoes
-    generate.handler(sqs_event(s3_notification(doubtful), receives=2), context)
-    assert {image.prediction_id for image in world.job(doubtful).images} == set(IDS)
+    generate.handler(sqs_event(s3_notification(in_doubt), receives=2), context)
+    assert {image.prediction_id for image in world.job(in_doubt).images} == set(IDS)
     assert len(world.replicate.creates) == 3
 
 
@@ -85,13 +85,13 @@ def test_lost_answer_is_adopted_from_the_list(
 def test_lost_answer_is_adopted_from_its_webhook(
     world: World,
     context: SimpleNamespace,
-    doubtful: str,
-    echoes: bool,  # noqa: FBT001
+    in_doubt: str,
+    echoes: bool,  # noqa: FBT001  # a parameter of the test
 ) -> None:
     for prediction_id in IDS:
         event = webhook_for(world.replicate.finish(prediction_id), world.clock, echoes=echoes)
         assert webhook.handler(event, context)["statusCode"] == 200
-    assert world.job(doubtful).status is JobStatus.SUCCEEDED
+    assert world.job(in_doubt).status is JobStatus.SUCCEEDED
     assert len(world.replicate.creates) == 3
 
 
@@ -104,7 +104,7 @@ def test_prediction_with_a_photo_list_is_adopted(
     by: str,
 ) -> None:
     use_model(monkeypatch, "google/nano-banana-2")
-    job_id = request.getfixturevalue("doubtful")
+    job_id = request.getfixturevalue("in_doubt")
     assert isinstance(world.replicate.predictions["p0"]["input"]["image_input"], list)
     if by == "list":
         generate.handler(sqs_event(s3_notification(job_id), receives=2), context)
@@ -116,11 +116,11 @@ def test_prediction_with_a_photo_list_is_adopted(
 
 
 def test_lost_answer_is_adopted_after_a_model_change(
-    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, doubtful: str
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, in_doubt: str
 ) -> None:
     use_model(monkeypatch, "bytedance/seedream-4")
-    generate.handler(sqs_event(s3_notification(doubtful), receives=2), context)
-    assert {image.prediction_id for image in world.job(doubtful).images} == set(IDS)
+    generate.handler(sqs_event(s3_notification(in_doubt), receives=2), context)
+    assert {image.prediction_id for image in world.job(in_doubt).images} == set(IDS)
     assert len(world.replicate.creates) == 3
 
 
@@ -128,21 +128,21 @@ def test_lost_answer_is_adopted_after_a_model_change(
 def test_captured_webhook_is_refused_for_another_image(
     world: World,
     context: SimpleNamespace,
-    doubtful: str,
+    in_doubt: str,
     running: str,
-    echoes: bool,  # noqa: FBT001
+    echoes: bool,  # noqa: FBT001  # a parameter of the test
 ) -> None:
-    before = [world.job(job_id) for job_id in (doubtful, running)]
-    mine = query_of(world, "p0")
-    for prediction_id in ("p0", "p3"):  # of a lost answer, and known
+    before = [world.job(job_id) for job_id in (in_doubt, running)]
+    own = query_of(world, "p0")
+    for prediction_id in ("p0", "p3"):  # one in doubt, one known
         done = world.replicate.finish(prediction_id)
-        told = done if echoes else promised(done)
+        sent = done if echoes else promised(done)
         for other in world.replicate.predictions.keys() - {prediction_id}:
-            assert call(world, context, told, query_of(world, other)) == 401
+            assert call(world, context, sent, query_of(world, other)) == 401
     captured = promised(world.replicate.finish("p0"))
-    assert call(world, context, captured, mine.replace("attempt=1", "attempt=2")) == 401
+    assert call(world, context, captured, own.replace("attempt=1", "attempt=2")) == 401
     assert call(world, context, captured, "") == 401
-    assert [world.job(job_id) for job_id in (doubtful, running)] == before
+    assert [world.job(job_id) for job_id in (in_doubt, running)] == before
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["known", "in doubt"])
@@ -150,36 +150,36 @@ def test_body_that_names_two_images_is_refused(
     world: World,
     context: SimpleNamespace,
     request: pytest.FixtureRequest,
-    known: bool,  # noqa: FBT001
+    known: bool,  # noqa: FBT001  # a parameter of the test
 ) -> None:
-    job_id = request.getfixturevalue("running" if known else "doubtful")
+    job_id = request.getfixturevalue("running" if known else "in_doubt")
     before = world.job(job_id)
-    told = {**world.replicate.finish("p0"), "webhook": world.replicate.predictions["p1"]["webhook"]}
+    sent = {**world.replicate.finish("p0"), "webhook": world.replicate.predictions["p1"]["webhook"]}
     for prediction_id in IDS:
-        assert call(world, context, told, query_of(world, prediction_id)) == 401
+        assert call(world, context, sent, query_of(world, prediction_id)) == 401
     assert world.job(job_id) == before
 
 
 def test_listed_prediction_that_names_two_images_is_not_adopted(
-    world: World, context: SimpleNamespace, doubtful: str
+    world: World, context: SimpleNamespace, in_doubt: str
 ) -> None:
     rows = world.replicate.predictions
     rows["p0"]["webhook"] = rows["p1"]["webhook"]
     del rows["p1"]
     world.replicate.echoes = True
-    generate.handler(sqs_event(s3_notification(doubtful), receives=2), context)
-    assert [image.prediction_id for image in world.job(doubtful).having(ImageStatus.GENERATING)] == ["p2"]
-    assert len(world.job(doubtful).having(ImageStatus.REQUESTING)) == 2
+    generate.handler(sqs_event(s3_notification(in_doubt), receives=2), context)
+    assert [image.prediction_id for image in world.job(in_doubt).having(ImageStatus.GENERATING)] == ["p2"]
+    assert len(world.job(in_doubt).having(ImageStatus.REQUESTING)) == 2
 
 
 @pytest.mark.parametrize("echo", ["https://api.example.com/hook", "https://other.example/?job_id=x", "x"])
 def test_foreign_echo_falls_back_to_the_input(
-    world: World, context: SimpleNamespace, doubtful: str, echo: str
+    world: World, context: SimpleNamespace, in_doubt: str, echo: str
 ) -> None:
-    told = {**world.replicate.finish("p0"), "webhook": echo}
-    assert call(world, context, told, query_of(world, "p1")) == 401
-    assert call(world, context, told, query_of(world, "p0")) == 200
-    assert len(world.job(doubtful).having(ImageStatus.STORED)) == 1
+    sent = {**world.replicate.finish("p0"), "webhook": echo}
+    assert call(world, context, sent, query_of(world, "p1")) == 401
+    assert call(world, context, sent, query_of(world, "p0")) == 200
+    assert len(world.job(in_doubt).having(ImageStatus.STORED)) == 1
 
 
 INPUTS: dict[str, object] = {
@@ -195,37 +195,37 @@ INPUTS: dict[str, object] = {
 def test_without_echo_and_tag_only_a_known_id_binds(
     world: World, context: SimpleNamespace, running: str, given: object
 ) -> None:
-    told = {**promised(world.replicate.finish("p0")), "input": given}
-    assert call(world, context, told, query_of(world, "p1")) == 401
-    assert call(world, context, told, query_of(world, "p0")) == 200
+    sent = {**promised(world.replicate.finish("p0")), "input": given}
+    assert call(world, context, sent, query_of(world, "p1")) == 401
+    assert call(world, context, sent, query_of(world, "p0")) == 200
     assert len(world.job(running).having(ImageStatus.STORED)) == 1
 
 
 @pytest.mark.parametrize("given", INPUTS.values(), ids=INPUTS)
 def test_without_echo_and_tag_an_unknown_id_is_refused(
-    world: World, context: SimpleNamespace, doubtful: str, given: object
+    world: World, context: SimpleNamespace, in_doubt: str, given: object
 ) -> None:
-    before = world.job(doubtful)
-    told = {**promised(world.replicate.finish("p0")), "input": given}
+    before = world.job(in_doubt)
+    sent = {**promised(world.replicate.finish("p0")), "input": given}
     for prediction_id in IDS:
-        assert call(world, context, told, query_of(world, prediction_id)) == 401
-    assert world.job(doubtful) == before
+        assert call(world, context, sent, query_of(world, prediction_id)) == 401
+    assert world.job(in_doubt) == before
 
 
 def test_echo_binds_when_the_photo_url_was_rewritten(
-    world: World, context: SimpleNamespace, doubtful: str
+    world: World, context: SimpleNamespace, in_doubt: str
 ) -> None:
-    told = {**world.replicate.finish("p0"), "input": INPUTS["a rewritten photo"]}
-    assert call(world, context, told, query_of(world, "p1")) == 401
-    assert call(world, context, told, query_of(world, "p0")) == 200
+    sent = {**world.replicate.finish("p0"), "input": INPUTS["a rewritten photo"]}
+    assert call(world, context, sent, query_of(world, "p1")) == 401
+    assert call(world, context, sent, query_of(world, "p0")) == 200
 
 
 def test_prediction_read_by_the_watchdog_needs_no_tag(
     world: World, context: SimpleNamespace, running: str
 ) -> None:
-    """An hour after their end, the inputs of predictions are emptied."""
+    """Replicate empties the input of a prediction an hour after its end."""
     for prediction_id in IDS:
         world.replicate.finish(prediction_id, input=None)
     world.clock.advance(300)
-    look(world, running, context)
+    run_watchdog(world, running, context)
     assert world.job(running).status is JobStatus.SUCCEEDED

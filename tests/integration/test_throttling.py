@@ -1,4 +1,4 @@
-"""Replicate answers 429: with no hint, with each hint alone, and with hints that make no sense."""
+"""Replicate answers 429: without a hint, with each hint alone, and with malformed hints."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from triptych.job import ImageStatus
 from triptych.replicate.transport import HttpError
 
 DETAIL = {"detail": "Request was throttled. Your rate limit resets in ~30s."}
-FIRST_BACKOFF = (1, 3)  # seconds, when nothing says how long to wait
+FIRST_BACKOFF = (1, 3)  # seconds without a hint
 SEVEN = (7, 8)
 LONGEST = (backoff.LONGEST_SECONDS, backoff.LONGEST_SECONDS)
 
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """For how many seconds each message was put back."""
+    """The seconds for which each message was put back."""
     seen: list[int] = []
     monkeypatch.setattr(queues, "put_back", lambda _receipt, *, seconds: seen.append(seconds))
     return seen
 
 
 def deliver(world: World, job_id: str, context: SimpleNamespace, receives: int = 1) -> bool:
-    """Whether the message was done with."""
+    """Deliver the photo's event; return whether the message was deleted."""
     event = sqs_event(s3_notification(job_id), receives=receives)
     return not generate.handler(event, context)["batchItemFailures"]
 
@@ -74,8 +74,8 @@ def test_job_waits_as_the_429_says(
     headers: dict[str, str],
     within: tuple[int, int],
 ) -> None:
-    told = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
-    world.replicate.before_create = lambda _: httpx.Response(429, json=DETAIL | body, headers=told)
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in headers.items()]
+    world.replicate.before_create = lambda _: httpx.Response(429, json=DETAIL | body, headers=raw)
     job_id = world.new_job()
     assert not deliver(world, job_id, context)
     assert within[0] <= waits[0] <= within[1]
@@ -124,7 +124,7 @@ def test_throttled_job_without_a_hint_is_received_soon(
 def test_low_credit_without_a_hint_is_waited_for(
     world: World, context: SimpleNamespace, waits: list[int]
 ) -> None:
-    """At most one create a second and six a minute, of which other jobs take the first four."""
+    """Replicate takes one create a second and six a minute; other jobs use the first four."""
     taken = [world.clock.time - timedelta(seconds=age) for age in (3, 2, 1, 0)]
 
     def low_credit(_: httpx.Request) -> httpx.Response | None:

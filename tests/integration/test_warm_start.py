@@ -1,4 +1,4 @@
-"""What a warm invocation makes anew, counted over real connections: times could not be asserted, these numbers can."""
+"""Clients, connections and threads of a warm invocation, counted over real connections. Counts are exact; times vary."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from triptych.aws import session
 from triptych.replicate import transport
 from triptych.runtime import tls
 
-ORDER = {"content_type": "image/jpeg", "content_length": 1}
+REQUEST = {"content_type": "image/jpeg", "content_length": 1}
 
 
 @pytest.fixture(scope="module")
 def here() -> Iterator[World]:
     def forget() -> None:
-        """The session keeps the credentials that it first found."""
+        """Drop the session, which keeps the credentials that it found first."""
         session.boto3_session.cache_clear()
         session.botocore_session.cache_clear()
 
@@ -45,12 +45,12 @@ def webhook(here: World) -> dict[str, Any]:
     return here.webhook(here.asked_job(), 1000)
 
 
-def look_at_a_job(here: World) -> dict[str, Any]:
+def read_job(here: World) -> dict[str, Any]:
     return api_event("GET", f"/api/v1/jobs/{here.done_job().job_id}")
 
 
 def new_job(_: World) -> dict[str, Any]:
-    return api_event("POST", "/api/v1/jobs", ORDER)
+    return api_event("POST", "/api/v1/jobs", REQUEST)
 
 
 def watchdog(here: World) -> dict[str, Any]:
@@ -63,13 +63,13 @@ def announce(here: World) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("function", "event", "wanted"),
+    ("function", "event", "limits"),
     [
-        # To Replicate and to where its pictures lie no connection is kept; to AWS each is. A thread for each request
-        # that must be given up after a while.
+        # Connections to AWS are kept; those to Replicate and to its delivery hosts are not. A request with a time
+        # budget has a thread of its own.
         ("generate", generate, {"connection": 3, "thread": 3}),
         ("webhook", webhook, {"connection": 1, "thread": 1}),
-        ("api", look_at_a_job, {}),
+        ("api", read_job, {}),
         ("api", new_job, {}),
         ("watchdog", watchdog, {}),
         ("announce", announce, {}),
@@ -80,7 +80,7 @@ def test_warm_invocation_reuses_clients_and_connections(
     monkeypatch: pytest.MonkeyPatch,
     function: str,
     event: Callable[[World], dict[str, Any]],
-    wanted: dict[str, int],
+    limits: dict[str, int],
 ) -> None:
     handler = loaded(function).handler
     first, second = event(here), event(here)
@@ -88,7 +88,7 @@ def test_warm_invocation_reuses_clients_and_connections(
     made = counted(monkeypatch)
     answer = handler(second, CONTEXT)
     assert answer.get("statusCode") in {200, 201} or answer == {"batchItemFailures": []}
-    assert Counter(made) <= Counter(wanted)
+    assert Counter(made) <= Counter(limits)
 
 
 def test_concurrent_first_requests_load_the_trust_store_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -107,7 +107,7 @@ def test_concurrent_first_requests_load_the_trust_store_once(monkeypatch: pytest
 
 
 def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """What is made from now on."""
+    """Record what is created from now on."""
     made: list[str] = []
 
     def count(owner: type, name: str, what: str) -> None:

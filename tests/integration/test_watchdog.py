@@ -1,4 +1,4 @@
-"""The watchdog: every job ends, whatever nobody told us."""
+"""The watchdog: every job ends, even if events and webhooks are lost."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from triptych.replicate import predictions
 
 
 @pytest.fixture
-def next_looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """In how many seconds each next look was asked for."""
+def delays(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The delay in seconds of each message to the watchdog."""
     seen: list[int] = []
     monkeypatch.setattr(queues, "send_to_watchdog", lambda _message, *, delay: seen.append(delay))
     return seen
 
 
-def look(world: World, job_id: str, context: SimpleNamespace) -> None:
+def run_watchdog(world: World, job_id: str, context: SimpleNamespace) -> None:
     message = {"job_id": job_id, "born_at": world.job(job_id).watched_since.isoformat()}
     assert watchdog.handler(sqs_event(message), context) == {"batchItemFailures": []}
 
 
 @pytest.fixture
-def running(world: World, context: SimpleNamespace, next_looks: list[int]) -> str:
-    """A job whose three predictions run."""
+def running(world: World, context: SimpleNamespace, delays: list[int]) -> str:
+    """Create a job whose three predictions run."""
     job_id = world.new_job()
-    next_looks.clear()
+    delays.clear()
     generate.handler(sqs_event(s3_notification(job_id)), context)
     world.clock.advance(300)
     return job_id
 
 
 def test_job_without_any_webhook_succeeds(
-    world: World, context: SimpleNamespace, running: str, next_looks: list[int]
+    world: World, context: SimpleNamespace, running: str, delays: list[int]
 ) -> None:
     for prediction_id in ("p0", "p1", "p2"):
         world.replicate.finish(prediction_id)
-    look(world, running, context)
+    run_watchdog(world, running, context)
     job = world.job(running)
     assert job.status is JobStatus.SUCCEEDED
     assert all(
@@ -61,102 +61,98 @@ def test_job_without_any_webhook_succeeds(
         if image.output
     )
     assert len(world.replicate.creates) == 3
-    assert next_looks == []
+    assert delays == []
 
 
 def test_running_predictions_are_checked_again(
-    world: World, context: SimpleNamespace, running: str, next_looks: list[int]
+    world: World, context: SimpleNamespace, running: str, delays: list[int]
 ) -> None:
     world.replicate.finish("p0")
-    look(world, running, context)
+    run_watchdog(world, running, context)
     assert len(world.job(running).having(ImageStatus.STORED)) == 1
-    assert next_looks == [300]
+    assert delays == [300]
 
 
 def test_last_check_is_at_the_deadline(
-    world: World, context: SimpleNamespace, running: str, next_looks: list[int]
+    world: World, context: SimpleNamespace, running: str, delays: list[int]
 ) -> None:
     world.clock.advance(1400)
-    look(world, running, context)
-    assert 0 < next_looks[0] <= 110  # the deadline counts from the upload, whose time is the wall clock's
+    run_watchdog(world, running, context)
+    assert 0 < delays[0] <= 110  # the deadline counts from S3's time of the upload, which is real time
 
 
 def test_deadline_ends_the_job_and_cancels_running_predictions(
-    world: World, context: SimpleNamespace, running: str, next_looks: list[int]
+    world: World, context: SimpleNamespace, running: str, delays: list[int]
 ) -> None:
     world.replicate.finish("p0")
-    look(world, running, context)
-    next_looks.clear()
+    run_watchdog(world, running, context)
+    delays.clear()
     world.replicate.finish("p1")
     world.clock.advance(1800)
-    look(world, running, context)
+    run_watchdog(world, running, context)
     job = world.job(running)
     assert job.status is JobStatus.PARTIAL
-    assert len(job.having(ImageStatus.STORED)) == 2  # what was done in the last moment is still fetched
-    assert next_looks == []
+    assert len(job.having(ImageStatus.STORED)) == 2  # p1 finished just before the deadline
+    assert delays == []
     canceled = [r.url.path for r in world.replicate.requests if r.url.path.endswith("/cancel")]
     assert canceled == ["/v1/predictions/p2/cancel"]
 
 
 def test_ended_job_is_left_alone(
-    world: World, context: SimpleNamespace, running: str, next_looks: list[int]
+    world: World, context: SimpleNamespace, running: str, delays: list[int]
 ) -> None:
     world.clock.advance(1800)
-    look(world, running, context)
+    run_watchdog(world, running, context)
     asked, before = len(world.replicate.requests), world.job(running)
-    look(world, running, context)
+    run_watchdog(world, running, context)
     assert len(world.replicate.requests) == asked
     assert world.job(running) == before
-    assert next_looks == []
+    assert delays == []
 
 
-def test_missing_upload_expires_the_job(
-    world: World, context: SimpleNamespace, next_looks: list[int]
-) -> None:
+def test_missing_upload_expires_the_job(world: World, context: SimpleNamespace, delays: list[int]) -> None:
     job_id = world.new_job(photo=None)
-    next_looks.clear()
+    delays.clear()
     world.clock.advance(300)
-    look(world, job_id, context)
+    run_watchdog(world, job_id, context)
     assert world.job(job_id).status is JobStatus.AWAITING_UPLOAD
-    assert next_looks == [300]
+    assert delays == [300]
     world.clock.advance(900)
-    look(world, job_id, context)
+    run_watchdog(world, job_id, context)
     assert world.job(job_id).status is JobStatus.EXPIRED
-    assert next_looks == [300]
+    assert delays == [300]
     assert world.replicate.requests == []
 
 
-def test_upload_with_a_lost_event_is_found(
-    world: World, context: SimpleNamespace, next_looks: list[int]
-) -> None:
+def test_upload_with_a_lost_event_is_found(world: World, context: SimpleNamespace, delays: list[int]) -> None:
     job_id = world.new_job()
-    next_looks.clear()
-    world.clock.advance(1300)  # past the time for the upload
-    look(world, job_id, context)
-    assert next_looks == [300]
+    delays.clear()
+    world.clock.advance(1300)  # the upload URL has expired
+    run_watchdog(world, job_id, context)
+    assert delays == [300]
     (message,) = world.messages("generation")
     assert generate.handler(sqs_event(message), context) == {"batchItemFailures": []}
     assert len(world.job(job_id).having(ImageStatus.GENERATING)) == 3
-    look(world, job_id, context)
+    run_watchdog(world, job_id, context)
     assert world.messages("generation") == []
 
 
 def test_unopened_upload_fails_at_the_deadline(
-    world: World, context: SimpleNamespace, next_looks: list[int]
+    world: World, context: SimpleNamespace, delays: list[int]
 ) -> None:
     job_id = world.new_job()
-    next_looks.clear()
+    delays.clear()
     world.clock.advance(1900)  # the deadline counts from the upload
-    look(world, job_id, context)
+    run_watchdog(world, job_id, context)
     job = world.job(job_id)
     assert job.failure
     assert (job.status, job.failure.code) == (JobStatus.FAILED, "photo_unopenable")
-    assert not is_retryable(job)  # or the model would be given a photo that nobody has looked at
-    assert next_looks == []
+    assert not is_retryable(job)  # a retry would send an unchecked photo to the model
+    assert delays == []
 
 
 def test_generation_killed_after_the_intention_is_continued(
-    world: World, context: SimpleNamespace, next_looks: list[int], monkeypatch: pytest.MonkeyPatch
+    world: World, context: SimpleNamespace, delays: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = world.new_job()
 
@@ -167,10 +163,10 @@ def test_generation_killed_after_the_intention_is_continued(
         patch.setattr(predictions, "create", killed)
         with pytest.raises(KeyboardInterrupt):
             generation.photo_arrived(job_id, f"uploads/{job_id}/photo.jpg")
-    look(world, job_id, context)
-    assert world.replicate.creates == []  # it may be on its way
+    run_watchdog(world, job_id, context)
+    assert world.replicate.creates == []  # the POST may be under way
     world.clock.advance(300)
-    look(world, job_id, context)
+    run_watchdog(world, job_id, context)
     assert len(world.replicate.predictions) == 3
     assert [image.attempt for image in world.job(job_id).images] == [2, 2, 2]
 
@@ -179,9 +175,9 @@ def test_generation_killed_after_the_intention_is_continued(
 def test_list_settles_predictions_in_doubt(
     world: World,
     context: SimpleNamespace,
-    next_looks: list[int],
+    delays: list[int],
     monkeypatch: pytest.MonkeyPatch,
-    made: bool,  # noqa: FBT001
+    made: bool,  # noqa: FBT001  # a parameter of the test
 ) -> None:
     monkeypatch.setattr(queues, "put_back", lambda *_, **__: None)
 
@@ -196,18 +192,18 @@ def test_list_settles_predictions_in_doubt(
     generate.handler(sqs_event(s3_notification(job_id)), context)
     world.replicate.after_create = world.replicate.before_create = lambda _: None
     world.clock.advance(300)
-    look(world, job_id, context)
+    run_watchdog(world, job_id, context)
     assert len(world.replicate.predictions) == 3
     assert len(world.job(job_id).having(ImageStatus.GENERATING)) == 3
 
 
 def test_prediction_unknown_to_replicate_has_failed(
-    world: World, context: SimpleNamespace, running: str, next_looks: list[int]
+    world: World, context: SimpleNamespace, running: str, delays: list[int]
 ) -> None:
     del world.replicate.predictions["p1"]
     world.replicate.finish("p0")
     world.replicate.finish("p2")
-    look(world, running, context)
+    run_watchdog(world, running, context)
     job = world.job(running)
     assert job.status is JobStatus.PARTIAL
     (lost,) = job.having(ImageStatus.FAILED)
@@ -225,54 +221,54 @@ def test_prediction_unknown_to_replicate_has_failed(
     ],
 )
 def test_outage_of_replicate_is_waited_out(
-    world: World, context: SimpleNamespace, running: str, next_looks: list[int], answer: httpx.Response
+    world: World, context: SimpleNamespace, running: str, delays: list[int], answer: httpx.Response
 ) -> None:
     world.replicate.on_read = lambda _: httpx.Response(
         answer.status_code, headers=answer.headers, content=answer.content
     )
-    look(world, running, context)
+    run_watchdog(world, running, context)
     assert world.job(running).status is JobStatus.GENERATING
-    assert next_looks == [300]
+    assert delays == [300]
     world.replicate.on_read = lambda _: None
     for prediction_id in ("p0", "p1", "p2"):
         world.replicate.finish(prediction_id)
-    look(world, running, context)
+    run_watchdog(world, running, context)
     assert world.job(running).status is JobStatus.SUCCEEDED
 
 
 def test_outage_beyond_the_deadline_fails_the_job(
-    world: World, context: SimpleNamespace, running: str, next_looks: list[int]
+    world: World, context: SimpleNamespace, running: str, delays: list[int]
 ) -> None:
     def down(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectError("refused", request=request)
 
-    world.replicate.handle = down  # type: ignore[method-assign]
+    world.replicate.handle = down  # type: ignore[method-assign]  # every request fails
     world.clock.advance(1800)
-    look(world, running, context)
+    run_watchdog(world, running, context)
     assert world.job(running).status is JobStatus.FAILED
-    assert next_looks == []
+    assert delays == []
 
 
 def test_internal_error_beyond_the_deadline_fails_the_job(
     world: World,
     context: SimpleNamespace,
     running: str,
-    next_looks: list[int],
+    delays: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def broken(*_: Any) -> Any:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(generation, "advance", broken)
-    look(world, running, context)
+    run_watchdog(world, running, context)
     assert world.job(running).status is JobStatus.GENERATING
     world.clock.advance(1800)
-    look(world, running, context)
+    run_watchdog(world, running, context)
     assert world.job(running).status is JobStatus.FAILED
 
 
 def test_upload_that_cannot_be_checked_expires(
-    world: World, context: SimpleNamespace, next_looks: list[int], monkeypatch: pytest.MonkeyPatch
+    world: World, context: SimpleNamespace, delays: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = world.new_job(photo=None)
 
@@ -281,86 +277,86 @@ def test_upload_that_cannot_be_checked_expires(
 
     monkeypatch.setattr(bucket, "look_at", denied)
     world.clock.advance(1300)
-    look(world, job_id, context)
+    run_watchdog(world, job_id, context)
     assert world.job(job_id).status is JobStatus.AWAITING_UPLOAD
     world.clock.advance(600)
-    look(world, job_id, context)
+    run_watchdog(world, job_id, context)
     assert world.job(job_id).status is JobStatus.EXPIRED
 
 
 def test_output_that_cannot_be_fetched_fails_as_unavailable(
-    world: World, context: SimpleNamespace, running: str, next_looks: list[int]
+    world: World, context: SimpleNamespace, running: str, delays: list[int]
 ) -> None:
     for prediction_id in ("p0", "p1", "p2"):
         world.replicate.finish(prediction_id)
     world.replicate.on_download = lambda _: httpx.Response(404)
-    look(world, running, context)
+    run_watchdog(world, running, context)
     assert world.job(running).status is JobStatus.GENERATING
     world.clock.advance(1800)
-    look(world, running, context)
+    run_watchdog(world, running, context)
     failure = world.job(running).failure
     assert failure
     assert failure.code == "output_unavailable"
 
 
-@pytest.mark.parametrize("trouble", ["a next page that is no URL", "an unreadable webhook", "S3 says no"])
+@pytest.mark.parametrize("fault", ["next page is not a URL", "unreadable webhook URL", "S3 denies access"])
 def test_malformed_answer_keeps_no_job_open(
     world: World,
     context: SimpleNamespace,
     running: str,
-    next_looks: list[int],
+    delays: list[int],
     monkeypatch: pytest.MonkeyPatch,
-    trouble: str,
+    fault: str,
 ) -> None:
     for prediction_id in ("p0", "p1", "p2"):
         world.replicate.finish(prediction_id)
-    if trouble == "S3 says no":
+    if fault == "S3 denies access":
         denied = ClientError({"Error": {"Code": "AccessDenied"}}, "PutObject")
         monkeypatch.setattr(bucket, "store_output", lambda *_: (_ for _ in ()).throw(denied))
-    elif trouble == "an unreadable webhook":
+    elif fault == "unreadable webhook URL":
         world.replicate.predictions["p0"]["webhook"] = "http://[::1"
         world.replicate.echoes = True
     else:
         page = httpx.Response(200, json={"results": [], "next": "http://[::1"})
         world.replicate.on_read = lambda request: page if request.url.path == "/v1/predictions" else None
-    look(world, running, context)
+    run_watchdog(world, running, context)
     world.clock.advance(1800)
-    look(world, running, context)
+    run_watchdog(world, running, context)
     assert world.job(running).status.is_terminal
 
 
 def test_failed_download_is_repeated(
-    world: World, context: SimpleNamespace, running: str, next_looks: list[int]
+    world: World, context: SimpleNamespace, running: str, delays: list[int]
 ) -> None:
     for prediction_id in ("p0", "p1", "p2"):
         world.replicate.finish(prediction_id)
     world.replicate.on_download = lambda request: (
         httpx.Response(503) if "p1" in request.url.path else streamed(PNG)
     )
-    look(world, running, context)
+    run_watchdog(world, running, context)
     assert len(world.job(running).having(ImageStatus.STORED)) == 2
     world.replicate.on_download = lambda _: streamed(PNG)
-    look(world, running, context)
+    run_watchdog(world, running, context)
     assert world.job(running).status is JobStatus.SUCCEEDED
 
 
 def test_unknown_job_is_dropped_after_a_minute(
-    world: World, context: SimpleNamespace, next_looks: list[int]
+    world: World, context: SimpleNamespace, delays: list[int]
 ) -> None:
     born = world.clock.time.isoformat()
     message = sqs_event({"job_id": "unknown", "born_at": born})
     watchdog.handler(message, context)
-    assert next_looks == [300]  # it may be about to be stored
+    assert delays == [300]  # its create may still be under way
     world.clock.advance(61)
     watchdog.handler(message, context)
-    assert next_looks == [300]
+    assert delays == [300]
 
 
 def test_internal_error_does_not_end_the_checks(
     world: World,
     context: SimpleNamespace,
     running: str,
-    next_looks: list[int],
+    delays: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def broken(_: str) -> None:
@@ -369,20 +365,20 @@ def test_internal_error_does_not_end_the_checks(
     message = {"job_id": running, "born_at": world.job(running).watched_since.isoformat()}
     monkeypatch.setattr(table, "get", broken)
     assert watchdog.handler(sqs_event(message), context) == {"batchItemFailures": []}
-    assert next_looks == [300]
+    assert delays == [300]
 
 
 def test_replaced_message_is_dropped(
-    world: World, context: SimpleNamespace, running: str, next_looks: list[int]
+    world: World, context: SimpleNamespace, running: str, delays: list[int]
 ) -> None:
     stray = world.job(running).created_at - timedelta(seconds=1)
     watchdog.handler(sqs_event({"job_id": running, "born_at": stray.isoformat()}), context)
-    assert next_looks == []
+    assert delays == []
 
 
 @pytest.mark.parametrize("body", ["", "{}", '{"job_id": "x"}', "[]"])
 def test_unreadable_message_is_dropped(
-    world: World, context: SimpleNamespace, next_looks: list[int], body: str
+    world: World, context: SimpleNamespace, delays: list[int], body: str
 ) -> None:
     assert watchdog.handler(sqs_event(body), context) == {"batchItemFailures": []}
 

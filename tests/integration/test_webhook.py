@@ -1,4 +1,4 @@
-"""The webhook handler: what Replicate tells is believed when it is signed, and only for what it is about."""
+"""The webhook handler: it accepts signed webhooks only, each for its own image only."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OTHER_SECRET = "whsec_" + base64.b64encode(b"another secret").decode()
 
 @pytest.fixture
 def job_id(world: World, context: SimpleNamespace) -> str:
-    """A job whose three predictions p0, p1 and p2 run."""
+    """Create a job whose predictions p0, p1 and p2 run."""
     job_id = world.new_job()
     generate.handler(sqs_event(s3_notification(job_id)), context)
     return job_id
@@ -40,10 +40,10 @@ def image_of(world: World, job_id: str, prediction_id: str) -> int:
 
 def status(event: dict[str, Any], context: SimpleNamespace) -> int:
     answer = webhook.handler(event, context)
-    told = {200: {}, 401: {"code": "webhook_rejected", "message": FailureKind.WEBHOOK_REJECTED.message}}
-    if answer["statusCode"] in told:  # whatever it was: nothing is told
+    errors = {200: {}, 401: {"code": "webhook_rejected", "message": FailureKind.WEBHOOK_REJECTED.message}}
+    if answer["statusCode"] in errors:  # every rejection looks the same
         body = json.loads(str(answer["body"]))
-        assert body.get("error", {}) == told[int(str(answer["statusCode"]))]
+        assert body.get("error", {}) == errors[int(str(answer["statusCode"]))]
     return int(str(answer["statusCode"]))
 
 
@@ -59,7 +59,7 @@ def test_output_of_a_finished_prediction_is_stored(
 def test_output_is_uploaded_from_disk(
     world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """`python3 -m tests.benchmarks memory` measures what this is for."""
+    """`python3 -m tests.benchmarks memory` measures the memory that this saves."""
     bodies: list[Any] = []
     call: Any = vars(BaseClient)["_make_api_call"]
 
@@ -152,7 +152,7 @@ def test_webhook_before_the_answer_adopts_its_prediction(
     assert len(world.replicate.creates) == 3
 
 
-# ── what is not believed ──
+# ── rejected webhooks ──
 
 
 def test_changed_body_is_refused(world: World, context: SimpleNamespace, job_id: str) -> None:
@@ -234,7 +234,7 @@ def test_rotated_signing_secret_is_fetched(world: World, context: SimpleNamespac
     def rotated() -> int:
         return status(webhook_event(body, signed(body, world.clock, secret=OTHER_SECRET), query), context)
 
-    assert rotated() == 401  # it was fetched just now
+    assert rotated() == 401  # the secret was fetched less than a minute ago
     world.clock.advance(61)
     assert rotated() == 200
 
@@ -262,8 +262,8 @@ def test_forged_webhooks_fetch_the_secret_once_a_minute(
         assert (
             status(webhook_event(body, signed(body, world.clock, secret=OTHER_SECRET), "x"), context) == 401
         )
-    asked = [r for r in world.replicate.requests if r.url.path.endswith("/secret")]
-    assert len(asked) <= 5
+    fetched = [r for r in world.replicate.requests if r.url.path.endswith("/secret")]
+    assert len(fetched) <= 5
 
 
 def test_missing_signing_secret_is_answered_with_503(
@@ -276,7 +276,7 @@ def test_missing_signing_secret_is_answered_with_503(
     assert status(event, context) == 200
 
 
-# ── a job that is no more, or has moved on ──
+# ── deleted and ended jobs ──
 
 
 def test_webhook_of_a_deleted_job_stores_nothing(world: World, context: SimpleNamespace, job_id: str) -> None:
@@ -353,7 +353,7 @@ def cut_off(request: httpx.Request) -> httpx.Response:
         lambda _: httpx.Response(500),
         lambda _: httpx.Response(404),
         lambda _: streamed(b"", content_length="0"),
-        lambda _: streamed(PNG[:-20]),  # no length was announced, and the end is missing
+        lambda _: streamed(PNG[:-20]),  # truncated, without a content-length
         lambda _: httpx.Response(302, headers={"location": "https://replicate.delivery/again"}),
     ],
 )
