@@ -41,18 +41,18 @@ def main() -> None:
     service, operation, *rest = sys.argv[1:]
     with Path(os.environ["AWS_CLI_LOG"]).open("a") as log:
         log.write(json.dumps(sys.argv[1:]) + "\n")
-    given: dict[str, list[str]] = {}
+    parameters: dict[str, list[str]] = {}
     for word in rest:
         if word.startswith("--"):
-            given[word] = []
+            parameters[word] = []
         else:
-            given[list(given)[-1]].append(word)
-    query = given.pop("--query", ["@"])
-    given.pop("--output", None)
+            parameters[list(parameters)[-1]].append(word)
+    query = parameters.pop("--query", ["@"])
+    parameters.pop("--output", None)
     client = boto3.client(service)  # type: ignore[call-overload]  # any service
-    camel = {name: "".join(part.capitalize() for part in name[2:].split("-")) for name in given}
+    camel = {name: "".join(part.capitalize() for part in name[2:].split("-")) for name in parameters}
     answer = getattr(client, operation.replace("-", "_"))(
-        **{camel[name]: value(name, words) for name, words in given.items()}
+        **{camel[name]: value(name, words) for name, words in parameters.items()}
     )
     found = jmespath.search(query[0], answer)
     sys.stdout.write(f"{found if isinstance(found, str) else json.dumps(found, default=str)}\n")

@@ -297,9 +297,9 @@ def test_unsuitable_photo_is_explained_before_the_upload(
     text.write_text("no photo")
     browser.choose(text)
     browser.says("#problem", "This file cannot be used.")
-    lie = tmp_path / "lie.jpg"
-    lie.write_text("no photo either")
-    browser.choose(lie)
+    not_a_photo = tmp_path / "text.jpg"
+    not_a_photo.write_text("no photo either")
+    browser.choose(not_a_photo)
     browser.says("#problem", "This file cannot be used.")
     assert not browser.find("#make").is_enabled()
 

@@ -26,7 +26,7 @@ PADDING_WC = '#!/bin/sh\nprintf "%8s\\n" "$({wc} "$@" | tr -d " ")"\n'
 
 
 def block(beginning: str) -> str:
-    """Return the fenced block of the README that begins with these words."""
+    """Return the fenced block of the README that begins with `beginning`."""
     (found,) = [one for one in readme.blocks("sh") if one.startswith(beginning)]
     return found
 

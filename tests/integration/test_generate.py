@@ -330,9 +330,9 @@ def test_job_with_low_credit_finishes_slowly(
         if answer == DONE:
             break
         assert 7 <= waits[-1] <= backoff.LONGEST_SECONDS
-        asked = len(world.replicate.creates)
+        requested = len(world.replicate.creates)
         assert deliver(world, job_id, context, receives) == KEPT  # too early: nothing is requested
-        assert len(world.replicate.creates) == asked
+        assert len(world.replicate.creates) == requested
         world.clock.advance(waits[-1])
     assert len(world.replicate.predictions) == 3
     assert all(image.status is ImageStatus.GENERATING for image in world.job(job_id).images)
@@ -348,12 +348,12 @@ def test_after_a_429_predictions_are_requested_one_at_a_time(
 
     world.replicate.before_create = throttle
     job_id = world.new_job()
-    asked = []
+    requested = []
     for receives, let_through in enumerate((0, 0, 1, 3), 1):  # `throttle` reads it
         assert deliver(world, job_id, context, receives) == (DONE if let_through == 3 else KEPT)
-        asked.append(len(world.replicate.creates))
+        requested.append(len(world.replicate.creates))
         world.clock.advance(31)
-    assert asked == [3, 4, 6, 8]
+    assert requested == [3, 4, 6, 8]
     assert len(world.replicate.predictions) == 3
 
 

@@ -44,7 +44,7 @@ def arrive(world: World, job_id: str, context: SimpleNamespace, receives: int = 
     return dict(generate.handler(sqs_event(body, receives=receives), context))
 
 
-def given(world: World) -> tuple[str, bytes]:
+def photo_sent(world: World) -> tuple[str, bytes]:
     """Return the key and the bytes of the photo that Replicate gets."""
     url = httpx.URL(json.loads(world.replicate.creates[-1].content)["input"]["input_image"])
     key = url.path.lstrip("/")
@@ -66,7 +66,7 @@ def test_replicate_gets_the_prepared_copy(
     job_id = new_job(world, photo, content_type)
     assert world.job(job_id).photo.key == f"uploads/{job_id}/photo.{extension}"
     assert arrive(world, job_id, context) == DONE
-    key, content = given(world)
+    key, content = photo_sent(world)
     assert key == f"prepared/{job_id}/photo.jpg" == world.job(job_id).photo.prepared_key
     assert content.startswith(b"\xff\xd8\xff")
     assert len(world.replicate.creates) == 3
@@ -75,7 +75,7 @@ def test_replicate_gets_the_prepared_copy(
 def test_photo_that_needs_no_preparation_is_used_unchanged(world: World, context: SimpleNamespace) -> None:
     job_id = world.new_job()
     deliver(world, job_id, context)
-    assert given(world) == (f"uploads/{job_id}/photo.jpg", JPEG)
+    assert photo_sent(world) == (f"uploads/{job_id}/photo.jpg", JPEG)
     assert world.object_keys("prepared/") == []
 
 
@@ -88,7 +88,7 @@ def test_second_receive_uses_the_prepared_copy(
     world.replicate.before_create = lambda _: None
     world.clock.advance(waits[-1])
     assert arrive(world, job_id, context, receives=2) == DONE
-    assert given(world)[0] == f"prepared/{job_id}/photo.jpg"
+    assert photo_sent(world)[0] == f"prepared/{job_id}/photo.jpg"
 
 
 def test_job_deleted_meanwhile_leaves_no_prepared_copy(

@@ -320,7 +320,7 @@ def test_objects_that_arrive_after_a_deletion_are_removed(
     world.upload(job_id)
     generate.handler(sqs_event(s3_notification(job_id)), context)
     assert world.object_keys() == []
-    # and objects without an event
+    # Objects without an event are removed too.
     world.s3.put_object(Bucket=BUCKET, Key=f"outputs/{job_id}/0.png", Body=b"late")
     run_watchdog(checks[0][0], context)
     assert world.object_keys() == []

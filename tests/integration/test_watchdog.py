@@ -103,9 +103,9 @@ def test_ended_job_is_left_alone(
 ) -> None:
     world.clock.advance(1800)
     run_watchdog(world, running, context)
-    asked, before = len(world.replicate.requests), world.job(running)
+    requests, before = len(world.replicate.requests), world.job(running)
     run_watchdog(world, running, context)
-    assert len(world.replicate.requests) == asked
+    assert len(world.replicate.requests) == requests
     assert world.job(running) == before
     assert delays == []
 

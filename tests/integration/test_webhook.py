@@ -239,7 +239,7 @@ def test_rotated_signing_secret_is_fetched(world: World, context: SimpleNamespac
     assert rotated() == 200
 
 
-def test_rotated_signing_secret_is_valid_for_ten_minutes(
+def test_old_signing_secret_is_valid_for_at_most_ten_minutes(
     world: World, context: SimpleNamespace, job_id: str
 ) -> None:
     def old(prediction_id: str) -> int:
