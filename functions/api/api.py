@@ -61,14 +61,8 @@ def handler(event: dict[str, object], context: LambdaContext) -> dict[str, objec
 )
 def post_job(body: CreateJob, idempotency_key: IdempotencyKey = None) -> Response[str]:
     guards.check_photo(body)
-    request = create_job.JobRequest(
-        guards.owner(app.current_event),
-        body.content_type,
-        body.content_length,
-        body.checksum_sha256,
-        body.prompt,
-    )
-    return replies.created(create_job.create_job(request, idempotency_key))
+    owner = guards.owner(app.current_event)
+    return replies.created(create_job.create_job(owner, body.to_request(), idempotency_key))
 
 
 @app.get(

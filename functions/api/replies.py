@@ -41,7 +41,7 @@ def created(job: Job) -> Response[str]:
 def _upload(job: Job) -> Upload:
     now = clock.now()
     seconds = upload_url_seconds(job, now)
-    url, headers = bucket.presign_upload(job.photo, seconds)
+    url, headers = bucket.presign_upload(job, seconds)
     expires_at = settings().local_time(now + timedelta(seconds=seconds))
     return Upload(method="PUT", url=url, headers=headers, expires_at=expires_at)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from triptych.job import Image, ImageStatus, Job, JobStatus  # pydantic reads them
+from triptych.job import Image, ImageStatus, Job, JobRequest, JobStatus  # pydantic reads them
 from triptych.photo.formats import PHOTO_TYPES
 from triptych.settings import settings
 
@@ -61,6 +61,14 @@ class CreateJob(BaseModel):
             description="What the model should make of the photo.",
         ),
     ] = None
+
+    def to_request(self) -> JobRequest:
+        return JobRequest(
+            content_type=self.content_type,
+            size=self.content_length,
+            checksum_sha256=self.checksum_sha256,
+            prompt=self.prompt,
+        )
 
 
 class Upload(BaseModel):
@@ -135,7 +143,7 @@ class JobView(BaseModel):
             status=job.status,
             created_at=settings().local_time(job.created_at),
             updated_at=settings().local_time(job.updated_at),
-            prompt=job.prompt,
+            prompt=job.request.prompt,
             images=[ImageView.of(image, sign) for image in job.images],
             error=ErrorView.of(job.failure),
         )

@@ -25,7 +25,7 @@ from tests.support.function_environment import SECRET, TOKEN, forget_caches
 from tests.support.photos import picture
 from triptych.aws import bucket
 from triptych.flows import create_job, generate, record
-from triptych.job import Job, OutputStored
+from triptych.job import Job, JobRequest, OutputStored
 from triptych.runtime import clock
 from triptych.runtime.observability import logger, metrics
 
@@ -55,8 +55,8 @@ class World:
 
     def new_job(self, owner: str = "ann") -> Job:
         """Create a job and upload its photo."""
-        order = create_job.JobRequest(owner, "image/jpeg", len(PHOTO), None, None)
-        job = create_job.create_job(order, None)
+        order = JobRequest(content_type="image/jpeg", size=len(PHOTO))
+        job = create_job.create_job(owner, order, None)
         bucket._s3().put_object(Bucket=self.bucket, Key=job.photo.key, Body=PHOTO)
         return job
 

@@ -24,7 +24,7 @@ from tests.simulation.cloud import START, Cloud
 from tests.simulation.faults import Faults
 from tests.simulation.run import END, JOBS_PER_SECOND
 from triptych.aws import table
-from triptych.job import Job, Photo, new_job
+from triptych.job import Job, JobRequest, new_job
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -104,6 +104,13 @@ def _pages() -> Iterator[Figure]:
 
 def _job(number: int) -> Job:
     job_id = f"00000000-0000-4000-8000-{number:012x}"
-    photo = Photo(f"uploads/{job_id}/photo.jpg", "image/jpeg", 1, None)
+    request = JobRequest(content_type="image/jpeg", size=1)
     now = START + timedelta(seconds=number)
-    return new_job(job_id=job_id, owner="ann", photo=photo, prompt=None, image_count=3, now=now)
+    return new_job(
+        job_id=job_id,
+        owner="ann",
+        request=request,
+        photo_key=f"uploads/{job_id}/photo.jpg",
+        image_count=3,
+        now=now,
+    )

@@ -21,7 +21,7 @@ import announce
 from tests.environment import ROOT
 from tests.support.events import stream_event
 from tests.support.world import World
-from triptych.aws import event_bus, table
+from triptych.aws import bucket, event_bus, table
 from triptych.failures import Failure, FailureKind
 from triptych.flows import record
 from triptych.job import (
@@ -29,6 +29,7 @@ from triptych.job import (
     ImageFailed,
     ImageStatus,
     Job,
+    JobRequest,
     JobStatus,
     Output,
     OutputStored,
@@ -89,15 +90,15 @@ def partial_job(world: World) -> str:
         owner="ann",
         created_at=world.clock.time,
         updated_at=world.clock.time,
-        photo=Photo("uploads/partial/photo.jpg", "image/jpeg", 9),
+        request=JobRequest(content_type="image/jpeg", size=9, prompt="A private prompt."),
+        photo=Photo("uploads/partial/photo.jpg"),
         images=tuple(Image(index, ImageStatus.GENERATING, 1, 7, f"p{index}") for index in range(2)),
-        prompt="A private prompt.",
     )
     stored = OutputStored(0, 1, "p0", Output("outputs/partial/0.png", "image/png", 77))
     refused = ImageFailed(1, 1, "p1", FailureKind.CONTENT_REJECTED)
     record.move_on(
         table.create(job, table.Day(job.created_at.date(), 0)),
-        UploadArrived(job.photo.key, 9, world.clock.time),
+        UploadArrived(job.photo.key, world.clock.time),
         stored,
         refused,
     )
@@ -243,9 +244,11 @@ def jobs(draw: st.DrawFn) -> Job:
         owner="ann",
         created_at=NOW,
         updated_at=NOW,
-        photo=Photo(f"https://s3/uploads/{PRIVATE}", PRIVATE, 1, PRIVATE),
+        request=JobRequest(
+            content_type=PRIVATE, size=1, checksum_sha256=PRIVATE, prompt=draw(st.text()) + PRIVATE
+        ),
+        photo=Photo(f"https://s3/uploads/{PRIVATE}"),
         images=tuple(images),
-        prompt=draw(st.text()) + PRIVATE,
         uploaded_at=NOW,
         closed_as=draw(st.sampled_from([None, JobStatus.CANCELED, JobStatus.EXPIRED])),
     )
@@ -259,4 +262,4 @@ def test_event_holds_no_url_key_or_prompt(world: World, job: Job) -> None:
     detail = event_bus.Detail.of(job).model_dump_json()
     assert PRIVATE not in detail
     assert "://" not in detail
-    assert "outputs/" not in detail
+    assert f"{bucket.OUTPUTS}/" not in detail

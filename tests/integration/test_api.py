@@ -62,7 +62,7 @@ def test_create_returns_the_upload_instructions(world: World, call: Any) -> None
     }
     assert "content-length%3Bcontent-type%3Bhost%3Bif-none-match" in upload["url"]
     assert upload["expires_at"].endswith("+09:00")
-    assert world.job(created["job_id"]).prompt == "A watercolour."
+    assert world.job(created["job_id"]).request.prompt == "A watercolour."
 
 
 def test_job_has_the_documented_fields(call: Any) -> None:
@@ -340,6 +340,13 @@ def test_openapi_names_every_route_and_only_our_errors(call: Any) -> None:
     size = described["components"]["schemas"]["CreateJob"]["properties"]["content_length"]
     assert size["exclusiveMinimum"] == 0
     assert "gt" not in size
+
+
+def test_page_and_api_accept_the_same_prompts(world: World, call: Any) -> None:
+    described = call("GET", "/api/v1/openapi.json")[1]
+    limits = described["components"]["schemas"]["CreateJob"]["properties"]["prompt"]["anyOf"][0]
+    page = (ROOT / "functions/page/static/index.html").read_text()
+    assert f'id="prompt" rows="3" maxlength="{limits["maxLength"]}"' in page
 
 
 def test_unneeded_body_is_ignored(world: World, call: Any) -> None:

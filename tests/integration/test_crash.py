@@ -23,7 +23,7 @@ from tests.simulation.cloud import Cloud
 from tests.simulation.faults import Faults
 from tests.simulation.replicate import output
 from tests.support.function_environment import BUCKET, ENVIRONMENT, TOKEN, forget_caches
-from triptych.aws import table
+from triptych.aws import bucket, table
 from triptych.job import JobStatus
 
 DAY = 86_400.0
@@ -78,7 +78,7 @@ def run(crashes: Crashes, rates: dict[str, float], *, moto: bool) -> list[str]:
             for image in job.images
             if image.output and image.prediction_id
         }
-        if cloud.aws.stored(f"outputs/{job.job_id}/") != expected:
+        if cloud.aws.stored(f"{bucket.OUTPUTS}/{job.job_id}/") != expected:
             raise ViolationError("the objects in S3 differ from the job's outputs")
     return cloud.requests
 

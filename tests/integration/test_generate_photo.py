@@ -19,7 +19,7 @@ from tests.support.world import World
 from triptych.aws import bucket, queues, table
 from triptych.flows import create_job
 from triptych.flows import generate as generation
-from triptych.job import MOST_OPENS, Job, JobStatus, is_retryable
+from triptych.job import MOST_OPENS, Job, JobRequest, JobStatus, is_retryable
 from triptych.photo import inspection
 
 HEIC = picture("HEIF")
@@ -34,7 +34,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def new_job(world: World, photo: bytes, content_type: str) -> str:
-    job = create_job.create_job(create_job.JobRequest("ann", content_type, len(photo), None, None), None)
+    job = create_job.create_job("ann", JobRequest(content_type=content_type, size=len(photo)), None)
     world.s3.put_object(Bucket=BUCKET, Key=job.photo.key, Body=photo)
     return job.job_id
 

@@ -131,7 +131,9 @@ def test_late_copy_leaves_the_outputs_of_a_retry_unchanged(
     send_webhook(world, context, "p0")
     job = world.job(job_id)
     assert job.status is JobStatus.SUCCEEDED
-    assert world.object_keys("outputs/") == [image.output.key for image in job.images if image.output]
+    assert world.object_keys(f"{bucket.OUTPUTS}/") == [
+        image.output.key for image in job.images if image.output
+    ]
 
 
 def test_retry_without_failed_images_does_nothing(
@@ -227,7 +229,7 @@ def test_cancel_stops_predictions_and_keeps_stored_outputs(
     run_watchdog(message, context)
     assert canceled(world) == {"p1", "p2"}
     send_webhook(world, context, "p1")  # too late
-    assert len(world.object_keys("outputs/")) == 1
+    assert len(world.object_keys(f"{bucket.OUTPUTS}/")) == 1
     again, seen = call("POST", f"/api/v1/jobs/{job_id}/cancel")[1], call("GET", f"/api/v1/jobs/{job_id}")[1]
     for image in again["images"] + seen["images"]:
         image["url"] = bool(image["url"])  # the signatures differ by the second
@@ -321,10 +323,10 @@ def test_objects_that_arrive_after_a_deletion_are_removed(
     generate.handler(sqs_event(s3_notification(job_id)), context)
     assert world.object_keys() == []
     # Objects without an event are removed too.
-    world.s3.put_object(Bucket=BUCKET, Key=f"outputs/{job_id}/0.png", Body=b"late")
+    world.s3.put_object(Bucket=BUCKET, Key=f"{bucket.OUTPUTS}/{job_id}/0.png", Body=b"late")
     run_watchdog(checks[0][0], context)
     assert world.object_keys() == []
-    world.s3.put_object(Bucket=BUCKET, Key=f"outputs/{job_id}/1.png", Body=b"later")
+    world.s3.put_object(Bucket=BUCKET, Key=f"{bucket.OUTPUTS}/{job_id}/1.png", Body=b"later")
     world.clock.advance(checks[1][1])
     run_watchdog(checks[1][0], context)
     assert world.object_keys() == []

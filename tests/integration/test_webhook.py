@@ -18,7 +18,7 @@ from tests.support.fake_replicate import streamed
 from tests.support.function_environment import BUCKET, SECRET
 from tests.support.photos import PNG
 from tests.support.world import World
-from triptych.aws import table
+from triptych.aws import bucket, table
 from triptych.failures import FailureKind
 from triptych.flows import record
 from triptych.job import DeadlinePassed, ImageStatus, JobStatus
@@ -283,7 +283,7 @@ def test_webhook_of_a_deleted_job_stores_nothing(world: World, context: SimpleNa
     event = webhook_for(world.replicate.finish("p0"), world.clock)
     table.delete(job_id, until=None)
     assert status(event, context) == 200
-    assert world.object_keys("outputs/") == []
+    assert world.object_keys(f"{bucket.OUTPUTS}/") == []
 
 
 def test_late_output_is_removed(
@@ -298,7 +298,7 @@ def test_late_output_is_removed(
     monkeypatch.setattr(record, "move_on", deadline_first)
     assert status(webhook_for(world.replicate.finish("p0"), world.clock), context) == 200
     assert world.job(job_id).status is JobStatus.FAILED
-    assert world.object_keys("outputs/") == []
+    assert world.object_keys(f"{bucket.OUTPUTS}/") == []
 
 
 def test_end_of_a_job_is_counted_once(
@@ -364,7 +364,7 @@ def test_unavailable_output_is_stored_at_the_next_webhook(
     event = webhook_for(world.replicate.finish("p0"), world.clock)
     assert status(event, context) == 503
     assert world.job(job_id).having(ImageStatus.STORED) == []
-    assert world.object_keys("outputs/") == []
+    assert world.object_keys(f"{bucket.OUTPUTS}/") == []
     world.replicate.on_download = lambda _: streamed(PNG)
     assert status(event, context) == 200
     assert len(world.job(job_id).having(ImageStatus.STORED)) == 1
@@ -394,7 +394,7 @@ def test_unusable_output_fails_the_image(
     error = world.job(job_id).images[image_of(world, job_id, "p0")].error
     assert error
     assert error.code == code
-    assert world.object_keys("outputs/") == []
+    assert world.object_keys(f"{bucket.OUTPUTS}/") == []
 
 
 def test_redirect_within_the_allowed_hosts_is_followed(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tests.simulation.replicate import output
 from tests.support.photos import JPEG
+from triptych.aws import bucket
 
 if TYPE_CHECKING:
     from tests.simulation.cloud import Cloud
@@ -220,7 +221,7 @@ class Checks:
             self._nothing_lost(record)
         self._expect(over, "the run does not end")
         for job_id in self.forgotten:
-            left = self._cloud.aws.stored(f"uploads/{job_id}/") | self._cloud.aws.stored(f"outputs/{job_id}/")
+            left = [key for folder in bucket.FOLDERS for key in self._cloud.aws.stored(f"{folder}/{job_id}/")]
             self._expect(not left, f"objects of the deleted job {job_id} are left: {', '.join(left)}")
         injected = self._cloud.faults.injected
         if not any(kind.startswith(("crash", "aws")) or "outage" in kind for kind in +injected):

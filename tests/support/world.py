@@ -18,7 +18,7 @@ from tests.support.function_environment import BUCKET, ENVIRONMENT, TOKEN, forge
 from tests.support.photos import JPEG
 from triptych.aws import table
 from triptych.flows import create_job
-from triptych.job import Job
+from triptych.job import Job, JobRequest
 from triptych.replicate import downloads, transport
 from triptych.runtime import clock
 
@@ -59,8 +59,8 @@ class World:
 
     def new_job(self, *, owner: str = "ann", photo: bytes | None = JPEG) -> str:
         """Create a job and, unless `photo` is None, upload its photo; return its id."""
-        request = create_job.JobRequest(owner, "image/jpeg", len(JPEG), None, None)
-        job_id = create_job.create_job(request, None).job_id
+        request = JobRequest(content_type="image/jpeg", size=len(JPEG))
+        job_id = create_job.create_job(owner, request, None).job_id
         if photo is not None:
             self.upload(job_id, photo)
         return job_id

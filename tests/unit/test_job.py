@@ -47,7 +47,7 @@ OUTPUT = Output("outputs/j/0.png", "image/png", 100)
 
 
 def arrived() -> UploadArrived:
-    return UploadArrived("uploads/j/photo.jpg", 10, NOW)
+    return UploadArrived("uploads/j/photo.jpg", NOW)
 
 
 def opened(at: datetime) -> PhotoOpened:

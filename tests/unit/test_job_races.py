@@ -184,7 +184,7 @@ class Racers(RuleBasedStateMachine):
         seen = self.seen[writer]
         until = self.now + timedelta(seconds=90)
         asked = [Asked(image.index, None, self.now, until) for image in seen.images]
-        after = apply_all(seen, [UploadArrived("uploads/j/photo.jpg", 10, self.now), *asked], self.now)
+        after = apply_all(seen, [UploadArrived("uploads/j/photo.jpg", self.now), *asked], self.now)
         try:
             self.seen[writer] = after if after is seen else self.table.put(after)
         except ConflictError:

@@ -32,7 +32,7 @@ from triptych.job import (
 )
 from triptych.metrics import UNITS, Metric, figures
 
-ARRIVED = UploadArrived("uploads/j/photo.jpg", 9, START)
+ARRIVED = UploadArrived("uploads/j/photo.jpg", START)
 
 
 def asked(index: int) -> Asked:

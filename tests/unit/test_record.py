@@ -24,7 +24,7 @@ from triptych.job import (
 from triptych.runtime import clock
 
 NO_LIMIT = table.Day(START.date(), 0)
-ARRIVED = UploadArrived("uploads/j/photo.jpg", 9, START)
+ARRIVED = UploadArrived("uploads/j/photo.jpg", START)
 
 
 @dataclass

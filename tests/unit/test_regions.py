@@ -17,10 +17,11 @@ from tests.localcloud import s3_cors
 from tests.localcloud.resources import CorsConfiguration
 from tests.localcloud.template import Template, load
 from tests.support.function_environment import ENVIRONMENT, forget_caches
+from tests.support.jobs import waiting_job
 from tests.unit.page_function import page_with, policy
 from tests.unit.template_plan import Attributes
 from triptych.aws import bucket
-from triptych.job import Output, Photo
+from triptych.job import Output
 
 BUCKET = "triptych-photos-3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 
@@ -88,7 +89,7 @@ def properties(template: Template, name: str) -> Any:
 
 
 def urls() -> list[str]:
-    upload, _ = bucket.presign_upload(Photo("uploads/a/photo.jpg", "image/jpeg", 5), 60)
+    upload, _ = bucket.presign_upload(waiting_job(), 60)
     photo = bucket.presign_photo("uploads/a/photo.jpg", "a.0.1", 60)
     return [upload, photo, bucket.presign_output(Output("outputs/a/0.png", "image/png", 5))]
 

@@ -24,12 +24,13 @@ TURN_SECONDS = 12
 # A message that was received so often is replaced by a new one, before SQS gives it up. It is not replaced each time:
 # a message that SQS delivers twice would become more and more messages.
 MOST_RECEIVES = 15
-_MOST_DOUBLINGS = 10
+FACTOR = 2.0  # of each wait to the wait before it
+_MOST_STEPS = 10
 
 
 def seconds_after(tries: int, longest: int = LONGEST_SECONDS) -> float:
-    """Return seconds to wait after this many tries: twice as long each time, up to about `longest`, with jitter."""
-    wait = min(longest, 2.0 ** min(tries, _MOST_DOUBLINGS)) * random.uniform(0.75, 1.25)  # noqa: S311  # no secret
+    """Return seconds to wait after this many tries: `FACTOR` times as long each time, up to about `longest`, with jitter."""
+    wait = min(longest, FACTOR ** min(tries, _MOST_STEPS)) * random.uniform(0.75, 1.25)  # noqa: S311  # no secret
     return min(LONGEST_SECONDS, wait)
 
 

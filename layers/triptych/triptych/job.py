@@ -69,14 +69,21 @@ MOVES: dict[ImageStatus, frozenset[ImageStatus]] = {
 }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRequest:
+    """What the client asked for. The table keeps it whole: a new field needs a default, for the jobs that lack it."""
+
+    content_type: str  # of the photo
+    size: int  # of the photo, in bytes
+    checksum_sha256: str | None = None  # of the photo, in base64
+    prompt: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Photo:
-    """The uploaded photo, as the client declared it."""
+    """The uploaded photo."""
 
     key: str
-    content_type: str
-    size: int  # bytes
-    checksum_sha256: str | None = None  # base64
     prepared_key: str | None = None  # the copy for the model, if the model cannot take the upload itself
     opens: int = 0  # counted tries to open it, after a first one that did not finish
     opening_until: datetime | None = None  # the last try has finished or died by then
@@ -123,9 +130,9 @@ class Job:
     owner: str
     created_at: datetime
     updated_at: datetime
+    request: JobRequest
     photo: Photo
     images: tuple[Image, ...]
-    prompt: str | None = None
     uploaded_at: datetime | None = None
     retried_at: datetime | None = None
     retries: int = 0  # by the owner; those that changed nothing do not count
@@ -172,11 +179,13 @@ class Job:
 
 
 def new_job(
-    *, job_id: str, owner: str, photo: Photo, prompt: str | None, image_count: int, now: datetime
+    *, job_id: str, owner: str, request: JobRequest, photo_key: str, image_count: int, now: datetime
 ) -> Job:
     """Return a job that waits for its photo."""
     images = tuple(Image(index) for index in range(image_count))
-    return Job(job_id, owner, created_at=now, updated_at=now, photo=photo, images=images, prompt=prompt)
+    return Job(
+        job_id, owner, created_at=now, updated_at=now, request=request, photo=Photo(photo_key), images=images
+    )
 
 
 # ── events ──
@@ -184,10 +193,9 @@ def new_job(
 
 @dataclass(frozen=True, slots=True)
 class UploadArrived:
-    """The photo has been in S3 since `at`, under `key`, with `size` bytes, and the model can take it."""
+    """The photo has been in S3 since `at`, under `key`, and the model can take it."""
 
     key: str
-    size: int
     at: datetime
     prepared_key: str | None = None
 
@@ -360,10 +368,10 @@ def awaits(image: Image, attempt: int, prediction_id: str) -> bool:
 
 def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # one table of transitions is easier to read than many functions
     match event:
-        case UploadArrived(key, size, at, prepared_key):
+        case UploadArrived(key, at, prepared_key):
             if job.uploaded_at:
                 return job
-            photo = replace(job.photo, key=key, size=size, prepared_key=prepared_key)
+            photo = replace(job.photo, key=key, prepared_key=prepared_key)
             return replace(job, uploaded_at=at, photo=photo)
         case PhotoOpened(at, until, arrived):
             if job.uploaded_at or (job.photo.opening_until and at < job.photo.opening_until):

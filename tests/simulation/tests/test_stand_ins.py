@@ -229,7 +229,7 @@ def jobs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
 
 
 def moved_on(job: Job) -> Job:
-    return apply(job, UploadArrived("uploads/j/photo.jpg", 10, START), START + timedelta(seconds=1))
+    return apply(job, UploadArrived("uploads/j/photo.jpg", START), START + timedelta(seconds=1))
 
 
 def test_stored_job_is_returned_with_its_version(jobs: Table) -> None:

@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from triptych.aws import session
-from triptych.job import Job, Output, Photo
+from triptych.job import Job, Output
 from triptych.photo.formats import EXTENSIONS
 from triptych.runtime.once import once
 from triptych.settings import settings
@@ -75,7 +75,7 @@ def output_key(job: Job, index: int, content_type: str) -> str:
     return f"{OUTPUTS}/{job.job_id}/{index}{attempt}.{EXTENSIONS[content_type]}"
 
 
-def presign_upload(photo: Photo, seconds: int) -> tuple[str, dict[str, str]]:
+def presign_upload(job: Job, seconds: int) -> tuple[str, dict[str, str]]:
     """Return a presigned URL for one PUT of exactly this type, size and checksum, and the headers that it needs.
 
     The URL is valid for `seconds`. `If-None-Match: *` is signed into it: S3 accepts one upload and answers 412 to
@@ -83,18 +83,18 @@ def presign_upload(photo: Photo, seconds: int) -> tuple[str, dict[str, str]]:
     """
     params: dict[str, str | int] = {
         "Bucket": settings().bucket,
-        "Key": photo.key,
-        "ContentType": photo.content_type,
-        "ContentLength": photo.size,
+        "Key": job.photo.key,
+        "ContentType": job.request.content_type,
+        "ContentLength": job.request.size,
         "IfNoneMatch": "*",
     }
     headers = {
-        "Content-Type": photo.content_type,
-        "Content-Length": str(photo.size),
+        "Content-Type": job.request.content_type,
+        "Content-Length": str(job.request.size),
         "If-None-Match": "*",
     }
-    if photo.checksum_sha256:
-        params["ChecksumSHA256"] = headers["x-amz-checksum-sha256"] = photo.checksum_sha256
+    if checksum := job.request.checksum_sha256:
+        params["ChecksumSHA256"] = headers["x-amz-checksum-sha256"] = checksum
     url = _s3().generate_presigned_url("put_object", Params=params, ExpiresIn=seconds)
     return url, headers
 

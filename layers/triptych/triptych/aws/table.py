@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import base64
 import random
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import pynamodb.connection.base
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pynamodb.attributes import (
+    JSONAttribute,
     ListAttribute,
     MapAttribute,
     NumberAttribute,
@@ -27,7 +28,7 @@ from pynamodb.transactions import TransactWrite
 from triptych import job_ids
 from triptych.aws import session
 from triptych.failures import Failure
-from triptych.job import Image, ImageStatus, Job, JobStatus, Output, Photo
+from triptych.job import Image, ImageStatus, Job, JobRequest, JobStatus, Output, Photo
 from triptych.runtime import clock
 from triptych.settings import settings
 
@@ -40,6 +41,7 @@ pynamodb.connection.base.get_session = lambda *_: session.botocore_session()  # 
 CONTENDED_TRIES = 20  # about four seconds: one owner's transactions all update the count of the day
 CONTENTION = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
 COUNT_DAYS = 2  # how long the count of a day is kept
+_REQUEST = TypeAdapter(JobRequest)  # ignores the fields of a newer release
 
 
 class ConflictError(Exception):
@@ -132,11 +134,8 @@ class _Job(Model):
     retries = NumberAttribute(null=True)
     status = UnicodeAttribute()  # for the stream's filter and for people; never read back
     closed_as = UnicodeAttribute(null=True)
-    prompt = UnicodeAttribute(null=True)
+    request = JSONAttribute()
     photo_key = UnicodeAttribute()
-    photo_type = UnicodeAttribute()
-    photo_size = NumberAttribute()
-    photo_checksum_sha256 = UnicodeAttribute(null=True)
     photo_prepared_key = UnicodeAttribute(null=True)
     photo_opens = NumberAttribute(null=True)
     photo_opening_until = UTCDateTimeAttribute(null=True)
@@ -329,11 +328,8 @@ def _to_record(job: Job) -> _Job:
         retries=job.retries or None,
         status=job.status,
         closed_as=job.closed_as,
-        prompt=job.prompt,
+        request=asdict(job.request),
         photo_key=job.photo.key,
-        photo_type=job.photo.content_type,
-        photo_size=job.photo.size,
-        photo_checksum_sha256=job.photo.checksum_sha256,
         photo_prepared_key=job.photo.prepared_key,
         photo_opens=job.photo.opens or None,
         photo_opening_until=job.photo.opening_until,
@@ -374,12 +370,9 @@ def _to_job(record: _Job) -> Job:
         retried_at=record.retried_at,
         retries=int(record.retries or 0),
         closed_as=JobStatus(record.closed_as) if record.closed_as else None,
-        prompt=record.prompt,
+        request=_REQUEST.validate_python(record.request),
         photo=Photo(
             record.photo_key,
-            record.photo_type,
-            int(record.photo_size),
-            record.photo_checksum_sha256,
             record.photo_prepared_key,
             int(record.photo_opens or 0),
             record.photo_opening_until,

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from triptych import job_ids
 from triptych.aws import bucket, queues, table
 from triptych.flows import record
-from triptych.job import Job, Photo, new_job
+from triptych.job import Job, JobRequest, new_job
 from triptych.runtime import clock
 from triptych.runtime.observability import about_job
 from triptych.settings import settings
-
-
-@dataclass(frozen=True, slots=True)
-class JobRequest:
-    """A client's request for a job."""
-
-    owner: str
-    content_type: str
-    size: int  # bytes
-    checksum_sha256: str | None
-    prompt: str | None
 
 
 class KeyUsedError(Exception):
     """The owner has used this idempotency key for another request."""
 
 
-def create_job(request: JobRequest, idempotency_key: str | None) -> Job:
+def create_job(owner: str, request: JobRequest, idempotency_key: str | None) -> Job:
     """Create a job. If the owner has made the same request with the same key before, return that job as it is now.
 
     Raises:
@@ -38,18 +26,13 @@ def create_job(request: JobRequest, idempotency_key: str | None) -> Job:
         table.DayFullError: The owner's day has reached its limit.
         table.ContendedError: Too many jobs at once.
     """
-    job_id = job_ids.keyed(request.owner, idempotency_key) if idempotency_key else str(uuid.uuid4())
+    job_id = job_ids.keyed(owner, idempotency_key) if idempotency_key else str(uuid.uuid4())
     about_job(job_id)
     job = new_job(
         job_id=job_id,
-        owner=request.owner,
-        photo=Photo(
-            bucket.photo_key(job_id, request.content_type),
-            request.content_type,
-            request.size,
-            request.checksum_sha256,
-        ),
-        prompt=request.prompt,
+        owner=owner,
+        request=request,
+        photo_key=bucket.photo_key(job_id, request.content_type),
         image_count=settings().image_count,
         now=clock.now(),
     )
@@ -81,7 +64,6 @@ def seconds_to_the_next_day(now: datetime) -> int:
 
 
 def _same(job: Job, request: JobRequest) -> Job:
-    photo = job.photo
-    if request != JobRequest(job.owner, photo.content_type, photo.size, photo.checksum_sha256, job.prompt):
+    if job.request != request:
         raise KeyUsedError
     return job

@@ -65,7 +65,7 @@ def _found(job: Job, seen: bucket.Look) -> Job | None:
 
     Only `generate` opens photos, because only it has the memory.
     """
-    arrived = UploadArrived(job.photo.key, seen.size, seen.stored_at)
+    arrived = UploadArrived(job.photo.key, seen.stored_at)
     end = seen.stored_at + timedelta(seconds=settings().generation_deadline_seconds)
     if clock.now() >= end:
         # Rejected, not late: a retry must not give the model a photo that has not been inspected.

@@ -90,7 +90,7 @@ def _look_at_photo(job: Job, key: str, *, again: bool) -> Job | None:
         if upload is None:
             logger.warning("no such photo")
             return None
-        arrived = UploadArrived(key, upload.size, upload.stored_at)
+        arrived = UploadArrived(key, upload.stored_at)
         if upload.file is None:
             return record.move_on(job, arrived, JobRejected(FailureKind.PHOTO_TOO_LARGE)).job
         if again:
@@ -105,7 +105,7 @@ def _look_at_photo(job: Job, key: str, *, again: bool) -> Job | None:
 def _open(file: IO[bytes], job: Job, arrived: UploadArrived) -> Job | None:
     from triptych.photo import inspection  # noqa: PLC0415  # slow to import, and most invocations open no photo
 
-    announced, limits = job.photo.content_type, settings()
+    announced, limits = job.request.content_type, settings()
     match inspection.inspect(
         file, announced, max_pixels=limits.max_photo_pixels, max_edge=limits.max_photo_edge
     ):
@@ -244,7 +244,7 @@ def _new_prediction(job: Job, image: Image) -> NewPrediction:
     tag = Tag(job.job_id, image.index, image.attempt)
     left = int((deadline(job) - clock.now()).total_seconds())
     url = bucket.presign_photo(job.photo.model_key, tag.file_name, left + PHOTO_URL_SLACK_SECONDS)
-    return NewPrediction(tag, url, job.prompt or settings().default_prompt, image.seed)
+    return NewPrediction(tag, url, job.request.prompt or settings().default_prompt, image.seed)
 
 
 def _event(image: Image, answer: Answer) -> Event:
