@@ -15,7 +15,7 @@ from triptych.settings import settings
 if TYPE_CHECKING:
     from triptych.aws.queues import WatchdogMessage
 
-CREATION_SECONDS = 60  # the message is sent before the job is stored; no create takes longer
+CREATION_SECONDS = 60  # the message is sent before the job is stored; no create request takes longer
 
 
 def look(message: WatchdogMessage) -> int | None:

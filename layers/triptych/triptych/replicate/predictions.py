@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from replicate.client import Client
 
-CREATE_SECONDS = 12.0  # from the connection to the last byte; a create usually answers in one or two
+CREATE_SECONDS = 12.0  # from the connection to the last byte; a create request usually takes 1 s or 2 s
 CREATE_GRACE_SECONDS = 1.0
 LIST_SECONDS = 9.0  # for all pages together
 MIN_CANCEL_AFTER = 5  # seconds; Replicate refuses less
@@ -94,7 +94,7 @@ class _Page(BaseModel):
     next: str | None = None
 
 
-# ── results of a create ──
+# ── results of a create request ──
 
 
 @dataclass(frozen=True, slots=True)
