@@ -187,7 +187,7 @@ def delete(job_id: str, *, until: datetime | None = None) -> None:
 
     Args:
         job_id: The job.
-        until: If given, the id cannot be used again before this time. An item without a job then takes its place.
+        until: If given, the id cannot be used again before this time. A placeholder item takes the job's place.
     """
     if until is None:
         _table()(job_id).delete(add_version_condition=False)
