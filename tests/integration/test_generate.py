@@ -37,7 +37,7 @@ RETRY = {"retry_after": 5}
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The seconds for which each message was put back."""
+    """The delay in seconds of each message that was put back."""
     seen: list[int] = []
     monkeypatch.setattr(queues, "put_back", lambda _receipt, *, seconds: seen.append(seconds))
     return seen
@@ -178,7 +178,7 @@ def test_lost_race_for_the_intention_does_not_post(
     def lose_once(*args: Any) -> Any:
         if not raced:
             raced.append(True)
-            # Another invocation reads and writes between this one's read and write.
+            # Another invocation reads and writes the job after this invocation has read it.
             generation.photo_arrived(job_id, f"uploads/{job_id}/photo.jpg")
         return put(*args)
 
@@ -263,7 +263,7 @@ def test_unreadable_row_hides_no_other_prediction(
     assert len(world.replicate.creates) == 3
 
 
-def test_prediction_never_made_is_requested_again_after_the_doubt(
+def test_prediction_that_was_never_created_is_requested_again(
     world: World, context: SimpleNamespace, waits: list[int]
 ) -> None:
     world.replicate.before_create = lose_answer  # no prediction was made

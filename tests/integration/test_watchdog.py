@@ -452,7 +452,7 @@ def test_unknown_job_is_dropped_after_a_minute(
     born = world.clock.time.isoformat()
     message = sqs_event({"job_id": "unknown", "born_at": born})
     watchdog.handler(message, context)
-    assert delays == [5]  # its create may still be under way
+    assert delays == [5]  # its create request may still be under way
     world.clock.advance(61)
     watchdog.handler(message, context)
     assert delays == [5]

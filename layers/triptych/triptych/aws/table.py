@@ -192,7 +192,7 @@ def delete(job: Job, *, until: datetime | None = None) -> None:
 
     Args:
         job: The job as it was read.
-        until: If given, the id cannot be used again before this time. An item that holds nothing else sees to it.
+        until: If given, the id cannot be used again before this time. A placeholder item takes the job's place.
 
     Raises:
         ConflictError: Another version is stored, or none.

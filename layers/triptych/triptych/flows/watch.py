@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from triptych.aws.queues import WatchdogMessage
 
 SOON_SECONDS = 5
-CREATION_SECONDS = 60  # the message is sent before the job is stored; no create takes longer
+CREATION_SECONDS = 60  # the message is sent before the job is stored; no create request takes longer
 
 
 def look(message: WatchdogMessage) -> int | None:

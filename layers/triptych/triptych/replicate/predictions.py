@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-CREATE_SECONDS = 12.0  # from the connection to the last byte; a create usually answers in one or two
+CREATE_SECONDS = 12.0  # from the connection to the last byte; a create request usually takes 1 s or 2 s
 CREATE_GRACE_SECONDS = 1.0
 MIN_CANCEL_AFTER = 5  # seconds; Replicate refuses less
 
@@ -86,7 +86,7 @@ def _photo_fields() -> set[str]:
     return {one.image for one in (mapping, *PRESETS.values())} - {mapping.prompt}
 
 
-# ── results of a create ──
+# ── results of a create request ──
 
 
 @dataclass(frozen=True, slots=True)
