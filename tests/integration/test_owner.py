@@ -723,3 +723,22 @@ def test_copy_that_ran_out_of_time_stores_nothing(
     answer = webhook.handler(webhook_for(world.replicate.finish("p0"), world.clock), context)
     assert answer["statusCode"] == 503
     assert world.object_keys(f"{bucket.OUTPUTS}/") == []
+
+
+def test_unreadable_list_does_not_end_the_cleanup(
+    world: World, context: SimpleNamespace, call: Any, checks: Any, tasks: Any
+) -> None:
+    job_id = world.new_job()
+    world.replicate.after_create = lambda _: httpx.Response(502)
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    call("POST", f"/api/v1/jobs/{job_id}/cancel")
+    message = checks[-1][0]
+    world.replicate.on_read = lambda _: httpx.Response(503)
+    world.clock.advance(200)
+    run_watchdog(message, context)
+    assert checks[-1][1] == 60
+    world.replicate.on_read = lambda _: None
+    checks.clear()
+    run_watchdog(message, context)
+    assert canceled(world) == {"p0", "p1", "p2"}
+    assert checks == []

@@ -260,5 +260,7 @@ def cancel(prediction_id: str) -> bool:
 
 def cancel_all(prediction_ids: Sequence[str]) -> bool:
     """Cancel predictions at the same time. Return whether none of them runs any longer."""
+    if len(prediction_ids) <= 1:
+        return all(map(cancel, prediction_ids))
     tasks = [partial(cancel, prediction_id) for prediction_id in prediction_ids]
     return all(TimeBudget(transport.READ_SECONDS).run(tasks, grace=2 * transport.GRACE_SECONDS))
