@@ -30,17 +30,29 @@ class ScriptedFunction:
         with self._changed:
             self.events.append(event)
             self._changed.notify_all()
-            result = self._results[min(len(self.events), len(self._results)) - 1]
+            result = self._results[min(self._attempt(event), len(self._results)) - 1]
         if isinstance(result, dict) and "failed" in result:
             named = [(_name(record), _identifier(record)) for record in event["Records"]]
             failed = [identifier for name, identifier in named if name in result["failed"]]
             return {"batchItemFailures": [{"itemIdentifier": one} for one in failed]}
         return result
 
+    def _attempt(self, event: dict[str, Any]) -> int:
+        """Return the number of the attempt: of the first message of a queue, or of all invocations by a stream."""
+        counts = event["Records"][0].get("attributes", {})
+        return int(counts.get("ApproximateReceiveCount", len(self.events)))
+
     def await_events(self, count: int, patience: int) -> bool:
         """Wait for `count` events, `patience` seconds at most; return whether they came."""
         with self._changed:
             return self._changed.wait_for(lambda: len(self.events) >= count, patience)
+
+    def await_records(self, count: int, patience: int) -> bool:
+        """Wait for `count` records, `patience` seconds at most; return whether they came."""
+        with self._changed:
+            return self._changed.wait_for(
+                lambda: sum(len(event["Records"]) for event in self.events) >= count, patience
+            )
 
 
 def _name(record: dict[str, Any]) -> str:
@@ -55,10 +67,10 @@ def _identifier(record: dict[str, Any]) -> str:
     return str(record["messageId"] if "body" in record else record["dynamodb"]["SequenceNumber"])
 
 
-def prepare_queue(case: Case, cloud: Cloud, names: dict[str, str]) -> None:
-    """Set the attributes of the queue and send the case's messages."""
+def prepare_queue(case: Case, cloud: Cloud, names: dict[str, str], visibility: int) -> None:
+    """Set the queue's visibility timeout, in seconds, and its redrive policy; send the case's messages."""
     content, sqs = case.content, cloud.client("sqs")
-    attributes = {"VisibilityTimeout": "1"}
+    attributes = {"VisibilityTimeout": str(visibility)}
     if content["maximum_receives"]:
         redrive = {
             "deadLetterTargetArn": names["dead_letter_arn"],
@@ -86,23 +98,22 @@ def queue_differences(
         patience: The longest wait, in seconds, for the invocations and for the dead letters.
     """
     content = case.content
-    came = function.await_events(len(content["results"]), patience)
+    deliveries: dict[str, list[str]] = {}  # a queue may split a batch, so the batches are not compared
+    for one in content["invocations"] or ():
+        for message, count in zip(one["messages"], one["receive_counts"], strict=True):
+            deliveries.setdefault(message, []).append(count)
+    records = sum(map(len, deliveries.values())) or len(content["messages"]) * len(content["results"])
+    came = function.await_records(records, patience)
     expected = len(content["dead_letters"]) if came else 0
     dead = [one["Body"] for one in _receive(cloud, names["dead_letters"], expected, patience)]
-    here: dict[str, Any] = {
-        "dead_letters": sorted(dead),
-        "record": function.events[0]["Records"][0] if function.events else None,
-        "invocations": [
-            {
-                "messages": sorted(_name(record) for record in event["Records"]),
-                "receive_counts": [
-                    record["attributes"]["ApproximateReceiveCount"] for record in event["Records"]
-                ],
-            }
-            for event in function.events
-        ],
-    }
-    aws = {name: content[name] for name in here if content.get(name) is not None}
+    here: dict[str, Any] = {"dead_letters": sorted(dead), "deliveries": {}, "record": None}
+    for record in (record for event in function.events for record in event["Records"]):
+        here["record"] = here["record"] or record
+        count = record["attributes"]["ApproximateReceiveCount"]
+        here["deliveries"].setdefault(_name(record), []).append(count)
+    aws: dict[str, Any] = {"dead_letters": content["dead_letters"], "deliveries": deliveries}
+    if "record" in content:
+        aws["record"] = content["record"]
     return dict(compare(filled(aws, names), here))
 
 

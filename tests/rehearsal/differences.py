@@ -180,7 +180,7 @@ ANSWERS = {
         "MiniStack ignores the time that the event was put with.",
         "5.Messages.0.Json.time",
     ),
-    "queue_mappings: report without identifier": (_INVALID, "dead_letters invocations"),
+    "queue_mappings: report without identifier": (_INVALID, "dead_letters deliveries.1"),
     "queue_mappings: record with attributes": (
         "MiniStack leaves fields of the attributes out.",
         (

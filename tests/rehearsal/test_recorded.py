@@ -41,6 +41,7 @@ def handler(event, context):
         raise RuntimeError("as recorded")
     return result
 """
+FUNCTION_SECONDS = 5  # a cold start on a busy machine takes more than a second
 PATIENCE = 6  # seconds; MiniStack polls each second
 EVERY_RECORD = {"eventName": ["INSERT", "MODIFY", "REMOVE"]}
 
@@ -133,7 +134,7 @@ def deployed(function: ScriptedFunction, cloud: Cloud, role: str, name: str) -> 
             Runtime="python3.13",
             Handler="app.handler",
             Role=role,
-            Timeout=1,
+            Timeout=FUNCTION_SECONDS,
             Code={"ZipFile": package.getvalue()},
             Environment={"Variables": {"TEST_URL": server.url}},
         )
@@ -150,7 +151,7 @@ def mapped(cloud: Cloud, **settings: Any) -> Iterator[None]:
 
 @pytest.mark.parametrize("case", QUEUES, ids=name_of)
 def test_queue_invokes_as_recorded(case: Case, cloud: Cloud, role: str, names: dict[str, str]) -> None:
-    mappings.prepare_queue(case, cloud, names)
+    mappings.prepare_queue(case, cloud, names, visibility=FUNCTION_SECONDS)
     function = ScriptedFunction(case)
     with (
         deployed(function, cloud, role, names["name"]) as arn,
@@ -161,7 +162,7 @@ def test_queue_invokes_as_recorded(case: Case, cloud: Cloud, role: str, names: d
             FunctionResponseTypes=["ReportBatchItemFailures"] if case.content["reports"] else [],
         ),
     ):
-        assert_listed(case, mappings.queue_differences(case, function, cloud, names, PATIENCE))
+        assert_listed(case, mappings.queue_differences(case, function, cloud, names, 3 * FUNCTION_SECONDS))
 
 
 @pytest.mark.parametrize("case", STREAMS, ids=name_of)

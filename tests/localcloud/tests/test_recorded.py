@@ -160,7 +160,7 @@ def machines(cloud: Cloud) -> dict[str, Machine]:
 
 @pytest.mark.parametrize("case", QUEUES, ids=name_of)
 def test_queue_invokes_as_recorded(case: Case, cloud: Cloud, names: dict[str, str]) -> None:
-    mappings.prepare_queue(case, cloud, names)
+    mappings.prepare_queue(case, cloud, names, visibility=1)
     function = ScriptedFunction(case)
     source = EventSource(
         queue_url=names["queue"],
