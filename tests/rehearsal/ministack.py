@@ -61,12 +61,8 @@ class Ministack:
 
 
 @contextmanager
-def running(folder: Path, *, auth: bool = False) -> Iterator[Ministack]:
+def running(folder: Path) -> Iterator[Ministack]:
     """Run MiniStack on a free port of 127.0.0.1 until the context ends, with its files and log in `folder`.
-
-    Args:
-        folder: An empty folder.
-        auth: Check signatures and policies. The rules of a bucket then answer preflights.
 
     Raises:
         RuntimeError: MiniStack did not start. The message holds its log.
@@ -87,7 +83,7 @@ def running(folder: Path, *, auth: bool = False) -> Iterator[Ministack]:
         "SFTP_ENABLED": "0",  # otherwise a Transfer server listens on 0.0.0.0:2222
         "LAMBDA_EXECUTOR": "local",  # processes, not containers
         "MINISTACK_REGION": REGION,
-        "AUTH": str(auth).lower(),
+        "AUTH": "true",  # apply the policies of roles, buckets and queues, and a bucket's CORS; "test" is the root's key
     }
     with log.open("wb") as output:
         # -P, because the folder of gaps.py holds a ministack.py too. MiniStack ends when its stdin closes.

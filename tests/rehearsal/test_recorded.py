@@ -48,7 +48,7 @@ EVERY_RECORD = {"eventName": ["INSERT", "MODIFY", "REMOVE"]}
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[Cloud]:
-    with TemporaryDirectory() as folder, ministack.running(Path(folder), auth=True) as running:
+    with TemporaryDirectory() as folder, ministack.running(Path(folder)) as running:
         yield Cloud(running.endpoint, "test", "test", ministack.REGION)
 
 
