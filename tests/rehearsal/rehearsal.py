@@ -96,6 +96,7 @@ class Rehearsed:
             "table": self.outputs["Table"],
             "queues": {name: self.outputs[output] for name, output in QUEUES.items()},
             "log": str(self.cloud.log),
+            "region": ministack.REGION,
             "account": self.cloud.client("sts").get_caller_identity()["Account"],
             "stack": self.stack,
             "outputs": self.outputs,
