@@ -88,6 +88,18 @@ def deploy(
     return {one["OutputKey"]: one["OutputValue"] for one in found["Outputs"]}
 
 
+def delete(cloud: Ministack, stack: str) -> None:
+    """Delete a stack with `sam delete`, and its artifacts.
+
+    Raises:
+        RuntimeError: SAM CLI failed. The message holds its output.
+    """
+    _sam(
+        *("delete", "--stack-name", stack, "--region", cloud.environment["AWS_REGION"], "--no-prompts"),
+        settings=cloud.environment,
+    )
+
+
 def _for_this_machine(node: Any) -> Any:
     match node:
         case dict():
