@@ -73,6 +73,7 @@ def serve() -> None:
     _read_numbers()
     _count_loops_through_queues()
     _import_http_apis()
+    _make_callbacks()
     from ministack import app  # noqa: PLC0415  # only MiniStack's environment has it
 
     sys.argv = ["ministack"]
@@ -297,6 +298,36 @@ class _Ports:
         config.bind = [f"fd://{server.detach()}"]
         config.keep_alive_timeout = 75
         await serve(application, config, shutdown_trigger=self._ends[api].wait)
+
+
+def _make_callbacks() -> None:
+    """Make connections and API destinations. Gap in 1.5.33: EventBridge has both, CloudFormation does not know them."""
+    from ministack.services import eventbridge  # noqa: PLC0415  # as above
+    from ministack.services.cloudformation import provisioners  # noqa: PLC0415  # as above
+
+    def handlers(kind: str, arn: str) -> dict[str, Callable[..., Any]]:
+        def call(operation: str, data: dict[str, Any]) -> dict[str, Any]:
+            status, _, body = getattr(eventbridge, f"_{operation}_{kind}")(data)
+            if status != 200:
+                raise ValueError(body)
+            return dict(json.loads(body))
+
+        def create(logical_id: str, properties: dict[str, Any], stack: str) -> tuple[str, dict[str, Any]]:
+            name = properties.get("Name") or provisioners._physical_name(stack, logical_id, max_len=64)
+            return name, {"Arn": call("create", {**properties, "Name": name})[arn]}
+
+        def update(name: str, _old: object, new: dict[str, Any], _stack: str) -> tuple[str, dict[str, Any]]:
+            return name, {"Arn": call("update", {**new, "Name": name})[arn]}
+
+        def delete(name: str, _properties: object) -> None:
+            call("delete", {"Name": name})
+
+        return {"create": create, "update": update, "delete": delete}
+
+    provisioners._RESOURCE_HANDLERS |= {
+        "AWS::Events::Connection": handlers("connection", "ConnectionArn"),
+        "AWS::Events::ApiDestination": handlers("api_destination", "ApiDestinationArn"),
+    }
 
 
 if __name__ == "__main__":
