@@ -17,7 +17,7 @@ from tests.localcloud.driving import Driver
 from tests.rehearsal import deploy, ministack
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from tests.localcloud.replicate import StandIn
     from tests.rehearsal.deploy import Build, Template
@@ -46,7 +46,11 @@ class Rehearsed:
     tokens: list[str] = field(default_factory=list)
 
     def deploy(
-        self, built: Build, *, change: Callable[[Template], None] = lambda _: None, **parameters: str
+        self,
+        built: Build,
+        parameters: Mapping[str, str],
+        *,
+        change: Callable[[Template], None] = lambda _: None,
     ) -> None:
         """Create or update the stack with `sam deploy`. Parameters of earlier deployments stay, as with samconfig.toml.
 
@@ -54,14 +58,13 @@ class Rehearsed:
             RuntimeError: SAM CLI failed. The message holds its output.
         """
         host = self.replicate_url.removeprefix("http://").partition(":")[0]
-        self.parameters = {
-            "ReplicateBaseUrl": self.replicate_url,
-            "AllowedOutputHosts": f"replicate.delivery,{host}",
-            "ReplicateDeliveryHosts": f"replicate.delivery,{host}",
-            **self.parameters,
-            **parameters,
+        self.parameters = {**self.parameters, **parameters}
+        hosts = {
+            name: f"{self.parameters.get(name, 'replicate.delivery')},{host}"
+            for name in ("AllowedOutputHosts", "ReplicateDeliveryHosts")
         }
-        self.outputs = deploy.deploy(self.cloud, built, self.stack, self.parameters, change)
+        used = {**self.parameters, "ReplicateBaseUrl": self.replicate_url, **hosts}
+        self.outputs = deploy.deploy(self.cloud, built, self.stack, used, change)
         if not self.tokens and "UserPoolId" in self.outputs:
             self.tokens = [self._sign_in(user) for user in USERS]
 

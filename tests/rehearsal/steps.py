@@ -147,7 +147,7 @@ class Rehearsal:
 
     def _deploy(self, built: deploy.Build) -> str:
         callback = f"{self.receiver.server.url}/ends"
-        self.rehearsed.deploy(built, CallbackUrl=callback, WatchdogDelaySeconds="5")
+        self.rehearsed.deploy(built, {"CallbackUrl": callback, "WatchdogDelaySeconds": "5"})
         self.driver = self.stack.enter_context(self.rehearsed.driver())
         return self.rehearsed.outputs["ApiUrl"]
 
@@ -181,7 +181,7 @@ class Rehearsal:
         traffic.start()
         began = time.monotonic()
         # Changes every function, because the release's template may be today's.
-        self.rehearsed.deploy(self.today, DownloadUrlSeconds="600")
+        self.rehearsed.deploy(self.today, {"DownloadUrlSeconds": "600"})
         seconds = time.monotonic() - began
         jobs = traffic.finish()
         self.driver.upload(waiting)
@@ -197,7 +197,7 @@ class Rehearsal:
 
     def update_parameter(self) -> str:
         """Update one parameter; a new job follows it."""
-        self.rehearsed.deploy(self.today, ImageCount="1")
+        self.rehearsed.deploy(self.today, {"ImageCount": "1"})
         return f"ImageCount=1: {self._job(1)}"
 
     def delete(self) -> str:
