@@ -74,6 +74,7 @@ def serve() -> None:
     _count_loops_through_queues()
     _import_http_apis()
     _make_callbacks()
+    _count_as_tls()
     from ministack import app  # noqa: PLC0415  # only MiniStack's environment has it
 
     sys.argv = ["ministack"]
@@ -328,6 +329,19 @@ def _make_callbacks() -> None:
         "AWS::Events::Connection": handlers("connection", "ConnectionArn"),
         "AWS::Events::ApiDestination": handlers("api_destination", "ApiDestinationArn"),
     }
+
+
+def _count_as_tls() -> None:
+    """Count every request as one over TLS. Gap in 1.5.33: so are not even those that AWS's own services send.
+
+    Matters with `AUTH=true` only: a queue's policy that denies plain HTTP then refuses S3's notifications.
+    """
+    from ministack import app  # noqa: PLC0415  # as above
+    from ministack.core import iam_evaluator  # noqa: PLC0415  # as above
+
+    pin = iam_evaluator.pin_request_origin
+    iam_evaluator._request_origin = ContextVar("ministack_request_origin", default=("127.0.0.1", True))
+    app.pin_request_origin = lambda address, _: pin(address, secure_transport=True)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 `.venv/bin/python -m pytest -p tests.rehearsal.on_ministack tests/e2e/test_flow_e2e.py`
 
-It takes the place of `serving`. Tests that use the local cloud in another way stay on the local cloud. Variables:
-`REHEARSAL_BUILD` names a folder with a finished build, and `AUTH=true` makes MiniStack apply the roles.
+It takes the place of `serving`. Tests that use the local cloud in another way stay on the local cloud. The variable
+`REHEARSAL_BUILD` names a folder with a finished build.
 """
 
 from __future__ import annotations

@@ -156,7 +156,11 @@ class StackDriver(Driver):
 
 @contextmanager
 def running(
-    folder: Path, *, replicate_url: str | None = None, stand_in: StandIn | None = None, token: str = ""
+    folder: Path,
+    *,
+    replicate_url: str | None = None,
+    stand_in: StandIn | None = None,
+    token: str = "",
 ) -> Iterator[Rehearsed]:
     """Run MiniStack in `folder`, with Replicate's token stored in it, until the context ends.
 
