@@ -70,7 +70,7 @@ def test_check_after_a_deployment_runs_a_job(
     (tmp_path / "photo.jpg").write_bytes(cloud.photo)
     if padded:
         executable(tmp_path / "bin" / "wc", PADDING_WC.format(wc=shutil.which("wc")))
-    environment = {"API": cloud.told["api"], "TOKEN": cloud.told["tokens"][0]}
+    environment = {"API": cloud.printed["api"], "TOKEN": cloud.printed["tokens"][0]}
     created, job = map(json.loads, shell(name, block("PHOTO="), tmp_path, environment).splitlines())
     assert created["job_id"] == job["job_id"]
     assert cloud.end_of(created["job_id"])["status"] == "SUCCEEDED"
@@ -79,7 +79,7 @@ def test_check_after_a_deployment_runs_a_job(
 @pytest.mark.parametrize("name", ["bash", "zsh"])
 @pytest.mark.parametrize("cli", ["AWS CLI", "stand-in"])
 def test_user_with_any_password_gets_a_token(cloud: Serving, tmp_path: Path, name: str, cli: str) -> None:
-    aws = cloud.told["aws"]
+    aws = cloud.printed["aws"]
     settings = {
         "AWS_ENDPOINT_URL": aws["endpoint"],
         "AWS_DEFAULT_REGION": aws["region"],
@@ -112,7 +112,9 @@ def test_user_with_any_password_gets_a_token(cloud: Serving, tmp_path: Path, nam
     printed = shell(name, script, tmp_path, {**settings, "EMAIL": email, "PASSWORD": PASSWORD})
 
     token = printed[printed.index("eyJ") :]
-    answer = cloud.http.get(f"{cloud.told['api']}/api/v1/jobs", headers={"authorization": f"Bearer {token}"})
+    answer = cloud.http.get(
+        f"{cloud.printed['api']}/api/v1/jobs", headers={"authorization": f"Bearer {token}"}
+    )
     assert answer.status_code == 200
     user = cognito.admin_get_user(UserPoolId=pool["Id"], Username=email)
     attributes = {one["Name"]: one.get("Value") for one in user["UserAttributes"]}

@@ -26,15 +26,15 @@ START_SECONDS = 60
 
 @dataclass
 class Driver:
-    """A running local cloud, and requests to it. `told` is the JSON line that `serve --json` printed."""
+    """A running local cloud, and requests to it. `printed` is the JSON line from `serve --json`."""
 
-    told: dict[str, Any]
+    printed: dict[str, Any]
     http: httpx.Client
     photo: bytes
 
     def request(self, method: str, path: str, *, user: int = 0, **options: Any) -> httpx.Response:
-        headers = {"authorization": f"Bearer {self.told['tokens'][user]}", **options.pop("headers", {})}
-        return self.http.request(method, self.told["api"] + path, headers=headers, **options)
+        headers = {"authorization": f"Bearer {self.printed['tokens'][user]}", **options.pop("headers", {})}
+        return self.http.request(method, self.printed["api"] + path, headers=headers, **options)
 
     def create(self, *, user: int = 0, **fields: object) -> dict[str, Any]:
         body = {"content_type": "image/jpeg", "content_length": len(self.photo), **fields}
@@ -73,7 +73,7 @@ class Driver:
         ]
 
     def aws(self, service: Literal["s3", "sqs", "dynamodb", "secretsmanager"]) -> Any:
-        aws = self.told["aws"]
+        aws = self.printed["aws"]
         return boto3.client(
             service,
             endpoint_url=aws["endpoint"],
@@ -84,18 +84,18 @@ class Driver:
         )
 
     def pids(self) -> dict[str, list[int]]:
-        return dict(self.http.get(self.told["pids"]).json())
+        return dict(self.http.get(self.printed["pids"]).json())
 
     def messages(self, queue: str) -> int:
         """Return the number of messages in a queue: visible, in flight and delayed."""
         found = self.aws("sqs").get_queue_attributes(
-            QueueUrl=self.told["queues"][queue], AttributeNames=["All"]
+            QueueUrl=self.printed["queues"][queue], AttributeNames=["All"]
         )
         names = ("", "NotVisible", "Delayed")
         return sum(int(found["Attributes"][f"ApproximateNumberOfMessages{name}"]) for name in names)
 
     def log(self) -> str:
-        with open(self.told["log"], encoding="utf-8") as file:  # noqa: PTH123  # shorter than a Path
+        with open(self.printed["log"], encoding="utf-8") as file:  # noqa: PTH123  # shorter than a Path
             return file.read()
 
     def ends_of(self, job_id: str, *, within: float = 30) -> list[dict[str, Any]]:
