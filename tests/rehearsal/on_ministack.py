@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, override
 
 import httpx
 
-from tests.localcloud import driving, sample
+from tests.localcloud import driving, overrides, sample
 from tests.rehearsal import deploy, rehearsal
 from tests.rehearsal.rehearsal import Rehearsed, StackDriver
 
@@ -60,7 +60,7 @@ def serving(*options: str, environment: Mapping[str, str] | None = None, **_: ob
     """Deploy the stack on a new MiniStack, with the local cloud's options."""
     words = iter(options)
     url: str | None = None
-    parameters: dict[str, str] = {}
+    given = []
     for word in words:
         match word:
             case "--replicate-url":
@@ -70,14 +70,13 @@ def serving(*options: str, environment: Mapping[str, str] | None = None, **_: ob
             case "--parameter-overrides":
                 pass
             case _:
-                name, value = word.split("=", 1)
-                parameters[name] = value
+                given.append(word)
     token = (environment or {}).get("REPLICATE_API_TOKEN", "")
     with (
         TemporaryDirectory(prefix="rehearsal-", ignore_cleanup_errors=True) as folder,
         rehearsal.running(Path(folder), replicate_url=url, token=token) as made,
     ):
-        made.deploy(built(), parameters)
+        made.deploy(built(), overrides.read(given))
         with httpx.Client(trust_env=False, timeout=35) as http:
             yield Observed(made.description(), http, sample.photo(), made, bus=_watch_bus(made))
 
