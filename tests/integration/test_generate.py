@@ -571,7 +571,7 @@ def test_waiting_message_changes_its_visibility_timeout(
 
 
 @pytest.mark.parametrize("status", [502, 504, 408, 520, 524, 503, 500])
-def test_server_errors_stay_in_doubt_for_90_seconds_on_an_idle_account(
+def test_server_errors_of_an_idle_account_stay_in_doubt(
     world: World, context: SimpleNamespace, waits: list[int], status: int
 ) -> None:
     world.replicate.before_create = lambda _: httpx.Response(status)

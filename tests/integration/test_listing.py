@@ -91,9 +91,7 @@ def test_prediction_at_an_unlikely_time_is_found(account: Account, late: float) 
 
 
 @pytest.mark.parametrize("asked_ago", [30, 90, 1500])
-def test_absence_on_a_busy_account_takes_a_bounded_number_of_pages(
-    account: Account, asked_ago: float
-) -> None:
+def test_absence_on_a_busy_account_takes_few_pages(account: Account, asked_ago: float) -> None:
     listed = find(account, asked_ago)
     assert listed.of(TAG) == []
     whole = min(asked_ago, listing.LATEST_SECONDS) + 2 * listing.SKEW.total_seconds()
@@ -157,7 +155,7 @@ def test_busy_list_settles_an_answered_doubt_after_30_seconds(
 
 
 @pytest.mark.parametrize("behind", ["lagging", "idle"])
-def test_list_that_may_lag_settles_a_doubt_only_after_90_seconds(
+def test_list_that_may_lag_settles_doubts_late(
     world: World, context: SimpleNamespace, account: Account, in_doubt: str, behind: str
 ) -> None:
     if behind == "lagging":

@@ -251,7 +251,7 @@ def test_job_awaiting_its_upload_can_be_canceled(
 ) -> None:
     job_id = call("POST", "/api/v1/jobs", REQUEST)[1]["job_id"]
     assert call("POST", f"/api/v1/jobs/{job_id}/cancel")[1]["status"] == "CANCELED"
-    world.upload(job_id)
+    world.s3.put_object(Bucket=BUCKET, Key=world.job(job_id).photo.key, Body=JPEG)
     generate.handler(sqs_event(s3_notification(job_id)), context)
     assert world.replicate.requests == []
 
@@ -695,7 +695,7 @@ def test_replayed_deletion_spares_a_new_job_with_the_same_id(
     world.expire(job_id)
     world.clock.advance(3 * 24 * 3600)
     assert call("POST", "/api/v1/jobs", REQUEST, idempotency_key="again")[1]["job_id"] == job_id
-    world.upload(job_id)
+    world.s3.put_object(Bucket=BUCKET, Key=world.job(job_id).photo.key, Body=JPEG)
     checks.clear()
     run_watchdog(deletion, context)
     assert record.read(job_id)
@@ -703,11 +703,11 @@ def test_replayed_deletion_spares_a_new_job_with_the_same_id(
     assert checks == []
 
 
-def test_key_used_again_after_expiry_does_not_find_the_old_photo(
+def test_key_of_an_expired_job_does_not_find_its_photo(
     world: World, context: SimpleNamespace, call: Any, checks: Any, tasks: Any
 ) -> None:
     job_id = call("POST", "/api/v1/jobs", REQUEST, idempotency_key="again")[1]["job_id"]
-    world.upload(job_id)
+    world.s3.put_object(Bucket=BUCKET, Key=world.job(job_id).photo.key, Body=JPEG)
     world.expire(job_id)
     assert call("POST", "/api/v1/jobs", REQUEST, idempotency_key="again")[1]["job_id"] == job_id
     checks.clear()
@@ -723,3 +723,22 @@ def test_copy_that_ran_out_of_time_stores_nothing(
     answer = webhook.handler(webhook_for(world.replicate.finish("p0"), world.clock), context)
     assert answer["statusCode"] == 503
     assert world.object_keys(f"{bucket.OUTPUTS}/") == []
+
+
+def test_unreadable_list_does_not_end_the_cleanup(
+    world: World, context: SimpleNamespace, call: Any, checks: Any, tasks: Any
+) -> None:
+    job_id = world.new_job()
+    world.replicate.after_create = lambda _: httpx.Response(502)
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    call("POST", f"/api/v1/jobs/{job_id}/cancel")
+    message = checks[-1][0]
+    world.replicate.on_read = lambda _: httpx.Response(503)
+    world.clock.advance(200)
+    run_watchdog(message, context)
+    assert checks[-1][1] == 60
+    world.replicate.on_read = lambda _: None
+    checks.clear()
+    run_watchdog(message, context)
+    assert canceled(world) == {"p0", "p1", "p2"}
+    assert checks == []

@@ -217,7 +217,8 @@ def test_looks_become_ever_less_often(world: World, context: SimpleNamespace, de
     for wait in (60, 60, 120, 240, 300):
         world.clock.advance(wait)
         run_watchdog(world, job_id, context)
-    assert delays == [60, 120, 240, 300, 300]
+    # The photo arrived a moment after the job was created.
+    assert [round(delay, -1) for delay in delays] == [60, 120, 240, 300, 300]
 
 
 @pytest.mark.parametrize(
@@ -230,13 +231,13 @@ def test_looks_become_ever_less_often(world: World, context: SimpleNamespace, de
     ],
     ids=["cut", "empty", "404", "410"],
 )
-def test_output_that_stays_broken_fails_at_the_third_look(
+def test_output_that_stays_broken_fails_at_the_fifth_look(
     world: World, context: SimpleNamespace, running: str, download: Any
 ) -> None:
     world.replicate.on_download = download
     for prediction_id in ("p0", "p1", "p2"):
         world.replicate.finish(prediction_id)
-    for _ in range(2):
+    for _ in range(4):
         run_watchdog(world, running, context)
         assert world.job(running).status is JobStatus.GENERATING
     run_watchdog(world, running, context)

@@ -202,7 +202,7 @@ def failures(message_ids: Sequence[str], result: Result, *, reported: bool) -> s
         return set()
     try:
         answer = json.loads(result.payload)
-        items = answer.get("batchItemFailures") if answer is not None else None
+        items = answer.get("batchItemFailures") if answer else None  # an empty answer of any kind names none
         named = {item["itemIdentifier"] for item in items or ()}
     except (ValueError, TypeError, KeyError, AttributeError):
         return everything

@@ -106,6 +106,9 @@ def _event(
     Source: "Event message structure" in the Amazon S3 User Guide.
     """
     message = _moto_event(event_name, bucket, key, notification_id)
+    content = (
+        {} if event_name.startswith("s3:ObjectRemoved:") else {"size": key.size, "eTag": key.etag.strip('"')}
+    )
     message["Records"][0] |= {
         "userIdentity": {"principalId": "AWS:LOCAL"},
         "requestParameters": {"sourceIPAddress": "127.0.0.1"},
@@ -116,8 +119,7 @@ def _event(
             "bucket": {"name": bucket.name, "ownerIdentity": {"principalId": "LOCAL"}, "arn": bucket.arn},
             "object": {
                 "key": quote_plus(key.name, safe="/"),
-                "size": key.size,
-                "eTag": key.etag.strip('"'),
+                **content,
                 "sequencer": f"{next(_sequence):018X}",
             },
         },

@@ -253,7 +253,10 @@ class _Door:
         for name in [name for name, _ in response.headers if name.lower().startswith("access-control-")]:
             del response.headers[name]
         if origin is not None:
-            response.headers.update(s3_cors.answer(self._rules(environ), origin, request.method) or {})
+            # S3 treats a preflight's headers in another request like those of a preflight.
+            method = request.headers.get("access-control-request-method", request.method)
+            asked = request.headers.get("access-control-request-headers")
+            response.headers.update(s3_cors.answer(self._rules(environ), origin, method, asked) or {})
         return response
 
     def _preflight(self, environ: WSGIEnvironment, request: S3Request) -> Response:
@@ -261,16 +264,20 @@ class _Door:
         method = request.headers.get("access-control-request-method")
         if origin is None:
             raise RefusedError(400, "BadRequest", "Insufficient information. Origin request header needed.")
-        if method not in {"GET", "PUT", "HEAD", "POST", "DELETE"}:
-            raise RefusedError(400, "BadRequest", f"Invalid Access-Control-Request-Method: {method}")
+        _, key = _bucket_and_key(environ)
         rules = self._rules(environ)
         if not rules:
-            raise RefusedError(403, "AccessForbidden", "CORSResponse: CORS is not enabled for this bucket.")
+            message = "CORSResponse: CORS is not enabled for this bucket."
+            details = {"Method": method or "OPTIONS", "ResourceType": "BUCKET"}
+            raise RefusedError(403, "AccessForbidden", message, **details)
+        if method not in {"GET", "PUT", "HEAD", "POST", "DELETE"}:
+            raise RefusedError(400, "BadRequest", f"Invalid Access-Control-Request-Method: {method}")
         headers = s3_cors.answer(
             rules, origin, method, request.headers.get("access-control-request-headers", "")
         )
         if headers is None:
-            raise RefusedError(403, "AccessForbidden", _NOT_ALLOWED)
+            details = {"Method": method, "ResourceType": "OBJECT" if key else "BUCKET"}
+            raise RefusedError(403, "AccessForbidden", _NOT_ALLOWED, **details)
         return Response(status=200, headers=headers)
 
     def _rules(self, environ: WSGIEnvironment) -> list[s3_cors.Rule]:

@@ -32,10 +32,10 @@ CLOCK_SKEW = timedelta(minutes=15)
 _QUERY = (
     "X-Amz-Algorithm",
     "X-Amz-Credential",
-    "X-Amz-Date",
-    "X-Amz-Expires",
-    "X-Amz-SignedHeaders",
     "X-Amz-Signature",
+    "X-Amz-Date",
+    "X-Amz-SignedHeaders",
+    "X-Amz-Expires",
 )
 _AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256\s+Credential=(?P<credential>[^,\s]+),\s*"
@@ -155,7 +155,8 @@ def _is_digest(given: str, digest: bytes) -> bool:
 
 def _claim_of_query(parameters: Mapping[str, str]) -> _Claim:
     if any(name not in parameters for name in _QUERY) or parameters["X-Amz-Algorithm"] != "AWS4-HMAC-SHA256":
-        message = f"Query-string authentication version 4 requires the {', '.join(_QUERY)} parameters."
+        names = f"{', '.join(_QUERY[:-1])}, and {_QUERY[-1]}"
+        message = f"Query-string authentication version 4 requires the {names} parameters."
         raise RefusedError(400, "AuthorizationQueryParametersError", message)
     expires = parameters["X-Amz-Expires"]
     if not re.fullmatch(r"\d{1,7}", expires) or int(expires) > WEEK:
@@ -205,9 +206,11 @@ def _check_time(claim: _Claim, now: datetime) -> None:
 def _check_signature(request: S3Request, claim: _Claim, secrets: Mapping[str, str]) -> None:
     key, date, region, service, end = (*claim.credential.split("/"), "", "", "", "", "")[:5]
     if (date, service, end) != (claim.timestamp[:8], "s3", "aws4_request"):
-        raise RefusedError(
-            400, "AuthorizationQueryParametersError", "Error parsing the X-Amz-Credential parameter"
+        message = (
+            "Error parsing the X-Amz-Credential parameter; the Credential is mal-formed; "
+            'expecting "<YOUR-AKID>/YYYYMMDD/REGION/SERVICE/aws4_request".'
         )
+        raise RefusedError(400, "AuthorizationQueryParametersError", message)
     if key not in secrets:
         message = "The AWS Access Key Id you provided does not exist in our records."
         raise RefusedError(403, "InvalidAccessKeyId", message, AWSAccessKeyId=key)

@@ -140,15 +140,16 @@ class _Reader:
             batch = waiting.pop()
             done, function_error = self._invoke(batch.records)
             rest = batch.records[done:]
+            tries = 0 if done else batch.tries + 1  # what follows a processed record is a new batch
             if self._stopping.is_set() or not rest:
                 continue
             if function_error and self._source.bisects and len(rest) > 1:  # a split does not count as a retry
                 half = len(rest) // 2
                 waiting += [_Batch(rest[half:], batch.tries), _Batch(rest[:half], batch.tries)]
-            elif batch.tries < self._source.maximum_retries:
-                waiting.append(_Batch(rest, batch.tries + 1))
+            elif tries <= self._source.maximum_retries:
+                waiting.append(_Batch(rest, tries))
             else:
-                self._give_up(_Batch(rest, batch.tries + 1))
+                self._give_up(_Batch(rest, tries), "Unhandled" if function_error else None)
                 continue
             self._stopping.wait(min(0.2 * 2**batch.tries, LONGEST_BACKOFF))
 
@@ -161,7 +162,7 @@ class _Reader:
         done = next((i for i, number in enumerate(numbers) if number in failed), len(numbers))
         return done, result.function_error is not None
 
-    def _give_up(self, batch: _Batch) -> None:
+    def _give_up(self, batch: _Batch, function_error: str | None) -> None:
         """Report the failed batch to the queue that the template names. The records stay in the stream.
 
         https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
@@ -178,7 +179,7 @@ class _Reader:
             "responseContext": {
                 "statusCode": 200,
                 "executedVersion": "$LATEST",
-                "functionError": "Unhandled",
+                "functionError": function_error,
             },
             "version": "1.0",
             "timestamp": datetime.now(UTC).isoformat(),

@@ -22,11 +22,12 @@ LOOK_SECONDS = 300
 VISIBILITY_SECONDS = 240
 # The longest time until the watchdog notices a change.
 PATIENCE = LOOK_SECONDS + VISIBILITY_SECONDS + 120
+RECLAIMABLE = {"output_unavailable", "deadline_exceeded"}  # Replicate may still hold the output
 OPEN = {"AWAITING_UPLOAD", "GENERATING"}
 MOVES = {
     "PENDING": {"REQUESTING", "FAILED", "CANCELED"},
     "REQUESTING": {"PENDING", "GENERATING", "STORED", "FAILED", "CANCELED"},
-    "GENERATING": {"STORED", "FAILED", "CANCELED"},
+    "GENERATING": {"STORED", "FAILED", "CANCELED", "PENDING"},
 }
 
 
@@ -138,8 +139,11 @@ class Checks:
         )
         for index, (before, after) in enumerate(zip(old.images, new.images, strict=True)):
             if retried and before.status == "FAILED":
-                self._expect(after.status == "PENDING", f"{where}, image {index} was retried: {after}")
-                self.given_up[new.job_id, index] = before.attempt
+                reclaimed = before.error in RECLAIMABLE and before.prediction_id
+                expected = "GENERATING" if reclaimed else "PENDING"
+                self._expect(after.status == expected, f"{where}, image {index} was retried: {after}")
+                if not reclaimed:
+                    self.given_up[new.job_id, index] = before.attempt
             else:
                 self._on_image((new.job_id, index), before, after)
 
@@ -148,6 +152,10 @@ class Checks:
         step = f"{where}: {before.status} → {after.status}"
         if before.status != after.status:
             self._expect(after.status in MOVES.get(before.status, ()), step)
+        if (before.status, after.status) == ("GENERATING", "PENDING"):
+            held = self._cloud.replicate.holds(before.prediction_id or "")
+            self._expect(not held, f"{where}: Replicate still holds the output, but a new one is requested")
+            self.given_up[slot] = before.attempt
         if after.status == "STORED":
             content = self.outputs.get(after.output_key or "")
             right = after.prediction_id and content == output(after.prediction_id)
@@ -257,6 +265,8 @@ class Checks:
                 )
                 if image.status == "STORED" or made.slot.attempt != image.attempt or not usable:
                     continue
+                if image.error == "output_unavailable" and self._cloud.faults.injected["download_cut"]:
+                    continue  # every look found it cut; the owner's retry asks for it again
                 seen = max(made.finished_at or 0, self._cloud.faults.until) + PATIENCE
                 self._expect(
                     seen > deadline,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
 
 from tests.simulation.checks import ViolationError
 from tests.simulation.cloud import Cloud
@@ -12,6 +13,7 @@ from tests.support.events import api_event
 from tests.support.photos import JPEG
 
 RETRY_SECONDS = 20.0
+URL_SECONDS = 900.0  # how long an upload URL is valid, from the creation of the job
 POLLS = (20.0, 90.0, 600.0)  # seconds between polls; the last repeats
 OPEN = {"AWAITING_UPLOAD", "GENERATING"}
 
@@ -23,6 +25,8 @@ class Client:
     cloud: Cloud
     number: int
     job_id: str = ""
+    photo_key: str = ""
+    created_at: float = 0.0
     view: dict[str, Any] | None = None
     polls: int = 0
     deleted: bool = False
@@ -52,6 +56,8 @@ class Client:
             self._expect(body["job_id"] == self.job_id, f"one idempotency key created two jobs: {body}")
         else:
             self.job_id = body["job_id"]
+            self.created_at = self.cloud.engine.now
+            self.photo_key = urlsplit(body["upload"]["url"]).path.removeprefix("/")
             self._will_upload()
             for kind, method, path in (
                 ("client_cancels", "POST", f"/api/v1/jobs/{self.job_id}/cancel"),
@@ -73,8 +79,12 @@ class Client:
 
     def _upload(self, content: bytes) -> None:
         if not self.deleted:
-            self.cloud.upload(f"uploads/{self.job_id}/photo.jpg", content)
+            self.cloud.upload(self.photo_key, content)
             self._poll()
+
+    def _upload_late(self) -> None:
+        if self.cloud.engine.now < self.created_at + URL_SECONDS:
+            self.cloud.upload(self.photo_key, JPEG)
 
     def _ask(self, method: str, path: str) -> None:
         """Cancel, delete or retry; repeat until there is an answer."""
@@ -85,6 +95,8 @@ class Client:
         if status == 0 or status >= 500:
             self.cloud.engine.after(RETRY_SECONDS, partial(self._ask, method, path))
             return
+        if method == "DELETE" and status < 300 and self._happens("client_uploads_after_deleting"):
+            self.cloud.engine.after(self.cloud.random.uniform(0.1, 900), self._upload_late)
         retries_used = status == 409 and path.endswith("/retry")
         gone = status == 404 and self.deleted
         self._expect(status < 300 or gone or retries_used, f"{method} {path} was answered {status}: {body}")

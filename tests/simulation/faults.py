@@ -28,6 +28,7 @@ HIGHEST = {
     "create_late": 0.1,  # Replicate makes the prediction after the client has given up
     "create_5xx_before": 0.2,
     "create_5xx_after": 0.3,
+    "create_500_after": 0.2,  # an answer of Replicate's own, although the prediction was made
     "create_unreadable": 0.2,
     "create_odd": 0.3,  # an answer that the client library cannot parse
     # Other requests to Replicate.
@@ -55,7 +56,8 @@ HIGHEST = {
     "client_creates_twice_at_once": 0.2,
     "client_without_key": 0.1,
     "client_cancels": 0.1,
-    "client_deletes": 0.1,
+    "client_deletes": 0.3,
+    "client_uploads_after_deleting": 0.9,
     "client_retries": 0.5,  # after a job with failed images
 }
 OUTAGES = ("replicate", "dynamodb", "s3", "sqs")
@@ -77,6 +79,7 @@ class Faults:
     outages: dict[str, list[tuple[float, float]]] = field(default_factory=dict)  # seconds from the start
     per_minute: float = 600  # Replicate's limit for predictions
     burst: int = 600
+    list_lag: float = 0.0  # seconds by which Replicate's list lags behind
     echoes: bool = False  # Replicate's answers hold `webhook`, which its schema lacks
     until: float = 0.0  # no fault happens from this second on
     crashes: dict[int, str] = field(default_factory=dict)  # number of a request → "before" or "after"
@@ -103,6 +106,8 @@ class Faults:
         if random.random() < 0.2:
             faults.per_minute, faults.burst = 6, 1  # low credit
         faults.echoes = random.random() < 0.25
+        # A prediction is created up to 52 s after its POST, and the layer allows 90 s for creation and list together.
+        faults.list_lag = random.choice([0.0, 0.0, 0.0, 5.0, 35.0])
         return faults
 
     @classmethod
@@ -146,6 +151,8 @@ class Faults:
         ]
         if self.per_minute < 600:
             parts.append(f"{self.per_minute:.0f} predictions a minute, burst {self.burst}")
+        if self.list_lag:
+            parts.append(f"the list lags by {self.list_lag:.0f} s")
         if self.echoes:
             parts.append("webhooks echoed")
         return ", ".join(parts) or "none"

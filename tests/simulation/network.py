@@ -17,6 +17,7 @@ CREATE_FAULTS = (
     "create_late",
     "create_5xx_before",
     "create_5xx_after",
+    "create_500_after",
     "create_unreadable",
 )
 LATEST_SECONDS = (
@@ -78,6 +79,8 @@ class Network(httpx.BaseTransport):
                 raise httpx.ReadError("cut", request=request)
             case "create_5xx_after":
                 return httpx.Response(502, html="<html>Bad Gateway</html>")
+            case "create_500_after":
+                return httpx.Response(500, json={"detail": "Internal error."})
             case "create_unreadable" if answer.is_success:
                 return httpx.Response(201, text="created!")
         return answer

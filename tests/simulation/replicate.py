@@ -132,11 +132,20 @@ class Replicate:
         self.on_created(made)
         return httpx.Response(201, json=answer)
 
+    def holds(self, name: str) -> bool:
+        """Return whether the output of this prediction can be had whole now. A fault may have cut it earlier."""
+        found = self.predictions.get(name)
+        if found is None or found.finished_at is None or self.faults.injected["download_cut"]:
+            return False
+        removed = self.engine.now > found.finished_at + RETENTION_SECONDS
+        return found.status == "succeeded" and bool(found.body["output"]) and not removed
+
     def _list(self, params: httpx.QueryParams) -> httpx.Response:
         after, before = (
             (datetime.fromisoformat(params[name]) - self.start).total_seconds()
             for name in ("created_after", "created_before")
         )
+        before = min(before, self.engine.now - self.faults.list_lag + 1e-6)
         skip = int(params.get("cursor", 0))
         rows = [one for one in reversed(self.predictions.values()) if after <= one.created_at < before]
         following = None

@@ -364,7 +364,7 @@ type Event = (
 
 MOST_RETRIES = 4  # of a job
 MOST_OPENS = 3  # after the first try; a death can also have another reason than the photo
-MOST_BROKEN = 3  # looks that may find an output broken
+MOST_BROKEN = 5  # looks that may find an output broken: the fifth comes after about 13 minutes
 # After these failures Replicate may still hold the output, for an hour after its end.
 RECLAIMABLE = frozenset({FailureKind.OUTPUT_UNAVAILABLE.code, FailureKind.DEADLINE_EXCEEDED.code})
 

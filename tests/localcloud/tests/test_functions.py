@@ -324,6 +324,7 @@ def test_only_failed_messages_of_a_batch_are_redelivered(code: Path, tmp_path: P
     [
         (b"null", set()),
         (b"{}", set()),
+        (b"[]", set()),
         (b'{"batchItemFailures": []}', set()),
         (b'{"batchItemFailures": null}', set()),
         (b'{"batchItemFailures": [{"itemIdentifier": "a"}]}', {"a"}),
@@ -335,7 +336,6 @@ def test_only_failed_messages_of_a_batch_are_redelivered(code: Path, tmp_path: P
         (b'{"batchItemFailures": 3}', {"a", "b"}),
         (b'{"batchItemFailures": "a"}', {"a", "b"}),
         (b'"text"', {"a", "b"}),
-        (b"[]", {"a", "b"}),
         (b"not JSON", {"a", "b"}),
         (b"\xff", {"a", "b"}),
     ],

@@ -70,19 +70,21 @@ def stop(job_id: str, since: datetime, running: Sequence[RunningPrediction]) -> 
     ids = [one.prediction_id for one in running if one.prediction_id]
     doubtful = {Tag(job_id, one.image, one.attempt): one for one in running if one.prediction_id is None}
     unfound: list[datetime] = []
+    unread = False
     if doubtful:
         asked = [one.asked_at for one in doubtful.values() if one.asked_at] or [since]
         try:
             listed = listing.find(doubtful.keys(), min(asked), max(asked))
         except transport.ReplicateUnavailableError as error:
             logger.warning("the list of predictions cannot be read", reason=str(error))
-            listed = listing.Listed([])
+            listed, unread = listing.Listed([]), True
         ids += [found for tag in doubtful for found in listed.of(tag)]
         unfound = [
             one.in_doubt_until for tag, one in doubtful.items() if not listed.of(tag) and one.in_doubt_until
         ]
     seconds = [math.ceil((until - now).total_seconds()) for until in unfound if until > now]
-    if not predictions.cancel_all(ids) and now < since + deadline:
+    unsure = not predictions.cancel_all(ids) or unread
+    if unsure and now < since + deadline:
         shortest, longest = CANCEL_SECONDS
         seconds = [min(longest, max(shortest, int((now - since).total_seconds())))]
     return max(seconds, default=None)

@@ -87,9 +87,8 @@ def _finish(job: Job) -> Job | None:
     if clock.now() < deadline(job):
         advanced, events = _learn(job, last=False)
         after = record.move_on(advanced, *events).job if advanced else None
-        if after and events and after.having(ImageStatus.PENDING):
-            # Replicate does not have the output any more that a retry asked for again: a new prediction is needed.
-            queues.send_to_generation(after.job_id, after.photo.key)
+        if advanced and after and _lost_a_reclaimed_output(advanced, after):
+            queues.send_to_generation(after.job_id, after.photo.key)  # a new prediction is needed
         return after
     try:
         advanced, events = _learn(job, last=True)
@@ -100,10 +99,21 @@ def _finish(job: Job) -> Job | None:
         return None
     after = record.move_on(advanced, *events, DeadlinePassed()).job
     learnt = {event.index for event in events if isinstance(event, OutputStored | ImageFailed)}
-    for image in advanced.having(ImageStatus.GENERATING):
-        if image.prediction_id and image.index not in learnt:
-            predictions.cancel(image.prediction_id)  # it would run on and be billed
+    # These would run on and be billed.
+    predictions.cancel_all(
+        [
+            image.prediction_id
+            for image in advanced.having(ImageStatus.GENERATING)
+            if image.prediction_id and image.index not in learnt
+        ]
+    )
     return after
+
+
+def _lost_a_reclaimed_output(before: Job, after: Job) -> bool:
+    """Return whether Replicate does not have an output any more that a retry asked for again."""
+    reclaimed = {image.index for image in before.images if image.reclaimed}
+    return any(image.index in reclaimed for image in after.having(ImageStatus.PENDING))
 
 
 def _learn(job: Job, *, last: bool) -> tuple[Job | None, list[Event]]:

@@ -189,9 +189,14 @@ def _ask(job: Job, arrived: Sequence[Event], *, seeded: bool) -> Job | None:
 
 def _cancel_unneeded(job: Job | None, answers: Sequence[Event]) -> None:
     """Cancel predictions that were created for a job which has been canceled or deleted meanwhile."""
-    for made in (answer for answer in answers if isinstance(answer, PredictionCreated)):
-        if job is None or job.images[made.index].prediction_id != made.prediction_id:
-            predictions.cancel(made.prediction_id)
+    made = [answer for answer in answers if isinstance(answer, PredictionCreated)]
+    predictions.cancel_all(
+        [
+            one.prediction_id
+            for one in made
+            if job is None or job.images[one.index].prediction_id != one.prediction_id
+        ]
+    )
 
 
 def _settled_doubts(job: Job, now: datetime) -> tuple[list[Event], list[str]]:

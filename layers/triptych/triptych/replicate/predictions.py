@@ -14,7 +14,7 @@ from triptych.failures import FailureKind
 from triptych.models import PRESETS
 from triptych.replicate import transport
 from triptych.replicate.tags import Tag
-from triptych.runtime.budget import TimeBudget, run_in_threads
+from triptych.runtime.budget import TimeBudget
 from triptych.runtime.observability import logger
 from triptych.settings import settings
 
@@ -260,5 +260,7 @@ def cancel(prediction_id: str) -> bool:
 
 def cancel_all(prediction_ids: Sequence[str]) -> bool:
     """Cancel predictions at the same time. Return whether none of them runs any longer."""
+    if len(prediction_ids) <= 1:
+        return all(map(cancel, prediction_ids))
     tasks = [partial(cancel, prediction_id) for prediction_id in prediction_ids]
-    return all(run_in_threads(tasks, transport.READ_SECONDS + transport.GRACE_SECONDS)) if tasks else True
+    return all(TimeBudget(transport.READ_SECONDS).run(tasks, grace=2 * transport.GRACE_SECONDS))
