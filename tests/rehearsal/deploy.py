@@ -83,7 +83,7 @@ def deploy(
         settings=cloud.environment,
     )
     (found,) = cloud.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
-    if found["StackStatus"] != "CREATE_COMPLETE":
+    if found["StackStatus"] not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
         raise RuntimeError(f"{stack} is {found['StackStatus']}")
     return {one["OutputKey"]: one["OutputValue"] for one in found["Outputs"]}
 

@@ -9,11 +9,13 @@ template's gaps before `sam deploy`.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
 import secrets
 import signal
+import socket
 import sys
 import threading
 import time
@@ -70,6 +72,7 @@ def serve() -> None:
     _set_recursive_loop()
     _read_numbers()
     _count_loops_through_queues()
+    _import_http_apis()
     from ministack import app  # noqa: PLC0415  # only MiniStack's environment has it
 
     sys.argv = ["ministack"]
@@ -178,6 +181,122 @@ def _count_loops_through_queues() -> None:
     sqs._build_send_sys_attrs = with_header
     lambda_svc._xray_trace_id_for_invocation = trace_id
     lambda_svc._run_sqs_batch = counted
+
+
+def _import_http_apis() -> None:
+    """Import the `Body` of an HTTP API and give the API a URL. Gap in 1.5.33: CloudFormation ignores `Body`.
+
+    `ApiEndpoint` is a name below `localhost` there, which most resolvers do not know. Here it is a port of 127.0.0.1.
+    """
+    from ministack import app  # noqa: PLC0415  # as above
+    from ministack.services import apigateway  # noqa: PLC0415  # as above
+    from ministack.services.cloudformation import provisioners  # noqa: PLC0415  # as above
+
+    handlers = provisioners._RESOURCE_HANDLERS["AWS::ApiGatewayV2::Api"]
+    create, update, delete = (handlers[name] for name in ("create", "update", "delete"))
+    ports = _Ports(app.app)
+    app.app = ports.application
+
+    def created(logical_id: str, properties: dict[str, Any], stack: str) -> tuple[str, dict[str, str]]:
+        api, attributes = create(logical_id, properties, stack)
+        endpoint = apigateway._apis[api]["apiEndpoint"] = ports.open(api)
+        _import_body(apigateway, api, properties)
+        return api, {**attributes, "ApiEndpoint": endpoint}
+
+    def updated(api: str, old: object, new: dict[str, Any], *rest: object, **options: object) -> object:
+        made = update(api, old, new, *rest, **options)
+        _import_body(apigateway, api, new)
+        return made
+
+    def deleted(api: str, *rest: object) -> None:
+        delete(api, *rest)
+        ports.close(api)
+
+    handlers |= {"create": created, "update": updated, "delete": deleted}
+
+
+def _import_body(apigateway: Any, api: str, properties: dict[str, Any]) -> None:
+    """Make the routes, integrations, authorizers and CORS that the OpenAPI document describes."""
+    body = properties.get("Body", {})
+    apigateway._apis[api] |= {"name": body.get("info", {}).get("title", api)}
+    cors = body.get("x-amazon-apigateway-cors")
+    apigateway._apis[api].pop("corsConfiguration", None)
+    if cors:
+        apigateway._apis[api]["corsConfiguration"] = {**cors, "maxAge": int(cors.get("maxAge", 0))}
+    schemes = body.get("components", {}).get("securitySchemes", {})
+    apigateway._authorizers[api] = {}
+    for name, scheme in schemes.items():
+        found = scheme["x-amazon-apigateway-authorizer"]
+        apigateway._authorizers[api][name] = {
+            "authorizerId": name,
+            "authorizerType": "JWT",
+            "name": name,
+            "identitySource": [found["identitySource"]],
+            "jwtConfiguration": found["jwtConfiguration"],
+        }
+    routes, integrations = {}, {}
+    for path, methods in body.get("paths", {}).items():
+        for method, operation in methods.items():
+            key = f"{method.upper()} {path}"
+            number = f"{zlib.crc32(key.encode()):08x}"
+            target = operation["x-amazon-apigateway-integration"]
+            integrations[number] = {
+                "integrationId": number,
+                "integrationType": "AWS_PROXY",
+                "integrationUri": target["uri"],
+                "integrationMethod": "POST",
+                "payloadFormatVersion": target["payloadFormatVersion"],
+            }
+            names = [name for one in operation.get("security", []) for name in one if name in schemes]
+            routes[number] = {
+                "routeId": number,
+                "routeKey": key,
+                "target": f"integrations/{number}",
+                "authorizationType": "JWT" if names else "NONE",
+                "authorizerId": names[0] if names else None,
+            }
+    apigateway._integrations[api], apigateway._routes[api] = integrations, routes
+
+
+class _Ports:
+    """Ports of 127.0.0.1, one for each HTTP API. A port's requests reach the application with the API's host name."""
+
+    def __init__(self, application: Callable[..., Any]) -> None:
+        self._application = application
+        self._loop: Any = None
+        self._ends: dict[str, asyncio.Event] = {}
+
+    async def application(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve as MiniStack does, and remember the event loop."""
+        self._loop = asyncio.get_running_loop()
+        await self._application(scope, receive, send)
+
+    def open(self, api: str) -> str:
+        """Listen for the API; return its URL."""
+        server = socket.create_server(("127.0.0.1", 0))
+        self._ends[api] = asyncio.Event()
+        asyncio.run_coroutine_threadsafe(self._serve(api, server), self._loop)
+        return f"http://127.0.0.1:{server.getsockname()[1]}"
+
+    def close(self, api: str) -> None:
+        if end := self._ends.pop(api, None):
+            self._loop.call_soon_threadsafe(end.set)
+
+    async def _serve(self, api: str, server: socket.socket) -> None:
+        from hypercorn.asyncio import serve  # noqa: PLC0415  # only MiniStack's environment has it
+        from hypercorn.config import Config  # noqa: PLC0415  # as above
+
+        async def application(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] != "http":
+                return  # MiniStack has started; no lifespan is needed
+            headers = [pair for pair in scope["headers"] if pair[0].lower() != b"host"]
+            host = (b"host", f"{api}.execute-api.localhost".encode())
+            await self._application({**scope, "headers": [host, *headers]}, receive, send)
+
+        config = Config()
+        config.bind = [f"fd://{server.detach()}"]
+        config.keep_alive_timeout = 75
+        await serve(application, config, shutdown_trigger=self._ends[api].wait)
 
 
 if __name__ == "__main__":

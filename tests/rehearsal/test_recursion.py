@@ -50,7 +50,7 @@ class Stack:
         return str(found["StackResourceDetail"]["PhysicalResourceId"])
 
     def call(self, method: str, path: str, **event: object) -> dict[str, Any]:
-        """Invoke the API's function as API Gateway does, because MiniStack does not import the API's routes."""
+        """Invoke the API's function as API Gateway does, without a user and a token."""
         context = {
             **EVENT["requestContext"],
             "http": {**EVENT["requestContext"]["http"], "method": method, "path": path},
@@ -188,7 +188,8 @@ def test_recursive_loop_is_deployed(stacks: Stacks, name: str, setting: str) -> 
 
 def test_all_processes_listen_on_loopback_only(stacks: Stacks) -> None:
     addresses = listening(stacks.cloud.group)
-    assert addresses == {("127.0.0.1", int(stacks.cloud.endpoint.rpartition(":")[2]))}
+    assert ("127.0.0.1", int(stacks.cloud.endpoint.rpartition(":")[2])) in addresses
+    assert {address for address, _ in addresses} == {"127.0.0.1"}
 
 
 def listening(group: int) -> set[tuple[str, int]]:
