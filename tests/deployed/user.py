@@ -5,15 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import secrets
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.deployed.verdict import ProblemError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tests.deployed.stack import Stack
 
 
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 class User:
     """A user with a token. Only a temporary user has an e-mail address and a password here."""
 
-    token: str
+    token: str = field(repr=False)
     email: str = ""
     password: str = field(default="", repr=False)
 
@@ -32,38 +31,48 @@ class User:
         return str(json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["sub"])
 
 
-@contextmanager
-def temporary(stack: Stack) -> Iterator[User]:
-    """Create a user and sign in; delete the user when the context ends.
-
-    Raises:
-        ProblemError: The user cannot be deleted. The message holds the command.
-    """
+def create(stack: Stack) -> User:
+    """Create a temporary user and sign in."""
     pool, client_id = stack.outputs["UserPoolId"], stack.outputs["UserPoolClientId"]
     cognito = stack.client("cognito-idp")
-    email = f"judge-{secrets.token_hex(8)}@example.com"
-    password = f"Aa1-{secrets.token_urlsafe(24)}"
+    user = User("", f"judge-{secrets.token_hex(8)}@example.com", f"Aa1-{secrets.token_urlsafe(24)}")
     try:
         cognito.admin_create_user(
             UserPoolId=pool,
-            Username=email,
+            Username=user.email,
             MessageAction="SUPPRESS",
-            UserAttributes=[{"Name": "email", "Value": email}, {"Name": "email_verified", "Value": "true"}],
+            UserAttributes=[
+                {"Name": "email", "Value": user.email},
+                {"Name": "email_verified", "Value": "true"},
+            ],
         )
-        cognito.admin_set_user_password(UserPoolId=pool, Username=email, Password=password, Permanent=True)
+        cognito.admin_set_user_password(
+            UserPoolId=pool, Username=user.email, Password=user.password, Permanent=True
+        )
         tokens = cognito.initiate_auth(
             ClientId=client_id,
             AuthFlow="USER_PASSWORD_AUTH",
-            AuthParameters={"USERNAME": email, "PASSWORD": password},
+            AuthParameters={"USERNAME": user.email, "PASSWORD": user.password},
         )["AuthenticationResult"]
-        yield User(tokens["IdToken"], email, password)
-    finally:
-        try:
-            cognito.admin_delete_user(UserPoolId=pool, Username=email)
-        except cognito.exceptions.UserNotFoundException:
-            pass
-        except Exception as error:
-            raise ProblemError(
-                f"The temporary user remains ({error}). Delete it: aws cognito-idp admin-delete-user "
-                f"--user-pool-id {pool} --username {email}"
-            ) from error
+    except BaseException:  # Ctrl-C, too
+        delete(stack, user)
+        raise
+    return replace(user, token=tokens["IdToken"])
+
+
+def delete(stack: Stack, user: User) -> None:
+    """Delete a temporary user. A user that is not there is no error.
+
+    Raises:
+        ProblemError: The user remains. The message holds the command.
+    """
+    pool, cognito = stack.outputs["UserPoolId"], stack.client("cognito-idp")
+    try:
+        cognito.admin_delete_user(UserPoolId=pool, Username=user.email)
+    except cognito.exceptions.UserNotFoundException:
+        return
+    except (BotoCoreError, ClientError) as error:
+        raise ProblemError(
+            f"The temporary user remains ({error}). Delete it: aws cognito-idp admin-delete-user "
+            f"--user-pool-id {pool} --username {user.email}"
+        ) from error

@@ -1,0 +1,263 @@
+"""One judgement: the ground, the question, the scenarios and the clean-up, in this order."""
+
+from __future__ import annotations
+
+import time
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, override
+
+from tests.deployed import inside, scenarios, user
+from tests.deployed.browser_check import page_shows_the_images
+from tests.deployed.ground import Ground, no_dead_letters
+from tests.deployed.verdict import NotJudgedError, ProblemError, Report
+from tests.environment import ROOT
+from tests.support.client import JOBS, Client
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import httpx
+
+    from tests.deployed.stack import Stack
+    from tests.deployed.user import User
+
+GRACE = 60  # seconds after a job's deadline until it must have ended: the watchdog's look, and a poll
+PRICED = "black-forest-labs/flux-kontext-pro"
+PROMPT = "A linocut of this photo, for the judge of deployed stacks."
+
+
+@dataclass
+class Visitor(Client):
+    """A client of the deployed stack, with the tokens of its users."""
+
+    url: str
+    users: Sequence[User]
+    http: httpx.Client
+    photo: bytes
+
+    @property
+    @override
+    def api(self) -> str:
+        return self.url
+
+    @property
+    @override
+    def tokens(self) -> list[str]:
+        return [one.token for one in self.users]
+
+
+@dataclass
+class Judge:
+    """A judgement of one stack."""
+
+    stack: Stack
+    report: Report
+    http: httpx.Client
+    photo: bytes
+    given: Sequence[str] = ()  # tokens of another issuer's users
+    predictions: int = 0  # paid for
+    started: float = field(default_factory=time.time)
+
+    def __post_init__(self) -> None:
+        self.ground = Ground(self.stack, self.http)
+
+    def check_ground(self) -> bool:
+        """Check what costs nothing; return whether it is good."""
+        for name, check in self.ground.needed().items():
+            if not self.report.check(name, check):
+                return False
+        good = [self.report.check(name, check) for name, check in self.ground.others().items()]
+        return all(good)  # each is checked, whatever the others say
+
+    def price(self) -> str:
+        """Return what the scenarios cost."""
+        count, model = self.stack.number("ImageCount"), self.stack.parameters["ReplicateModel"]
+        cost = "see the model's page for the price"
+        if model == PRICED:
+            prices = tomllib.loads((ROOT / "tests/benchmarks/prices.toml").read_text())["prices"]
+            cost = f"${count * float(prices['replicate_prediction']['usd']):.2f} by its list price"
+        return f"{count} predictions of {model} at Replicate ({cost}), and less than $0.01 at AWS"
+
+    # ── the scenarios ──
+
+    def run(self) -> None:
+        """Run the scenarios as temporary users, and remove everything that they made."""
+        users: list[User] = []
+        try:
+            if self.report.check("users", lambda: self._sign_in(users)):
+                self._run(Visitor(self.stack.outputs["ApiUrl"], users, self.http, self.photo))
+        finally:
+            self.report.check("clean-up", lambda: self._clean_up(users))
+
+    def _sign_in(self, users: list[User]) -> str:
+        if "UserPoolId" in self.stack.outputs:
+            users += [user.create(self.stack)]
+            users += [user.create(self.stack)]
+            return "two temporary users in the stack's pool"
+        if not self.given:
+            raise ProblemError("The stack has its own JwtIssuer. Add --token FILE, with a token of a user.")
+        users += [user.User(token) for token in self.given]
+        return f"{len(users)} given tokens"
+
+    def _run(self, client: Visitor) -> None:
+        stack, check = self.stack, self._check
+        origins = self._origins()
+        if not check("API", lambda: scenarios.api_describes_itself(client)):
+            return  # nothing else can work
+        check("no token", lambda: scenarios.api_refuses_requests_without_a_token(client))
+        check("API preflight", lambda: scenarios.api_answers_preflights(client, origins["api"]))
+        check(
+            "bad requests",
+            lambda: scenarios.bad_requests_are_refused(client, stack.number("MaxUploadBytes")),
+        )
+        check("daily limit", lambda: inside.full_day_is_refused(stack, client, client.users[0]))
+        self._check_job(client, origins["bucket"])
+        check("no photo", lambda: self._refused_photo(client))
+        check("cancel", lambda: scenarios.cancel_ends_a_job(client))
+        check(
+            "expired upload",
+            lambda: scenarios.expired_upload_is_refused(client, stack.number("UploadUrlSeconds")),
+        )
+        check("callback", lambda: inside.callback_is_connected(stack))
+        check("dead letters after all", lambda: no_dead_letters(stack))
+
+    def _check_job(self, client: Visitor, origins: list[str]) -> None:
+        """Take one job through its whole life."""
+        stack, check = self.stack, self._check
+        made: dict[str, Any] = {}
+        job: dict[str, Any] = {}
+
+        def create() -> str:
+            # Kept even if its URL is wrong, since other scenarios can judge it all the same.
+            made.update(client.create(prompt=PROMPT))
+            scenarios.upload_url_is_right(made, stack.bucket_hosts, stack.number("UploadUrlSeconds"))
+            return str(made["job_id"])
+
+        check("create", create)
+        if not made:
+            return
+        job_id = made["job_id"]
+        check("idempotency key", lambda: scenarios.same_key_is_the_same_job(client))
+        check("bucket preflight", lambda: scenarios.bucket_answers_preflights(client, made, origins))
+        check("altered uploads", lambda: scenarios.altered_uploads_are_refused(client, made))
+        check(
+            "forged webhooks", lambda: scenarios.forged_webhooks_are_refused(client, job_id, self._secret())
+        )
+        check("upload", lambda: scenarios.upload_is_accepted_once(client, made))
+        count, within = (
+            stack.number("ImageCount"),
+            stack.number("GenerationDeadlineSeconds") + stack.number("WatchdogDelaySeconds") + GRACE,
+        )
+
+        def images() -> str:
+            job.update(scenarios.job_succeeds(client, job_id, count, within))
+            return f"{count} different images"
+
+        good = check("images", images)
+        check("predictions", lambda: self._count_predictions(client, job_id, count))
+        if good:
+            check("private outputs", lambda: scenarios.outputs_are_private(client, job))
+            check("ETag", lambda: scenarios.etag_saves_an_answer(client, job_id))
+            check("list", lambda: scenarios.job_is_listed(client, job_id))
+            check("retry", lambda: scenarios.retry_changes_nothing(client, job))
+            check("page", lambda: self._page(client.users[0]))
+            check("page in a browser", lambda: self._browser(client.users[0], count))
+            check("logs", lambda: self._logs(client, job_id))
+            check("delete", lambda: scenarios.deleted_job_is_gone(client, job))
+            check("nothing left", lambda: inside.nothing_is_left(stack, job_id))
+
+    def _check(self, name: str, run: Callable[[], str]) -> bool:
+        """Run a scenario. If the API answers with a 5xx, the function's log says why."""
+
+        def explained() -> str:
+            try:
+                return run()
+            except ProblemError as problem:
+                if " 500" in str(problem) or " 502" in str(problem) or " 503" in str(problem):
+                    raise ProblemError(f"{problem}{inside.why(self.stack, self.started)}") from problem
+                raise
+
+        return self.report.check(name, explained)
+
+    def _refused_photo(self, client: Client) -> str:
+        job = scenarios.no_photo_is_refused(client)
+        return (
+            f"photo_unsupported, no prediction; after a retry {scenarios.retry_changes_nothing(client, job)}"
+        )
+
+    def _count_predictions(self, client: Client, job_id: str, count: int) -> str:
+        images = client.job(job_id)["images"]
+        self.predictions = sum(image["prediction_id"] is not None for image in images)
+        self.predictions = max(self.predictions, self.ground.replicate.predictions_of(job_id))
+        scenarios.must(
+            self.predictions == count,
+            f"Replicate made {self.predictions} predictions for {count} images. Look for the job in the logs.",
+        )
+        return f"{count} predictions for {count} images, by Replicate's own list"
+
+    def _secret(self) -> str | None:
+        try:
+            return self.ground.replicate.signing_secret()
+        except NotJudgedError:
+            return None
+
+    def _page(self, owner: User) -> str:
+        return scenarios.page_is_served(self.http, self._page_url(), self.stack.bucket_hosts)
+
+    def _browser(self, owner: User, count: int) -> str:
+        return page_shows_the_images(self._page_url(), owner, count)
+
+    def _page_url(self) -> str:
+        if "PageUrl" not in self.stack.outputs:
+            raise NotJudgedError("ServePage is false.")
+        return self.stack.outputs["PageUrl"]
+
+    def _logs(self, client: Client, job_id: str) -> str:
+        secrets = (PROMPT, *client.tokens, self.ground.replicate.token)
+        return inside.logs_hold_no_secret(self.stack, self.started, job_id, secrets)
+
+    def _origins(self) -> dict[str, list[str]]:
+        """The origins of browsers that may use the API, and those that may upload."""
+        page = [self.stack.origin]
+        named = [one.strip() for one in self.stack.parameters["AllowedOrigins"].split(",")]
+        # The page's requests to the API are not cross-origin: AllowedOrigins need not name it.
+        api = page if "*" in named else named
+        with_page = "PageUrl" in self.stack.outputs
+        return {"api": api, "bucket": sorted({*api, *page}) if with_page else api}
+
+    # ── the end ──
+
+    def _clean_up(self, users: Sequence[User]) -> str:
+        """Delete the users' jobs, and the temporary users. A given token's user keeps its other jobs."""
+        wrong: list[str] = []
+        jobs = 0
+        client = Visitor(self.stack.outputs["ApiUrl"], users, self.http, self.photo)
+        for number, one in enumerate(users):
+            if not one.email:
+                continue
+            try:
+                jobs += _delete_jobs(client, number)
+                inside.forget_days(self.stack, one.owner)
+            except Exception as error:  # noqa: BLE001  # the user must be deleted whatever happens
+                wrong.append(f"Jobs of {one.email} may remain until RetentionDays have passed ({error}).")
+            try:
+                user.delete(self.stack, one)
+            except ProblemError as problem:
+                wrong.append(str(problem))
+        if wrong:
+            raise ProblemError(" ".join(wrong))
+        return f"{jobs} jobs and {sum(bool(one.email) for one in users)} users deleted"
+
+
+def _delete_jobs(client: Client, number: int) -> int:
+    """Delete all jobs of a user; return how many there were."""
+    deleted = 0
+    while jobs := client.request("GET", f"{JOBS}?limit=100", user=number).json()["jobs"]:
+        for job in jobs:
+            scenarios.expect(
+                client.request("DELETE", f"{JOBS}/{job['job_id']}", user=number), 204, "DELETE a job"
+            )
+            deleted += 1
+    return deleted
