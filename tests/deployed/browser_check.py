@@ -1,4 +1,4 @@
-"""The page in a real browser: sign in as the temporary user, and see the pictures of the job."""
+"""The page in a real browser: sign in, and see the images of a job."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def page_shows_the_images(url: str, user: User, count: int) -> str:
-    """Sign in on the page and open the latest job. The images load from the bucket under the page's policy.
+    """Sign in at `url`, which names the job. Its images load from the bucket under the page's policy.
 
     Raises:
         NotJudgedError: There is no browser.
@@ -35,7 +35,6 @@ def page_shows_the_images(url: str, user: User, count: int) -> str:
             else:
                 browser.find("#token").send_keys(user.token)
                 browser.click("#paste-token button")
-            browser.click("#jobs .open")
             browser.until(lambda: len(browser.pictures()) == count, f"{count} images")
             complaints = browser.complaints()
         except WebDriverException as error:

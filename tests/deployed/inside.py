@@ -41,6 +41,14 @@ def nothing_is_left(stack: Stack, job_id: str) -> str:
     return "nothing in the bucket and in the table"
 
 
+def bucket_is_closed(stack: Stack) -> str:
+    """Check the block of public access."""
+    found = stack.client("s3").get_public_access_block(Bucket=stack.outputs["Bucket"])
+    opened = [name for name, is_on in found["PublicAccessBlockConfiguration"].items() if not is_on]
+    must(not opened, f"The bucket may become public: {', '.join(opened)} is off. Deploy again.")
+    return "the bucket blocks public access"
+
+
 # ── the logs ──
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, override
 
@@ -77,7 +77,7 @@ class Judge:
         cost = "see the model's page for the price"
         if model == PRICED:
             prices = tomllib.loads((ROOT / "tests/benchmarks/prices.toml").read_text())["prices"]
-            cost = f"${count * float(prices['replicate_prediction']['usd']):.2f} by its list price"
+            cost = f"${count * float(prices['usd']['replicate_prediction']['usd']):.2f} by its list price"
         return f"{count} predictions of {model} at Replicate ({cost}), and less than $0.01 at AWS"
 
     # ── the scenarios ──
@@ -158,12 +158,13 @@ class Judge:
         good = check("images", images)
         check("predictions", lambda: self._count_predictions(client, job_id, count))
         if good:
-            check("private outputs", lambda: scenarios.outputs_are_private(client, job))
+            check("private outputs", lambda: self._private_outputs(client, job))
+            check("private jobs", lambda: scenarios.jobs_are_private(client, job))
             check("ETag", lambda: scenarios.etag_saves_an_answer(client, job_id))
             check("list", lambda: scenarios.job_is_listed(client, job_id))
             check("retry", lambda: scenarios.retry_changes_nothing(client, job))
-            check("page", lambda: self._page(client.users[0]))
-            check("page in a browser", lambda: self._browser(client.users[0], count))
+            check("page", self._page)
+            check("page in a browser", lambda: self._browser(client.users[0], job))
             check("logs", lambda: self._logs(client, job_id))
             check("delete", lambda: scenarios.deleted_job_is_gone(client, job))
             check("nothing left", lambda: inside.nothing_is_left(stack, job_id))
@@ -203,11 +204,17 @@ class Judge:
         except NotJudgedError:
             return None
 
-    def _page(self, owner: User) -> str:
+    def _private_outputs(self, client: Client, job: Mapping[str, Any]) -> str:
+        closed = inside.bucket_is_closed(self.stack)
+        if self.stack.endpoint:
+            raise NotJudgedError(f"{closed}. An emulator may serve unsigned requests all the same.")
+        return f"{scenarios.outputs_are_private(client, job)}; {closed}"
+
+    def _page(self) -> str:
         return scenarios.page_is_served(self.http, self._page_url(), self.stack.bucket_hosts)
 
-    def _browser(self, owner: User, count: int) -> str:
-        return page_shows_the_images(self._page_url(), owner, count)
+    def _browser(self, owner: User, job: Mapping[str, Any]) -> str:
+        return page_shows_the_images(f"{self._page_url()}#job={job['job_id']}", owner, len(job["images"]))
 
     def _page_url(self) -> str:
         if "PageUrl" not in self.stack.outputs:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from tests.deployed.scenarios import expect
 from tests.deployed.verdict import NotJudgedError, ProblemError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class ReplicateAccount:
         answer = self.get("/v1/account")
         if answer.status_code == HTTPStatus.UNAUTHORIZED:
             raise ProblemError(f"Replicate refuses the token. {STORE_IT}")
-        expect(answer, HTTPStatus.OK)
+        expect(answer, HTTPStatus.OK, str(answer.request.url.path))
         return f"{answer.json()['type']} {answer.json()['username']}"
 
     def find(self, model: str) -> str:
@@ -78,29 +79,16 @@ class ReplicateAccount:
         answer = self.get(path + (f"/versions/{named['version']}" if named["version"] else ""))
         if answer.status_code == HTTPStatus.NOT_FOUND:
             raise ProblemError(f"Replicate has no {model} for this token. Correct ReplicateModel.")
-        expect(answer, HTTPStatus.OK)
+        expect(answer, HTTPStatus.OK, str(answer.request.url.path))
         return model
 
     def signing_secret(self) -> str:
         answer = self.get("/v1/webhooks/default/secret")
-        expect(answer, HTTPStatus.OK)
+        expect(answer, HTTPStatus.OK, str(answer.request.url.path))
         return str(answer.json()["key"])
 
     def predictions_of(self, job_id: str) -> int:
         """Return how many of the latest predictions belong to the job: the input or the webhook names it."""
         answer = self.get("/v1/predictions")
-        expect(answer, HTTPStatus.OK)
+        expect(answer, HTTPStatus.OK, str(answer.request.url.path))
         return sum(job_id in json.dumps(one) for one in answer.json()["results"])
-
-
-def expect(answer: httpx.Response, status: int) -> None:
-    """Check the status of an answer.
-
-    Raises:
-        ProblemError: It is another one.
-    """
-    if answer.status_code != status:
-        method, path = answer.request.method, answer.request.url.path
-        raise ProblemError(
-            f"{method} {path} was answered with {answer.status_code}, not {int(status)}: {answer.text[:300]}"
-        )

@@ -30,7 +30,7 @@ class Resource:
     name: str  # its name, ARN or URL
 
 
-@dataclass
+@dataclass(eq=False)
 class Stack:
     """A stack. Everything is read when it is first needed, and then kept."""
 

@@ -8,16 +8,10 @@ import time
 from dataclasses import asdict, dataclass, field
 from typing import IO, TYPE_CHECKING, Literal
 
-import httpx
-from botocore.exceptions import BotoCoreError, ClientError
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 type Result = Literal["ok", "FAILED", "not judged"]
-
-# What a check may raise besides its own verdicts: AWS, the network or an answer that is not as documented.
-UNFORESEEN = (BotoCoreError, ClientError, httpx.HTTPError, AssertionError, LookupError, ValueError, TypeError)
 
 
 class ProblemError(Exception):
@@ -61,7 +55,7 @@ class Report:
             result, detail = "not judged", str(why)
         except ProblemError as problem:
             result, detail = "FAILED", str(problem)
-        except UNFORESEEN as error:
+        except Exception as error:  # noqa: BLE001  # AWS, the network or an answer that is not as documented
             result, detail = "FAILED", f"{type(error).__name__}: {error}"
         line = Line(name, result, round(time.monotonic() - began, 1), without_queries(detail))
         self.lines.append(line)
