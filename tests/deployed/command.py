@@ -12,7 +12,7 @@ import boto3
 import httpx
 
 from tests.deployed.judge import Judge
-from tests.deployed.stack import Stack
+from tests.deployed.stack import LOCAL, Stack
 from tests.deployed.verdict import Report
 from tests.localcloud import sample
 
@@ -29,8 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     stack = Stack(boto3.Session(region_name=options.region), options.stack)
     report = Report(sys.stdout, as_json=options.json)
     tokens = [path.read_text().strip() for path in options.token]
-    # An emulator's addresses need no proxy, and a proxy of the environment is for the world outside.
-    with httpx.Client(timeout=30, follow_redirects=False) as http:
+    with httpx.Client(timeout=30, trust_env=not LOCAL) as http:
         judge = Judge(stack, report, http, sample.photo(), tokens)
         try:
             if not judge.check_ground():

@@ -39,6 +39,7 @@ class Ground:
     stack: Stack
     http: httpx.Client
     _account: list[ReplicateAccount] = field(default_factory=list)
+    _is_accepted: bool = False
 
     @property
     def replicate(self) -> ReplicateAccount:
@@ -51,15 +52,26 @@ class Ground:
             raise NotJudgedError("The token is not readable.")
         return self._account[0]
 
+    @property
+    def accepted(self) -> ReplicateAccount:
+        """The account, if Replicate has accepted the token.
+
+        Raises:
+            NotJudgedError: It has not.
+        """
+        if not self._is_accepted:
+            raise NotJudgedError("Replicate has not accepted the token.")
+        return self.replicate
+
     def needed(self) -> dict[str, Callable[[], str]]:
         """Return the checks without which no other makes sense."""
-        return {"credentials": self.credentials, "region": self.region, "stack": self.status}
+        return {"region": self.region, "credentials": self.credentials, "stack": self.status}
 
     def others(self) -> dict[str, Callable[[], str]]:
         return {
             "token": self.token,
-            "Replicate's account": lambda: self.replicate.who(),  # noqa: PLW0108  # the token is read before
-            "model": lambda: self.replicate.find(self.stack.parameters["ReplicateModel"]),
+            "Replicate's account": self.account,
+            "model": lambda: self.accepted.find(self.stack.parameters["ReplicateModel"]),
             "credit": self.credit,
             "concurrency": self.concurrency,
             "functions": self.functions,
@@ -73,19 +85,19 @@ class Ground:
 
     # ── without these there is nothing to judge ──
 
-    def credentials(self) -> str:
-        try:
-            found = self.stack.client("sts").get_caller_identity()
-        except (BotoCoreError, ClientError) as error:
-            raise ProblemError(f"AWS accepts no credentials: {error} Sign in, or set AWS_PROFILE.") from error
-        return f"{found['Arn']} in account {found['Account']}"
-
     def region(self) -> str:
         region = self.stack.session.region_name
         if not region:
             raise ProblemError("No region is set. Add --region, or set AWS_REGION.")
         emulator = self.stack.endpoint
         return f"{region}, on the emulator at {emulator}" if emulator else str(region)
+
+    def credentials(self) -> str:
+        try:
+            found = self.stack.client("sts").get_caller_identity()
+        except (BotoCoreError, ClientError) as error:
+            raise ProblemError(f"AWS accepts no credentials: {error} Sign in, or set AWS_PROFILE.") from error
+        return f"{found['Arn']} in account {found['Account']}"
 
     def status(self) -> str:
         try:
@@ -109,6 +121,11 @@ class Ground:
     def token(self) -> str:
         self._account.append(ReplicateAccount.of(self.stack, self.http))
         return f"{self.stack.parameters['ReplicateTokenParameter']} is readable and encrypted"
+
+    def account(self) -> str:
+        who = self.replicate.who()
+        self._is_accepted = True
+        return who
 
     def credit(self) -> str:
         raise NotJudgedError(

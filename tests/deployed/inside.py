@@ -13,7 +13,7 @@ from tests.deployed.verdict import NotJudgedError, ProblemError
 from tests.support.client import JOBS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Iterator, Mapping
 
     from tests.deployed.stack import Stack
     from tests.deployed.user import User
@@ -21,8 +21,13 @@ if TYPE_CHECKING:
 
 FOLDERS = ("uploads", "prepared", "outputs")
 LOG_SECONDS = 60  # until CloudWatch shows a line; usually a few
-# Parts of what may not be in a log: a presigned URL's signature and credential, the signing secret, a token.
-SECRETS = ("X-Amz-Signature", "X-Amz-Security-Token", "whsec_", "Bearer ")
+# What may not be in a log, and a part of it.
+SECRETS = {
+    "a presigned URL": "X-Amz-Signature",
+    "a session token": "X-Amz-Security-Token",
+    "the signing secret": "whsec_",
+    "an Authorization header": "Bearer ",
+}
 
 
 def nothing_is_left(stack: Stack, job_id: str) -> str:
@@ -61,7 +66,7 @@ def lines_since(stack: Stack, started: float, pattern: str = "") -> list[str]:
     return [event["message"] for page in found for event in page["events"]]
 
 
-def logs_hold_no_secret(stack: Stack, started: float, job_id: str, secrets: Collection[str]) -> str:
+def logs_hold_no_secret(stack: Stack, started: float, job_id: str, secrets: Mapping[str, str]) -> str:
     """Wait for the log lines of a job; check that no line since `started` holds a URL's signature or a token."""
     give_up_at = time.monotonic() + LOG_SECONDS
     lines = lines_since(stack, started)
@@ -73,12 +78,9 @@ def logs_hold_no_secret(stack: Stack, started: float, job_id: str, secrets: Coll
         )
         time.sleep(2)  # there is no event to wait for
         lines = lines_since(stack, started)
-    for secret in (*SECRETS, *secrets):
-        found = [line for line in lines if secret in line]
-        must(
-            not found,
-            f"{len(found)} log lines hold a secret: {secret[:12]}… Report it, and delete the lines.",
-        )
+    for what, secret in {**SECRETS, **secrets}.items():
+        found = sum(secret in line for line in lines)
+        must(not found, f"{found} log lines hold {what}. Report it, and delete the log streams.")
     return f"{len(lines)} lines, none with a signature, a token or a prompt"
 
 

@@ -130,21 +130,21 @@ class Judge:
         job: dict[str, Any] = {}
 
         def create() -> str:
-            # Kept even if its URL is wrong, since other scenarios can judge it all the same.
             made.update(client.create(prompt=PROMPT))
-            scenarios.upload_url_is_right(made, stack.bucket_hosts, stack.number("UploadUrlSeconds"))
             return str(made["job_id"])
 
-        check("create", create)
-        if not made:
-            return
-        job_id = made["job_id"]
         check("idempotency key", lambda: scenarios.same_key_is_the_same_job(client))
+        if not check("create", create):
+            return
+        if not check("upload host", lambda: scenarios.upload_host_is_regional(made, stack.bucket_hosts)):
+            return  # nothing is sent to another host
+        job_id, seconds = made["job_id"], stack.number("UploadUrlSeconds")
+        check("upload URL", lambda: scenarios.upload_url_signs_everything(made, seconds))
         check("bucket preflight", lambda: scenarios.bucket_answers_preflights(client, made, origins))
-        check("altered uploads", lambda: scenarios.altered_uploads_are_refused(client, made))
         check(
             "forged webhooks", lambda: scenarios.forged_webhooks_are_refused(client, job_id, self._secret())
         )
+        check("altered uploads", lambda: scenarios.altered_uploads_are_refused(client, made))
         check("upload", lambda: scenarios.upload_is_accepted_once(client, made))
         count, within = (
             stack.number("ImageCount"),
@@ -222,7 +222,8 @@ class Judge:
         return self.stack.outputs["PageUrl"]
 
     def _logs(self, client: Client, job_id: str) -> str:
-        secrets = (PROMPT, *client.tokens, self.ground.replicate.token)
+        secrets = {"the prompt": PROMPT, "Replicate's token": self.ground.replicate.token}
+        secrets |= {f"token {number} of a user": token for number, token in enumerate(client.tokens)}
         return inside.logs_hold_no_secret(self.stack, self.started, job_id, secrets)
 
     def _origins(self) -> dict[str, list[str]]:
@@ -230,7 +231,7 @@ class Judge:
         page = [self.stack.origin]
         named = [one.strip() for one in self.stack.parameters["AllowedOrigins"].split(",")]
         # The page's requests to the API are not cross-origin: AllowedOrigins need not name it.
-        api = page if "*" in named else named
+        api = page if "*" in named else [one.replace("*", "judge") for one in named]
         with_page = "PageUrl" in self.stack.outputs
         return {"api": api, "bucket": sorted({*api, *page}) if with_page else api}
 

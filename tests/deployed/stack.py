@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
     import boto3
 
 # The regional host in us-east-1 too, as the functions use it. Each request ends within seconds.
+# An emulator on this machine needs no proxy.
+LOCAL = "AWS_ENDPOINT_URL" in os.environ
 CONFIG = Config(
+    proxies={} if LOCAL else None,
     s3={"us_east_1_regional_endpoint": "regional"},
     connect_timeout=5,
     read_timeout=30,
@@ -61,7 +65,7 @@ class Stack:
     def resources(self) -> dict[str, Resource]:
         pages = self.client("cloudformation").get_paginator("list_stack_resources")
         return {
-            one["LogicalResourceId"]: Resource(one["ResourceType"], one["PhysicalResourceId"])
+            one["LogicalResourceId"]: Resource(one["ResourceType"], one.get("PhysicalResourceId", ""))
             for page in pages.paginate(StackName=self.name)
             for one in page["StackResourceSummaries"]
         }
