@@ -5,15 +5,18 @@ from __future__ import annotations
 import time
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
+
+from botocore.exceptions import ClientError
 
 from tests.deployed.scenarios import expect, must
 from tests.deployed.verdict import NotJudgedError, ProblemError
 from tests.support.client import JOBS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     from tests.deployed.stack import Stack
     from tests.deployed.user import User
@@ -52,6 +55,24 @@ def bucket_is_closed(stack: Stack) -> str:
     opened = [name for name, is_on in found["PublicAccessBlockConfiguration"].items() if not is_on]
     must(not opened, f"The bucket may become public: {', '.join(opened)} is off. Deploy again.")
     return "the bucket blocks public access"
+
+
+def bucket_has_cors_rules(stack: Stack, origins: Collection[str]) -> str:
+    """Check that a rule of the bucket lets a browser on each origin upload. An emulator may permit more than its rules."""
+    s3 = stack.client("s3")
+    try:
+        rules = s3.get_bucket_cors(Bucket=stack.outputs["Bucket"])["CORSRules"]
+    except ClientError as error:
+        if error.response["Error"]["Code"] != "NoSuchCORSConfiguration":
+            raise
+        raise ProblemError("CORS: the bucket has no rules, so no page can upload. Deploy again.") from None
+    patterns = [one for rule in rules if "PUT" in rule["AllowedMethods"] for one in rule["AllowedOrigins"]]
+    for origin in origins:
+        must(
+            any(fnmatchcase(origin, pattern) for pattern in patterns),
+            f"CORS: no rule of the bucket permits an upload from {origin}. Check AllowedOrigins and deploy again.",
+        )
+    return f"{len(rules)} rules"
 
 
 # ── the logs ──

@@ -186,7 +186,16 @@ def dead_letter(stack: Rehearsed) -> Iterator[None]:
 
 
 @contextmanager
-def no_cors(stack: Rehearsed) -> Iterator[None]:
+def no_cors_of_the_api(stack: Rehearsed) -> Iterator[None]:
+    apis, name = stack.cloud.client("apigatewayv2"), stack.name_of("HttpApi")
+    rules = apis.get_api(ApiId=name)["CorsConfiguration"]
+    apis.delete_cors_configuration(ApiId=name)
+    yield
+    apis.update_api(ApiId=name, CorsConfiguration=rules)
+
+
+@contextmanager
+def no_cors_of_the_bucket(stack: Rehearsed) -> Iterator[None]:
     s3, bucket = stack.cloud.client("s3"), stack.outputs["Bucket"]
     rules = s3.get_bucket_cors(Bucket=bucket)["CORSRules"]
     s3.delete_bucket_cors(Bucket=bucket)
@@ -224,7 +233,14 @@ BROKEN_GROUND: dict[str, tuple[Callable[[Rehearsed], Any], str, str]] = {
     "dead letter": (dead_letter, "dead letters", "WatchdogDeadLetterQueueUrl holds 1"),
 }
 BROKEN: dict[str, tuple[Callable[[Rehearsed], Any], set[str], str, str]] = {
-    "no CORS": (no_cors, {"bucket preflight"}, "bucket preflight", "CORS: a browser on"),
+    "no CORS of the API": (no_cors_of_the_api, {"API preflight"}, "API preflight", "CORS: a browser on"),
+    # Without IAM, MiniStack answers every preflight of a bucket as if all were permitted.
+    "no CORS of the bucket": (
+        no_cors_of_the_bucket,
+        {"bucket's CORS rules"},
+        "bucket's CORS rules",
+        "the bucket has no rules",
+    ),
     "global host": (
         with_code(GLOBAL_HOST),
         {"upload host"},
