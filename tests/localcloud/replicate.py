@@ -406,12 +406,8 @@ class Handler(BaseHTTPRequestHandler):
                 answer = account.view(account.cancel(groups["id"]))
             case "list":
                 answer = self._list(query)
-            case "account":
-                answer = {"type": "user", "username": "stand-in", "name": "Stand-in", "github_url": None}
-            case "model":
-                answer = describe_model(groups["name"], groups["version"])
             case _:
-                answer = {"key": account.secret}
+                answer = self._describe(route, groups)
         if fault := faults.take("drop_fields", route):
             answer = {name: value for name, value in answer.items() if name not in fault.fields}
         if fault := faults.take("hang", route):
@@ -427,6 +423,15 @@ class Handler(BaseHTTPRequestHandler):
                 (BAD_GATEWAY, "text/html") if page else (json.dumps(answer).encode(), "application/json")
             )
             self._answer(status, *content, headers)
+
+    def _describe(self, route: Route, groups: dict[str, str]) -> Json:
+        match route:
+            case "account":
+                return {"type": "user", "username": "stand-in", "name": "Stand-in", "github_url": None}
+            case "model":
+                return describe_model(groups["name"], groups["version"])
+            case _:
+                return {"key": self.server.account.secret}
 
     def _list(self, query: dict[str, str]) -> Json:
         faults = self.server.faults

@@ -110,7 +110,13 @@ def test_no_function_imports_another(function: Path) -> None:
         assert not others & {name.split(".")[0] for name in names_imported(file)}
 
 
-SHARED = ("benchmarks", "simulation", "localcloud", "support")  # folders of tests/, from the top downwards
+SHARED = (
+    "benchmarks",
+    "simulation",
+    "deployed",
+    "localcloud",
+    "support",
+)  # folders of tests/, from the top downwards
 TESTS = {
     ".".join(file.relative_to(ROOT).with_suffix("").parts): file for file in (ROOT / "tests").rglob("*.py")
 }
