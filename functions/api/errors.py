@@ -75,6 +75,11 @@ def _(error: ApiError) -> ApiError:
 
 
 @of.register
+def _(_: owner.TooOldError) -> ApiError:
+    return ApiError(FailureKind.RETRY_LIMIT_REACHED, "The job expires too soon for a retry.")
+
+
+@of.register
 def _(error: MisconfiguredError) -> ApiError:
     logger.error("misconfigured", problem=str(error))
     return ApiError(FailureKind.MISCONFIGURED, f"A parameter of the stack is wrong: {error}.")

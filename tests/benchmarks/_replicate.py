@@ -1,4 +1,4 @@
-"""A stand-in for Replicate for measurements: it answers after a delay, notes the time of each create, and draws nothing.
+"""A stand-in for Replicate for measurements: it answers after a delay, notes the time of each create request, and draws nothing.
 
 The local cloud's stand-in draws its outputs, which would add to the measured time.
 """
@@ -30,11 +30,14 @@ class Replicate:
     url: str
 
     def set_delay(self, seconds: float) -> None:
-        """Set the delay before an answer to a create."""
+        """Set the delay in seconds of the answer to each create request."""
         self._get(f"/tests/delay/{seconds}")
 
     def arrivals(self) -> list[float]:
-        """Return the times of the creates since the last call, by time.monotonic, which all processes share on Linux."""
+        """Return the times of the create requests since the last call.
+
+        The clock is time.monotonic, which all processes share on Linux.
+        """
         return list(json.loads(self._get("/tests/arrivals")))
 
     def output_url(self, size: int) -> str:

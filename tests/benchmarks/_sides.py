@@ -95,21 +95,21 @@ class Side:
         return {part: sum(map(_cpu, pids)) for part, pids in self.parts().items()}
 
     def asking(self, seconds: float, but: set[int]) -> tuple[int, int]:
-        """Return a worker whose create the stand-in delays with a `hang`, and the worker's port.
+        """Return a worker and its port. The stand-in delays the worker's create request with a `hang`.
 
         Args:
             seconds: The longest time to wait for such a worker.
             but: The ports of workers that are known already.
 
         Raises:
-            TimeoutError: No worker sent a create.
+            TimeoutError: No worker sent a create request.
         """
         give_up_at = time.monotonic() + seconds
         while time.monotonic() < give_up_at:
             for port in set(self.stand_in.ledger().held) - but:
                 return _owner(port, self.workers()), port
             time.sleep(0.05)  # there is no event to wait for
-        raise TimeoutError("no worker sent a create")
+        raise TimeoutError("no worker sent a create request")
 
 
 def _cpu(pid: int) -> float:

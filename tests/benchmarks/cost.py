@@ -193,7 +193,7 @@ def run(counted: int, before: int, uploaded: bytes | None = None) -> tuple[Usage
                 for prefix in ("uploads", "prepared")
                 for job_id in jobs
                 for item in cloud.aws("s3")
-                .list_objects_v2(Bucket=cloud.told["bucket"], Prefix=f"{prefix}/{job_id}/")
+                .list_objects_v2(Bucket=cloud.printed["bucket"], Prefix=f"{prefix}/{job_id}/")
                 .get("Contents", ())
             )
     requests = Counter(filter(None, map(request_name, entries)))
@@ -242,7 +242,7 @@ def _lines(file: Path) -> int:
 
 def _record(cloud: Driver, job_id: str) -> dict[str, Any]:
     found: dict[str, Any] = cloud.aws("dynamodb").get_item(
-        TableName=cloud.told["table"], Key={"job_id": {"S": job_id}}
+        TableName=cloud.printed["table"], Key={"job_id": {"S": job_id}}
     )["Item"]
     return found
 

@@ -1,7 +1,7 @@
 """The losses of Triptych and of the Celery task that it replaces under the same faults.
 
 Each fault hits 20 jobs (60 images) on each side, with two workers. A worker is killed (SIGKILL) while it waits for the
-delayed answer to a create whose prediction exists already. An answer is lost after the prediction was made. A forged
+delayed answer to a create request whose prediction exists already. An answer is lost after the prediction was made. A forged
 webhook with the status `failed` precedes each true one. Triptych's watchdog looks every 2 s instead of every 300 s.
 
 It needs redis-server (`apt-get install redis-server`).
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 JOBS, IMAGES = 20, 3
 SECONDS = 60  # until a job counts as lost; predictions take 2 s
-KILLS = (8, 24, 40)  # after so many creates the sender of the next one is killed
+KILLS = (8, 24, 40)  # after so many create requests, the sender of the next one is killed
 PARAMETERS = {"WatchdogDelaySeconds": "2"}
 STAND_IN: dict[str, Any] = {"seconds": 2, "creates_per_minute": 0, "webhook_scale": 0.2}
 # Longer than finding the waiting worker takes, and than Triptych waits for an answer.

@@ -27,7 +27,7 @@ from tests.localcloud.replicate_faults import Fault
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Seconds until Replicate answers a create → number of jobs, large enough that the last ones matter little.
+# Seconds until Replicate answers a create request → number of jobs, large enough that the last ones matter little.
 CREATES = {0.5: 80, 0.0: 160}
 IMAGES, REPEATS = 3, 3
 SECONDS = 240  # the longest time for all jobs
@@ -35,7 +35,9 @@ OURS, THEIRS, MORE = "Triptych", "Celery", f"Celery with {IMAGES * _sides.WORKER
 SIDES: dict[str, Callable[..., AbstractContextManager[_sides.Side]]] = {
     OURS: _sides.triptych,
     THEIRS: _sides.celery,
-    MORE: partial(_sides.celery, workers=IMAGES * _sides.WORKERS),  # as many concurrent creates as Triptych
+    MORE: partial(
+        _sides.celery, workers=IMAGES * _sides.WORKERS
+    ),  # as many concurrent create requests as Triptych
 }
 
 
@@ -62,7 +64,7 @@ def measure() -> Iterator[Figure]:
                     cpu[name, part].append((used - before[part]) / jobs)
     for (create, jobs), goal in zip(CREATES.items(), (2, None), strict=True):
         ours, theirs, more = (statistics.median(rates[name, create]) for name in SIDES)
-        name = f"a create takes {create:g} s: jobs"
+        name = f"a create request takes {create:g} s: jobs"
         yield Figure(name, ours, "/min", THEIRS, theirs, at_least=goal)
         yield Figure(name, ours, "/min", MORE, more)
         ours, theirs, _ = (statistics.median(whole[name, create]) for name in SIDES)

@@ -34,7 +34,7 @@ REPETITIONS = 31
 SECONDS_OF_REPLICATE = (
     0.3,
     0.0,
-)  # a create over the Internet takes some 0.3 s; 0 shows only the handlers' own time
+)  # a create request over the Internet takes some 0.3 s; 0 shows only the handlers' own time
 SIZES = (1_000_000, 20_000_000)  # bytes
 
 

@@ -1,4 +1,4 @@
-"""The API against its OpenAPI description: a fuzzer and a generated client, and many creates at once."""
+"""The API against its OpenAPI description: a fuzzer and a generated client, and many create requests at once."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def cloud() -> Iterator[Driver]:
 @pytest.fixture(scope="module")
 def described(cloud: Driver, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("described") / "openapi.json"
-    path.write_text(cloud.http.get(cloud.told["api"] + "/api/v1/openapi.json").raise_for_status().text)
+    path.write_text(cloud.http.get(cloud.printed["api"] + "/api/v1/openapi.json").raise_for_status().text)
     return path
 
 
 def test_no_answer_is_undocumented_and_none_is_a_5xx(cloud: Driver, described: Path, tmp_path: Path) -> None:
-    command = [str(PYTHON.with_name("schemathesis")), "run", str(described), "--url", cloud.told["api"]]
+    command = [str(PYTHON.with_name("schemathesis")), "run", str(described), "--url", cloud.printed["api"]]
     command += [
         "--header",
-        f"Authorization: Bearer {cloud.told['tokens'][0]}",
+        f"Authorization: Bearer {cloud.printed['tokens'][0]}",
         "--exclude-checks",
         EXCLUDED_CHECKS,
     ]
@@ -62,7 +62,7 @@ def test_generated_client_runs_a_whole_job(
     assert done.returncode == 0, done.stdout + done.stderr
     monkeypatch.syspath_prepend(str(tmp_path))
     client = importlib.import_module("client").AuthenticatedClient(
-        base_url=cloud.told["api"], token=cloud.told["tokens"][0]
+        base_url=cloud.printed["api"], token=cloud.printed["tokens"][0]
     )
     models = importlib.import_module("client.models")
     jpeg = models.CreateJobContentType("image/jpeg")
@@ -106,5 +106,5 @@ def test_deleted_job_leaves_no_object_in_s3(cloud: Driver) -> None:
     job_id = cloud.start()
     assert cloud.request("DELETE", f"/api/v1/jobs/{job_id}").status_code == 204
     assert cloud.request("GET", f"/api/v1/jobs/{job_id}").status_code == 404
-    listed = cloud.aws("s3").list_objects_v2(Bucket=cloud.told["bucket"])
+    listed = cloud.aws("s3").list_objects_v2(Bucket=cloud.printed["bucket"])
     assert job_id not in json.dumps([item["Key"] for item in listed.get("Contents", [])])

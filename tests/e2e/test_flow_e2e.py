@@ -78,7 +78,7 @@ def test_photo_becomes_three_images(cloud: Driver, stand_in: replicate.StandIn) 
         assert entry.input
         assert entry.input["prompt"] == "A linocut."
         assert not any(fetch.authorized for fetch in entry.output_fetches)
-    stored = cloud.aws("s3").list_objects_v2(Bucket=cloud.told["bucket"], Prefix=f"outputs/{job_id}/")[
+    stored = cloud.aws("s3").list_objects_v2(Bucket=cloud.printed["bucket"], Prefix=f"outputs/{job_id}/")[
         "Contents"
     ]
     assert [item["Key"] for item in stored] == [f"outputs/{job_id}/{index}.png" for index in range(3)]
@@ -89,7 +89,7 @@ def test_celery_message_bills_no_prediction_twice(cloud: Driver, stand_in: repli
     message = json.dumps({"job_id": job_id, "original_s3_key": f"uploads/{job_id}/photo.jpg"})
     sqs = cloud.aws("sqs")
     for _ in range(5):
-        sqs.send_message(QueueUrl=cloud.told["queues"]["generation"], MessageBody=message)
+        sqs.send_message(QueueUrl=cloud.printed["queues"]["generation"], MessageBody=message)
     assert cloud.end_of(job_id)["status"] == "SUCCEEDED"
     assert len(predictions_of(stand_in, job_id)) == 3
 
@@ -283,7 +283,7 @@ def test_the_log_holds_no_secret(cloud: Driver) -> None:
     cloud.end_of(cloud.start(prompt="A very private prompt."))
     log = cloud.log()
     assert "job ended" in log
-    for secret in (TOKEN, "X-Amz-Signature", "whsec_", "A very private prompt.", *cloud.told["tokens"]):
+    for secret in (TOKEN, "X-Amz-Signature", "whsec_", "A very private prompt.", *cloud.printed["tokens"]):
         assert secret not in log
 
 
@@ -314,12 +314,12 @@ def test_dead_letter_queues_stay_empty(cloud: Driver) -> None:
 
 def test_two_local_clouds_run_side_by_side_and_clean_up(cloud: Driver) -> None:
     with serving() as second:
-        assert second.told["api"] != cloud.told["api"]
+        assert second.printed["api"] != cloud.printed["api"]
         assert second.end_of(second.start())["status"] == "SUCCEEDED"
         pids = [pid for pids in second.pids().values() for pid in pids]
         assert pids
-        addresses = [urlsplit(second.told[name]) for name in ("api", "pids")] + [
-            urlsplit(second.told["aws"]["endpoint"])
+        addresses = [urlsplit(second.printed[name]) for name in ("api", "pids")] + [
+            urlsplit(second.printed["aws"]["endpoint"])
         ]
     assert second.process.returncode == 0
     for pid in pids:

@@ -103,8 +103,8 @@ def deployed_page(cloud: Driver, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
     """Serve only the page, with its settings on AWS; yield its URL."""
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     for name, value in {
-        "BUCKET_URL": cloud.told["aws"]["endpoint"],
-        "COGNITO_URL": cloud.told["aws"]["endpoint"],
+        "BUCKET_URL": cloud.printed["aws"]["endpoint"],
+        "COGNITO_URL": cloud.printed["aws"]["endpoint"],
         "COGNITO_CLIENT_ID": "client",
         "IMAGE_COUNT": "3",
         "MAX_UPLOAD_BYTES": "1000",
@@ -165,13 +165,13 @@ def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
 def browser(window: Browser, cloud: Driver) -> Iterator[Browser]:
     """A browser that allows no console message and no request to another origin."""
     window.look(1280, "light")
-    window.open(cloud.told["api"] + "/")
+    window.open(cloud.printed["api"] + "/")
     window.driver.execute_script("sessionStorage.clear()")
     window.complaints()
     window.origins()
     yield window
     assert window.complaints() == []
-    assert window.origins() <= {cloud.told["api"], cloud.told["aws"]["endpoint"]}
+    assert window.origins() <= {cloud.printed["api"], cloud.printed["aws"]["endpoint"]}
 
 
 @pytest.fixture
@@ -182,7 +182,7 @@ def photo(tmp_path: Path) -> Path:
 
 
 def link(cloud: Driver, user: int = 0) -> str:
-    return f"{cloud.told['api']}/#token={cloud.told['tokens'][user]}"
+    return f"{cloud.printed['api']}/#token={cloud.printed['tokens'][user]}"
 
 
 def make(browser: Browser, photo: Path) -> None:
@@ -199,7 +199,7 @@ def wait_for_pictures(browser: Browser, count: int) -> list[str]:
 def test_photo_becomes_three_images(browser: Browser, cloud: Driver, tmp_path: Path) -> None:
     browser.open(link(cloud))
     browser.find("#studio")
-    assert browser.driver.current_url == cloud.told["api"] + "/"  # the address bar does not keep the token
+    assert browser.driver.current_url == cloud.printed["api"] + "/"  # the address bar does not keep the token
     large = tmp_path / "photo.jpg"
     Image.open(io.BytesIO(sample.photo())).resize((2400, 1800)).save(large, quality=100, subsampling=0)
     browser.choose(large)
@@ -387,7 +387,7 @@ def test_picture_is_downloaded_by_its_link(browser: Browser, cloud: Driver, tmp_
 
 @pytest.fixture
 def cognito(cloud: Driver) -> CognitoIdentityProviderClient:
-    aws = cloud.told["aws"]
+    aws = cloud.printed["aws"]
     client: CognitoIdentityProviderClient = boto3.client(
         "cognito-idp",
         endpoint_url=aws["endpoint"],
@@ -458,7 +458,7 @@ def test_first_password_is_replaced_at_sign_in(
     browser: Browser, cloud: Driver, cognito: CognitoIdentityProviderClient
 ) -> None:
     make_user(cognito, "new@example.com", permanent=False)
-    browser.open(cloud.told["api"])
+    browser.open(cloud.printed["api"])
     sign_in(browser, " new@example.com ")
     browser.find("#password-new").send_keys("Second-password-2", Keys.ENTER)
     browser.says("#who", "new@example.com")
@@ -500,7 +500,7 @@ def test_new_password_that_follows_the_rule_is_accepted(
 ) -> None:
     name = f"{uuid.uuid4().hex}@example.com"
     make_user(cognito, name, permanent=False)
-    browser.open(cloud.told["api"])
+    browser.open(cloud.printed["api"])
     sign_in(browser, name)
     browser.find("#password-new").send_keys(password, Keys.ENTER)
     browser.says("#who", name)
@@ -517,7 +517,7 @@ def test_refused_new_password_is_explained(browser: Browser) -> None:
 def test_sign_in_with_a_code(browser: Browser, cloud: Driver, cognito: CognitoIdentityProviderClient) -> None:
     name = "totp@example.com"
     secret = enroll(cognito, make_user(cognito, name), name)
-    browser.open(cloud.told["api"])
+    browser.open(cloud.printed["api"])
     sign_in(browser, name)
     code = browser.find("#code")
     code.send_keys("12345", Keys.ENTER)
@@ -545,7 +545,7 @@ def test_new_password_and_code_work_in_either_order(
 ) -> None:
     challenges = {"password": NEW_PASSWORD, "code": CODE}
     first, second = ({**challenges[name], "Session": f"session-of-{name}"} for name in order)
-    tokens = {"AuthenticationResult": {"IdToken": cloud.told["tokens"][0], "RefreshToken": "refresh"}}
+    tokens = {"AuthenticationResult": {"IdToken": cloud.printed["tokens"][0], "RefreshToken": "refresh"}}
     answer_cognito_with(browser, first, second, tokens)
     sign_in(browser, "ada@example.com")
     for name in order:
@@ -595,7 +595,7 @@ def test_sign_out_revokes_the_refresh_token(
 ) -> None:
     name = "leaver@example.com"
     client_id = make_user(cognito, name)
-    browser.open(cloud.told["api"])
+    browser.open(cloud.printed["api"])
     sign_in(browser, name)
     browser.says("#who", name)
     session = session_of(browser)
@@ -623,7 +623,7 @@ def test_sign_out_works_offline(
 ) -> None:
     name = "offline@example.com"
     make_user(cognito, name)
-    browser.open(cloud.told["api"])
+    browser.open(cloud.printed["api"])
     sign_in(browser, name)
     browser.says("#who", name)
     browser.driver.set_network_conditions(
@@ -645,7 +645,7 @@ def test_late_token_refresh_does_not_undo_sign_out(
 ) -> None:
     name = "late@example.com"
     make_user(cognito, name)
-    browser.open(cloud.told["api"])
+    browser.open(cloud.printed["api"])
     sign_in(browser, name)
     browser.says("#who", name)
     browser.driver.execute_script(EXPIRE)
@@ -671,17 +671,19 @@ def test_token_link_never_replaces_a_session(browser: Browser, cloud: Driver) ->
     browser.open(link(cloud, user=1))
     browser.says("#who", "ada@example.com")
     assert session_of(browser) == before
-    assert browser.driver.current_url == cloud.told["api"] + "/"
-    browser.driver.execute_script("location.hash = arguments[0]", f"token={cloud.told['tokens'][1]}")
-    browser.until(lambda: browser.driver.current_url == cloud.told["api"] + "/", "the removal of the token")
+    assert browser.driver.current_url == cloud.printed["api"] + "/"
+    browser.driver.execute_script("location.hash = arguments[0]", f"token={cloud.printed['tokens'][1]}")
+    browser.until(
+        lambda: browser.driver.current_url == cloud.printed["api"] + "/", "the removal of the token"
+    )
     assert session_of(browser) == before
     assert browser.find("#who").text == "ada@example.com"
 
 
 def test_token_link_signs_in_a_signed_out_visitor(browser: Browser, cloud: Driver) -> None:
-    browser.open(cloud.told["api"])
+    browser.open(cloud.printed["api"])
     browser.find("#sign-in")
-    browser.driver.execute_script("location.hash = arguments[0]", f"token={cloud.told['tokens'][1]}")
+    browser.driver.execute_script("location.hash = arguments[0]", f"token={cloud.printed['tokens'][1]}")
     browser.says("#who", "grace@example.com")
 
 
@@ -689,11 +691,11 @@ def test_token_link_does_not_sign_in_on_a_deployed_page(
     browser: Browser, cloud: Driver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with deployed_page(cloud, monkeypatch) as url:
-        browser.open(f"{url}#token={cloud.told['tokens'][0]}")
+        browser.open(f"{url}#token={cloud.printed['tokens'][0]}")
         browser.find("#sign-in")
         assert session_of(browser) is None
         assert browser.driver.current_url == url
-        browser.driver.execute_script("location.hash = arguments[0]", f"token={cloud.told['tokens'][0]}")
+        browser.driver.execute_script("location.hash = arguments[0]", f"token={cloud.printed['tokens'][0]}")
         browser.until(lambda: browser.driver.current_url == url, "the removal of the token")
         assert session_of(browser) is None
         assert browser.all("#sign-in")
@@ -711,11 +713,11 @@ def test_another_users_job_is_not_found_by_its_link(browser: Browser, cloud: Dri
 
 
 def test_wrong_password_and_wrong_token_are_explained(browser: Browser, cloud: Driver) -> None:
-    browser.open(cloud.told["api"])
+    browser.open(cloud.printed["api"])
     browser.find("#email").send_keys("ada@example.com")
     browser.find("#password").send_keys("wrong", Keys.ENTER)
     browser.says("#door-problem", "The e-mail or the password is wrong.")
-    browser.open(f"{cloud.told['api']}/#token=nonsense")
+    browser.open(f"{cloud.printed['api']}/#token=nonsense")
     browser.says("#door-problem", "Your sign-in has ended. Sign in again.")
     complaints = browser.complaints()  # one of each refused request
     assert complaints
@@ -730,7 +732,7 @@ def test_page_is_never_wider_than_the_screen(
     job_id = cloud.start(user=1)
     cloud.end_of(job_id, user=1)
     browser.look(width, scheme, height=2400 if width == 390 else 1200)
-    browser.open(cloud.told["api"])
+    browser.open(cloud.printed["api"])
     browser.find("#sign-in")
     browser.screenshot(f"door-{width}-{scheme}")
     for challenge, field, problem in (

@@ -65,7 +65,7 @@ def shell(name: str, script: str, folder: Path, environment: Mapping[str, str]) 
 @pytest.mark.parametrize("name", ["bash", "zsh"])
 @pytest.mark.parametrize("cli", ["AWS CLI", "stand-in"])
 def test_user_with_any_password_gets_a_token(cloud: Serving, tmp_path: Path, name: str, cli: str) -> None:
-    aws = cloud.told["aws"]
+    aws = cloud.printed["aws"]
     settings = {
         "AWS_ENDPOINT_URL": aws["endpoint"],
         "AWS_DEFAULT_REGION": aws["region"],
@@ -98,7 +98,9 @@ def test_user_with_any_password_gets_a_token(cloud: Serving, tmp_path: Path, nam
     printed = shell(name, script, tmp_path, {**settings, "EMAIL": email, "PASSWORD": PASSWORD})
 
     token = printed[printed.index("eyJ") :]
-    answer = cloud.http.get(f"{cloud.told['api']}/api/v1/jobs", headers={"authorization": f"Bearer {token}"})
+    answer = cloud.http.get(
+        f"{cloud.printed['api']}/api/v1/jobs", headers={"authorization": f"Bearer {token}"}
+    )
     assert answer.status_code == 200
     user = cognito.admin_get_user(UserPoolId=pool["Id"], Username=email)
     attributes = {one["Name"]: one.get("Value") for one in user["UserAttributes"]}

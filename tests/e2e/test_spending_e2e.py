@@ -35,7 +35,7 @@ def test_fifty_retries_and_creates_at_once_fill_the_day_exactly() -> None:
             with ThreadPoolExecutor(len(paths)) as pool:
                 answers = list(pool.map(post, paths))
             assert set(answers) == {200, 201, 429}
-            items = cloud.aws("dynamodb").scan(TableName=cloud.told["table"], ConsistentRead=True)["Items"]
+            items = cloud.aws("dynamodb").scan(TableName=cloud.printed["table"], ConsistentRead=True)["Items"]
             retries = [int(item.get("retries", {"N": "0"})["N"]) for item in items if "owner" in item]
             (counted,) = (int(item["jobs"]["N"]) for item in items if "jobs" in item)
             assert max(retries) == 1

@@ -238,7 +238,9 @@ def jobs(draw: st.DrawFn) -> Job:
         )
         error = None if stored else draw(st.sampled_from([None, Failure("code", "Sentence.")]))
         seed = draw(st.none() | st.integers(0, 2**31))
-        images.append(Image(index, status, 1, seed, draw(st.none() | st.just("p")), NOW, NOW, output, error))
+        prediction_id = draw(st.none() | st.just("p"))
+        image = Image(index, status, 1, seed, prediction_id, NOW, NOW, output=output, error=error)
+        images.append(image)
     return Job(
         job_id="j",
         owner="ann",

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, EndpointConnectionError
 
 import generate
 from tests.integration.generating import DONE, KEPT, deliver
@@ -19,7 +19,7 @@ from tests.support.world import World
 from triptych.aws import bucket, queues, table
 from triptych.flows import create_job
 from triptych.flows import generate as generation
-from triptych.job import MOST_OPENS, Job, JobRequest, JobStatus, is_retryable
+from triptych.job import MOST_OPENS, ImageStatus, Job, JobRequest, JobStatus, is_retryable
 from triptych.photo import inspection
 
 HEIC = picture("HEIF")
@@ -27,7 +27,7 @@ HEIC = picture("HEIF")
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The seconds for which each message was put back."""
+    """The delay in seconds of each message that was put back."""
     seen: list[int] = []
     monkeypatch.setattr(queues, "put_back", lambda _receipt, *, seconds: seen.append(seconds))
     return seen
@@ -98,7 +98,7 @@ def test_job_deleted_meanwhile_leaves_no_prepared_copy(
     store = bucket.store_prepared
 
     def deleted_meanwhile(*args: Any) -> str:
-        table.delete(job_id)
+        table.delete(world.job(job_id))
         return store(*args)
 
     monkeypatch.setattr(bucket, "store_prepared", deleted_meanwhile)
@@ -197,3 +197,29 @@ def test_oversized_photo_is_not_downloaded(world: World) -> None:
         assert upload.file.read() == b"x" * 1001
     with bucket.fetch_photo("uploads/y/photo.jpg", 1001) as upload:
         assert upload is None
+
+
+@pytest.mark.parametrize("fault", ["the prepared copy", "an import", "a bug"])
+def test_own_errors_do_not_count_as_openings(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    job_id = new_job(world, HEIC, "image/heic")
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise {
+            "the prepared copy": EndpointConnectionError(endpoint_url="https://s3"),
+            "an import": ImportError("no imaging layer"),
+            "a bug": AttributeError("a bug"),
+        }[fault]
+
+    with monkeypatch.context() as patch:
+        if fault == "the prepared copy":
+            patch.setattr(bucket, "store_prepared", fail)
+        else:
+            patch.setattr(inspection, "inspect", fail)
+        for receives in range(2, 12):
+            assert arrive(world, job_id, context, receives=receives) == KEPT
+            world.clock.advance(61)
+    assert world.job(job_id).photo.opens == 0
+    arrive(world, job_id, context, receives=12)
+    assert len(world.job(job_id).having(ImageStatus.GENERATING)) == 3

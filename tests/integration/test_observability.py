@@ -156,7 +156,7 @@ def test_each_prediction_request_is_counted_by_its_answer(
     assert totals(capsys.readouterr().out) == counted
 
 
-def test_predictions_in_doubt_are_counted_as_adopted_or_never_made(
+def test_predictions_in_doubt_are_counted_as_adopted_or_never_created(
     world: World, context: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     posts: list[httpx.Request] = []

@@ -21,8 +21,12 @@ from tests.support.function_environment import BUCKET
 from tests.support.photos import JPEG
 from tests.support.world import World
 from triptych.aws import bucket, queues, table
-from triptych.flows import owner, record
-from triptych.job import MOST_RETRIES, DeadlinePassed, ImageStatus, JobStatus
+from triptych.deadlines import upload_deadline
+from triptych.failures import FailureKind
+from triptych.flows import collect, owner, record
+from triptych.job import MOST_RETRIES, DeadlinePassed, ImageFailed, ImageStatus, JobStatus
+from triptych.replicate import predictions
+from triptych.settings import settings
 
 REQUEST = {"content_type": "image/jpeg", "content_length": len(JPEG)}
 
@@ -69,6 +73,12 @@ def send_webhook(world: World, context: SimpleNamespace, prediction_id: str, **c
     assert answer["statusCode"] == 200
 
 
+def fail_all(world: World, job_id: str, why: FailureKind) -> None:
+    job = world.job(job_id)
+    failed = [ImageFailed(one.index, one.attempt, one.prediction_id or "", why) for one in job.images]
+    assert record.move_on(job, *failed).written
+
+
 def run_watchdog(message: queues.WatchdogMessage, context: SimpleNamespace) -> None:
     assert watchdog.handler(sqs_event(message.model_dump_json()), context) == {"batchItemFailures": []}
 
@@ -94,7 +104,7 @@ def test_retry_requests_only_the_failed_images(
     (task,) = tasks
     assert task == (job_id, f"uploads/{job_id}/photo.jpg")
     ((message, delay),) = checks
-    assert delay == 300
+    assert delay == settings().first_look_seconds
     assert message.born_at == world.job(job_id).watched_since
     body = {"job_id": task[0], "original_s3_key": task[1]}
     generate.handler(sqs_event(body), context)
@@ -118,9 +128,9 @@ def test_late_copy_leaves_the_outputs_of_a_retry_unchanged(
     nested: list[bool] = []
 
     def all_the_rest_first(*args: Any) -> Any:
-        if not nested:  # during p0's copy the deadline passes, the owner retries, and the retry succeeds
+        if not nested:  # during p0's copy the predictions fail, the owner retries, and the retry succeeds
             nested.append(True)
-            record.move_on(world.job(job_id), DeadlinePassed())
+            fail_all(world, job_id, FailureKind.PREDICTION_FAILED)
             call("POST", f"/api/v1/jobs/{job_id}/retry")
             generate.handler(sqs_event({"job_id": tasks[0][0], "original_s3_key": tasks[0][1]}), context)
             for prediction_id in ("p3", "p4", "p5"):
@@ -528,3 +538,188 @@ def test_refused_jobs_and_the_daily_count_are_not_listed(world: World, call: Any
     for _ in range(5):
         call("POST", "/api/v1/jobs", REQUEST)
     assert len(call("GET", "/api/v1/jobs")[1]["jobs"]) == 3
+
+
+# ── a retry asks for the old output first ──
+
+
+def late_job(world: World, job_id: str, context: SimpleNamespace, checks: Any, call: Any, code: str) -> None:
+    """End the job with failed images whose predictions have succeeded, and retry it."""
+    for index in range(3):
+        world.replicate.finish(f"p{index}")
+    if code == "deadline_exceeded":
+        record.move_on(world.job(job_id), DeadlinePassed())
+    else:
+        fail_all(world, job_id, FailureKind.OUTPUT_UNAVAILABLE)
+    checks.clear()
+    assert call("POST", f"/api/v1/jobs/{job_id}/retry")[1]["status"] == "GENERATING"
+
+
+@pytest.mark.parametrize("code", ["output_unavailable", "deadline_exceeded"])
+def test_retry_pays_nothing_for_an_output_that_replicate_holds(
+    world: World, context: SimpleNamespace, call: Any, job_id: str, checks: Any, tasks: Any, code: str
+) -> None:
+    late_job(world, job_id, context, checks, call, code)
+    generate.handler(sqs_event({"job_id": tasks[0][0], "original_s3_key": tasks[0][1]}), context)
+    ((message, delay),) = checks
+    assert delay == owner.RECLAIM_SECONDS
+    run_watchdog(message, context)
+    assert world.job(job_id).status is JobStatus.SUCCEEDED
+    assert len(world.replicate.creates) == 3
+
+
+@pytest.mark.parametrize(
+    "gone",
+    [{"status": "canceled", "output": None}, {"output": None}, None],
+    ids=["canceled", "removed", "unknown"],
+)
+def test_retry_requests_again_what_replicate_no_longer_holds(
+    world: World, context: SimpleNamespace, call: Any, job_id: str, checks: Any, tasks: Any, gone: Any
+) -> None:
+    late_job(world, job_id, context, checks, call, "output_unavailable")
+    if gone is None:
+        del world.replicate.predictions["p0"]
+        world.replicate.predictions["x"] = {}  # the next id is still p3
+    else:
+        world.replicate.predictions["p0"].update(gone)
+    world.clock.advance(200)
+    tasks.clear()
+    run_watchdog(checks[0][0], context)
+    (image,) = world.job(job_id).having(ImageStatus.PENDING)
+    assert (image.attempt, image.prediction_id) == (1, None)
+    ((task, key),) = tasks
+    generate.handler(sqs_event({"job_id": task, "original_s3_key": key}), context)
+    assert len(world.replicate.creates) == 4
+    send_webhook(world, context, "p3")
+    assert world.job(job_id).status is JobStatus.SUCCEEDED
+
+
+def test_retry_of_a_job_that_expires_soon_is_refused(
+    world: World, context: SimpleNamespace, call: Any, job_id: str, checks: Any, tasks: Any
+) -> None:
+    for index in range(3):
+        send_webhook(world, context, f"p{index}", status="failed", output=None, error="no")
+    checks.clear()
+    life = settings().retention_days * 24 * 3600
+    world.clock.advance(life - settings().generation_deadline_seconds)
+    status, answer = call("POST", f"/api/v1/jobs/{job_id}/retry")
+    assert (status, answer["error"]["code"]) == (409, "retry_limit_reached")
+    assert (checks, tasks) == ([], [])
+    world.clock.advance(-120)
+    assert call("POST", f"/api/v1/jobs/{job_id}/retry")[0] == 200
+
+
+# ── a deletion ──
+
+
+def test_deletion_names_the_predictions_requested_after_its_read(
+    world: World, context: SimpleNamespace, call: Any, checks: Any, tasks: Any
+) -> None:
+    job_id = world.new_job()
+    seen = world.job(job_id)
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    checks.clear()
+    owner.delete(seen)
+    assert record.read(job_id) is None
+    for message, _ in checks.copy():
+        run_watchdog(message, context)
+    assert canceled(world) == {"p0", "p1", "p2"}
+
+
+def test_failed_cancellation_is_tried_again(
+    world: World,
+    context: SimpleNamespace,
+    call: Any,
+    job_id: str,
+    checks: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handle = predictions.cancel
+    monkeypatch.setattr(predictions, "cancel", lambda _: False)
+    checks.clear()
+    call("POST", f"/api/v1/jobs/{job_id}/cancel")
+    message = checks[-1][0]
+    waits = []
+    for _ in range(4):
+        run_watchdog(message, context)
+        waits.append(checks[-1][1])
+        world.clock.advance(waits[-1])
+    assert waits == [5, 5, 10, 20]
+    monkeypatch.setattr(predictions, "cancel", handle)
+    checks.clear()
+    run_watchdog(message, context)
+    assert canceled(world) == {"p0", "p1", "p2"}
+    assert checks == []
+
+
+def test_cancellation_is_given_up_at_the_deadline(
+    world: World,
+    context: SimpleNamespace,
+    call: Any,
+    job_id: str,
+    checks: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(predictions, "cancel", lambda _: False)
+    call("POST", f"/api/v1/jobs/{job_id}/cancel")
+    message = checks[-1][0]
+    world.clock.advance(settings().generation_deadline_seconds)
+    checks.clear()
+    run_watchdog(message, context)
+    assert checks == []
+
+
+def test_cleanup_lasts_until_no_upload_url_is_valid(
+    world: World, context: SimpleNamespace, call: Any, checks: Any, tasks: Any
+) -> None:
+    job_id = call("POST", "/api/v1/jobs", REQUEST)[1]["job_id"]
+    ends = upload_deadline(world.job(job_id))
+    checks.clear()
+    call("DELETE", f"/api/v1/jobs/{job_id}")
+    while checks:
+        message, delay = checks.pop()
+        world.clock.advance(delay)
+        if world.clock.time < ends:
+            world.s3.put_object(Bucket=BUCKET, Key=f"{bucket.UPLOADS}/{job_id}/photo.jpg", Body=JPEG)
+        run_watchdog(message, context)
+    assert world.clock.time > ends
+    assert world.object_keys("") == []
+
+
+def test_replayed_deletion_spares_a_new_job_with_the_same_id(
+    world: World, context: SimpleNamespace, call: Any, checks: Any, tasks: Any
+) -> None:
+    job_id = call("POST", "/api/v1/jobs", REQUEST, idempotency_key="again")[1]["job_id"]
+    call("DELETE", f"/api/v1/jobs/{job_id}")
+    deletion = next(message for message, _ in checks if message.left is not None)
+    world.expire(job_id)
+    world.clock.advance(3 * 24 * 3600)
+    assert call("POST", "/api/v1/jobs", REQUEST, idempotency_key="again")[1]["job_id"] == job_id
+    world.upload(job_id)
+    checks.clear()
+    run_watchdog(deletion, context)
+    assert record.read(job_id)
+    assert len(world.object_keys(f"{bucket.UPLOADS}/")) == 1
+    assert checks == []
+
+
+def test_key_used_again_after_expiry_does_not_find_the_old_photo(
+    world: World, context: SimpleNamespace, call: Any, checks: Any, tasks: Any
+) -> None:
+    job_id = call("POST", "/api/v1/jobs", REQUEST, idempotency_key="again")[1]["job_id"]
+    world.upload(job_id)
+    world.expire(job_id)
+    assert call("POST", "/api/v1/jobs", REQUEST, idempotency_key="again")[1]["job_id"] == job_id
+    checks.clear()
+    run_watchdog(queues.WatchdogMessage(job_id=job_id, born_at=world.job(job_id).watched_since), context)
+    assert world.job(job_id).status is JobStatus.AWAITING_UPLOAD
+    assert tasks == []
+
+
+def test_copy_that_ran_out_of_time_stores_nothing(
+    world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collect, "COPY_SECONDS", 0.0)
+    answer = webhook.handler(webhook_for(world.replicate.finish("p0"), world.clock), context)
+    assert answer["statusCode"] == 503
+    assert world.object_keys(f"{bucket.OUTPUTS}/") == []

@@ -27,7 +27,7 @@ LONGEST = (backoff.LONGEST_SECONDS, backoff.LONGEST_SECONDS)
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The seconds for which each message was put back."""
+    """The delay in seconds of each message that was put back."""
     seen: list[int] = []
     monkeypatch.setattr(queues, "put_back", lambda _receipt, *, seconds: seen.append(seconds))
     return seen

@@ -16,11 +16,13 @@ import watchdog
 from tests.support.events import s3_notification, sqs_event
 from tests.support.fake_replicate import streamed
 from tests.support.function_environment import BUCKET
-from tests.support.photos import PNG
+from tests.support.photos import JPEG, PNG
 from tests.support.world import World
 from triptych.aws import bucket, queues, table
 from triptych.flows import generate as generation
+from triptych.flows import owner
 from triptych.job import ImageStatus, JobStatus, is_retryable
+from triptych.photo import inspection
 from triptych.replicate import predictions
 
 
@@ -146,9 +148,113 @@ def test_unopened_upload_fails_at_the_deadline(
     run_watchdog(world, job_id, context)
     job = world.job(job_id)
     assert job.failure
-    assert (job.status, job.failure.code) == (JobStatus.FAILED, "photo_unopenable")
-    assert not is_retryable(job)  # a retry would send an unchecked photo to the model
+    assert (job.status, job.failure.code) == (JobStatus.FAILED, "deadline_exceeded")
+    assert is_retryable(job)
     assert delays == []
+
+
+@pytest.mark.parametrize("photo", [JPEG, b"%PDF"], ids=["a photo", "no photo"])
+def test_retry_inspects_a_photo_that_was_never_opened(
+    world: World, context: SimpleNamespace, delays: list[int], photo: bytes
+) -> None:
+    job_id = world.new_job(photo=photo)
+    world.clock.advance(1900)
+    run_watchdog(world, job_id, context)
+    retried = owner.retry(world.job(job_id))
+    assert retried
+    assert retried.status is JobStatus.GENERATING
+    run_watchdog(world, job_id, context)  # it must not request predictions for an uninspected photo
+    assert world.replicate.creates == []
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    job = world.job(job_id)
+    if photo == JPEG:
+        assert len(world.replicate.creates) == len(job.having(ImageStatus.GENERATING)) == 3
+    else:
+        assert (job.status, job.failure and job.failure.code) == (JobStatus.FAILED, "photo_unsupported")
+        assert world.replicate.creates == []
+
+
+def test_photo_whose_opening_died_is_unopenable_at_the_deadline(
+    world: World, context: SimpleNamespace, delays: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = world.new_job()
+
+    def die(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(inspection, "inspect", die)
+        with pytest.raises(KeyboardInterrupt):
+            generation.photo_arrived(job_id, f"uploads/{job_id}/photo.jpg", again=True)
+    world.clock.advance(1900)
+    run_watchdog(world, job_id, context)
+    job = world.job(job_id)
+    assert job.failure
+    assert (job.status, job.failure.code) == (JobStatus.FAILED, "photo_unopenable")
+    assert not is_retryable(job)
+
+
+def test_retried_job_whose_photo_has_vanished_ends_at_its_deadline(
+    world: World, context: SimpleNamespace, delays: list[int]
+) -> None:
+    job_id = world.new_job()
+    world.clock.advance(1900)
+    run_watchdog(world, job_id, context)
+    assert owner.retry(world.job(job_id))
+    bucket.remove_all(job_id)
+    run_watchdog(world, job_id, context)
+    assert world.job(job_id).status is JobStatus.GENERATING
+    world.clock.advance(1900)
+    run_watchdog(world, job_id, context)
+    assert world.job(job_id).status is JobStatus.FAILED
+
+
+def test_looks_become_ever_less_often(world: World, context: SimpleNamespace, delays: list[int]) -> None:
+    job_id = world.new_job()
+    assert delays == [60]
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    delays.clear()
+    for wait in (60, 60, 120, 240, 300):
+        world.clock.advance(wait)
+        run_watchdog(world, job_id, context)
+    assert delays == [60, 120, 240, 300, 300]
+
+
+@pytest.mark.parametrize(
+    "download",
+    [
+        lambda _: streamed(PNG[:-20]),
+        lambda _: streamed(b""),
+        lambda _: httpx.Response(404),
+        lambda _: httpx.Response(410),
+    ],
+    ids=["cut", "empty", "404", "410"],
+)
+def test_output_that_stays_broken_fails_at_the_third_look(
+    world: World, context: SimpleNamespace, running: str, download: Any
+) -> None:
+    world.replicate.on_download = download
+    for prediction_id in ("p0", "p1", "p2"):
+        world.replicate.finish(prediction_id)
+    for _ in range(2):
+        run_watchdog(world, running, context)
+        assert world.job(running).status is JobStatus.GENERATING
+    run_watchdog(world, running, context)
+    job = world.job(running)
+    assert {image.error.code for image in job.images if image.error} == {"output_unavailable"}
+    assert job.status is JobStatus.FAILED
+
+
+def test_output_of_a_failing_host_is_awaited(world: World, context: SimpleNamespace, running: str) -> None:
+    world.replicate.on_download = lambda _: httpx.Response(503)
+    for prediction_id in ("p0", "p1", "p2"):
+        world.replicate.finish(prediction_id)
+    for _ in range(6):
+        run_watchdog(world, running, context)
+    assert world.job(running).status is JobStatus.GENERATING
+    world.replicate.on_download = lambda _: streamed(PNG)
+    run_watchdog(world, running, context)
+    assert world.job(running).status is JobStatus.SUCCEEDED
 
 
 def test_generation_killed_after_the_intention_is_continued(
@@ -346,10 +452,10 @@ def test_unknown_job_is_dropped_after_a_minute(
     born = world.clock.time.isoformat()
     message = sqs_event({"job_id": "unknown", "born_at": born})
     watchdog.handler(message, context)
-    assert delays == [300]  # its create may still be under way
+    assert delays == [5]  # its create request may still be under way
     world.clock.advance(61)
     watchdog.handler(message, context)
-    assert delays == [300]
+    assert delays == [5]
 
 
 def test_internal_error_does_not_end_the_checks(

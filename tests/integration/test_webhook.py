@@ -281,7 +281,7 @@ def test_missing_signing_secret_is_answered_with_503(
 
 def test_webhook_of_a_deleted_job_stores_nothing(world: World, context: SimpleNamespace, job_id: str) -> None:
     event = webhook_for(world.replicate.finish("p0"), world.clock)
-    table.delete(job_id, until=None)
+    table.delete(world.job(job_id))
     assert status(event, context) == 200
     assert world.object_keys(f"{bucket.OUTPUTS}/") == []
 

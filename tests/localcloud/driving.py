@@ -26,28 +26,28 @@ START_SECONDS = 60
 
 @dataclass
 class Driver(Client):
-    """A running local cloud, and requests to it. `told` is the JSON line that `serve --json` printed."""
+    """A running local cloud, and requests to it. `printed` is the JSON line from `serve --json`."""
 
-    told: dict[str, Any]
+    printed: dict[str, Any]
     http: httpx.Client
     photo: bytes
 
     @property
     @override
     def api(self) -> str:
-        return str(self.told["api"])
+        return str(self.printed["api"])
 
     @property
     @override
     def tokens(self) -> list[str]:
-        return list(self.told["tokens"])
+        return list(self.printed["tokens"])
 
     @override
     def unfinished(self, job: Mapping[str, Any]) -> str:
         return f"{job}\n{self.log()[-3000:]}"
 
     def aws(self, service: Literal["s3", "sqs", "dynamodb", "secretsmanager"]) -> Any:
-        aws = self.told["aws"]
+        aws = self.printed["aws"]
         return boto3.client(
             service,
             endpoint_url=aws["endpoint"],
@@ -58,18 +58,18 @@ class Driver(Client):
         )
 
     def pids(self) -> dict[str, list[int]]:
-        return dict(self.http.get(self.told["pids"]).json())
+        return dict(self.http.get(self.printed["pids"]).json())
 
     def messages(self, queue: str) -> int:
         """Return the number of messages in a queue: visible, in flight and delayed."""
         found = self.aws("sqs").get_queue_attributes(
-            QueueUrl=self.told["queues"][queue], AttributeNames=["All"]
+            QueueUrl=self.printed["queues"][queue], AttributeNames=["All"]
         )
         names = ("", "NotVisible", "Delayed")
         return sum(int(found["Attributes"][f"ApproximateNumberOfMessages{name}"]) for name in names)
 
     def log(self) -> str:
-        with open(self.told["log"], encoding="utf-8") as file:  # noqa: PTH123  # shorter than a Path
+        with open(self.printed["log"], encoding="utf-8") as file:  # noqa: PTH123  # shorter than a Path
             return file.read()
 
     def ends_of(self, job_id: str, *, within: float = 30) -> list[dict[str, Any]]:

@@ -140,7 +140,7 @@ class LowCredit:
         self._taken: deque[float] = deque(maxlen=LOW_CREDIT_CREATES)
 
     def take(self) -> tuple[int, float]:
-        """Return the creates left now (-1 if none could be taken) and the seconds until the next one."""
+        """Return the create requests left now (-1 if none could be taken) and the seconds until the next one."""
         with self._lock:
             now = time.monotonic()
             if (wait := self._wait(now)) > 0:
@@ -266,7 +266,7 @@ class Server(ThreadingHTTPServer):
 
     @contextmanager
     def holding(self, port: int) -> Iterator[None]:
-        """List the client's port in the ledger while its create is delayed."""
+        """List the client's port in the ledger while its create request is delayed."""
         with self.lock:
             self.held.append(port)
         try:

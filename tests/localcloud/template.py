@@ -85,7 +85,7 @@ class Resource(Strict):
     properties: dict[str, Json] = {}
     condition: str | None = None
     depends_on: Annotated[list[str], BeforeValidator(_list)] = []
-    # No effect: nothing of a local stack outlives it.
+    # The policies have no effect: a local stack keeps nothing after its end.
     deletion_policy: Literal["Delete", "Retain", "RetainExceptOnCreate", "Snapshot"] | None = None
     update_replace_policy: Literal["Delete", "Retain", "Snapshot"] | None = None
     metadata: Json = None

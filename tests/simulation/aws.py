@@ -69,11 +69,18 @@ class Jobs:
             raise table.ConflictError(job.job_id)
         return self._write(job, day)
 
-    def delete(self, job_id: str, *, until: datetime | None = None) -> None:
-        """Remove the job. With `until`, its id stays blocked for good."""
-        self._jobs.pop(job_id, None)
+    def delete(self, job: Job, *, until: datetime | None = None) -> None:
+        """Remove the job if the stored version is the one that was read. With `until`, its id stays blocked for good.
+
+        Raises:
+            table.ConflictError: The stored version is another one.
+        """
+        stored = self._jobs.get(job.job_id)
+        if stored is None or stored.version != job.version:
+            raise table.ConflictError(job.job_id)
+        del self._jobs[job.job_id]
         if until:
-            self._jobs[job_id] = None
+            self._jobs[job.job_id] = None
 
     def check(self, owner: str, day: table.Day) -> None:
         """Read the count.

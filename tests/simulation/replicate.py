@@ -133,9 +133,12 @@ class Replicate:
         return httpx.Response(201, json=answer)
 
     def _list(self, params: httpx.QueryParams) -> httpx.Response:
-        after = (datetime.fromisoformat(params["created_after"]) - self.start).total_seconds()
+        after, before = (
+            (datetime.fromisoformat(params[name]) - self.start).total_seconds()
+            for name in ("created_after", "created_before")
+        )
         skip = int(params.get("cursor", 0))
-        rows = [one for one in reversed(self.predictions.values()) if one.created_at > after]
+        rows = [one for one in reversed(self.predictions.values()) if after <= one.created_at < before]
         following = None
         if len(rows) > skip + PAGE:
             asked = params.set("cursor", str(skip + PAGE))

@@ -122,10 +122,10 @@ class Services:
         if day.limit:
             self._of_the_table("GetItem", lambda: self._jobs.check(owner, day))
 
-    def delete(self, job_id: str, *, until: datetime | None = None) -> None:
+    def delete(self, job: Job, *, until: datetime | None = None) -> None:
         def remove() -> None:
-            self._jobs.delete(job_id, until=until)
-            self._cloud.checks.on_forgotten(job_id)
+            self._jobs.delete(job, until=until)
+            self._cloud.checks.on_forgotten(job.job_id)
 
         self._of_the_table("PutItem" if until else "DeleteItem", remove)
 

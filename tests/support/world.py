@@ -32,7 +32,13 @@ class World:
     queues: dict[str, str]
 
     def upload(self, job_id: str, photo: bytes = JPEG) -> None:
-        self.s3.put_object(Bucket=BUCKET, Key=f"uploads/{job_id}/photo.jpg", Body=photo)
+        job = table.get(job_id)
+        key = job.photo.key if job else f"uploads/{job_id}/photo.jpg"
+        self.s3.put_object(Bucket=BUCKET, Key=key, Body=photo)
+
+    def expire(self, job_id: str) -> None:
+        """Remove the job's item, as DynamoDB does when its time has come."""
+        boto3.client("dynamodb").delete_item(TableName="jobs", Key={"job_id": {"S": job_id}})
 
     def object_keys(self, prefix: str = "") -> list[str]:
         found = self.s3.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])

@@ -123,7 +123,7 @@ def test_lost_races_raise_a_conflict_after_their_limit(store: Store) -> None:
 
 def test_a_deleted_job_is_not_written_again(store: Store) -> None:
     job = asked_job(store)
-    store.jobs.delete("j")
+    store.jobs.delete(job)
     change = record.move_on(job, output())
     assert (change.written, change.job) == (False, None)
     assert store.jobs.get("j") is None
@@ -152,6 +152,6 @@ def test_an_output_under_another_key_is_removed(store: Store) -> None:
 
 def test_an_output_of_a_deleted_job_is_removed(store: Store) -> None:
     job = asked_job(store)
-    store.jobs.delete("j")
+    store.jobs.delete(job)
     record.move_on(job, output())
     assert store.removed == ["outputs/j/0.png"]

@@ -57,7 +57,7 @@ def statements_of_roles() -> list[tuple[str, Any]]:
 
 
 def test_every_permission_names_a_resource_of_the_stack() -> None:
-    """Wildcards appear only below a folder of the bucket: `test_roles` cannot detect one that is too wide."""
+    """Wildcards appear only below a folder of the bucket: `test_roles` cannot detect a wildcard that is too wide."""
     for role, statement in statements_of_roles():
         if statement["Action"] == "dynamodb:ListStreams":
             continue  # AWS supports no narrower resource

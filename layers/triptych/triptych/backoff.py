@@ -29,13 +29,17 @@ _MOST_STEPS = 10
 
 
 def seconds_after(tries: int, longest: int = LONGEST_SECONDS) -> float:
-    """Return seconds to wait after this many tries: `FACTOR` times as long each time, up to about `longest`, with jitter."""
+    """Return the seconds to wait after so many tries.
+
+    Each wait is `FACTOR` times the wait before it, at most `longest`. A jitter of ±25 % is then added. The result is at most
+    `LONGEST_SECONDS`.
+    """
     wait = min(longest, FACTOR ** min(tries, _MOST_STEPS)) * random.uniform(0.75, 1.25)  # noqa: S311  # no secret
     return min(LONGEST_SECONDS, wait)
 
 
 def seconds_after_refusal(attempt: int, retry_after: float | None, *, throttled: bool) -> float:
-    """Return seconds until an image's next attempt, after Replicate provably created no prediction.
+    """Return the seconds until an image's next attempt, after Replicate provably created no prediction.
 
     Args:
         attempt: The attempt that was refused.
@@ -47,7 +51,7 @@ def seconds_after_refusal(attempt: int, retry_after: float | None, *, throttled:
 
 
 def seconds_until_next(job: Job | None, receives: int, now: datetime) -> int | None:
-    """Return seconds until the job's message should be delivered again.
+    """Return the seconds until the job's message should be delivered again.
 
     Args:
         job: The job, or None if it was deleted.

@@ -26,6 +26,11 @@ def upload_deadline(job: Job) -> datetime:
     return job.created_at + timedelta(seconds=life + min(life, SLOW_UPLOAD_SECONDS))
 
 
+def expires_at(job: Job) -> datetime:
+    """Return when the job's record may vanish. Its photo and outputs do not vanish earlier."""
+    return job.created_at + timedelta(days=settings().retention_days)
+
+
 def upload_url_seconds(job: Job, now: datetime) -> int:
     """Return how long an upload URL made `now` is valid: its configured life, but not past the upload's deadline."""
     left = int((upload_deadline(job) - now).total_seconds())

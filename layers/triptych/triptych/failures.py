@@ -208,7 +208,7 @@ class FailureKind(Enum):
         ends="image",
     )
 
-    # ── answers of the API only ──
+    # ── requests: only the API's answers have these codes ──
     INVALID_REQUEST = _Row(
         "A field, header or query parameter is missing or wrong.",
         "Correct the request.",

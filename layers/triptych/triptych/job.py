@@ -62,9 +62,17 @@ MOVES: dict[ImageStatus, frozenset[ImageStatus]] = {
             ImageStatus.CANCELED,
         }
     ),
-    ImageStatus.GENERATING: frozenset({ImageStatus.STORED, ImageStatus.FAILED, ImageStatus.CANCELED}),
+    ImageStatus.GENERATING: frozenset(
+        {
+            ImageStatus.PENDING,  # a retry asked for this output again, and Replicate does not have it any more
+            ImageStatus.STORED,
+            ImageStatus.FAILED,
+            ImageStatus.CANCELED,
+        }
+    ),
     ImageStatus.STORED: frozenset(),
-    ImageStatus.FAILED: frozenset({ImageStatus.PENDING}),  # a retry by the owner
+    # Both by a retry of the owner. GENERATING: Replicate may still hold the output of the last prediction.
+    ImageStatus.FAILED: frozenset({ImageStatus.PENDING, ImageStatus.GENERATING}),
     ImageStatus.CANCELED: frozenset(),
 }
 
@@ -85,6 +93,7 @@ class Photo:
 
     key: str
     prepared_key: str | None = None  # the copy for the model, if the model cannot take the upload itself
+    uninspected: bool = False  # the job ended before the photo was inspected: a retry inspects it first
     opens: int = 0  # counted tries to open it, after a first one that did not finish
     opening_until: datetime | None = None  # the last try has finished or died by then
 
@@ -118,6 +127,10 @@ class Image:
     # PENDING: no POST before this time. REQUESTING: in doubt until this time; a prediction that Replicate does not list by
     # then does not exist.
     not_before: datetime | None = None
+    reclaimed: bool = (
+        False  # a retry asks for the output of this prediction again, before it pays for another one
+    )
+    broken: int = 0  # looks of the watchdog that found a cut, empty or missing output
     output: Output | None = None
     error: Failure | None = None
 
@@ -153,6 +166,11 @@ class Job:
         if stored == len(self.images):
             return JobStatus.SUCCEEDED
         return JobStatus.PARTIAL if stored else JobStatus.FAILED
+
+    @property
+    def has_photo(self) -> bool:
+        """Whether the photo has arrived and was inspected: predictions may be created."""
+        return self.uploaded_at is not None and not self.photo.uninspected
 
     @property
     def started_at(self) -> datetime | None:
@@ -193,11 +211,12 @@ def new_job(
 
 @dataclass(frozen=True, slots=True)
 class UploadArrived:
-    """The photo has been in S3 since `at`, under `key`, and the model can take it."""
+    """The photo has been in S3 since `at`, under `key`, and the model can take it, if it was inspected."""
 
     key: str
     at: datetime
     prepared_key: str | None = None
+    inspected: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +230,13 @@ class PhotoOpened:
     at: datetime
     until: datetime
     arrived: UploadArrived
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoLeft:
+    """The try to open the photo that began with `until` ended with an error of ours. It does not count."""
+
+    until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +308,15 @@ class OutputStored:
 
 
 @dataclass(frozen=True, slots=True)
+class OutputBroken:
+    """The prediction's output is cut, empty or not at its URL. It may be whole later, but not for ever."""
+
+    index: int
+    attempt: int
+    prediction_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class ImageFailed:
     """The prediction failed, or its output cannot be used."""
 
@@ -311,6 +346,7 @@ class Retried:
 type Event = (
     UploadArrived
     | PhotoOpened
+    | PhotoLeft
     | JobRejected
     | UploadExpired
     | Asked
@@ -319,6 +355,7 @@ type Event = (
     | AnswerLost
     | GenerationRefused
     | OutputStored
+    | OutputBroken
     | ImageFailed
     | DeadlinePassed
     | Canceled
@@ -326,7 +363,10 @@ type Event = (
 )
 
 MOST_RETRIES = 4  # of a job
-MOST_OPENS = 3  # after the first try; a try can also fail for a reason that is not the photo
+MOST_OPENS = 3  # after the first try; a death can also have another reason than the photo
+MOST_BROKEN = 3  # looks that may find an output broken
+# After these failures Replicate may still hold the output, for an hour after its end.
+RECLAIMABLE = frozenset({FailureKind.OUTPUT_UNAVAILABLE.code, FailureKind.DEADLINE_EXCEEDED.code})
 
 
 def apply(job: Job, event: Event, now: datetime) -> Job:
@@ -368,18 +408,22 @@ def awaits(image: Image, attempt: int, prediction_id: str) -> bool:
 
 def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # one table of transitions is easier to read than many functions
     match event:
-        case UploadArrived(key, at, prepared_key):
-            if job.uploaded_at:
+        case UploadArrived(key, at, prepared_key, inspected):
+            if job.has_photo:
                 return job
-            photo = replace(job.photo, key=key, prepared_key=prepared_key)
-            return replace(job, uploaded_at=at, photo=photo)
+            photo = replace(job.photo, key=key, prepared_key=prepared_key, uninspected=not inspected)
+            return replace(job, uploaded_at=job.uploaded_at or at, photo=photo)
         case PhotoOpened(at, until, arrived):
-            if job.uploaded_at or (job.photo.opening_until and at < job.photo.opening_until):
+            if job.has_photo or (job.photo.opening_until and at < job.photo.opening_until):
                 return job
             if job.photo.opens == MOST_OPENS:
                 return _after(_after(job, arrived), JobRejected(FailureKind.PHOTO_UNOPENABLE))
             photo = replace(job.photo, opens=job.photo.opens + 1, opening_until=until)
             return replace(job, photo=photo)
+        case PhotoLeft(until):
+            if job.has_photo or job.photo.opening_until != until:
+                return job
+            return replace(job, photo=replace(job.photo, opens=job.photo.opens - 1, opening_until=None))
         case JobRejected(kind):
             if job.having(ImageStatus.REQUESTING, ImageStatus.GENERATING):
                 return job
@@ -391,7 +435,7 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # on
             closed = replace(job, closed_as=JobStatus.EXPIRED, error=Failure.of(FailureKind.UPLOAD_EXPIRED))
             return _move(closed, ImageStatus.CANCELED)
         case Asked(index, seed, at, in_doubt_until):
-            if job.uploaded_at is None or job.images[index].status is not ImageStatus.PENDING:
+            if not job.has_photo or job.images[index].status is not ImageStatus.PENDING:
                 return job
             attempt = job.images[index].attempt + 1
             asked = replace(job.images[index], status=ImageStatus.REQUESTING, attempt=attempt, seed=seed)
@@ -422,9 +466,18 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # on
                 return job
             stored = replace(_created(job.images[index], prediction_id), status=ImageStatus.STORED)
             return _put(job, replace(stored, output=output))
+        case OutputBroken(index, attempt, prediction_id):
+            image = job.images[index]
+            if not awaits(image, attempt, prediction_id):
+                return job
+            if image.broken + 1 >= MOST_BROKEN:
+                return _after(job, ImageFailed(index, attempt, prediction_id, FailureKind.OUTPUT_UNAVAILABLE))
+            return _put(job, replace(_created(image, prediction_id), broken=image.broken + 1))
         case ImageFailed(index, attempt, prediction_id, kind):
             if not awaits(job.images[index], attempt, prediction_id):
                 return job
+            if job.images[index].reclaimed:
+                return _put(job, Image(index, attempt=attempt))
             failed = replace(_created(job.images[index], prediction_id), status=ImageStatus.FAILED)
             return _put(job, replace(failed, error=Failure.of(kind)))
         case DeadlinePassed():
@@ -436,8 +489,14 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # on
             if not is_retryable(job):
                 return job
             for image in job.having(ImageStatus.FAILED):
-                job = _put(job, Image(image.index, attempt=image.attempt))
+                job = _put(job, _retried(image))
             return replace(job, retried_at=at, retries=job.retries + 1, error=None)
+
+
+def _retried(image: Image) -> Image:
+    if image.prediction_id and image.error and image.error.code in RECLAIMABLE:
+        return replace(image, status=ImageStatus.GENERATING, error=None, reclaimed=True)
+    return Image(image.index, attempt=image.attempt)
 
 
 def _is_in_doubt(image: Image, attempt: int) -> bool:

@@ -40,6 +40,7 @@ type Metric = Literal[
     "PredictionsRefused",
     "PredictionsInDoubt",
     "PredictionsAdopted",
+    "PredictionsDoubled",
     "PredictionsNeverMade",
     "WebhooksApplied",
     "WebhooksIgnored",
@@ -82,8 +83,7 @@ def figures(before: Job, after: Job) -> list[tuple[Metric, float]]:
     """Return the metrics of one write, from `before` to `after`. Seconds count from the upload or the last retry."""
     images = zip(before.images, after.images, strict=True)
     found = [figure for old, new in images if new.status is not old.status for figure in _of_image(old, new)]
-    if before.uploaded_at is None and after.uploaded_at:
-        found += _of_photo(after)
+    found += _of_photo(before, after)
     if after.retried_at != before.retried_at:
         found.append(("JobsRetried", 1))
     took = max(0.0, (after.updated_at - (after.started_at or after.created_at)).total_seconds())
@@ -98,11 +98,13 @@ def figures(before: Job, after: Job) -> list[tuple[Metric, float]]:
     return found
 
 
-def _of_photo(job: Job) -> list[tuple[Metric, float]]:
-    found: list[tuple[Metric, float]] = [("PhotosArrived", 1)]
-    if job.photo.prepared_key:
+def _of_photo(before: Job, after: Job) -> list[tuple[Metric, float]]:
+    found: list[tuple[Metric, float]] = []
+    if before.uploaded_at is None and after.uploaded_at:
+        found.append(("PhotosArrived", 1))
+    if after.photo.prepared_key and not before.photo.prepared_key:
         found.append(("PhotosPrepared", 1))
-    if job.error and job.error.fault is Fault.CLIENT:
+    if after.has_photo and not before.has_photo and after.error and after.error.fault is Fault.CLIENT:
         found.append(("PhotosRejected", 1))
     return found
 

@@ -35,6 +35,9 @@ def _none_if_empty(value: object) -> object:
     return None if value == "" else value
 
 
+FIRST_LOOK_SECONDS = 60  # most jobs have ended by then
+
+
 class Settings(BaseModel):
     """The settings of all functions. A setting that only some functions get is optional."""
 
@@ -82,7 +85,7 @@ class Settings(BaseModel):
     @property
     def first_look_seconds(self) -> int:
         """From the creation or a retry of a job to the watchdog's first look. Never later than the deadline."""
-        return min(self.watchdog_delay_seconds, self.generation_deadline_seconds)
+        return min(FIRST_LOOK_SECONDS, self.watchdog_delay_seconds, self.generation_deadline_seconds)
 
     def local_time(self, time: datetime) -> str:
         """Return the time in ISO 8601 with offset, in the configured time zone."""

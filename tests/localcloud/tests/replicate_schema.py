@@ -16,7 +16,7 @@ ABSENT = datetime(1, 1, 1, tzinfo=UTC)  # in the schema these fields are optiona
 
 
 class Urls(BaseModel):
-    """`urls` of a prediction."""
+    """The field `urls` of a prediction."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -27,7 +27,7 @@ class Urls(BaseModel):
 
 
 class Metrics(BaseModel):
-    """`metrics` of a prediction. Other properties are allowed."""
+    """The field `metrics` of a prediction. Other properties are allowed."""
 
     model_config = ConfigDict(extra="allow", strict=True)
 

@@ -205,7 +205,7 @@ class Table:
     get: Callable[[str], Job | None]
     create: Callable[[Job], Job]
     put: Callable[[Job], Job]
-    delete: Callable[[str, bool], None]
+    delete: Callable[[Job, bool], None]
 
 
 @pytest.fixture(params=["moto", "stand-in"])
@@ -216,7 +216,7 @@ def jobs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
             stand_in.get,
             lambda job: stand_in.create(job, NO_LIMIT),
             stand_in.put,
-            lambda job_id, keep: stand_in.delete(job_id, until=START if keep else None),
+            lambda job, keep: stand_in.delete(job, until=START if keep else None),
         )
         return
     with world_on_moto(monkeypatch):
@@ -224,7 +224,7 @@ def jobs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
             table.get,
             lambda job: table.create(job, NO_LIMIT),
             table.put,
-            lambda job_id, keep: table.delete(job_id, until=START if keep else None),
+            lambda job, keep: table.delete(job, until=START if keep else None),
         )
 
 
@@ -259,18 +259,30 @@ def test_put_of_an_old_version_is_refused(jobs: Table) -> None:
 @pytest.mark.parametrize("keep", [True, False])
 def test_put_of_a_deleted_job_is_refused(jobs: Table, keep: bool) -> None:  # noqa: FBT001  # a pytest parameter
     stored = jobs.create(waiting_job())
-    jobs.delete("j", keep)
-    jobs.delete("j", keep)
+    jobs.delete(stored, keep)
     assert jobs.get("j") is None
+    with pytest.raises(table.ConflictError):
+        jobs.delete(stored, keep)
     with pytest.raises(table.ConflictError):
         jobs.put(moved_on(stored))
     assert jobs.get("j") is None
 
 
-def test_blocked_id_cannot_be_created_again(jobs: Table) -> None:
-    jobs.create(waiting_job())
-    jobs.delete("j", True)  # noqa: FBT003  # a Callable has no keywords
+@pytest.mark.parametrize("keep", [True, False])
+def test_delete_of_an_old_version_is_refused(jobs: Table, keep: bool) -> None:  # noqa: FBT001  # a pytest parameter
+    first = jobs.create(waiting_job())
+    second = jobs.put(moved_on(first))
+    with pytest.raises(table.ConflictError):
+        jobs.delete(first, keep)
+    assert jobs.get("j") == second
+    jobs.delete(second, keep)
+    assert jobs.get("j") is None
+
+
+def test_only_a_blocked_id_cannot_be_created_again(jobs: Table) -> None:
+    jobs.delete(jobs.create(waiting_job()), False)  # noqa: FBT003  # a Callable has no keywords
+    again = jobs.create(waiting_job())
+    assert again.version == 1
+    jobs.delete(again, True)  # noqa: FBT003  # a Callable has no keywords
     with pytest.raises(table.ConflictError):
         jobs.create(waiting_job())
-    jobs.delete("j", False)  # noqa: FBT003  # a Callable has no keywords
-    assert jobs.create(waiting_job()).version == 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import secrets
 import shutil
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import IO, TYPE_CHECKING
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from triptych import job_ids
 from triptych.aws import session
 from triptych.job import Job, Output
 from triptych.photo.formats import EXTENSIONS
@@ -50,8 +52,13 @@ class Upload:
 
 
 def photo_key(job_id: str, content_type: str) -> str:
-    """Return where the client uploads the job's photo."""
-    return f"{UPLOADS}/{job_id}/photo.{EXTENSIONS[content_type]}"
+    """Return where the client uploads the job's photo.
+
+    An idempotency key that is used again after the job has expired gives the same id. The old photo may still be there,
+    so the name of the new one differs.
+    """
+    own = f"-{secrets.token_hex(4)}" if job_ids.is_keyed(job_id) else ""
+    return f"{UPLOADS}/{job_id}/photo{own}.{EXTENSIONS[content_type]}"
 
 
 def is_upload_of(key: str, job_id: str) -> bool:

@@ -26,6 +26,7 @@ class RunningPrediction(BaseModel):
     image: int
     attempt: int
     prediction_id: str | None
+    asked_at: datetime | None = None
     in_doubt_until: datetime | None  # without an id: Replicate lists it by then, if it exists
 
 
@@ -37,6 +38,7 @@ class WatchdogMessage(BaseModel):
     job_id: str
     born_at: datetime
     left: tuple[RunningPrediction, ...] | None = None  # only if the job was deleted, at `born_at`
+    uploads_until: datetime | None = None  # likewise: until when an upload URL of the job is valid
 
 
 class GenerationMessage(BaseModel):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import pynamodb.connection.base
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pynamodb.attributes import (
+    BooleanAttribute,
     JSONAttribute,
     ListAttribute,
     MapAttribute,
@@ -20,13 +21,14 @@ from pynamodb.attributes import (
     UTCDateTimeAttribute,
     VersionAttribute,
 )
-from pynamodb.exceptions import PutError, TransactWriteError
+from pynamodb.exceptions import DeleteError, PutError, TransactWriteError
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
 
 from triptych import job_ids
 from triptych.aws import session
+from triptych.deadlines import expires_at
 from triptych.failures import Failure
 from triptych.job import Image, ImageStatus, Job, JobRequest, JobStatus, Output, Photo
 from triptych.runtime import clock
@@ -84,6 +86,8 @@ class _Image(MapAttribute[str, object]):
     prediction_id = UnicodeAttribute(null=True)
     asked_at = UTCDateTimeAttribute(null=True)
     not_before = UTCDateTimeAttribute(null=True)
+    reclaimed = BooleanAttribute(null=True)
+    broken = NumberAttribute(null=True)
     output_key = UnicodeAttribute(null=True)
     content_type = UnicodeAttribute(null=True)
     size = NumberAttribute(null=True)
@@ -137,6 +141,7 @@ class _Job(Model):
     request = JSONAttribute()
     photo_key = UnicodeAttribute()
     photo_prepared_key = UnicodeAttribute(null=True)
+    photo_uninspected = BooleanAttribute(null=True)
     photo_opens = NumberAttribute(null=True)
     photo_opening_until = UTCDateTimeAttribute(null=True)
     images: ListAttribute[_Image] = ListAttribute(of=_Image)
@@ -182,18 +187,27 @@ def put(job: Job, day: Day | None = None) -> Job:
     return _write(job, day)
 
 
-def delete(job_id: str, *, until: datetime | None = None) -> None:
-    """Remove the job, whatever its version. A job that is not there is no error.
+def delete(job: Job, *, until: datetime | None = None) -> None:
+    """Remove the job if the stored version is the one that was read.
 
     Args:
-        job_id: The job.
-        until: If given, the id cannot be used again before this time. An item that holds nothing else sees to it.
+        job: The job as it was read.
+        until: If given, the id cannot be used again before this time. A placeholder item takes the job's place.
+
+    Raises:
+        ConflictError: Another version is stored, or none.
     """
-    if until is None:
-        _table()(job_id).delete(add_version_condition=False)
-        return
-    _Gone.Meta.table_name = settings().table
-    _Gone(job_id, expires_at=until).save()
+    unchanged = _Job.version == job.version
+    try:
+        if until is None:
+            _table()(job.job_id).delete(unchanged, add_version_condition=False)
+        else:
+            _Gone.Meta.table_name = settings().table
+            _Gone(job.job_id, expires_at=until).save(unchanged)
+    except (DeleteError, PutError) as error:
+        if error.cause_response_code == "ConditionalCheckFailedException":
+            raise ConflictError(job.job_id) from None
+        raise
 
 
 def check(owner: str, day: Day) -> None:
@@ -331,12 +345,13 @@ def _to_record(job: Job) -> _Job:
         request=asdict(job.request),
         photo_key=job.photo.key,
         photo_prepared_key=job.photo.prepared_key,
+        photo_uninspected=job.photo.uninspected or None,
         photo_opens=job.photo.opens or None,
         photo_opening_until=job.photo.opening_until,
         images=[_to_map(image) for image in job.images],
         error_code=job.error and job.error.code,
         error_message=job.error and job.error.message,
-        expires_at=job.created_at + timedelta(days=settings().retention_days),
+        expires_at=expires_at(job),
     )
     if job.version is not None:
         record.version = job.version
@@ -352,6 +367,8 @@ def _to_map(image: Image) -> _Image:
         prediction_id=image.prediction_id,
         asked_at=image.asked_at,
         not_before=image.not_before,
+        reclaimed=image.reclaimed or None,
+        broken=image.broken or None,
         output_key=image.output and image.output.key,
         content_type=image.output and image.output.content_type,
         size=image.output and image.output.size,
@@ -374,6 +391,7 @@ def _to_job(record: _Job) -> Job:
         photo=Photo(
             record.photo_key,
             record.photo_prepared_key,
+            bool(record.photo_uninspected),
             int(record.photo_opens or 0),
             record.photo_opening_until,
         ),
@@ -395,6 +413,8 @@ def _to_image(item: _Image) -> Image:
         prediction_id=item.prediction_id,
         asked_at=item.asked_at,
         not_before=item.not_before,
+        reclaimed=bool(item.reclaimed),
+        broken=int(item.broken or 0),
         output=output,
         error=_to_failure(item.error_code, item.error_message),
     )

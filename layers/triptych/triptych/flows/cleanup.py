@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from triptych.aws import bucket
 from triptych.aws.queues import RunningPrediction, WatchdogMessage
+from triptych.deadlines import upload_deadline
 from triptych.flows import record
 from triptych.job import ImageStatus, Job
 from triptych.replicate.tags import Tag
@@ -17,8 +19,9 @@ from triptych.settings import settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# A copy or an upload that was under way when the job was deleted has arrived by then.
+# A copy that was under way when the job was deleted has arrived by then.
 IN_FLIGHT_SECONDS = 300
+CANCEL_SECONDS = (5, 60)  # until a failed cancellation is tried again: the shortest and the longest wait
 
 
 def running_predictions(job: Job) -> tuple[RunningPrediction, ...]:
@@ -28,10 +31,21 @@ def running_predictions(job: Job) -> tuple[RunningPrediction, ...]:
             image=image.index,
             attempt=image.attempt,
             prediction_id=image.prediction_id,
+            asked_at=image.asked_at,
             in_doubt_until=image.not_before,
         )
         for image in job.having(ImageStatus.REQUESTING, ImageStatus.GENERATING, ImageStatus.CANCELED)
         if image.attempt and (image.prediction_id or image.not_before)
+    )
+
+
+def deletion(job: Job) -> WatchdogMessage:
+    """Return the message that has the watchdog clean up after this deleted job."""
+    return WatchdogMessage(
+        job_id=job.job_id,
+        born_at=clock.now(),
+        left=running_predictions(job),
+        uploads_until=upload_deadline(job),
     )
 
 
@@ -40,31 +54,38 @@ def stop(job_id: str, since: datetime, running: Sequence[RunningPrediction]) -> 
 
     Args:
         job_id: The job that they belong to.
-        since: None of them was created before this time.
+        since: When they ceased to be needed.
         running: The predictions.
 
     Returns:
         In how many seconds to look again, or None.
     """
     # These take long to import. `api` and most looks of the watchdog send no request to Replicate.
-    from triptych.replicate import predictions, transport  # noqa: PLC0415
+    from triptych.replicate import listing, predictions, transport  # noqa: PLC0415
 
-    for one in running:
-        if one.prediction_id:
-            predictions.cancel(one.prediction_id)
+    now = clock.now()
+    deadline = timedelta(seconds=settings().generation_deadline_seconds)
+    # `Cancel-After` has ended a prediction by its job's deadline.
+    running = [one for one in running if one.asked_at is None or now < one.asked_at + deadline]
+    ids = [one.prediction_id for one in running if one.prediction_id]
     doubtful = {Tag(job_id, one.image, one.attempt): one for one in running if one.prediction_id is None}
-    if not doubtful:
-        return None
-    try:
-        listed = predictions.tagged_since(since)
-    except transport.ReplicateUnavailableError as error:
-        logger.warning("the list of predictions cannot be read", reason=str(error))
-        listed = {}
-    for tag in doubtful.keys() & listed.keys():
-        predictions.cancel(listed[tag])
-    until = [one.in_doubt_until for tag, one in doubtful.items() if tag not in listed and one.in_doubt_until]
-    seconds = max(((moment - clock.now()).total_seconds() for moment in until), default=0)
-    return int(seconds) + 1 if seconds > 0 else None
+    unfound: list[datetime] = []
+    if doubtful:
+        asked = [one.asked_at for one in doubtful.values() if one.asked_at] or [since]
+        try:
+            listed = listing.find(doubtful.keys(), min(asked), max(asked))
+        except transport.ReplicateUnavailableError as error:
+            logger.warning("the list of predictions cannot be read", reason=str(error))
+            listed = listing.Listed([])
+        ids += [found for tag in doubtful for found in listed.of(tag)]
+        unfound = [
+            one.in_doubt_until for tag, one in doubtful.items() if not listed.of(tag) and one.in_doubt_until
+        ]
+    seconds = [math.ceil((until - now).total_seconds()) for until in unfound if until > now]
+    if not predictions.cancel_all(ids) and now < since + deadline:
+        shortest, longest = CANCEL_SECONDS
+        seconds = [min(longest, max(shortest, int((now - since).total_seconds())))]
+    return max(seconds, default=None)
 
 
 def clean_up(message: WatchdogMessage, running: Sequence[RunningPrediction], job: Job | None) -> int | None:
@@ -74,11 +95,22 @@ def clean_up(message: WatchdogMessage, running: Sequence[RunningPrediction], job
         In how many seconds to look again, or None.
     """
     deleted_at = message.born_at
-    if job:  # the deletion was cut off
-        record.delete(job.job_id)
-    age = (clock.now() - deleted_at).total_seconds()
-    logger.info("cleaned up", removed=bucket.remove_all(message.job_id), age=int(age))
-    # The message does not say when the predictions were created. It was not longer ago than the deadline.
-    since = deleted_at - timedelta(seconds=settings().generation_deadline_seconds)
-    again = stop(message.job_id, since, running)
-    return again or (int(IN_FLIGHT_SECONDS - age) + 1 if age < IN_FLIGHT_SECONDS else None)
+    if job and job.created_at > deleted_at:
+        # An idempotency key has produced the id again: this is another job, and the message is an old one.
+        logger.warning("the deleted job's id belongs to a new job")
+        return None
+    running = list(running)
+    while job:  # the deletion was cut off
+        running += [one for one in running_predictions(job) if one not in running]
+        job = record.delete(job)
+    now = clock.now()
+    logger.info(
+        "cleaned up", removed=bucket.remove_all(message.job_id), age=int((now - deleted_at).total_seconds())
+    )
+    again = stop(message.job_id, deleted_at, running)
+    # An upload URL of the job is valid again once its photo is removed.
+    ends = deleted_at + timedelta(seconds=IN_FLIGHT_SECONDS)
+    if message.uploads_until:
+        ends = max(ends, message.uploads_until)
+    left = math.ceil((ends - now).total_seconds()) + 1 if now <= ends else None
+    return again or left

@@ -120,6 +120,9 @@ def _copy(url: str, job: Job, index: int, budget: TimeBudget) -> Output:
         token=_token,
         budget=budget,
     ) as fetched:
+        if budget.is_spent:
+            # The caller has gone on without this copy. The job may even be deleted by now.
+            raise OutputUnavailableError("too slow")
         key = bucket.output_key(job, index, fetched.content_type)
         return bucket.store_output(key, fetched.content_type, fetched.size, fetched.file)
 

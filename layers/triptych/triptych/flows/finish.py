@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -19,12 +19,13 @@ from triptych.job import (
     ImageStatus,
     Job,
     JobRejected,
+    OutputBroken,
     OutputStored,
     UploadArrived,
     UploadExpired,
 )
 from triptych.replicate import predictions
-from triptych.replicate.downloads import OutputUnavailableError
+from triptych.replicate.downloads import OutputBrokenError, OutputUnavailableError
 from triptych.replicate.tags import Tag
 from triptych.replicate.transport import ReplicateUnavailableError
 from triptych.runtime import clock
@@ -42,22 +43,27 @@ SEEN_BY = timedelta(seconds=generate.UNANSWERED_SECONDS)
 
 def finish(job: Job) -> Job | None:
     """Do what can be done now for a job that has not ended; return it as it is then, None if it has been deleted."""
-    return _finish(job) if job.uploaded_at else _upload(job)
+    return _finish(job) if job.has_photo else _upload(job)
 
 
 def _upload(job: Job) -> Job | None:
     try:
         seen = bucket.look_at(job.photo.key)
     except (BotoCoreError, ClientError):
-        if clock.now() < upload_deadline(job) + timedelta(seconds=HOPELESS_SECONDS):
+        if clock.now() < _end_of_upload(job) + timedelta(seconds=HOPELESS_SECONDS):
             raise
         unexpected("S3 does not say whether the photo is there")
         seen = None
     if seen:
         return _found(job, seen)
-    if clock.now() >= upload_deadline(job):
-        return record.move_on(job, UploadExpired()).job
-    return job
+    if clock.now() < _end_of_upload(job):
+        return job
+    # A photo that was there before a retry, but is gone, has not expired as an upload.
+    return record.move_on(job, DeadlinePassed() if job.uploaded_at else UploadExpired()).job
+
+
+def _end_of_upload(job: Job) -> datetime:
+    return deadline(job) if job.started_at else upload_deadline(job)
 
 
 def _found(job: Job, seen: bucket.Look) -> Job | None:
@@ -65,11 +71,12 @@ def _found(job: Job, seen: bucket.Look) -> Job | None:
 
     Only `generate` opens photos, because only it has the memory.
     """
-    arrived = UploadArrived(job.photo.key, seen.stored_at)
-    end = seen.stored_at + timedelta(seconds=settings().generation_deadline_seconds)
+    end = (job.started_at or seen.stored_at) + timedelta(seconds=settings().generation_deadline_seconds)
     if clock.now() >= end:
-        # Rejected, not late: a retry must not give the model a photo that has not been inspected.
-        return record.move_on(job, arrived, JobRejected(FailureKind.PHOTO_UNOPENABLE)).job
+        # Late, if no try to open the photo has died: a retry inspects it first.
+        died = job.photo.opens > 0
+        why = JobRejected(FailureKind.PHOTO_UNOPENABLE) if died else DeadlinePassed()
+        return record.move_on(job, UploadArrived(job.photo.key, seen.stored_at, inspected=False), why).job
     logger.warning("the event of the upload was lost, or the photo could not be opened")
     count("UploadsFound")
     queues.send_to_generation(job.job_id, job.photo.key, again=True)
@@ -79,7 +86,11 @@ def _found(job: Job, seen: bucket.Look) -> Job | None:
 def _finish(job: Job) -> Job | None:
     if clock.now() < deadline(job):
         advanced, events = _learn(job, last=False)
-        return record.move_on(advanced, *events).job if advanced else None
+        after = record.move_on(advanced, *events).job if advanced else None
+        if after and events and after.having(ImageStatus.PENDING):
+            # Replicate does not have the output any more that a retry asked for again: a new prediction is needed.
+            queues.send_to_generation(after.job_id, after.photo.key)
+        return after
     try:
         advanced, events = _learn(job, last=True)
     except Exception:  # noqa: BLE001  # no error may keep the job from ending
@@ -129,8 +140,9 @@ def _result(job: Job, image: Image, budget: TimeBudget, *, last: bool) -> Event 
         return collect.result(job, tag, prediction, budget.at_least(MIN_COPY_SECONDS))
     except OutputUnavailableError as error:
         logger.warning("no output", prediction_id=prediction_id, reason=str(error))
+        broken = OutputBroken(image.index, image.attempt, prediction_id)
         lost = ImageFailed(image.index, image.attempt, prediction_id, FailureKind.OUTPUT_UNAVAILABLE)
-        return lost if last else None
+        return lost if last else broken if isinstance(error, OutputBrokenError) else None
     except ReplicateUnavailableError as error:
         logger.warning("the prediction cannot be read", prediction_id=prediction_id, reason=str(error))
         return None

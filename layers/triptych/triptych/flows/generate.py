@@ -27,13 +27,14 @@ from triptych.job import (
     ImageStatus,
     Job,
     JobRejected,
+    PhotoLeft,
     PhotoOpened,
     PredictionCreated,
     PredictionNotCreated,
     UploadArrived,
     apply_all,
 )
-from triptych.replicate import predictions
+from triptych.replicate import listing, predictions
 from triptych.replicate.predictions import Answer, Created, InDoubt, NewPrediction, NotCreated, Refused
 from triptych.replicate.tags import Tag
 from triptych.replicate.transport import ReplicateUnavailableError
@@ -45,12 +46,16 @@ from triptych.settings import settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from triptych.replicate.listing import Listed
+
 RACES = 5  # lost in a row before the message is put back; each of them may read Replicate's list
 PHOTO_URL_SLACK_SECONDS = 60
 # How long a prediction may stay in doubt after its POST. Without an answer, the request may still wait in some server.
 # With one (a 503, say), it has at least arrived.
-UNANSWERED_SECONDS = 90
+UNANSWERED_SECONDS = listing.LATEST_SECONDS
 ANSWERED_SECONDS = 30
+SAME_TIME = timedelta(seconds=5)
+LONGEST_LAG = timedelta(seconds=300)  # of the list, if it lacks a known prediction
 ASKING_SECONDS = 10.0  # no round starts later: a round takes up to 13 s, and the function has 40
 OPENING_SECONDS = 60  # longer than the timeout of the function that opens photos
 
@@ -80,7 +85,7 @@ def photo_arrived(job_id: str, key: str, *, again: bool = False) -> Job | None:
         return None
     if job.status.is_terminal:
         return job
-    if job.uploaded_at:
+    if job.has_photo:
         return advance(job)
     return _look_at_photo(job, key, again=again)
 
@@ -93,13 +98,22 @@ def _look_at_photo(job: Job, key: str, *, again: bool) -> Job | None:
         arrived = UploadArrived(key, upload.stored_at)
         if upload.file is None:
             return record.move_on(job, arrived, JobRejected(FailureKind.PHOTO_TOO_LARGE)).job
-        if again:
-            now = clock.now()
-            counted = record.move_on(job, PhotoOpened(now, now + timedelta(seconds=OPENING_SECONDS), arrived))
-            if counted.job is None or not counted.written or counted.job.uploaded_at:
-                return counted.job  # deleted, being opened by another invocation, or already inspected
-            job = counted.job
-        return _open(upload.file, job, arrived)
+        if not again:
+            return _open(upload.file, job, arrived)
+        now = clock.now()
+        until = now + timedelta(seconds=OPENING_SECONDS)
+        change = record.move_on(job, PhotoOpened(now, until, arrived))
+        counted = change.job
+        if counted is None or not change.written or counted.has_photo or counted.status.is_terminal:
+            return (
+                counted  # deleted, being opened by another invocation, already inspected, or opened too often
+            )
+        try:
+            return _open(upload.file, counted, arrived)
+        except Exception:
+            # The photo did not kill this invocation. Only a death counts.
+            record.move_on(counted, PhotoLeft(until))
+            raise
 
 
 def _open(file: IO[bytes], job: Job, arrived: UploadArrived) -> Job | None:
@@ -145,18 +159,23 @@ def advance(job: Job, *arrived: Event) -> Job | None:
 
 def _ask(job: Job, arrived: Sequence[Event], *, seeded: bool) -> Job | None:
     doubts: list[Event] = []
+    doubled: list[str] = []
     asked: list[Asked] = []
 
     def intend(job: Job) -> Job:
-        nonlocal doubts, asked
+        nonlocal doubts, doubled, asked
         now = clock.now()
         job = apply_all(job, arrived, now)
-        doubts = _settled_doubts(job, now)
+        doubts, doubled = _settled_doubts(job, now)
         job = apply_all(job, doubts, now)
         asked = [_asked(image, now, seeded=seeded) for image in _to_ask_for(job, now)]
         return apply_all(job, asked, now)
 
     intended = record.update(job, intend, races=RACES).job
+    if doubled:
+        logger.error("one POST created more than one prediction", prediction_ids=doubled)
+        count("PredictionsDoubled", len(doubled))
+        predictions.cancel_all(doubled)
     if intended is None:
         return None
     _log_settled(doubts)
@@ -175,24 +194,49 @@ def _cancel_unneeded(job: Job | None, answers: Sequence[Event]) -> None:
             predictions.cancel(made.prediction_id)
 
 
-def _settled_doubts(job: Job, now: datetime) -> list[Event]:
-    doubtful = job.having(ImageStatus.REQUESTING)
+def _settled_doubts(job: Job, now: datetime) -> tuple[list[Event], list[str]]:
+    """Return what Replicate's list says about the images in doubt, and the ids that one POST created beside the first."""
+    doubtful = {
+        Tag(job.job_id, image.index, image.attempt): image for image in job.having(ImageStatus.REQUESTING)
+    }
     if not doubtful:
-        return []
-    since = min(image.asked_at or job.created_at for image in doubtful)
+        return [], []
+    asked = [image.asked_at or job.created_at for image in doubtful.values()]
     try:
-        listed = predictions.tagged_since(since)
+        listed = listing.find(doubtful.keys(), min(asked), max(asked))
     except ReplicateUnavailableError as error:
         logger.warning("the list of predictions cannot be read", reason=str(error))
-        return []
+        return [], []
     events: list[Event] = []
-    for image in doubtful:
-        found = listed.get(Tag(job.job_id, image.index, image.attempt))
+    doubled: list[str] = []
+    for tag, image in doubtful.items():
+        found = listed.of(tag)
         if found:
-            events.append(PredictionCreated(image.index, image.attempt, found))
-        elif image.not_before is None or now >= image.not_before:
+            events.append(PredictionCreated(image.index, image.attempt, found[0]))
+            doubled += found[1:]
+        elif _proves_absence(listed, job, image, now):
             events.append(PredictionNotCreated(image.index, image.attempt, now))
-    return events
+    return events, doubled
+
+
+def _proves_absence(listed: Listed, job: Job, image: Image, now: datetime) -> bool:
+    """Return whether a prediction that the list does not hold does not exist. The list may lag behind.
+
+    It lags if it lacks a prediction of the same job that is known to exist. It does not lag if it holds a later one of
+    any job.
+    """
+    asked_at = image.asked_at or job.created_at
+    if image.not_before and now < image.not_before:
+        return False
+    known = {
+        one.prediction_id
+        for one in job.images
+        if one.prediction_id and one.asked_at and abs(one.asked_at - asked_at) < SAME_TIME
+    }
+    if known - listed.ids and now < asked_at + LONGEST_LAG:
+        return False
+    answered_by = asked_at + timedelta(seconds=predictions.CREATE_SECONDS)
+    return listed.reaches(answered_by) or now >= asked_at + timedelta(seconds=UNANSWERED_SECONDS)
 
 
 def _log_settled(settled: Sequence[Event]) -> None:

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from triptych.aws import bucket, queues, table
+from triptych.deadlines import expires_at
 from triptych.flows import cleanup, create_job, record
-from triptych.job import Canceled, Job, Retried, apply, has_used_its_retries
+from triptych.job import Canceled, ImageStatus, Job, Retried, apply, has_used_its_retries
 from triptych.runtime import clock
 from triptych.runtime.observability import count, logger
 from triptych.settings import settings
 
+RECLAIM_SECONDS = (
+    2  # the watchdog then asks for the output of an earlier prediction; the retry is stored by then
+)
+
 
 class RetriesUsedError(Exception):
     """The job has been retried as often as a job may be."""
+
+
+class TooOldError(Exception):
+    """The job's record or photo could vanish before the retry ends."""
 
 
 def retry(job: Job) -> Job | None:
@@ -24,6 +35,7 @@ def retry(job: Job) -> Job | None:
 
     Raises:
         RetriesUsedError: The job has no retries left.
+        TooOldError: The job expires too soon.
         table.DayFullError: The owner's day has reached its limit.
         table.ContendedError: Too many jobs at once.
     """
@@ -32,13 +44,17 @@ def retry(job: Job) -> Job | None:
         raise RetriesUsedError
     if apply(job, event, event.at) is job:
         return job
+    if event.at + timedelta(seconds=settings().generation_deadline_seconds) >= expires_at(job):
+        raise TooOldError
     day = create_job.owners_day(event.at)
     # A full day sends no message. If other jobs fill the day after this check, the transaction refuses the write, and
     # the watchdog ignores the message.
     table.check(job.owner, day)
     # The message comes first, as in `create`. If another retry is faster, only its message counts.
     message = queues.WatchdogMessage(job_id=job.job_id, born_at=event.at)
-    queues.send_to_watchdog(message, delay=settings().first_look_seconds)
+    reclaims = bool(apply(job, event, event.at).having(ImageStatus.GENERATING))
+    delay = RECLAIM_SECONDS if reclaims else settings().first_look_seconds
+    queues.send_to_watchdog(message, delay=delay)
     after = record.move_on(job, event, day=day).job
     if after and after.retried_at == event.at:
         queues.send_to_generation(after.job_id, after.photo.key)
@@ -61,12 +77,13 @@ def delete(job: Job) -> None:
     """Delete a job: its record, its photo and its outputs are gone when this returns.
 
     The watchdog cancels predictions that still run and removes objects that still arrive. Its message is sent first, so
-    that it also completes a deletion that a crash has cut off.
+    that it also completes a deletion that a crash has cut off. If another invocation has moved the job on meanwhile, the
+    deletion starts again: the message must name every prediction that runs.
     """
-    left = cleanup.running_predictions(job)
-    message = queues.WatchdogMessage(job_id=job.job_id, born_at=clock.now(), left=left)
-    queues.send_to_watchdog(message, delay=0)
-    record.delete(job.job_id)
+    current: Job | None = job
+    while current:
+        queues.send_to_watchdog(cleanup.deletion(current), delay=0)
+        current = record.delete(current)
     bucket.remove_all(job.job_id)
     logger.info("job deleted")
     count("JobsDeleted")

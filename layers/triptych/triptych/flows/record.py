@@ -110,10 +110,19 @@ def update(
     raise table.ConflictError(job.job_id)
 
 
-def delete(job_id: str) -> None:
-    """Delete the job's record. If an idempotency key can produce the id again, the id stays blocked for GONE_DAYS."""
-    blocked = clock.now() + timedelta(days=GONE_DAYS) if job_ids.is_keyed(job_id) else None
-    table.delete(job_id, until=blocked)
+def delete(job: Job) -> Job | None:
+    """Delete the job's record if it is as it was read. A keyed id stays blocked for GONE_DAYS.
+
+    Returns:
+        None if the record is gone. Otherwise the job as it is now: another invocation changed it first. It may have more
+        predictions, so the caller looks at it again.
+    """
+    blocked = clock.now() + timedelta(days=GONE_DAYS) if job_ids.is_keyed(job.job_id) else None
+    try:
+        table.delete(job, until=blocked)
+    except table.ConflictError:
+        return table.get(job.job_id)
+    return None
 
 
 def _count(before: Job, after: Job) -> None:

@@ -15,7 +15,8 @@ from triptych.settings import settings
 if TYPE_CHECKING:
     from triptych.aws.queues import WatchdogMessage
 
-CREATION_SECONDS = 60  # the message is sent before the job is stored; no create takes longer
+SOON_SECONDS = 5
+CREATION_SECONDS = 60  # the message is sent before the job is stored; no create request takes longer
 
 
 def look(message: WatchdogMessage) -> int | None:
@@ -31,11 +32,11 @@ def look(message: WatchdogMessage) -> int | None:
     if job is None or message.born_at > job.watched_since:
         # The job (or its retry) is not stored yet, or never will be, or the job has been deleted.
         may_come = clock.now() < message.born_at + timedelta(seconds=CREATION_SECONDS)
-        return settings().watchdog_delay_seconds if may_come else None
+        return SOON_SECONDS if may_come else None
     if message.born_at < job.watched_since:
         return None  # the message of a later retry watches the job
     if job.status is JobStatus.CANCELED:
-        return cleanup.stop(job.job_id, job.watched_since, cleanup.running_predictions(job))
+        return cleanup.stop(job.job_id, job.updated_at, cleanup.running_predictions(job))
     if job.status.is_terminal:
         return None
     from triptych.flows import finish  # noqa: PLC0415  # slow to import, and most jobs have ended by now
@@ -45,8 +46,11 @@ def look(message: WatchdogMessage) -> int | None:
 
 
 def _next_look(job: Job) -> int:
+    now = clock.now()
     end = deadline(job) if job.started_at else upload_deadline(job)
-    left = (end - clock.now()).total_seconds()
-    delay = settings().watchdog_delay_seconds
+    left = (end - now).total_seconds()
+    watched = int((now - (job.started_at or job.watched_since)).total_seconds())
+    # Ever less often: most lost webhooks are found soon, and each look costs.
+    delay = min(settings().watchdog_delay_seconds, max(settings().first_look_seconds, watched))
     # Past its end, an open job has a photo that was passed to `generate`, which needs time.
     return delay if left < 0 else min(delay, int(left) + 1)

@@ -65,7 +65,7 @@ def is_whole(kind: str, head: bytes, tail: bytes, size: int) -> bool:
             return True
 
 
-# ── how much work it is to decode a JPEG ──
+# ── the work of decoding a JPEG ──
 
 # Each scan is a pass over all pixels, and can be as short as 10 bytes. libjpeg's own progressive scripts have 10 scans
 # (CMYK: 18), and mozjpeg writes at most 16. At 70 megapixels, the worst 64 scans take 5 s of CPU; a usual progressive
@@ -79,10 +79,10 @@ MOST_JUNK = 2**20  # bytes between the segments before the first scan; Pillow re
 # 22 s of CPU.
 _ARITHMETIC = frozenset({0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
 _FIRST_MARKER = 0xC0
-# The markers whose segments Pillow skips by their length. After filling and other markers it reads on.
+# Pillow skips the segments of these markers by their length. After filling and other markers it reads on.
 _PILLOW_SEGMENT = re.compile(rb"\xff([\x01-\xc7\xc9-\xcf\xda-\xef\xfe])")
-# The markers whose segments libjpeg reads or skips by their length, and the end marker. At any other marker it stops or
-# goes on to the next one.
+# libjpeg reads or skips the segments of these markers by their length; D9 is the end marker. At any other marker
+# libjpeg stops or goes on to the next one.
 _JPEG_SEGMENT = re.compile(rb"\xff([\xc0-\xcf\xd9-\xdd\xe0-\xef\xfe])")
 
 
@@ -140,7 +140,7 @@ def jpeg_segments(data: mmap | bytes) -> Iterator[tuple[int, int]]:
         at += 2 + int.from_bytes(data[at + 2 : at + 4])
 
 
-# ── what a file holds besides the image ──
+# ── metadata and other data besides the image ──
 
 # A marker after entropy-coded data. There, FF00 is a plain FF, FFD0 to FFD7 are restarts, and FFFF is filling.
 _NEXT_MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
@@ -157,7 +157,7 @@ def holds_only_the_picture(kind: str, data: mmap) -> bool:
     """Return whether a file holds only what is needed to show the image.
 
     Everything else (EXIF, XMP, IPTC, comments, thumbnails, further images, bytes after the end) can reveal where the
-    photo was taken. So can anything unknown, which gives False, too.
+    photo was taken. Unknown data can reveal it too, so the result is False.
     """
     match kind:
         case "image/jpeg":

@@ -38,8 +38,20 @@ class OutputUnavailableError(Exception):
     """The output could not be fetched this time. The same request may succeed later."""
 
 
+class OutputBrokenError(OutputUnavailableError):
+    """The host answered, but the output was cut, empty or not there."""
+
+
 class _TokenRequiredError(OutputUnavailableError):
     """The host answered 401 or 403."""
+
+
+STATUSES: dict[int, type[OutputUnavailableError]] = {
+    httpx.codes.UNAUTHORIZED: _TokenRequiredError,
+    httpx.codes.FORBIDDEN: _TokenRequiredError,
+    httpx.codes.NOT_FOUND: OutputBrokenError,
+    httpx.codes.GONE: OutputBrokenError,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +128,7 @@ def _ask(url: str, headers: dict[str, str], max_bytes: int, budget: TimeBudget) 
             if answer.is_redirect:
                 return str(answer.url.join(answer.headers.get("location", "")))
             if answer.status_code != httpx.codes.OK:
-                denied = answer.status_code in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}
-                raise (_TokenRequiredError if denied else OutputUnavailableError)(
-                    f"HTTP {answer.status_code}"
-                )
+                raise STATUSES.get(answer.status_code, OutputUnavailableError)(f"HTTP {answer.status_code}")
             file = until_whole.enter_context(TemporaryFile())
             size = _copy(answer, file, max_bytes, budget)
             kind = _judge(answer, file, size)
@@ -128,6 +137,8 @@ def _ask(url: str, headers: dict[str, str], max_bytes: int, budget: TimeBudget) 
             return Fetched(file, kind, size)
     except httpx.InvalidURL:
         raise OutputRefusedError(FailureKind.OUTPUT_HOST_NOT_ALLOWED) from None
+    except httpx.RemoteProtocolError as error:
+        raise OutputBrokenError(type(error).__name__) from None
     except (httpx.HTTPError, UnicodeEncodeError) as error:
         # The message may hold the URL, or a malformed token. The type is enough.
         raise OutputUnavailableError(type(error).__name__) from None
@@ -157,7 +168,7 @@ def _judge(answer: httpx.Response, file: IO[bytes], size: int) -> str:
     kind = content_type(head)
     framed = "content-length" in answer.headers or "chunked" in answer.headers.get("transfer-encoding", "")
     if size == 0 or (kind and not framed and not is_whole(kind, head, tail, size)):
-        raise OutputUnavailableError("truncated")
+        raise OutputBrokenError("truncated")
     if kind not in EXTENSIONS:
         raise OutputRefusedError(FailureKind.OUTPUT_NOT_A_PICTURE)
     return kind

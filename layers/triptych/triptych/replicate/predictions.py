@@ -1,12 +1,11 @@
-"""Predictions at Replicate: create, get, list and cancel them, and read what Replicate sends."""
+"""Predictions at Replicate: create, get and cancel them, and read what Replicate sends."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
-from urllib.parse import urlencode, urlsplit
 
 import httpx
 from pydantic import BaseModel, BeforeValidator, JsonValue, ValidationError
@@ -15,18 +14,16 @@ from triptych.failures import FailureKind
 from triptych.models import PRESETS
 from triptych.replicate import transport
 from triptych.replicate.tags import Tag
-from triptych.runtime.budget import TimeBudget
+from triptych.runtime.budget import TimeBudget, run_in_threads
 from triptych.runtime.observability import logger
 from triptych.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from replicate.client import Client
 
-CREATE_SECONDS = 12.0  # from the connection to the last byte; a create usually answers in one or two
+CREATE_SECONDS = 12.0  # from the connection to the last byte; a create request usually takes 1 s or 2 s
 CREATE_GRACE_SECONDS = 1.0
-LIST_SECONDS = 9.0  # for all pages together
 MIN_CANCEL_AFTER = 5  # seconds; Replicate refuses less
 
 
@@ -89,12 +86,7 @@ def _photo_fields() -> set[str]:
     return {one.image for one in (mapping, *PRESETS.values())} - {mapping.prompt}
 
 
-class _Page(BaseModel):
-    results: list[JsonValue]
-    next: str | None = None
-
-
-# ── results of a create ──
+# ── results of a create request ──
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +143,7 @@ REFUSALS = {
 UNAUTHORIZED = Refused(FailureKind.REPLICATE_UNAUTHORIZED)
 # A gateway sends these, not the server that creates predictions: the request may still be on its way to that server.
 GATEWAY = {502, 504, 408, *range(520, 525)}  # 520 to 524 are Cloudflare's
+UNKNOWN_OR_ENDED = {400, 404, 409, 422}  # answers to a cancellation
 
 
 def create(new: Sequence[NewPrediction], *, webhook_url: str, cancel_after: int) -> list[Answer]:
@@ -177,10 +170,19 @@ def create(new: Sequence[NewPrediction], *, webhook_url: str, cancel_after: int)
     # A POST that hangs in a name look-up does not delay the others, and `Exchange` keeps it from being sent later.
     results = budget.run([partial(create_one, one) for one in new], grace=CREATE_GRACE_SECONDS)
     answers = [answer or InDoubt(answered=False, reason="no answer") for answer in results]
-    if UNAUTHORIZED in answers and transport.token(fresh=True) != token:
-        rotated = NotCreated(retry_after=None, reason="the token was rotated")
+    if UNAUTHORIZED in answers and _may_be_rotated(token):
+        rotated = NotCreated(retry_after=None, reason="the token may have been rotated")
         return [rotated if answer == UNAUTHORIZED else answer for answer in answers]
     return answers
+
+
+def _may_be_rotated(token: str) -> bool:
+    try:
+        return transport.token(fresh=True) != token
+    except (transport.NoTokenError, transport.TokenUnreadableError):
+        return False
+    except transport.ReplicateUnavailableError:
+        return True  # the next attempt finds out; the answers that did come are kept
 
 
 def _create(
@@ -237,62 +239,26 @@ def get(prediction_id: str) -> Prediction | None:
         raise
 
 
-def list_since(since: datetime) -> list[Prediction]:
-    """Return every prediction created since then, newest first. An unreadable row does not hide the others.
+def cancel(prediction_id: str) -> bool:
+    """Ask Replicate to cancel a prediction. Return whether it runs no longer: canceled, ended before, or unknown.
 
-    Raises:
-        ReplicateUnavailableError: The list could not be read to its end, so a missing prediction proves nothing.
-    """
-    since -= timedelta(seconds=60)  # Replicate's clock may differ
-    cursor = f"/v1/predictions?{urlencode({'created_after': since.isoformat()})}"
-    found: list[Prediction] = []
-    budget = TimeBudget(LIST_SECONDS)
-    while not budget.is_spent:
-        page = transport.read(_Page, partial(_list, cursor=cursor))
-        rows = [row for row in map(_prediction_or_none, page.results) if row]
-        found += rows
-        if not page.next or any(row.created_at and row.created_at < since for row in rows):
-            return found
-        cursor = page.next
-        if not _is_at_replicate(cursor):
-            raise transport.ReplicateUnavailableError("the next page of the list is at another host")
-    raise transport.ReplicateUnavailableError("the list is too long to read in time")
-
-
-def _is_at_replicate(url: str) -> bool:
-    try:
-        return urlsplit(url).netloc in {"", urlsplit(settings().replicate_base_url).netloc}
-    except ValueError:
-        return False
-
-
-def tagged_since(since: datetime) -> dict[Tag, str]:
-    """Return the ids of all predictions created since then, by their tag. A row with two tags counts for neither.
-
-    Raises:
-        ReplicateUnavailableError: As `list_since` does.
-    """
-    return {tag: row.id for row in list_since(since) if len(row.tags) == 1 for tag in row.tags}
-
-
-def _list(client: Client, cursor: str) -> object:
-    return client.predictions.list(cursor=cursor)
-
-
-def _prediction_or_none(row: JsonValue) -> Prediction | None:
-    try:
-        return Prediction.model_validate(row)
-    except ValidationError:
-        logger.warning("a row in the list of predictions cannot be read")
-        return None
-
-
-def cancel(prediction_id: str) -> None:
-    """Ask Replicate to cancel a prediction. One that has ended, or that Replicate does not know, is no error.
-
-    A failure is only logged, because `Cancel-After` ends the prediction anyway.
+    A failure is only logged. `Cancel-After` ends the prediction at the job's deadline anyway.
     """
     try:
         transport.read(Prediction, lambda client: client.predictions.cancel(prediction_id))
+    except transport.HttpError as error:
+        # Replicate does not document its answer for a prediction that has ended. A refusal does not change.
+        if error.status in UNKNOWN_OR_ENDED:
+            return True
+        logger.warning("not canceled", prediction_id=prediction_id, reason=str(error))
+        return False
     except transport.ReplicateUnavailableError as error:
         logger.warning("not canceled", prediction_id=prediction_id, reason=str(error))
+        return False
+    return True
+
+
+def cancel_all(prediction_ids: Sequence[str]) -> bool:
+    """Cancel predictions at the same time. Return whether none of them runs any longer."""
+    tasks = [partial(cancel, prediction_id) for prediction_id in prediction_ids]
+    return all(run_in_threads(tasks, transport.READ_SECONDS + transport.GRACE_SECONDS)) if tasks else True

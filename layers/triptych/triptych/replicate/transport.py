@@ -1,7 +1,7 @@
 """Requests to Replicate: the API token, and one request with its answer.
 
 The `replicate` client (1.0.7) builds the requests. The transport that it is given (`Exchange`) closes its gaps. The
-client has no timeout for a create. It retries GETs ten times and sleeps as long as `Retry-After` asks. It drops the
+client has no timeout for a create request. It retries GETs ten times and sleeps as long as `Retry-After` asks. It drops the
 headers and fields of an error. It cannot send `Cancel-After`. It cannot parse some predictions that exist and are
 billed. So the transport keeps the body as it was received, and this module reads that.
 """

@@ -10,7 +10,7 @@ def now() -> datetime:
 
 
 def monotonic() -> float:
-    """Return seconds that never go backwards; only the difference of two readings means anything."""
+    """Return the seconds of a clock that never goes backwards. Only the difference of two readings has a meaning."""
     return time.monotonic()
 
 

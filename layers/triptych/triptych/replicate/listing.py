@@ -1,0 +1,158 @@
+"""Replicate's list of predictions: it shows whether a POST without a usable answer has created a prediction.
+
+The list holds the predictions of the whole account, newest first, 100 in a page. A busy account makes 600 a minute. So
+only the time in which the POST can have had its effect is read, and the parts of that time are read at once
+(`created_after` and `created_before`, https://replicate.com/docs/reference/http#predictions.list).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from itertools import chain
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode, urlsplit
+
+from pydantic import BaseModel, JsonValue, ValidationError
+
+from triptych.replicate import transport
+from triptych.replicate.predictions import Prediction
+from triptych.runtime import clock
+from triptych.runtime.budget import TimeBudget
+from triptych.runtime.observability import logger
+from triptych.settings import settings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from replicate.client import Client
+
+    from triptych.replicate.tags import Tag
+
+LIST_SECONDS = 9.0  # for all pages together
+LATEST_SECONDS = 90  # after its POST, no prediction is created any more
+SKEW = timedelta(seconds=60)  # Replicate's clock may differ
+# Nearly every prediction is created in this time around its POST.
+LIKELY = (timedelta(seconds=-5), timedelta(seconds=15))
+SLICE = timedelta(seconds=30)  # three pages of a busy account
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """What was read of the list."""
+
+    rows: Sequence[Prediction]
+
+    def of(self, tag: Tag) -> list[str]:
+        """Return the ids of the tag's predictions, the first created first. One POST can create two.
+
+        A row that names two images counts for neither.
+        """
+        return [row.id for row in reversed(self.rows) if row.tags == {tag}]
+
+    @property
+    def ids(self) -> set[str]:
+        return {row.id for row in self.rows}
+
+    def reaches(self, time: datetime) -> bool:
+        """Return whether a prediction in the list was created at `time` or later. Then the list does not lag behind it."""
+        return any(row.created_at and row.created_at >= time for row in self.rows)
+
+
+class _Page(BaseModel):
+    results: list[JsonValue]
+    next: str | None = None
+
+
+def find(wanted: AbstractSet[Tag], first: datetime, last: datetime) -> Listed:
+    """Read the part of the list that holds the predictions of `wanted`, if they exist.
+
+    Reading ends early once each of `wanted` was found. An unreadable row does not hide the others.
+
+    Args:
+        wanted: The tags of the predictions.
+        first: When the first of them was requested.
+        last: When the last of them was requested.
+
+    Raises:
+        ReplicateUnavailableError: The list could not be read to its end, so a missing prediction proves nothing.
+    """
+    budget = TimeBudget(LIST_SECONDS)
+    start, end = first - SKEW, min(clock.now(), last + timedelta(seconds=LATEST_SECONDS)) + SKEW
+    likely_start, likely_end = first + LIKELY[0], min(last + LIKELY[1], end)
+    page, rows = _page(_address(start, end))
+    if not page.next or _has(rows, wanted):
+        return Listed(rows)
+    rows = _joined(rows, _read(likely_start, likely_end, budget))
+    if _has(rows, wanted):
+        return Listed(rows)
+    slices = [*_slices(likely_end, end), *_slices(start, likely_start)]
+    parts = budget.run([partial(_read, *times, budget) for times in slices], grace=transport.GRACE_SECONDS)
+    return Listed(_joined(rows, *(_known(part) for part in parts)))
+
+
+def _read(start: datetime, end: datetime, budget: TimeBudget) -> list[Prediction]:
+    address = _address(start, end)
+    found: list[Prediction] = []
+    while not budget.is_spent:
+        page, rows = _page(address)
+        found += rows
+        if not page.next or any(row.created_at and row.created_at < start for row in rows):
+            return found
+        address = page.next
+        if not _is_at_replicate(address):
+            raise transport.ReplicateUnavailableError("the next page of the list is at another host")
+    raise transport.ReplicateUnavailableError("the list is too long to read in time")
+
+
+def _page(address: str) -> tuple[_Page, list[Prediction]]:
+    page = transport.read(_Page, partial(_list, cursor=address))
+    return page, [row for row in map(_prediction_or_none, page.results) if row]
+
+
+def _address(start: datetime, end: datetime) -> str:
+    times = {"created_after": start.isoformat(), "created_before": end.isoformat()}
+    return f"/v1/predictions?{urlencode(times)}"
+
+
+def _slices(start: datetime, end: datetime) -> Iterator[tuple[datetime, datetime]]:
+    while start < end:
+        yield start, min(start + SLICE, end)
+        start += SLICE
+
+
+def _known(part: list[Prediction] | None) -> list[Prediction]:
+    if part is None:
+        raise transport.ReplicateUnavailableError("the list is too long to read in time")
+    return part
+
+
+def _joined(*parts: Iterable[Prediction]) -> list[Prediction]:
+    """Return every prediction once, newest first."""
+    rows = {row.id: row for row in chain(*parts)}.values()
+    return sorted(rows, key=lambda row: row.created_at.timestamp() if row.created_at else 0, reverse=True)
+
+
+def _has(rows: Iterable[Prediction], wanted: AbstractSet[Tag]) -> bool:
+    return wanted <= {tag for row in rows if len(row.tags) == 1 for tag in row.tags}
+
+
+def _is_at_replicate(url: str) -> bool:
+    try:
+        return urlsplit(url).netloc in {"", urlsplit(settings().replicate_base_url).netloc}
+    except ValueError:
+        return False
+
+
+def _list(client: Client, cursor: str) -> object:
+    return client.predictions.list(cursor=cursor)
+
+
+def _prediction_or_none(row: JsonValue) -> Prediction | None:
+    try:
+        return Prediction.model_validate(row)
+    except ValidationError:
+        logger.warning("a row in the list of predictions cannot be read")
+        return None

@@ -1,0 +1,201 @@
+"""Replicate's list of predictions on a busy account: what is read of it, and what a gap in it proves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+import generate
+from tests.support.events import s3_notification, sqs_event
+from tests.support.world import World
+from triptych.job import ImageStatus
+from triptych.replicate import listing
+from triptych.replicate.tags import Tag
+from triptych.replicate.transport import ReplicateUnavailableError
+
+PAGE = 100
+BUSY = timedelta(seconds=0.1)  # between two predictions at 600 a minute
+
+
+@dataclass
+class Account:
+    """An account whose other users create a prediction every `every`. It honours the bounds of a list, and pages."""
+
+    world: World
+    every: timedelta = BUSY
+    since: timedelta = timedelta(minutes=30)
+    lag: timedelta = timedelta()
+    seconds_per_page: float = 0.0
+    own: list[dict[str, Any]] = field(default_factory=list)
+    requests: list[httpx.URL] = field(default_factory=list)
+
+    def add(self, tag: Tag, prediction_id: str, created_at: datetime) -> None:
+        url = f"https://s3/photo?response-content-disposition=inline;filename%3D%22{tag.file_name}%22"
+        row = {"id": prediction_id, "input": {"input_image": url}, "created_at": created_at.isoformat()}
+        self.own.append(row)
+
+    def answer(self, request: httpx.Request) -> httpx.Response | None:
+        if request.url.path != "/v1/predictions":
+            return None
+        self.requests.append(request.url)
+        now = self.world.clock.time - self.lag
+        params = request.url.params
+        after = max(datetime.fromisoformat(params["created_after"]), now - self.since)
+        before = min(datetime.fromisoformat(params["created_before"]), now)
+        rows = sorted(self._rows(after, before), key=lambda row: row["created_at"], reverse=True)
+        skip = int(params.get("skip", 0))
+        following = f"/v1/predictions?{params.set('skip', skip + PAGE)}" if len(rows) > skip + PAGE else None
+        return httpx.Response(200, json={"results": rows[skip : skip + PAGE], "next": following})
+
+    def _rows(self, after: datetime, before: datetime) -> Iterator[dict[str, Any]]:
+        yield from (row for row in self.own if after <= datetime.fromisoformat(row["created_at"]) < before)
+        number = -(-(after - EPOCH) // self.every)
+        while (created_at := EPOCH + number * self.every) < before:
+            yield {"id": f"other{number}", "input": {}, "created_at": created_at.isoformat()}
+            number += 1
+
+
+EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+TAG = Tag("0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52", 0, 1)
+
+
+@pytest.fixture
+def account(world: World) -> Account:
+    account = Account(world)
+    world.replicate.on_read = account.answer
+    return account
+
+
+def find(account: Account, asked_ago: float) -> listing.Listed:
+    asked_at = account.world.clock.time - timedelta(seconds=asked_ago)
+    return listing.find({TAG}, asked_at, asked_at)
+
+
+@pytest.mark.parametrize("asked_ago", [2, 30, 85, 600, 1500])
+def test_prediction_is_found_on_a_busy_account(account: Account, asked_ago: float) -> None:
+    account.add(TAG, "mine", account.world.clock.time - timedelta(seconds=asked_ago - 1))
+    assert find(account, asked_ago).of(TAG) == ["mine"]
+    assert len(account.requests) <= 4
+
+
+@pytest.mark.parametrize("late", [-55, 60, 85])
+def test_prediction_at_an_unlikely_time_is_found(account: Account, late: float) -> None:
+    account.add(TAG, "mine", account.world.clock.time - timedelta(seconds=600 - late))
+    assert find(account, 600).of(TAG) == ["mine"]
+
+
+@pytest.mark.parametrize("asked_ago", [30, 90, 1500])
+def test_absence_on_a_busy_account_takes_a_bounded_number_of_pages(
+    account: Account, asked_ago: float
+) -> None:
+    listed = find(account, asked_ago)
+    assert listed.of(TAG) == []
+    whole = min(asked_ago, listing.LATEST_SECONDS) + 2 * listing.SKEW.total_seconds()
+    slices = whole / listing.SLICE.total_seconds() + 3
+    assert len(account.requests) <= whole / (PAGE * BUSY.total_seconds()) + slices
+
+
+def test_idle_account_is_read_with_one_request(account: Account) -> None:
+    account.every = timedelta(minutes=1)
+    assert find(account, 600).of(TAG) == []
+    assert len(account.requests) == 1
+
+
+def test_unreadable_slice_proves_nothing(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = account.answer
+
+    def fail_later(request: httpx.Request) -> httpx.Response | None:
+        return answer(request) if len(account.requests) < 5 else httpx.Response(503)
+
+    account.world.replicate.on_read = fail_later
+    with pytest.raises(ReplicateUnavailableError):
+        find(account, 600)
+
+
+def test_both_predictions_of_one_post_are_found(account: Account) -> None:
+    asked_at = account.world.clock.time - timedelta(seconds=20)
+    account.add(TAG, "second", asked_at + timedelta(seconds=3))
+    account.add(TAG, "first", asked_at + timedelta(seconds=1))
+    assert find(account, 20).of(TAG) == ["first", "second"]
+
+
+# ── in doubt ──
+
+
+@pytest.fixture
+def in_doubt(world: World, account: Account, context: SimpleNamespace) -> str:
+    """Create a job whose three POSTs were answered with 503 and created nothing."""
+    world.replicate.before_create = lambda _: httpx.Response(503)
+    job_id = world.new_job()
+    deliver(job_id, context)
+    world.replicate.before_create = lambda _: None
+    assert len(world.job(job_id).having(ImageStatus.REQUESTING)) == 3
+    return job_id
+
+
+def deliver(job_id: str, context: SimpleNamespace) -> None:
+    generate.handler(sqs_event(s3_notification(job_id), receives=2), context)
+
+
+def statuses(world: World, job_id: str) -> set[ImageStatus]:
+    return {image.status for image in world.job(job_id).images}
+
+
+def test_busy_list_settles_an_answered_doubt_after_30_seconds(
+    world: World, context: SimpleNamespace, in_doubt: str
+) -> None:
+    world.clock.advance(31)
+    deliver(in_doubt, context)
+    assert statuses(world, in_doubt) == {ImageStatus.GENERATING}
+    assert len(world.replicate.creates) == 6
+
+
+@pytest.mark.parametrize("behind", ["lagging", "idle"])
+def test_list_that_may_lag_settles_a_doubt_only_after_90_seconds(
+    world: World, context: SimpleNamespace, account: Account, in_doubt: str, behind: str
+) -> None:
+    if behind == "lagging":
+        account.lag = timedelta(seconds=60)
+    else:
+        account.every = timedelta(days=1)
+    world.clock.advance(60)
+    deliver(in_doubt, context)
+    assert statuses(world, in_doubt) == {ImageStatus.REQUESTING}
+    world.clock.advance(31)
+    deliver(in_doubt, context)
+    assert statuses(world, in_doubt) == {ImageStatus.GENERATING}
+    assert len(world.replicate.creates) == 6
+
+
+def test_list_without_a_known_prediction_settles_no_doubt(
+    world: World, context: SimpleNamespace, account: Account
+) -> None:
+    answers = iter([None, httpx.Response(503), httpx.Response(503)])
+    world.replicate.before_create = lambda _: next(answers, None)
+    job_id = world.new_job()
+    deliver(job_id, context)
+    world.clock.advance(200)
+    deliver(job_id, context)
+    assert len(world.job(job_id).having(ImageStatus.REQUESTING)) == 2
+    world.clock.advance(110)
+    deliver(job_id, context)
+    assert statuses(world, job_id) == {ImageStatus.GENERATING}
+
+
+def test_second_prediction_of_one_post_is_canceled(
+    world: World, context: SimpleNamespace, account: Account, in_doubt: str
+) -> None:
+    for index, name in enumerate(("p0", "p1", "p2", "p3")):
+        account.add(Tag(in_doubt, index % 3, 1), name, world.clock.time + timedelta(seconds=1 + index))
+        world.replicate.predictions[name] = {"id": name, "status": "starting"}
+    world.clock.advance(10)
+    deliver(in_doubt, context)
+    assert [image.prediction_id for image in world.job(in_doubt).images] == ["p0", "p1", "p2"]
+    assert world.replicate.predictions["p3"]["status"] == "canceled"
+    assert world.replicate.predictions["p0"]["status"] == "starting"
