@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # no py.typed
 
 from tests.environment import ROOT
+from tests.localcloud import overrides
 from tests.rehearsal import gaps
 
 if TYPE_CHECKING:
@@ -79,13 +80,31 @@ def deploy(
     _sam(
         *("deploy", "--template-file", str(path), "--stack-name", stack, "--resolve-s3"),
         *("--capabilities", "CAPABILITY_IAM", "--no-confirm-changeset", "--no-progressbar"),
-        *("--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())),
+        *("--parameter-overrides", *(_quoted(name, value) for name, value in parameters.items())),
         settings=cloud.environment,
     )
     (found,) = cloud.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
     if found["StackStatus"] not in {"CREATE_COMPLETE", "UPDATE_COMPLETE"}:
         raise RuntimeError(f"{stack} is {found['StackStatus']}")
     return {one["OutputKey"]: one["OutputValue"] for one in found["Outputs"]}
+
+
+def _quoted(name: str, value: str) -> str:
+    if (pair := overrides.quoted(name, value)) is None:
+        raise ValueError(f"SAM CLI cannot read this value of {name}: {value}")
+    return pair
+
+
+def delete(cloud: Ministack, stack: str) -> None:
+    """Delete a stack with `sam delete`, and its artifacts.
+
+    Raises:
+        RuntimeError: SAM CLI failed. The message holds its output.
+    """
+    _sam(
+        *("delete", "--stack-name", stack, "--region", cloud.environment["AWS_REGION"], "--no-prompts"),
+        settings=cloud.environment,
+    )
 
 
 def _for_this_machine(node: Any) -> Any:

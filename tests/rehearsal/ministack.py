@@ -83,6 +83,7 @@ def running(folder: Path) -> Iterator[Ministack]:
         "SFTP_ENABLED": "0",  # otherwise a Transfer server listens on 0.0.0.0:2222
         "LAMBDA_EXECUTOR": "local",  # processes, not containers
         "MINISTACK_REGION": REGION,
+        "AUTH": "true",  # apply the policies of roles, buckets and queues, and a bucket's CORS; "test" is the root's key
     }
     with log.open("wb") as output:
         # -P, because the folder of gaps.py holds a ministack.py too. MiniStack ends when its stdin closes.
