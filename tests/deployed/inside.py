@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tests.support.client import Client
 
 FOLDERS = ("uploads", "prepared", "outputs")
+CLOCK_SECONDS = 60  # by which this machine's clock may differ from AWS's
 LOG_SECONDS = 60  # until CloudWatch shows a line; usually a few
 # What may not be in a log, and a part of it.
 SECRETS = {
@@ -82,7 +83,7 @@ def lines_since(stack: Stack, started: float, pattern: str = "") -> list[str]:
     pages = stack.client("logs").get_paginator("filter_log_events")
     options = {"filterPattern": pattern} if pattern else {}
     found = pages.paginate(
-        logGroupName=stack.outputs["LogGroup"], startTime=int((started - 5) * 1000), **options
+        logGroupName=stack.outputs["LogGroup"], startTime=int((started - CLOCK_SECONDS) * 1000), **options
     )
     return [event["message"] for page in found for event in page["events"]]
 

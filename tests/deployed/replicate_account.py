@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from tests.deployed.stack import Stack
 
 MODEL = re.compile(r"(?P<model>[^/:]+/[^/:]+)(:(?P<version>.+))?")
+MOST_PAGES = 20  # of 100 predictions each, newest first
 STORE_IT = "Store the token again, as step 2 of the README's section on the deployment says."
 
 
@@ -87,8 +90,17 @@ class ReplicateAccount:
         expect(answer, HTTPStatus.OK, str(answer.request.url.path))
         return str(answer.json()["key"])
 
-    def predictions_of(self, job_id: str) -> int:
-        """Return how many of the latest predictions belong to the job: the input or the webhook names it."""
-        answer = self.get("/v1/predictions")
-        expect(answer, HTTPStatus.OK, str(answer.request.url.path))
-        return sum(job_id in json.dumps(one) for one in answer.json()["results"])
+    def predictions_of(self, job_id: str, since: datetime) -> int:
+        """Return how many predictions since then belong to the job: the input or the webhook names it."""
+        found, path = 0, "/v1/predictions"
+        for _ in range(MOST_PAGES):
+            answer = self.get(path)
+            expect(answer, HTTPStatus.OK, "GET /v1/predictions")
+            page = answer.json()
+            found += sum(job_id in json.dumps(one) for one in page["results"])
+            last = page["results"][-1]["created_at"] if page["results"] else ""
+            if not page.get("next") or not last or datetime.fromisoformat(last) < since:
+                break
+            following = urlsplit(page["next"])
+            path = f"{following.path}?{following.query}"
+        return found

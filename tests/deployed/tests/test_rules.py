@@ -138,9 +138,19 @@ def test_version_without_its_model_is_not_judged() -> None:
         account(404).find("a" * 64)
 
 
-def test_only_predictions_of_the_job_are_counted() -> None:
-    rows = [{"webhook": "https://x/?job_id=a-job&image=0"}, {"webhook": "https://x/?job_id=another"}]
-    assert account(200, json={"results": rows}).predictions_of("a-job") == 1
+def test_only_predictions_of_the_job_are_counted_on_all_pages() -> None:
+    def page(request: httpx.Request) -> httpx.Response:
+        number = int(request.url.params.get("cursor", "0"))
+        rows = [
+            {"webhook": "https://x/?job_id=a-job&image=0", "created_at": f"2026-11-27T08:0{9 - number}:00Z"},
+            {"webhook": "https://x/?job_id=another", "created_at": f"2026-11-27T08:0{9 - number}:00Z"},
+        ]
+        following = f"https://replicate.example/v1/predictions?cursor={number + 1}"
+        return httpx.Response(200, json={"results": rows, "next": following})
+
+    replicate = ReplicateAccount(Visitor(page).http, "https://replicate.example", "r8_x")
+    since = datetime(2026, 11, 27, 8, 8, 30, tzinfo=UTC)
+    assert replicate.predictions_of("a-job", since) == 2
 
 
 # ── the scenarios ──
