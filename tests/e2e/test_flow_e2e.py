@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.deployed import scenarios
+from tests.deployed.replicate_account import ReplicateAccount
 from tests.environment import ROOT
 from tests.localcloud import replicate
 from tests.localcloud.driving import PYTHON, Driver, serving
@@ -24,6 +26,7 @@ from tests.localcloud.replicate_faults import Fault
 from tests.localcloud.replicate_predictions import Entry
 
 TOKEN = "r8_the_token_of_this_test"
+UPLOAD_URL_SECONDS = 6
 PNG = b"\x89PNG\r\n\x1a\n" + b"an output" * 10 + b"IEND\xaeB`\x82"
 
 
@@ -36,7 +39,11 @@ def stand_in() -> Iterator[replicate.StandIn]:
 @pytest.fixture(scope="module")
 def shared(stand_in: replicate.StandIn) -> Iterator[Driver]:
     options = ["--replicate-url", stand_in.url, "--parameter-overrides"]
-    options += ["WatchdogDelaySeconds=2", "GenerationDeadlineSeconds=120", "UploadUrlSeconds=6"]
+    options += [
+        "WatchdogDelaySeconds=2",
+        "GenerationDeadlineSeconds=120",
+        f"UploadUrlSeconds={UPLOAD_URL_SECONDS}",
+    ]
     # The redirects of a test lead to localhost, which is not a delivery host.
     options += ["AllowedOutputHosts=localhost"]
     with serving(*options, environment={"REPLICATE_API_TOKEN": TOKEN}) as driver:
@@ -227,34 +234,49 @@ def test_jobs_end_while_processes_are_killed_under_load(cloud: Driver, stand_in:
 
 
 def test_other_users_see_neither_job_nor_outputs(cloud: Driver) -> None:
-    job_id = cloud.start()
-    job = cloud.end_of(job_id)
-    assert cloud.request("GET", f"/api/v1/jobs/{job_id}", user=1).status_code == 404
-    assert job_id not in cloud.request("GET", "/api/v1/jobs", user=1).text
-    assert cloud.http.get(cloud.printed["api"] + f"/api/v1/jobs/{job_id}").status_code == 401
-    unsigned = urlsplit(job["images"][0]["url"])._replace(query="").geturl()
-    assert cloud.http.get(unsigned).status_code == 403
+    job = cloud.end_of(cloud.start())
+    scenarios.api_refuses_requests_without_a_token(cloud)
+    scenarios.jobs_are_private(cloud, job)
+    scenarios.outputs_are_private(cloud, job)
 
 
 def test_upload_is_accepted_once_and_only_as_declared(cloud: Driver) -> None:
     created = cloud.create()
-    url, headers = created["upload"]["url"], created["upload"]["headers"]
-    other = {**headers, "Content-Length": str(len(cloud.photo) - 1)}
-    assert cloud.http.put(url, headers=other, content=cloud.photo[:-1]).status_code == 403
-    assert (
-        cloud.http.put(url, headers={**headers, "Content-Type": "text/html"}, content=cloud.photo).status_code
-        == 403
-    )
-    assert cloud.upload(created).status_code == 200
-    assert cloud.upload(created).status_code == 412
+    scenarios.upload_url_signs_everything(created, UPLOAD_URL_SECONDS)
+    scenarios.altered_uploads_are_refused(cloud, created)
+    scenarios.upload_is_accepted_once(cloud, created)
     cloud.end_of(created["job_id"])
 
 
-def test_unsigned_webhook_changes_nothing(cloud: Driver) -> None:
+def test_expired_upload_url_is_refused(cloud: Driver) -> None:
+    scenarios.expired_upload_is_refused(cloud, UPLOAD_URL_SECONDS)
+
+
+def test_text_costs_no_prediction(cloud: Driver, stand_in: replicate.StandIn) -> None:
+    job = scenarios.no_photo_is_refused(cloud)
+    scenarios.retry_changes_nothing(cloud, job)
+    assert predictions_of(stand_in, job["job_id"]) == []
+
+
+def test_job_is_listed_polled_canceled_and_deleted(cloud: Driver) -> None:
+    job = scenarios.job_succeeds(cloud, cloud.start(), 3, 90)
+    scenarios.etag_saves_an_answer(cloud, job["job_id"])
+    scenarios.job_is_listed(cloud, job["job_id"])
+    scenarios.retry_changes_nothing(cloud, job)
+    scenarios.deleted_job_is_gone(cloud, job)
+    scenarios.cancel_ends_a_job(cloud)
+    scenarios.same_key_is_the_same_job(cloud)
+
+
+def test_forged_webhooks_change_nothing(cloud: Driver, stand_in: replicate.StandIn) -> None:
+    account = ReplicateAccount(cloud.http, stand_in.url, TOKEN)
     job_id = cloud.create()["job_id"]
-    url = f"{cloud.printed['api']}/api/v1/webhooks/replicate?job_id={job_id}&image=0&attempt=1"
-    assert cloud.http.post(url, json={"id": "p", "status": "succeeded"}).status_code == 401
-    assert cloud.job(job_id)["status"] == "AWAITING_UPLOAD"
+    scenarios.forged_webhooks_are_refused(cloud, job_id, account.signing_secret())
+
+
+def test_browsers_may_call_the_api_and_upload(cloud: Driver) -> None:
+    scenarios.api_answers_preflights(cloud, [cloud.api])
+    scenarios.bucket_answers_preflights(cloud, cloud.create(), [cloud.api])
 
 
 def test_the_log_holds_no_secret(cloud: Driver) -> None:

@@ -29,11 +29,11 @@ from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from tests.e2e.browser import CHROMEDRIVER, CHROMIUM, Browser, browsing
 from tests.environment import ROOT
 from tests.localcloud import replicate, sample
 from tests.localcloud.driving import PYTHON, Driver, serving
 from tests.localcloud.replicate_faults import Fault
+from tests.support.browser import CHROMEDRIVER, CHROMIUM, Browser, browsing
 from triptych.job import MOST_RETRIES
 
 if TYPE_CHECKING:

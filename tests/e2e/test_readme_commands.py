@@ -1,4 +1,4 @@
-"""The README's check after a deployment, pasted into a shell, against the local cloud."""
+"""The README's commands that make a user and get a token, pasted into a shell, against the local cloud."""
 
 from __future__ import annotations
 
@@ -63,20 +63,6 @@ def shell(name: str, script: str, folder: Path, environment: Mapping[str, str]) 
 
 
 @pytest.mark.parametrize("name", ["bash", "zsh"])
-@pytest.mark.parametrize("padded", [False, True], ids=["wc", "padded wc"])
-def test_check_after_a_deployment_runs_a_job(
-    cloud: Serving, tmp_path: Path, name: str, *, padded: bool
-) -> None:
-    (tmp_path / "photo.jpg").write_bytes(cloud.photo)
-    if padded:
-        executable(tmp_path / "bin" / "wc", PADDING_WC.format(wc=shutil.which("wc")))
-    environment = {"API": cloud.printed["api"], "TOKEN": cloud.printed["tokens"][0]}
-    created, job = map(json.loads, shell(name, block("PHOTO="), tmp_path, environment).splitlines())
-    assert created["job_id"] == job["job_id"]
-    assert cloud.end_of(created["job_id"])["status"] == "SUCCEEDED"
-
-
-@pytest.mark.parametrize("name", ["bash", "zsh"])
 @pytest.mark.parametrize("cli", ["AWS CLI", "stand-in"])
 def test_user_with_any_password_gets_a_token(cloud: Serving, tmp_path: Path, name: str, cli: str) -> None:
     aws = cloud.printed["aws"]
@@ -107,7 +93,7 @@ def test_user_with_any_password_gets_a_token(cloud: Serving, tmp_path: Path, nam
     output = (
         f'output() {{ case "$1" in UserPoolId) echo {pool["Id"]};; *) echo {client["ClientId"]};; esac; }}\n'
     )
-    commands = block("aws cognito-idp admin-create-user") + block("TOKEN=")
+    commands = block("aws cognito-idp admin-create-user") + block("API=$(output ApiUrl)\nTOKEN=")
     script = f'{output}{commands}\nprintf %s "$TOKEN"'
     printed = shell(name, script, tmp_path, {**settings, "EMAIL": email, "PASSWORD": PASSWORD})
 

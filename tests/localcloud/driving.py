@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import IO, Any, Literal
+from typing import IO, Any, Literal, override
 
 import boto3
 import httpx
@@ -18,59 +18,33 @@ from botocore.config import Config
 
 from tests.environment import ROOT, VENV
 from tests.localcloud import sample
+from tests.support.client import Client
 
 PYTHON = VENV / "bin" / "python"
-TERMINAL = {"SUCCEEDED", "PARTIAL", "FAILED", "CANCELED", "EXPIRED"}
 START_SECONDS = 60
 
 
 @dataclass
-class Driver:
+class Driver(Client):
     """A running local cloud, and requests to it. `printed` is the JSON line from `serve --json`."""
 
     printed: dict[str, Any]
     http: httpx.Client
     photo: bytes
 
-    def request(self, method: str, path: str, *, user: int = 0, **options: Any) -> httpx.Response:
-        headers = {"authorization": f"Bearer {self.printed['tokens'][user]}", **options.pop("headers", {})}
-        return self.http.request(method, self.printed["api"] + path, headers=headers, **options)
+    @property
+    @override
+    def api(self) -> str:
+        return str(self.printed["api"])
 
-    def create(self, *, user: int = 0, **fields: object) -> dict[str, Any]:
-        body = {"content_type": "image/jpeg", "content_length": len(self.photo), **fields}
-        answer = self.request("POST", "/api/v1/jobs", user=user, json=body)
-        assert answer.status_code == 201, answer.text
-        return dict(answer.json())
+    @property
+    @override
+    def tokens(self) -> list[str]:
+        return list(self.printed["tokens"])
 
-    def upload(self, created: Mapping[str, Any]) -> httpx.Response:
-        upload = created["upload"]
-        return self.http.request(
-            upload["method"], upload["url"], headers=upload["headers"], content=self.photo
-        )
-
-    def start(self, *, user: int = 0, **fields: object) -> str:
-        """Create a job and upload its photo; return its id."""
-        created = self.create(user=user, **fields)
-        assert self.upload(created).status_code == 200
-        return str(created["job_id"])
-
-    def job(self, job_id: str, *, user: int = 0) -> dict[str, Any]:
-        answer = self.request("GET", f"/api/v1/jobs/{job_id}", user=user)
-        assert answer.status_code == 200, answer.text
-        return dict(answer.json())
-
-    def end_of(self, job_id: str, *, user: int = 0, within: float = 90) -> dict[str, Any]:
-        """Wait for the job's end and return the job."""
-        give_up_at = time.monotonic() + within
-        while (job := self.job(job_id, user=user))["status"] not in TERMINAL:
-            assert time.monotonic() < give_up_at, f"{job}\n{self.log()[-3000:]}"
-            time.sleep(0.2)  # there is no event to wait for
-        return job
-
-    def pictures(self, job: Mapping[str, Any]) -> list[bytes]:
-        return [
-            self.http.get(image["url"]).raise_for_status().content for image in job["images"] if image["url"]
-        ]
+    @override
+    def unfinished(self, job: Mapping[str, Any]) -> str:
+        return f"{job}\n{self.log()[-3000:]}"
 
     def aws(self, service: Literal["s3", "sqs", "dynamodb", "secretsmanager"]) -> Any:
         aws = self.printed["aws"]

@@ -46,6 +46,7 @@ from tests.localcloud.replicate_predictions import (
     Entry,
     Json,
     RefusedError,
+    describe_model,
     invalid,
     timestamp,
 )
@@ -98,6 +99,8 @@ ROUTES: tuple[tuple[str, re.Pattern[str], Route], ...] = (
     ("GET", re.compile(r"/v1/predictions/(?P<id>[^/]+)"), "get"),
     ("POST", re.compile(r"/v1/predictions/(?P<id>[^/]+)/cancel"), "cancel"),
     ("GET", re.compile(r"/v1/webhooks/default/secret"), "secret"),
+    ("GET", re.compile(r"/v1/account"), "account"),
+    ("GET", re.compile(r"/v1/models/(?P<name>[^/]+/[^/]+)(?:/versions/(?P<version>[^/]+))?"), "model"),
     ("GET", re.compile(r"/outputs/(?P<id>[^/]+)/(?P<file>[^/]+)"), "output"),
 )
 
@@ -377,7 +380,7 @@ class Handler(BaseHTTPRequestHandler):
         ]
         for verb, match, route in matches:
             if verb == method:
-                return route, match.groupdict()
+                return route, match.groupdict(default="")
         if matches:
             raise RefusedError(405, {"detail": f'Method "{self.command}" not allowed.', "status": 405})
         raise RefusedError(404, NOT_FOUND)
@@ -404,7 +407,7 @@ class Handler(BaseHTTPRequestHandler):
             case "list":
                 answer = self._list(query)
             case _:
-                answer = {"key": account.secret}
+                answer = self._describe(route, groups)
         if fault := faults.take("drop_fields", route):
             answer = {name: value for name, value in answer.items() if name not in fault.fields}
         if fault := faults.take("hang", route):
@@ -420,6 +423,15 @@ class Handler(BaseHTTPRequestHandler):
                 (BAD_GATEWAY, "text/html") if page else (json.dumps(answer).encode(), "application/json")
             )
             self._answer(status, *content, headers)
+
+    def _describe(self, route: Route, groups: dict[str, str]) -> Json:
+        match route:
+            case "account":
+                return {"type": "user", "username": "stand-in", "name": "Stand-in", "github_url": None}
+            case "model":
+                return describe_model(groups["name"], groups["version"])
+            case _:
+                return {"key": self.server.account.secret}
 
     def _list(self, query: dict[str, str]) -> Json:
         faults = self.server.faults

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, TypeAdapter
 
-Route = Literal["create", "get", "list", "cancel", "secret", "output"]
+Route = Literal["create", "get", "list", "cancel", "secret", "account", "model", "output"]
 Hint = Literal["body", "header", "ratelimit"]
 
 Kind = Literal[

@@ -715,6 +715,18 @@ def _instant(query: dict[str, str], name: str, default: float) -> float:
     )  # integers: a float would be off by hundreds of nanoseconds
 
 
+def describe_model(name: str, version: str) -> Json:
+    """Return what the API tells of a model, or of one of its versions if `version` is given. Every version of a known model exists.
+
+    Raises:
+        RefusedError: 404, there is no such model or version.
+    """
+    if name not in MODELS or (version and not VERSION_HASH.fullmatch(version)):
+        raise RefusedError(404, NOT_FOUND)
+    owner, _, short = name.partition("/")
+    return {"id": version} if version else {"owner": owner, "name": short, "visibility": "public"}
+
+
 def _parse_version(version: str) -> tuple[str | None, str]:
     """Return model (None for a bare hash) and version of owner/name, owner/name:hash or a hash."""
     if VERSION_HASH.fullmatch(version):

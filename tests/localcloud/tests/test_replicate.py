@@ -910,3 +910,15 @@ def test_any_photo_can_be_drawn(mode: str, size: tuple[int, int]) -> None:
 def test_sample_is_a_jpeg() -> None:
     image = Image.open(io.BytesIO(sample.photo()))
     assert (image.format, image.size) == ("JPEG", (1024, 768))
+
+
+def test_account_and_models_are_described(process: StandIn, http: httpx.Client) -> None:
+    assert Client(TOKEN, base_url=process.url).accounts.current().type == "user"
+    statuses = {
+        KONTEXT: 200,
+        f"{KONTEXT}/versions/{'a' * 64}": 200,
+        f"{KONTEXT}/versions/none": 404,
+        "nobody/nothing": 404,
+    }
+    for name, status in statuses.items():
+        assert http.get(f"/v1/models/{name}").status_code == status, name

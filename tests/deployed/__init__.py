@@ -1,0 +1,1 @@
+"""Judges a deployed stack, as README.md here says."""

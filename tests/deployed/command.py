@@ -1,0 +1,75 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import boto3
+import httpx
+
+from tests.deployed.judge import Judge
+from tests.deployed.stack import LOCAL, Stack
+from tests.deployed.verdict import Report
+from tests.localcloud import sample
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Judge a stack; return 0 if it is good."""
+    options = _options(arguments)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as after Ctrl-C
+    stack = Stack(boto3.Session(region_name=options.region), options.stack)
+    report = Report(sys.stdout, as_json=options.json)
+    tokens = [path.read_text().strip() for path in options.token]
+    with httpx.Client(timeout=30, trust_env=not LOCAL) as http:
+        judge = Judge(stack, report, http, sample.photo(), tokens)
+        try:
+            if not judge.check_ground():
+                report.say("\nNothing was spent, because the ground is not good.")
+            elif _agreed(judge, report, yes=options.yes):
+                judge.run()
+            else:
+                return 1
+        except KeyboardInterrupt:
+            report.say("\nInterrupted.")
+            return INTERRUPTED
+        return report.end(judge.predictions)
+
+
+def _agreed(judge: Judge, report: Report, *, yes: bool) -> bool:
+    report.say(f"\nThe scenarios make temporary users and jobs in {judge.stack.name}, and delete them.")
+    report.say(f"They cost {judge.price()}.\n")
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        sys.stderr.write("Nothing was spent. Add --yes to go on without a terminal.\n")
+        return False
+    return input("Go on? [y/N] ").strip().lower() in {"y", "yes"}
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python3 -m tests.deployed",
+        description="Judge a deployed stack: its ground, then one job and what must be refused.",
+    )
+    parser.add_argument("--stack", required=True, metavar="NAME", help="name of the stack")
+    parser.add_argument("--region", help="region of the stack; AWS_REGION by default")
+    parser.add_argument("--yes", action="store_true", help="do not ask before the scenarios")
+    parser.add_argument("--json", action="store_true", help="write each line as JSON")
+    parser.add_argument(
+        "--token",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="file with a user's token, for a stack with its own JwtIssuer; a second one for another user",
+    )
+    return parser.parse_args(arguments)

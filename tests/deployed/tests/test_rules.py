@@ -1,0 +1,313 @@
+"""What the judge says of answers that a stack could give."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, override
+
+import httpx
+import pytest
+
+from tests.deployed import scenarios
+from tests.deployed.ground import enough_concurrency, of_alarms, of_status, plain
+from tests.deployed.replicate_account import ReplicateAccount
+from tests.deployed.user import User
+from tests.deployed.verdict import NotJudgedError, ProblemError, Report, without_queries
+from tests.support.client import Client
+from triptych.replicate import webhooks
+
+HOST = "photos.s3.eu-west-1.amazonaws.com"
+SIGNED = "content-length;content-type;host;if-none-match"
+JOB: dict[str, Any] = {"job_id": "a-job", "status": "SUCCEEDED", "updated_at": "now"}
+
+
+def created(host: str = HOST, signed: str = SIGNED, seconds: int = 900) -> dict[str, Any]:
+    query = f"X-Amz-SignedHeaders={signed.replace(';', '%3B')}&X-Amz-Expires={seconds}&X-Amz-Signature=0ab"
+    headers = {"Content-Type": "image/jpeg", "If-None-Match": "*"}
+    return {
+        "job_id": "a-job",
+        "upload": {"method": "PUT", "url": f"https://{host}/p?{query}", "headers": headers},
+    }
+
+
+@dataclass
+class Visitor(Client):
+    """A client of a stack that gives the same answers to each request."""
+
+    answer: Callable[[httpx.Request], httpx.Response]
+    photo: bytes = b"a photo"
+    seen: list[httpx.Request] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.http = httpx.Client(transport=httpx.MockTransport(self._take))
+
+    def _take(self, request: httpx.Request) -> httpx.Response:
+        self.seen.append(request)
+        return self.answer(request)
+
+    @property
+    @override
+    def api(self) -> str:
+        return "https://api.example"
+
+    @property
+    @override
+    def tokens(self) -> Sequence[str]:
+        return ["e30.e30.c2ln", "e30.e30.c2ln"]
+
+
+def always(status: int, **options: Any) -> Visitor:
+    return Visitor(lambda _: httpx.Response(status, **options))
+
+
+# ── the ground ──
+
+
+@pytest.mark.parametrize("status", ["CREATE_COMPLETE", "UPDATE_COMPLETE"])
+def test_complete_stack_is_good(status: str) -> None:
+    assert of_status(status) is None
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        ("UPDATE_ROLLBACK_COMPLETE", "was taken back"),
+        ("ROLLBACK_COMPLETE", "was taken back"),
+        ("UPDATE_IN_PROGRESS", "Wait"),
+        ("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "Wait"),
+        ("DELETE_FAILED", "events"),
+    ],
+)
+def test_other_status_says_what_to_do(status: str, words: str) -> None:
+    assert words in str(of_status(status))
+
+
+def test_new_account_has_enough_concurrency_for_the_defaults() -> None:
+    assert "at most 9" in enough_concurrency(10, generate=3, watchdog=2, announce=1)
+
+
+def test_triggers_that_take_all_concurrency_are_named() -> None:
+    with pytest.raises(ProblemError, match="Service Quotas"):
+        enough_concurrency(10, generate=4, watchdog=2, announce=1)
+
+
+def test_alarm_that_is_on_gives_its_description() -> None:
+    alarms = {
+        "a": {"StateValue": "OK"},
+        "b": {"StateValue": "ALARM", "AlarmDescription": "Raise the quota."},
+    }
+    with pytest.raises(ProblemError, match=r"b is on: Raise the quota\."):
+        of_alarms(alarms)
+
+
+def test_alarms_without_data_are_not_on() -> None:
+    assert of_alarms({"a": {"StateValue": "INSUFFICIENT_DATA"}, "b": {"StateValue": "OK"}}) == (
+        "2 alarms are off, 1 of them without data yet"
+    )
+
+
+def test_layer_is_named_as_in_the_template() -> None:
+    assert plain("TriptychLayerec6a7a3d5d") == "TriptychLayer"
+
+
+# ── Replicate ──
+
+
+def account(status: int, **options: Any) -> ReplicateAccount:
+    return ReplicateAccount(always(status, **options).http, "https://replicate.example", "r8_x")
+
+
+def test_refused_token_says_what_to_do() -> None:
+    with pytest.raises(ProblemError, match="Store the token again"):
+        account(401).who()
+
+
+def test_unknown_model_is_named() -> None:
+    with pytest.raises(ProblemError, match="Correct ReplicateModel"):
+        account(404).find("nobody/nothing")
+
+
+def test_version_without_its_model_is_not_judged() -> None:
+    with pytest.raises(NotJudgedError):
+        account(404).find("a" * 64)
+
+
+def test_only_predictions_of_the_job_are_counted_on_all_pages() -> None:
+    def page(request: httpx.Request) -> httpx.Response:
+        number = int(request.url.params.get("cursor", "0"))
+        rows = [
+            {"webhook": "https://x/?job_id=a-job&image=0", "created_at": f"2026-11-27T08:0{9 - number}:00Z"},
+            {"webhook": "https://x/?job_id=another", "created_at": f"2026-11-27T08:0{9 - number}:00Z"},
+        ]
+        following = f"https://replicate.example/v1/predictions?cursor={number + 1}"
+        return httpx.Response(200, json={"results": rows, "next": following})
+
+    replicate = ReplicateAccount(Visitor(page).http, "https://replicate.example", "r8_x")
+    since = datetime(2026, 11, 27, 8, 8, 30, tzinfo=UTC)
+    assert replicate.predictions_of("a-job", since) == 2
+
+
+# ── the scenarios ──
+
+
+def test_right_upload_url_is_good() -> None:
+    assert scenarios.upload_host_is_regional(created(), {HOST}) == HOST
+    assert "valid for 900 s" in scenarios.upload_url_signs_everything(created(), 900)
+
+
+@pytest.mark.parametrize("host", ["photos.s3.amazonaws.com", "s3.eu-west-1.amazonaws.com", "example.com"])
+def test_other_upload_host_is_named(host: str) -> None:
+    with pytest.raises(ProblemError, match=host):
+        scenarios.upload_host_is_regional(created(host), {HOST})
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        (created(signed="content-type;host"), "content-length, if-none-match"),
+        (created(seconds=901), "valid for 901 s"),
+    ],
+    ids=["signed headers", "lifetime"],
+)
+def test_weak_upload_url_is_named(url: dict[str, Any], words: str) -> None:
+    with pytest.raises(ProblemError, match=words):
+        scenarios.upload_url_signs_everything(url, 900)
+
+
+def test_accepted_second_upload_is_named() -> None:
+    with pytest.raises(ProblemError, match="the photo can be replaced"):
+        scenarios.upload_is_accepted_once(always(200), created())
+
+
+def test_accepted_altered_upload_is_named() -> None:
+    client = Visitor(lambda request: httpx.Response(200 if "if-none-match" not in request.headers else 403))
+    with pytest.raises(ProblemError, match="An upload with no If-None-Match"):
+        scenarios.altered_uploads_are_refused(client, created())
+
+
+def test_altered_uploads_differ_from_the_right_one_in_one_thing() -> None:
+    client = always(403)
+    scenarios.altered_uploads_are_refused(client, created())
+    assert [
+        (
+            request.headers["content-type"],
+            len(request.content),
+            request.url.params["X-Amz-Signature"],
+            "if-none-match" in request.headers,
+        )
+        for request in client.seen
+    ] == [
+        ("text/html", 7, "0ab", True),
+        ("image/jpeg", 6, "0ab", True),
+        ("image/jpeg", 7, "1ab", True),
+        ("image/jpeg", 7, "0ab", False),
+    ]
+
+
+PERMITTED = {"access-control-allow-origin": "*", "access-control-allow-methods": "PUT, GET"}
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [
+        (403, {}),
+        (403, PERMITTED),
+        (200, {}),
+        (200, {**PERMITTED, "access-control-allow-origin": "https://b.example"}),
+        (200, {**PERMITTED, "access-control-allow-methods": "GET"}),
+    ],
+)
+def test_preflight_that_stops_a_browser_is_named(status: int, headers: dict[str, str]) -> None:
+    with pytest.raises(ProblemError, match=r"https://a\.example may not send PUT"):
+        scenarios.bucket_answers_preflights(always(status, headers=headers), created(), ["https://a.example"])
+
+
+def test_preflight_that_lets_a_browser_upload_is_good() -> None:
+    client = always(200, headers=PERMITTED)
+    scenarios.bucket_answers_preflights(client, created(), ["https://a.example"])
+    (request,) = client.seen
+    assert request.headers["access-control-request-headers"] == "content-type,if-none-match"
+
+
+def test_retry_that_starts_again_is_named() -> None:
+    with pytest.raises(ProblemError, match="changed status to GENERATING"):
+        scenarios.retry_changes_nothing(always(200, json={**JOB, "status": "GENERATING"}), JOB)
+
+
+def test_accepted_webhook_is_named() -> None:
+    with pytest.raises(ProblemError, match="A webhook with no signature"):
+        scenarios.forged_webhooks_are_refused(always(200), "a-job", None)
+
+
+def test_old_webhook_is_signed_as_replicate_signs() -> None:
+    secret = "whsec_" + base64.b64encode(b"k" * 24).decode()
+    at = int(time.time())
+    headers = scenarios.signed("{}", secret.removeprefix("whsec_"), at)
+    assert webhooks.is_signed(headers, b"{}", secret, datetime.fromtimestamp(at, UTC))
+
+
+def test_failed_job_gives_its_codes() -> None:
+    error = {"code": "replicate_out_of_credit", "message": "The credit is used up."}
+    job = {
+        "job_id": "a-job",
+        "status": "FAILED",
+        "error": error,
+        "images": [{"error": error, "status": "FAILED"}],
+    }
+    with pytest.raises(ProblemError, match=r"replicate_out_of_credit\. The credit is used up"):
+        scenarios.job_succeeds(always(200, json=job), "a-job", 1, 1)
+
+
+def test_short_upload_url_must_be_short_to_be_awaited() -> None:
+    with pytest.raises(NotJudgedError):
+        scenarios.expired_upload_is_refused(always(200), 900)
+
+
+# ── the lines ──
+
+
+def test_owner_is_the_subject_of_the_token() -> None:
+    claims = base64.urlsafe_b64encode(json.dumps({"sub": "ann"}).encode()).decode().rstrip("=")
+    assert User(f"e30.{claims}.x").owner == "ann"
+
+
+def test_no_line_shows_the_query_of_a_url() -> None:
+    text = "GET https://photos.example/a.png?X-Amz-Signature=0ab failed"
+    assert without_queries(text) == "GET https://photos.example/a.png?… failed"
+
+
+def raising(error: Exception) -> Callable[[], str]:
+    def check() -> str:
+        raise error
+
+    return check
+
+
+def test_verdict_names_what_failed() -> None:
+    out = io.StringIO()
+    report = Report(out)
+    assert report.check("first", lambda: "seen")
+    assert report.check("second", raising(NotJudgedError("not here")))
+    assert not report.check("third", raising(ProblemError("Do this.")))
+    assert not report.check("fourth", raising(KeyError("etag")))
+    assert report.end(3) == 1
+    assert "third: Do this." in out.getvalue()
+    assert "fourth: KeyError: 'etag'" in out.getvalue()
+    assert "1 ok, 1 not judged, 2 failed" in out.getvalue()
+    assert out.getvalue().endswith("Predictions paid for: 3.\nThe stack is not good: third, fourth.\n")
+
+
+def test_good_verdict_exits_with_zero() -> None:
+    out = io.StringIO()
+    report = Report(out, as_json=True)
+    report.check("first", lambda: "seen")
+    assert report.end(0) == 0
+    lines = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert lines[0] | {"seconds": 0} == {"check": "first", "result": "ok", "seconds": 0, "detail": "seen"}
+    assert lines[1]["verdict"] == "ok"

@@ -1,0 +1,333 @@
+"""`python3 -m tests.deployed` on a rehearsed stack: as it is, and with one thing broken at a time."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.environment import ROOT
+from tests.localcloud import replicate
+from tests.localcloud.driving import PYTHON
+from tests.rehearsal import deploy, ministack
+from tests.rehearsal.ministack import Ministack
+from tests.support.browser import CHROMEDRIVER, CHROMIUM
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="the layers are built for Lambda's Linux"),
+    pytest.mark.timeout(600),  # the first test builds and deploys
+]
+
+NAME = "judged"
+TOKEN = "r8_the_token_of_this_test"
+PARAMETER = "/triptych/replicate-token"
+
+# Appended to the API's code: what another layer would do.
+GLOBAL_HOST = """
+from triptych.aws import bucket
+_presign = bucket.presign_upload
+def _global(job, seconds):
+    url, headers = _presign(job, seconds)
+    return "https://photos.s3.amazonaws.com/?" + url.partition("?")[2], headers
+bucket.presign_upload = _global
+"""
+REUSABLE = """
+from triptych.aws import bucket
+def _reusable(job, seconds):
+    params = {"Bucket": bucket.settings().bucket, "Key": job.photo.key, "ContentType": job.request.content_type,
+              "ContentLength": job.request.size}
+    headers = {"Content-Type": job.request.content_type, "Content-Length": str(job.request.size)}
+    return bucket._s3().generate_presigned_url("put_object", Params=params, ExpiresIn=seconds), headers
+bucket.presign_upload = _reusable
+"""
+
+
+@dataclass
+class Judgement:
+    """What one run of the command wrote."""
+
+    code: int
+    lines: dict[str, dict[str, Any]]
+    verdict: dict[str, Any]
+
+    def detail(self, check: str) -> str:
+        return str(self.lines[check]["detail"])
+
+    def results(self, result: str) -> set[str]:
+        return {name for name, line in self.lines.items() if line["result"] == result}
+
+
+@dataclass
+class Rehearsed:
+    """A deployed stack."""
+
+    cloud: Ministack
+    stand_in: replicate.StandIn
+    outputs: dict[str, str]
+
+    def command(self, *options: str, browser: bool = False) -> subprocess.Popen[str]:
+        environment = {**os.environ, **self.cloud.environment}
+        if not browser:
+            environment["PATH"] = ""  # a browser takes 5 s
+        return subprocess.Popen(
+            [PYTHON, "-m", "tests.deployed", "--stack", NAME, *options],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def judge(self, *, browser: bool = False) -> Judgement:
+        with self.command("--yes", "--json", browser=browser) as process:
+            out, err = process.communicate(timeout=120)
+        assert err == ""
+        *lines, verdict = map(json.loads, out.splitlines())
+        return Judgement(process.returncode, {line["check"]: line for line in lines}, verdict)
+
+    def name_of(self, logical_id: str) -> str:
+        found = self.cloud.client("cloudformation").describe_stack_resource(
+            StackName=NAME, LogicalResourceId=logical_id
+        )
+        return str(found["StackResourceDetail"]["PhysicalResourceId"])
+
+    def users(self) -> list[str]:
+        found = self.cloud.client("cognito-idp").list_users(UserPoolId=self.outputs["UserPoolId"])
+        return [user["Username"] for user in found["Users"]]
+
+    def objects(self) -> int:
+        found = self.cloud.client("s3").list_objects_v2(Bucket=self.outputs["Bucket"])
+        return int(found["KeyCount"])
+
+    def jobs(self) -> list[dict[str, Any]]:
+        found = self.cloud.client("dynamodb").scan(TableName=self.outputs["Table"])["Items"]
+        return [item for item in found if "owner" in item or "jobs" in item]
+
+
+@pytest.fixture(scope="module")
+def rehearsed() -> Iterator[Rehearsed]:
+    # Not pytest's folder, which remains: a build and the functions' code are some 500 MB.
+    with (
+        TemporaryDirectory(prefix="rehearsal-") as folder,
+        replicate.start(TOKEN, seconds=0.3, webhook_scale=0.2, allow_http_webhooks=True) as stand_in,
+        ministack.running(Path(folder)) as cloud,
+    ):
+        store(cloud, TOKEN)
+        parameters = {
+            "ReplicateBaseUrl": stand_in.url,
+            "AllowedOutputHosts": "127.0.0.1",
+            "ReplicateDeliveryHosts": "localhost",
+        }
+        outputs = deploy.deploy(cloud, deploy.build(Path(folder)), NAME, parameters)
+        yield Rehearsed(cloud, stand_in, outputs)
+
+
+def store(cloud: Ministack, token: str) -> None:
+    cloud.client("ssm").put_parameter(Name=PARAMETER, Type="SecureString", Value=token, Overwrite=True)
+
+
+# ── one thing broken at a time ──
+
+
+@contextmanager
+def wrong_token(stack: Rehearsed) -> Iterator[None]:
+    store(stack.cloud, "r8_another_token")
+    yield
+    store(stack.cloud, TOKEN)
+
+
+@contextmanager
+def alarm_on(stack: Rehearsed) -> Iterator[None]:
+    cloudwatch, name = stack.cloud.client("cloudwatch"), stack.name_of("GenerationDelayed")
+    cloudwatch.set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="a test")
+    yield
+    cloudwatch.set_alarm_state(AlarmName=name, StateValue="OK", StateReason="a test")
+
+
+@contextmanager
+def recursion_not_allowed(stack: Rehearsed) -> Iterator[None]:
+    functions, name = stack.cloud.client("lambda"), stack.name_of("WatchdogFunction")
+    functions.put_function_recursion_config(FunctionName=name, RecursiveLoop="Terminate")
+    yield
+    functions.put_function_recursion_config(FunctionName=name, RecursiveLoop="Allow")
+
+
+@contextmanager
+def layer_missing(stack: Rehearsed) -> Iterator[None]:
+    functions, name = stack.cloud.client("lambda"), stack.name_of("GenerateFunction")
+    layers = [one["Arn"] for one in functions.get_function_configuration(FunctionName=name)["Layers"]]
+    kept = [arn for arn in layers if "imaging" not in arn]
+    assert len(kept) == len(layers) - 1
+    functions.update_function_configuration(FunctionName=name, Layers=kept)
+    yield
+    functions.update_function_configuration(FunctionName=name, Layers=layers)
+
+
+@contextmanager
+def dead_letter(stack: Rehearsed) -> Iterator[None]:
+    sqs, url = stack.cloud.client("sqs"), stack.outputs["WatchdogDeadLetterQueueUrl"]
+    sqs.send_message(QueueUrl=url, MessageBody="a test")
+    yield
+    sqs.purge_queue(QueueUrl=url)
+
+
+@contextmanager
+def no_cors_of_the_api(stack: Rehearsed) -> Iterator[None]:
+    apis, name = stack.cloud.client("apigatewayv2"), stack.name_of("HttpApi")
+    rules = apis.get_api(ApiId=name)["CorsConfiguration"]
+    apis.delete_cors_configuration(ApiId=name)
+    yield
+    apis.update_api(ApiId=name, CorsConfiguration=rules)
+
+
+@contextmanager
+def no_cors_of_the_bucket(stack: Rehearsed) -> Iterator[None]:
+    s3, bucket = stack.cloud.client("s3"), stack.outputs["Bucket"]
+    rules = s3.get_bucket_cors(Bucket=bucket)["CORSRules"]
+    s3.delete_bucket_cors(Bucket=bucket)
+    yield
+    s3.put_bucket_cors(Bucket=bucket, CORSConfiguration={"CORSRules": rules})
+
+
+def with_code(appended: str) -> Callable[[Rehearsed], Any]:
+    """Return a change of the API's code."""
+
+    @contextmanager
+    def changed(stack: Rehearsed) -> Iterator[None]:
+        functions, name = stack.cloud.client("lambda"), stack.name_of("ApiFunction")
+        original = httpx.get(
+            functions.get_function(FunctionName=name)["Code"]["Location"], trust_env=False
+        ).content
+        code = io.BytesIO()
+        with zipfile.ZipFile(io.BytesIO(original)) as old, zipfile.ZipFile(code, "w") as new:
+            for file in old.infolist():
+                content = old.read(file)
+                new.writestr(file, content + (appended.encode() if file.filename == "api.py" else b""))
+        functions.update_function_code(FunctionName=name, ZipFile=code.getvalue())
+        yield
+        functions.update_function_code(FunctionName=name, ZipFile=original)
+
+    return changed
+
+
+# Each with the checks that fail, and a word of what the first of them says.
+BROKEN_GROUND: dict[str, tuple[Callable[[Rehearsed], Any], str, str]] = {
+    "wrong token": (wrong_token, "Replicate's account", "Store the token again"),
+    "alarm on": (alarm_on, "alarms", "GenerateConcurrency"),
+    "recursion not allowed": (recursion_not_allowed, "recursion", "put-function-recursion-config"),
+    "layer missing": (layer_missing, "layers", "GenerateFunction runs without ImagingLayer"),
+    "dead letter": (dead_letter, "dead letters", "WatchdogDeadLetterQueueUrl holds 1"),
+}
+BROKEN: dict[str, tuple[Callable[[Rehearsed], Any], set[str], str, str]] = {
+    "no CORS of the API": (no_cors_of_the_api, {"API preflight"}, "API preflight", "CORS: a browser on"),
+    "no CORS of the bucket": (
+        no_cors_of_the_bucket,
+        {"bucket's CORS rules", "bucket preflight"},
+        "bucket preflight",
+        "CORS: a browser on",
+    ),
+    "global host": (
+        with_code(GLOBAL_HOST),
+        {"upload host"},
+        "upload host",
+        "photos.s3.amazonaws.com",
+    ),
+    "second PUT accepted": (
+        with_code(REUSABLE),
+        {"upload URL", "altered uploads", "upload"},
+        "upload",
+        "the photo can be replaced",
+    ),
+    "API does not start": (
+        with_code("\nimport nothing_of_that_name\n"),
+        {"API"},
+        "API",
+        "nothing_of_that_name",
+    ),
+}
+
+
+def test_good_stack_passes_for_three_predictions(rehearsed: Rehearsed) -> None:
+    before = rehearsed.stand_in.ledger().created
+    judgement = rehearsed.judge(browser=True)
+    assert judgement.results("FAILED") == set(), judgement.lines
+    assert judgement.code == 0
+    without = {"credit", "expired upload", "callback"}
+    without |= set() if CHROMIUM and CHROMEDRIVER else {"page in a browser"}
+    assert judgement.results("not judged") == without
+    assert judgement.verdict["predictions"] == rehearsed.stand_in.ledger().created - before == 3
+    assert_nothing_is_left(rehearsed)
+
+
+def assert_nothing_is_left(rehearsed: Rehearsed) -> None:
+    assert rehearsed.users() == []
+    assert rehearsed.objects() == 0
+    assert rehearsed.jobs() == []
+
+
+@pytest.mark.parametrize("fault", BROKEN_GROUND)
+def test_broken_ground_is_named_before_anything_is_spent(rehearsed: Rehearsed, fault: str) -> None:
+    break_it, check, words = BROKEN_GROUND[fault]
+    with break_it(rehearsed):
+        judgement = rehearsed.judge()
+    assert judgement.code == 1
+    assert judgement.results("FAILED") == {check}
+    assert words in judgement.detail(check)
+    assert "users" not in judgement.lines
+    assert judgement.verdict["predictions"] == 0
+
+
+@pytest.mark.parametrize("fault", BROKEN)
+def test_broken_stack_is_named_and_cleaned_up(rehearsed: Rehearsed, fault: str) -> None:
+    break_it, checks, check, words = BROKEN[fault]
+    with break_it(rehearsed):
+        judgement = rehearsed.judge()
+    assert judgement.code == 1
+    assert judgement.results("FAILED") == checks, judgement.lines
+    assert words in judgement.detail(check)
+    assert rehearsed.users() == []
+
+
+def test_without_a_terminal_nothing_is_spent(rehearsed: Rehearsed) -> None:
+    with rehearsed.command() as process:
+        out, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "3 predictions of black-forest-labs/flux-kontext-pro" in out
+    assert "Add --yes" in err
+    assert rehearsed.users() == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_judgement_cleans_up(rehearsed: Rehearsed, number: signal.Signals) -> None:
+    with rehearsed.command("--yes", "--json") as process:
+        assert process.stdout
+        for line in process.stdout:
+            if json.loads(line)["check"] == "create":
+                break
+        process.send_signal(number)
+        rest = [json.loads(line) for line in process.stdout]
+    assert process.returncode == 130
+    assert rest[-1]["check"] == "clean-up"
+    assert rest[-1]["result"] == "ok"
+    assert_nothing_is_left(rehearsed)
+
+
+def test_unknown_stack_is_named(rehearsed: Rehearsed) -> None:
+    with rehearsed.command("--json", "--stack", "another") as process:
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "There is no stack another" in out
