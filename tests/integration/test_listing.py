@@ -74,7 +74,7 @@ def account(world: World) -> Account:
 
 def find(account: Account, asked_ago: float) -> listing.Listed:
     asked_at = account.world.clock.time - timedelta(seconds=asked_ago)
-    return listing.find({TAG}, asked_at, asked_at)
+    return listing.find({TAG}, asked_at, asked_at, whole=True)
 
 
 @pytest.mark.parametrize("asked_ago", [2, 30, 85, 600, 1500])

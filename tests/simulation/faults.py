@@ -79,6 +79,7 @@ class Faults:
     outages: dict[str, list[tuple[float, float]]] = field(default_factory=dict)  # seconds from the start
     per_minute: float = 600  # Replicate's limit for predictions
     burst: int = 600
+    others_per_minute: float = 0.0  # predictions that other users of the account create
     list_lag: float = 0.0  # seconds by which Replicate's list lags behind
     echoes: bool = False  # Replicate's answers hold `webhook`, which its schema lacks
     until: float = 0.0  # no fault happens from this second on
@@ -106,6 +107,7 @@ class Faults:
         if random.random() < 0.2:
             faults.per_minute, faults.burst = 6, 1  # low credit
         faults.echoes = random.random() < 0.25
+        faults.others_per_minute = random.choice([0.0, 0.0, 0.0, 60.0, 600.0])
         # A prediction is created up to 52 s after its POST, and the layer allows 90 s for creation and list together.
         faults.list_lag = random.choice([0.0, 0.0, 0.0, 5.0, 35.0])
         return faults
@@ -151,6 +153,8 @@ class Faults:
         ]
         if self.per_minute < 600:
             parts.append(f"{self.per_minute:.0f} predictions a minute, burst {self.burst}")
+        if self.others_per_minute:
+            parts.append(f"{self.others_per_minute:.0f} predictions of others a minute")
         if self.list_lag:
             parts.append(f"the list lags by {self.list_lag:.0f} s")
         if self.echoes:

@@ -147,13 +147,26 @@ class Replicate:
         )
         before = min(before, self.engine.now - self.faults.list_lag + 1e-6)
         skip = int(params.get("cursor", 0))
-        rows = [one for one in reversed(self.predictions.values()) if after <= one.created_at < before]
+        own = [(one.created_at, one) for one in self.predictions.values() if after <= one.created_at < before]
+        rows = sorted(own + self._others(after, before), key=lambda row: row[0], reverse=True)
         following = None
         if len(rows) > skip + PAGE:
             asked = params.set("cursor", str(skip + PAGE))
             following = f"https://api.replicate.com/v1/predictions?{asked}"
-        page = [self._visible(one) for one in rows[skip : skip + PAGE]]
+        page = [self._row(at, one) for at, one in rows[skip : skip + PAGE]]
         return httpx.Response(200, json={"previous": None, "next": following, "results": page})
+
+    def _others(self, after: float, before: float) -> list[tuple[float, Prediction | None]]:
+        """Return the times of the predictions that other users of the account have created, before this run too."""
+        if not self.faults.others_per_minute:
+            return []
+        every = 60 / self.faults.others_per_minute
+        first, last = math.ceil(after / every), math.ceil(min(before, self.engine.now) / every)
+        return [(number * every, None) for number in range(first, last)]
+
+    def _row(self, at: float, one: Prediction | None) -> dict[str, Any]:
+        other = {"id": f"other{at:.1f}", "status": "succeeded", "input": {}, "created_at": self._time(at)}
+        return self._visible(one) if one else other
 
     def _download(self, name: str) -> httpx.Response:
         found = self.predictions[name]

@@ -78,6 +78,25 @@ def test_requests_per_job_do_not_grow_with_the_jobs() -> None:
         assert times <= 1.1 * few[request], request
 
 
+@pytest.mark.parametrize("kind", ["create_cut_before", "create_cut_after"])
+def test_busy_account_settles_every_doubt_in_three_minutes(kind: str) -> None:
+    """Cut all 48 POSTs of 16 jobs, while the account creates 600 other predictions a minute."""
+    faults = Faults(Random(1), {kind: 1.0}, others_per_minute=600, until=40)
+    with Cloud(faults) as cloud:
+        for number in range(16):
+            cloud.engine.after(number, Client(cloud, number).start)
+        over = cloud.engine.run(END)
+        cloud.checks.at_the_end(over=over)
+        lists = sum(request.endswith("Replicate list") for request in cloud.requests)
+        slowest = max(cloud.checks.ended_at.values())
+    doubts = faults.injected[kind]
+    assert doubts >= 45
+    assert cloud.checks.summary() == {"SUCCEEDED": 16}
+    assert len(cloud.replicate.predictions) == 48
+    assert slowest < faults.until + 180
+    assert lists <= 20 * doubts
+
+
 def test_burst_finishes_as_fast_as_replicates_limit_allows() -> None:
     """Run `python -m tests.benchmarks burst` with a third of its jobs and limit."""
     found = drain(333, 60, per_minute=200, burst=200)

@@ -208,7 +208,8 @@ def _settled_doubts(job: Job, now: datetime) -> tuple[list[Event], list[str]]:
         return [], []
     asked = [image.asked_at or job.created_at for image in doubtful.values()]
     try:
-        listed = listing.find(doubtful.keys(), min(asked), max(asked))
+        due = any(image.not_before is None or now >= image.not_before for image in doubtful.values())
+        listed = listing.find(doubtful.keys(), min(asked), max(asked), whole=due)
     except ReplicateUnavailableError as error:
         logger.warning("the list of predictions cannot be read", reason=str(error))
         return [], []

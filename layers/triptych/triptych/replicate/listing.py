@@ -66,7 +66,7 @@ class _Page(BaseModel):
     next: str | None = None
 
 
-def find(wanted: AbstractSet[Tag], first: datetime, last: datetime) -> Listed:
+def find(wanted: AbstractSet[Tag], first: datetime, last: datetime, *, whole: bool) -> Listed:
     """Read the part of the list that holds the predictions of `wanted`, if they exist.
 
     Reading ends early once each of `wanted` was found. An unreadable row does not hide the others.
@@ -75,6 +75,7 @@ def find(wanted: AbstractSet[Tag], first: datetime, last: datetime) -> Listed:
         wanted: The tags of the predictions.
         first: When the first of them was requested.
         last: When the last of them was requested.
+        whole: Read also the times at which few predictions are created. Only then a missing prediction proves anything.
 
     Raises:
         ReplicateUnavailableError: The list could not be read to its end, so a missing prediction proves nothing.
@@ -86,7 +87,7 @@ def find(wanted: AbstractSet[Tag], first: datetime, last: datetime) -> Listed:
     if not page.next or _has(rows, wanted):
         return Listed(rows)
     rows = _joined(rows, _read(likely_start, likely_end, budget))
-    if _has(rows, wanted):
+    if _has(rows, wanted) or not whole:
         return Listed(rows)
     slices = [*_slices(likely_end, end), *_slices(start, likely_start)]
     parts = budget.run([partial(_read, *times, budget) for times in slices], grace=transport.GRACE_SECONDS)
