@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Self
 
 from tests.localcloud import packages
 from tests.localcloud.http_server import HttpServer, Request, Response, json_message
+from tests.localcloud.template import TemplateError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from tests.localcloud.stack import Function
 
 INIT_SECONDS = 10  # Lambda's limit for an init; a longer one counts as part of the invocation
+MAX_ENVIRONMENT = 4096  # bytes: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
 MAX_PAYLOAD = 6 * 2**20  # bytes, in either direction
 GROW_SECONDS = 1.0  # waiting this long for a warm process costs less than a cold start
 MAX_STARTS = 3  # process starts for one invocation, if the processes are killed before they take it
@@ -532,6 +534,11 @@ def _environment(function: Function, machine: Machine) -> dict[str, str]:
     """
     if not function.code.is_dir():
         raise FileNotFoundError(f"{function.logical_id}: the folder {function.code} does not exist")
+    given = sum(len(name.encode()) + len(value.encode()) for name, value in function.environment.items())
+    if given > MAX_ENVIRONMENT:
+        raise TemplateError(
+            f"{function.logical_id}: its environment has {given} bytes; AWS accepts {MAX_ENVIRONMENT}"
+        )
     layers = [path for layer in reversed(function.layers) for path in packages.import_path(layer)]
     environment = {
         "PATH": "/usr/local/bin:/usr/bin/:/bin:/opt/bin",

@@ -24,6 +24,7 @@ from tests.localcloud import aws
 from tests.localcloud.event_sources import EventSources, failures
 from tests.localcloud.functions import MAX_PAYLOAD, Functions, Machine, Result
 from tests.localcloud.stack import EventSource, Function
+from tests.localcloud.template import TemplateError
 from tests.localcloud.tests.toy_function import HANDLER, start, toy
 
 
@@ -359,6 +360,17 @@ def test_no_message_is_received_before_a_worker_is_free(code: Path, tmp_path: Pa
         assert [future.result(5).function_error for future in held] == [None, None]
         bench.seen(1)
         assert bench.empty()
+
+
+@pytest.mark.parametrize(("size", "fits"), [(4096, True), (4097, False)])
+def test_environment_of_more_than_4_kb_is_refused(tmp_path: Path, size: int, fits: bool) -> None:  # noqa: FBT001  # a pytest parameter
+    (tmp_path / "toy.py").write_text(HANDLER)
+    function = toy(tmp_path, A="x" * (size - 1))
+    if fits:
+        start(function, tmp_path / "log").stop()
+        return
+    with pytest.raises(TemplateError, match="ToyFunction: its environment has 4097 bytes"):
+        start(function, tmp_path / "log")
 
 
 def test_missing_folder_of_a_function_is_named(tmp_path: Path) -> None:
