@@ -113,6 +113,7 @@ def test_no_function_imports_another(function: Path) -> None:
 SHARED = (
     "benchmarks",
     "simulation",
+    "replay",
     "deployed",
     "localcloud",
     "recorded",
