@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -18,7 +20,7 @@ import watchdog
 import webhook
 from tests.support.events import api_event, s3_notification, sqs_event, webhook_for
 from tests.support.function_environment import BUCKET
-from tests.support.photos import JPEG
+from tests.support.photos import JPEG, PNG
 from tests.support.world import World
 from triptych.aws import bucket, queues, table
 from triptych.deadlines import upload_deadline
@@ -26,6 +28,9 @@ from triptych.failures import FailureKind
 from triptych.flows import collect, owner, record
 from triptych.job import MOST_RETRIES, DeadlinePassed, ImageFailed, ImageStatus, JobStatus
 from triptych.replicate import predictions
+from triptych.replicate.downloads import Fetched, OutputUnavailableError
+from triptych.replicate.predictions import Prediction
+from triptych.runtime.budget import TimeBudget
 from triptych.settings import settings
 
 REQUEST = {"content_type": "image/jpeg", "content_length": len(JPEG)}
@@ -53,7 +58,7 @@ def checks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[queues.WatchdogMessage
 def tasks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
     """The messages that were sent to the generation queue."""
     seen: list[tuple[str, str]] = []
-    monkeypatch.setattr(queues, "send_to_generation", lambda *task: seen.append(task))
+    monkeypatch.setattr(queues, "send_to_generation", lambda *task, **_: seen.append(task))
     return seen
 
 
@@ -719,10 +724,15 @@ def test_key_of_an_expired_job_does_not_find_its_photo(
 def test_copy_that_ran_out_of_time_stores_nothing(
     world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(collect, "COPY_SECONDS", 0.0)
-    answer = webhook.handler(webhook_for(world.replicate.finish("p0"), world.clock), context)
-    assert answer["statusCode"] == 503
+    fetched = Fetched(io.BytesIO(PNG), "image/png", len(PNG))
+    monkeypatch.setattr(collect, "fetch", lambda *_, **__: nullcontext(fetched))
+    prediction = Prediction.model_validate(world.replicate.finish("p0"))
+    (tag,) = prediction.tags
+    with pytest.raises(OutputUnavailableError):
+        collect.result(world.job(job_id), tag, prediction, TimeBudget(0))
     assert world.object_keys(f"{bucket.OUTPUTS}/") == []
+    collect.result(world.job(job_id), tag, prediction, TimeBudget(5))
+    assert len(world.object_keys(f"{bucket.OUTPUTS}/")) == 1
 
 
 def test_unreadable_list_does_not_end_the_cleanup(

@@ -476,10 +476,7 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # on
         case ImageFailed(index, attempt, prediction_id, kind):
             if not awaits(job.images[index], attempt, prediction_id):
                 return job
-            if job.images[index].reclaimed:
-                return _put(job, Image(index, attempt=attempt))
-            failed = replace(_created(job.images[index], prediction_id), status=ImageStatus.FAILED)
-            return _put(job, replace(failed, error=Failure.of(kind)))
+            return _put(job, _failed(job, job.images[index], prediction_id, kind))
         case DeadlinePassed():
             late = Failure.of(FailureKind.DEADLINE_EXCEEDED)
             return _move(job, ImageStatus.FAILED, error=late) if job.uploaded_at else job
@@ -493,9 +490,17 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # on
             return replace(job, retried_at=at, retries=job.retries + 1, error=None)
 
 
+def _failed(job: Job, image: Image, prediction_id: str, kind: FailureKind) -> Image:
+    gone = image.reclaimed and kind is not FailureKind.OUTPUT_UNAVAILABLE
+    if gone and job.error is None:
+        return Image(image.index, attempt=image.attempt)  # a new prediction is needed
+    error = job.error if gone and job.error else Failure.of(kind)
+    return replace(_created(image, prediction_id), status=ImageStatus.FAILED, error=error)
+
+
 def _retried(image: Image) -> Image:
     if image.prediction_id and image.error and image.error.code in RECLAIMABLE:
-        return replace(image, status=ImageStatus.GENERATING, error=None, reclaimed=True)
+        return replace(image, status=ImageStatus.GENERATING, error=None, reclaimed=True, broken=0)
     return Image(image.index, attempt=image.attempt)
 
 
@@ -520,5 +525,6 @@ def _move(
     """Return the job with its unfinished images moved to `status`: all of them, or `only` those in one status."""
     for image in job.images:
         if not image.status.is_terminal and only in {None, image.status}:
-            job = _put(job, replace(image, status=status, error=error))
+            doubt = image.not_before if image.status is ImageStatus.REQUESTING else None
+            job = _put(job, replace(image, status=status, error=error, not_before=doubt))
     return job

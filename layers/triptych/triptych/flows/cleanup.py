@@ -6,7 +6,7 @@ import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from triptych.aws import bucket
+from triptych.aws import bucket, queues
 from triptych.aws.queues import RunningPrediction, WatchdogMessage
 from triptych.deadlines import upload_deadline
 from triptych.flows import record
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 # A copy that was under way when the job was deleted has arrived by then.
 IN_FLIGHT_SECONDS = 300
+LONGEST_LAG = timedelta(
+    seconds=300
+)  # of the list of predictions, unless the list proves that it does not lag
 CANCEL_SECONDS = (5, 60)  # until a failed cancellation is tried again: the shortest and the longest wait
 
 
@@ -80,9 +83,13 @@ def stop(job_id: str, since: datetime, running: Sequence[RunningPrediction]) -> 
             logger.warning("the list of predictions cannot be read", reason=str(error))
             listed, unread = listing.Listed([]), True
         ids += [found for tag in doubtful for found in listed.of(tag)]
-        unfound = [
-            one.in_doubt_until for tag, one in doubtful.items() if not listed.of(tag) and one.in_doubt_until
-        ]
+        for tag, one in doubtful.items():
+            asked_at = one.asked_at or since
+            sure = listed.reaches(asked_at + timedelta(seconds=predictions.CREATE_SECONDS) + listing.SKEW)
+            if not listed.of(tag) and one.in_doubt_until:
+                unfound.append(
+                    one.in_doubt_until if sure else max(one.in_doubt_until, asked_at + LONGEST_LAG)
+                )
     seconds = [math.ceil((until - now).total_seconds()) for until in unfound if until > now]
     unsure = not predictions.cancel_all(ids) or unread
     if unsure and now < since + deadline:
@@ -102,18 +109,21 @@ def clean_up(message: WatchdogMessage, running: Sequence[RunningPrediction], job
         # An idempotency key has produced the id again: this is another job, and the message is an old one.
         logger.warning("the deleted job's id belongs to a new job")
         return None
-    running = list(running)
-    while job:  # the deletion was cut off
-        running += [one for one in running_predictions(job) if one not in running]
+    replaced = bool(job)
+    while (
+        job
+    ):  # the deletion was cut off: a message that also names what the record holds takes this one's place
+        running = [*running, *(one for one in running_predictions(job) if one not in running)]
+        queues.send_to_watchdog(message.model_copy(update={"left": tuple(running)}), delay=CANCEL_SECONDS[0])
         job = record.delete(job)
     now = clock.now()
+    again = stop(message.job_id, deleted_at, running)
     logger.info(
         "cleaned up", removed=bucket.remove_all(message.job_id), age=int((now - deleted_at).total_seconds())
     )
-    again = stop(message.job_id, deleted_at, running)
     # An upload URL of the job is valid again once its photo is removed.
     ends = deleted_at + timedelta(seconds=IN_FLIGHT_SECONDS)
     if message.uploads_until:
         ends = max(ends, message.uploads_until)
     left = math.ceil((ends - now).total_seconds()) + 1 if now <= ends else None
-    return again or left
+    return None if replaced else again or left

@@ -74,7 +74,7 @@ def _found(job: Job, seen: bucket.Look) -> Job | None:
     end = (job.started_at or seen.stored_at) + timedelta(seconds=settings().generation_deadline_seconds)
     if clock.now() >= end:
         # Late, if no try to open the photo has died: a retry inspects it first.
-        died = job.photo.opens > 0
+        died = job.photo.opens > 0 and not (job.photo.opening_until and clock.now() < job.photo.opening_until)
         why = JobRejected(FailureKind.PHOTO_UNOPENABLE) if died else DeadlinePassed()
         return record.move_on(job, UploadArrived(job.photo.key, seen.stored_at, inspected=False), why).job
     logger.warning("the event of the upload was lost, or the photo could not be opened")
@@ -142,12 +142,13 @@ def _result(job: Job, image: Image, budget: TimeBudget, *, last: bool) -> Event 
     prediction_id = image.prediction_id or ""
     try:
         prediction = predictions.get(prediction_id)
-        if prediction is None and not last and image.asked_at and clock.now() < image.asked_at + SEEN_BY:
+        too_new = not last and image.asked_at is not None and clock.now() < image.asked_at + SEEN_BY
+        if budget.is_spent or (prediction is None and too_new):
             return None
         if prediction is None:
             return ImageFailed(image.index, image.attempt, prediction_id, FailureKind.PREDICTION_LOST)
         tag = Tag(job.job_id, image.index, image.attempt)
-        return collect.result(job, tag, prediction, budget.at_least(MIN_COPY_SECONDS))
+        return collect.result(job, tag, prediction, budget)
     except OutputUnavailableError as error:
         logger.warning("no output", prediction_id=prediction_id, reason=str(error))
         broken = OutputBroken(image.index, image.attempt, prediction_id)

@@ -46,6 +46,7 @@ from triptych.settings import settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from triptych.photo.inspection import Finding
     from triptych.replicate.listing import Listed
 
 RACES = 5  # lost in a row before the message is put back; each of them may read Replicate's list
@@ -76,7 +77,7 @@ def photo_arrived(job_id: str, key: str, *, again: bool = False) -> Job | None:
     """
     about_job(job_id)
     job = record.read(job_id)
-    if not bucket.is_upload_of(key, job_id):
+    if not bucket.is_upload_of(key, job_id) or (job and key != job.photo.key):
         logger.warning("not this job's photo")
         return None
     if job is None:
@@ -99,7 +100,7 @@ def _look_at_photo(job: Job, key: str, *, again: bool) -> Job | None:
         if upload.file is None:
             return record.move_on(job, arrived, JobRejected(FailureKind.PHOTO_TOO_LARGE)).job
         if not again:
-            return _open(upload.file, job, arrived)
+            return _use(_inspect(upload.file, job), job, arrived)
         now = clock.now()
         until = now + timedelta(seconds=OPENING_SECONDS)
         change = record.move_on(job, PhotoOpened(now, until, arrived))
@@ -109,20 +110,28 @@ def _look_at_photo(job: Job, key: str, *, again: bool) -> Job | None:
                 counted  # deleted, being opened by another invocation, already inspected, or opened too often
             )
         try:
-            return _open(upload.file, counted, arrived)
+            finding = _inspect(upload.file, counted)
         except Exception:
-            # The photo did not kill this invocation. Only a death counts.
             record.move_on(counted, PhotoLeft(until))
             raise
+        # The photo did not kill this invocation. Only such a death counts, not one in what follows.
+        left = record.move_on(counted, PhotoLeft(until)).job
+        return _use(finding, left, arrived) if left else None
 
 
-def _open(file: IO[bytes], job: Job, arrived: UploadArrived) -> Job | None:
+def _inspect(file: IO[bytes], job: Job) -> Finding:
     from triptych.photo import inspection  # noqa: PLC0415  # slow to import, and most invocations open no photo
 
     announced, limits = job.request.content_type, settings()
-    match inspection.inspect(
+    return inspection.inspect(
         file, announced, max_pixels=limits.max_photo_pixels, max_edge=limits.max_photo_edge
-    ):
+    )
+
+
+def _use(finding: Finding, job: Job, arrived: UploadArrived) -> Job | None:
+    from triptych.photo import inspection  # noqa: PLC0415  # as above
+
+    match finding:
         case inspection.Rejected(failure):
             return record.move_on(job, arrived, JobRejected(failure)).job
         case inspection.Prepared(jpeg):
@@ -239,10 +248,12 @@ def _proves_absence(listed: Listed, job: Job, image: Image, now: datetime) -> bo
         for one in job.images
         if one.prediction_id and one.asked_at and abs(one.asked_at - asked_at) < SAME_TIME
     }
-    if known - listed.ids and now < asked_at + LONGEST_LAG:
+    if known - listed.tagged_ids and now < asked_at + LONGEST_LAG:
         return False
     answered_by = asked_at + timedelta(seconds=predictions.CREATE_SECONDS)
-    return listed.reaches(answered_by) or now >= asked_at + timedelta(seconds=UNANSWERED_SECONDS)
+    return listed.reaches(answered_by + listing.SKEW) or now >= asked_at + timedelta(
+        seconds=UNANSWERED_SECONDS
+    )
 
 
 def _log_settled(settled: Sequence[Event]) -> None:

@@ -109,7 +109,9 @@ def inspect(file: IO[bytes], announced: str, *, max_pixels: int, max_edge: int) 
         return _decode(file, DECODERS[kind], max_pixels, max_edge or JPEG_LONGEST_EDGE, bare=bare)
     except Image.DecompressionBombError:
         return Rejected(FailureKind.PHOTO_TOO_MANY_PIXELS)
-    except Exception as error:  # noqa: BLE001  # decoders report a damaged file in many ways
+    except Exception as error:  # decoders report a damaged file in many ways
+        if _is_ours(error):
+            raise
         logger.info("the photo cannot be read", kind=kind, reason=type(error).__name__)
         return Rejected(FailureKind.PHOTO_UNREADABLE)
 
@@ -126,6 +128,11 @@ def _refusing_above(max_pixels: int) -> Iterator[None]:
             yield
     finally:
         Image.MAX_IMAGE_PIXELS = before
+
+
+def _is_ours(error: Exception) -> bool:
+    """Return whether the layer or the disk failed, not the photo. Pillow's own OSErrors have no number."""
+    return isinstance(error, ImportError) or (isinstance(error, OSError) and error.errno is not None)
 
 
 def _decode(file: IO[bytes], decoder: str, max_pixels: int, longest: int, *, bare: bool) -> Finding:

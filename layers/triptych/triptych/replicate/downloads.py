@@ -137,7 +137,7 @@ def _ask(url: str, headers: dict[str, str], max_bytes: int, budget: TimeBudget) 
             return Fetched(file, kind, size)
     except httpx.InvalidURL:
         raise OutputRefusedError(FailureKind.OUTPUT_HOST_NOT_ALLOWED) from None
-    except httpx.RemoteProtocolError as error:
+    except (httpx.RemoteProtocolError, httpx.ReadError) as error:
         raise OutputBrokenError(type(error).__name__) from None
     except (httpx.HTTPError, UnicodeEncodeError) as error:
         # The message may hold the URL, or a malformed token. The type is enough.

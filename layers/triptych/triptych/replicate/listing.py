@@ -53,8 +53,9 @@ class Listed:
         return [row.id for row in reversed(self.rows) if row.tags == {tag}]
 
     @property
-    def ids(self) -> set[str]:
-        return {row.id for row in self.rows}
+    def tagged_ids(self) -> set[str]:
+        """The ids of the predictions that name their image."""
+        return {row.id for row in self.rows if row.tags}
 
     def reaches(self, time: datetime) -> bool:
         """Return whether a prediction in the list was created at `time` or later. Then the list does not lag behind it."""
@@ -86,12 +87,17 @@ def find(wanted: AbstractSet[Tag], first: datetime, last: datetime, *, whole: bo
     page, rows = _page(_address(start, end))
     if not page.next or _has(rows, wanted):
         return Listed(rows)
-    rows = _joined(rows, _read(likely_start, likely_end, budget))
+    rows = _joined(rows, *_read_all(_slices(likely_start, likely_end), budget))
     if _has(rows, wanted) or not whole:
         return Listed(rows)
     slices = [*_slices(likely_end, end), *_slices(start, likely_start)]
+    return Listed(_joined(rows, *_read_all(slices, budget)))
+
+
+def _read_all(slices: Iterable[tuple[datetime, datetime]], budget: TimeBudget) -> list[list[Prediction]]:
+    """Read parts of the list at the same time."""
     parts = budget.run([partial(_read, *times, budget) for times in slices], grace=transport.GRACE_SECONDS)
-    return Listed(_joined(rows, *(_known(part) for part in parts)))
+    return [_known(part) for part in parts]
 
 
 def _read(start: datetime, end: datetime, budget: TimeBudget) -> list[Prediction]:

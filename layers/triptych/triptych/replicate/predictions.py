@@ -143,7 +143,7 @@ REFUSALS = {
 UNAUTHORIZED = Refused(FailureKind.REPLICATE_UNAUTHORIZED)
 # A gateway sends these, not the server that creates predictions: the request may still be on its way to that server.
 GATEWAY = {502, 504, 408, *range(520, 525)}  # 520 to 524 are Cloudflare's
-UNKNOWN_OR_ENDED = {400, 404, 409, 422}  # answers to a cancellation
+UNKNOWN_OR_ENDED = {400, 409, 422}  # answers to a cancellation
 
 
 def create(new: Sequence[NewPrediction], *, webhook_url: str, cancel_after: int) -> list[Answer]:

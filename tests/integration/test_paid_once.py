@@ -1,0 +1,386 @@
+"""What is not needed any more ends, and what can still be had is not paid for again: rare orders of events."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import PIL.Image
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+import api
+import generate
+import watchdog
+from tests.integration.test_listing import Account
+from tests.support.events import api_event, s3_notification, sqs_event
+from tests.support.fake_replicate import streamed
+from tests.support.function_environment import BUCKET
+from tests.support.photos import JPEG, PNG, picture
+from tests.support.world import World
+from triptych.aws import bucket, queues, table
+from triptych.failures import FailureKind
+from triptych.flows import create_job, owner, record
+from triptych.flows import generate as generation
+from triptych.job import ImageFailed, ImageStatus, JobRequest, JobStatus, is_retryable
+from triptych.photo import inspection
+from triptych.settings import settings
+
+type Due = list[tuple[queues.WatchdogMessage, int]]
+
+
+@pytest.fixture(autouse=True)
+def no_visibility(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(queues, "put_back", lambda *_, **__: None)
+
+
+@pytest.fixture
+def due(monkeypatch: pytest.MonkeyPatch) -> Due:
+    """The watchdog's messages, each with its delay in seconds."""
+    seen: Due = []
+    monkeypatch.setattr(queues, "send_to_watchdog", lambda message, *, delay: seen.append((message, delay)))
+    return seen
+
+
+@pytest.fixture
+def tasks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """The messages that were sent to the generation queue."""
+    seen: list[tuple[str, str]] = []
+    monkeypatch.setattr(queues, "send_to_generation", lambda *task, **_: seen.append(task))
+    return seen
+
+
+@pytest.fixture
+def job_id(world: World, context: SimpleNamespace, due: Due) -> str:
+    """Create a job whose three predictions run."""
+    job_id = world.new_job()
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    world.clock.advance(10)
+    due.clear()
+    return job_id
+
+
+def call(method: str, path: str, context: SimpleNamespace) -> None:
+    assert int(str(api.handler(api_event(method, path), context)["statusCode"])) < 300
+
+
+def look(message: queues.WatchdogMessage, context: SimpleNamespace) -> None:
+    watchdog.handler(sqs_event(message.model_dump_json()), context)
+
+
+def drain(world: World, due: Due, context: SimpleNamespace, seconds: float = 1200) -> None:
+    """Run the watchdog's messages in the order of their times, for so many seconds."""
+    end = world.clock.time + timedelta(seconds=seconds)
+    later: list[tuple[Any, queues.WatchdogMessage]] = []
+    while True:
+        later += [(world.clock.time + timedelta(seconds=delay), message) for message, delay in due]
+        due.clear()
+        later.sort(key=lambda one: one[0])
+        if not later or later[0][0] > end:
+            return
+        at, message = later.pop(0)
+        world.clock.advance(max(0.0, (at - world.clock.time).total_seconds()))
+        look(message, context)
+
+
+def continue_tasks(tasks: list[tuple[str, str]], context: SimpleNamespace) -> None:
+    for name, key in tasks:
+        generate.handler(sqs_event({"job_id": name, "original_s3_key": key}), context)
+    tasks.clear()
+
+
+def stopped(world: World) -> set[str]:
+    return {name for name, one in world.replicate.predictions.items() if one["status"] == "canceled"}
+
+
+def cancels_answered(world: World, *answers: httpx.Response) -> None:
+    """Let Replicate give these answers to its next cancellations, which then have no effect."""
+    handle, left = world.replicate.handle, list(answers)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return left.pop(0) if left and request.url.path.endswith("/cancel") else handle(request)
+
+    world.replicate.handle = answer  # type: ignore[method-assign]  # a fault of this test
+
+
+def down(*_: object) -> None:
+    raise EndpointConnectionError(endpoint_url="https://s3")
+
+
+def killed(*_: object, **__: object) -> Any:
+    raise KeyboardInterrupt
+
+
+# ── nothing runs on ──
+
+
+@pytest.mark.parametrize("fault", ["cancellations fail", "S3 fails"])
+def test_cleanup_remembers_predictions_of_the_newer_record(
+    world: World, context: SimpleNamespace, due: Due, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    job_id = world.new_job()
+    due.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "delete", killed)
+        with pytest.raises(KeyboardInterrupt):
+            owner.delete(world.job(job_id))
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    if fault == "cancellations fail":
+        cancels_answered(world, *[httpx.Response(503)] * 3)
+    else:
+        message = due.pop()[0]
+        with monkeypatch.context() as patch:
+            patch.setattr(bucket, "remove_all", down)
+            look(message, context)
+    drain(world, due, context)
+    assert table.get(job_id) is None
+    assert stopped(world) == {"p0", "p1", "p2"}
+
+
+def test_cleanup_cancels_while_s3_is_down(
+    world: World, context: SimpleNamespace, job_id: str, due: Due, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call("DELETE", f"/api/v1/jobs/{job_id}", context)
+    monkeypatch.setattr(bucket, "remove_all", down)
+    drain(world, due, context, 60)
+    assert stopped(world) == {"p0", "p1", "p2"}
+
+
+@pytest.mark.parametrize("how", ["cancel", "delete"])
+def test_early_404_does_not_end_a_cancellation(
+    world: World, context: SimpleNamespace, job_id: str, due: Due, how: str
+) -> None:
+    cancels_answered(world, *[httpx.Response(404, json={"detail": "Not found."})] * 3)
+    end_by(how, job_id, context)
+    drain(world, due, context)
+    assert stopped(world) == {"p0", "p1", "p2"}
+
+
+@pytest.mark.parametrize("how", ["cancel", "delete"])
+def test_lagging_list_does_not_end_the_search(
+    world: World, context: SimpleNamespace, due: Due, how: str
+) -> None:
+    account = Account(world, lag=timedelta(seconds=60))
+    job_id = lose_all(world, account, context)
+    due.clear()
+    end_by(how, job_id, context)
+    drain(world, due, context, 600)
+    assert stopped(world) == {"p0", "p1", "p2"}
+
+
+def end_by(how: str, job_id: str, context: SimpleNamespace) -> None:
+    if how == "cancel":
+        call("POST", f"/api/v1/jobs/{job_id}/cancel", context)
+    else:
+        call("DELETE", f"/api/v1/jobs/{job_id}", context)
+
+
+def lose_all(world: World, account: Account, context: SimpleNamespace, ahead: timedelta = timedelta()) -> str:
+    """Create a job whose three predictions exist, while each POST was answered with 503."""
+
+    def made(_: httpx.Request) -> httpx.Response:
+        row = world.replicate.predictions[f"p{len(world.replicate.predictions) - 1}"]
+        account.own.append({**row, "created_at": (world.clock.time + ahead).isoformat()})
+        return httpx.Response(503)
+
+    world.replicate.on_read = account.answer
+    world.replicate.after_create = made
+    job_id = world.new_job()
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    world.clock.advance(3)
+    assert len(account.own) == 3
+    return job_id
+
+
+# ── nothing is paid for twice ──
+
+
+@pytest.mark.parametrize("skew", [0, 30, 55])
+def test_list_that_lags_on_a_clock_ahead_proves_nothing(
+    world: World, context: SimpleNamespace, due: Due, skew: int
+) -> None:
+    ahead = timedelta(seconds=skew)
+    account = Account(world, lag=timedelta(seconds=45))
+
+    def answer(request: httpx.Request) -> httpx.Response | None:
+        world.clock.time += ahead
+        try:
+            return account.answer(request)
+        finally:
+            world.clock.time -= ahead
+
+    job_id = lose_all(world, account, context, ahead)
+    world.replicate.on_read = answer
+    for _ in range(6):
+        world.clock.advance(10)
+        generate.handler(sqs_event(s3_notification(job_id), receives=2), context)
+    assert len(world.replicate.creates) == 3
+
+
+def fail_all(world: World, job_id: str, *why: FailureKind) -> None:
+    job = world.job(job_id)
+    kinds = why * len(job.images) if len(why) == 1 else why
+    events = [
+        ImageFailed(image.index, image.attempt, image.prediction_id or "", kind)
+        for image, kind in zip(job.images, kinds, strict=True)
+    ]
+    assert record.move_on(job, *events).written
+
+
+def finish_all(world: World) -> None:
+    for name in list(world.replicate.predictions):
+        world.replicate.finish(name)
+
+
+def test_second_retry_still_asks_for_the_old_output(
+    world: World,
+    context: SimpleNamespace,
+    job_id: str,
+    due: Due,
+    tasks: list[tuple[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GENERATION_DEADLINE_SECONDS", "600")
+    settings.cache_clear()
+    finish_all(world)
+    fail_all(world, job_id, FailureKind.OUTPUT_UNAVAILABLE)
+    world.replicate.on_download = lambda _: httpx.Response(503)
+    owner.retry(world.job(job_id))
+    drain(world, due, context)
+    assert world.job(job_id).status is JobStatus.FAILED
+    world.replicate.on_download = lambda _: streamed(PNG)
+    owner.retry(world.job(job_id))
+    continue_tasks(tasks, context)
+    drain(world, due, context)
+    assert world.job(job_id).status is JobStatus.SUCCEEDED
+    assert len(world.replicate.creates) == 3
+
+
+def test_one_cut_download_after_a_retry_does_not_pay_again(
+    world: World, context: SimpleNamespace, job_id: str, due: Due, tasks: list[tuple[str, str]]
+) -> None:
+    finish_all(world)
+    message = queues.WatchdogMessage(job_id=job_id, born_at=world.job(job_id).watched_since)
+    world.replicate.on_download = lambda _: streamed(PNG[:-20])
+    for _ in range(5):
+        look(message, context)
+    assert world.job(job_id).status is JobStatus.FAILED
+    due.clear()
+    owner.retry(world.job(job_id))
+    drain(world, due, context, 3)  # one more look, cut again
+    world.replicate.on_download = lambda _: streamed(PNG)
+    look(queues.WatchdogMessage(job_id=job_id, born_at=world.job(job_id).watched_since), context)
+    assert world.job(job_id).status is JobStatus.SUCCEEDED
+    assert len(world.replicate.creates) == 3
+
+
+def test_refused_job_sends_no_post_for_a_lost_output(
+    world: World, context: SimpleNamespace, job_id: str, due: Due, tasks: list[tuple[str, str]]
+) -> None:
+    old = world.job(job_id).images[0].prediction_id or ""
+    world.replicate.finish(old)
+    failed = FailureKind.PREDICTION_FAILED
+    fail_all(world, job_id, FailureKind.OUTPUT_UNAVAILABLE, failed, failed)
+    owner.retry(world.job(job_id))
+    world.replicate.before_create = lambda _: httpx.Response(402, json={"title": "Insufficient credit"})
+    continue_tasks(tasks, context)
+    refused = len(world.replicate.creates)
+    world.replicate.before_create = lambda _: None
+    world.replicate.predictions[old].update(output=None)
+    drain(world, due, context)
+    continue_tasks(tasks, context)
+    job = world.job(job_id)
+    assert job.status is JobStatus.FAILED
+    assert {image.error.code for image in job.images if image.error} == {"replicate_out_of_credit"}
+    assert len(world.replicate.creates) == refused
+
+
+# ── a photo is refused only for itself ──
+
+
+def test_missing_decoder_is_no_unreadable_photo(
+    world: World, context: SimpleNamespace, due: Due, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = picture("HEIF")
+    request = JobRequest(content_type="image/heic", size=len(photo))
+    job = create_job.create_job("ann", request, None)
+    world.s3.put_object(Bucket=BUCKET, Key=job.photo.key, Body=photo)
+    inspection._register_heif.cache_clear()
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    others = {name: one for name, one in PIL.Image.OPEN.items() if name != "HEIF"}
+    monkeypatch.setattr(PIL.Image, "OPEN", others)
+    body = {"job_id": job.job_id, "original_s3_key": job.photo.key}
+    answer = generate.handler(sqs_event(body), context)
+    inspection._register_heif.cache_clear()
+    assert answer["batchItemFailures"]
+    assert world.job(job.job_id).status is JobStatus.AWAITING_UPLOAD
+
+
+def test_full_disk_is_no_unreadable_photo(
+    world: World, context: SimpleNamespace, due: Due, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    job_id = world.new_job()
+    monkeypatch.setattr(inspection, "_decode", full)
+    assert generate.handler(sqs_event(s3_notification(job_id)), context)["batchItemFailures"]
+    assert world.job(job_id).status is JobStatus.AWAITING_UPLOAD
+
+
+def during_inspection(monkeypatch: pytest.MonkeyPatch, do: Callable[[], None]) -> None:
+    inspect = inspection.inspect
+
+    def meanwhile(*args: Any, **options: Any) -> inspection.Finding:
+        do()
+        return inspect(*args, **options)
+
+    monkeypatch.setattr(inspection, "inspect", meanwhile)
+
+
+def test_opening_under_way_at_the_deadline_is_no_death(
+    world: World, context: SimpleNamespace, due: Due, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = world.new_job()
+    (message, _), *_ = due
+    world.clock.advance(1799)
+
+    def deadline() -> None:
+        world.clock.advance(2)
+        look(message, context)
+
+    during_inspection(monkeypatch, deadline)
+    generate.handler(sqs_event(s3_notification(job_id), receives=2), context)
+    job = world.job(job_id)
+    assert job.failure
+    assert job.failure.code == "deadline_exceeded"
+    assert is_retryable(job)
+
+
+def test_death_after_the_inspection_does_not_count(
+    world: World, context: SimpleNamespace, due: Due, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = world.new_job()
+    with monkeypatch.context() as patch:
+        patch.setattr(generation, "advance", killed)
+        for _ in range(5):
+            with pytest.raises(KeyboardInterrupt):
+                generation.photo_arrived(job_id, world.job(job_id).photo.key, again=True)
+            world.clock.advance(61)
+    generation.photo_arrived(job_id, world.job(job_id).photo.key, again=True)
+    assert len(world.job(job_id).having(ImageStatus.GENERATING)) == 3
+
+
+def test_event_of_the_old_photo_starts_no_job(world: World, context: SimpleNamespace, due: Due) -> None:
+    request = JobRequest(content_type="image/jpeg", size=len(JPEG))
+    old = create_job.create_job("ann", request, "again")
+    world.s3.put_object(Bucket=BUCKET, Key=old.photo.key, Body=JPEG)
+    world.expire(old.job_id)
+    assert create_job.create_job("ann", request, "again").job_id == old.job_id
+    generate.handler(sqs_event({"job_id": old.job_id, "original_s3_key": old.photo.key}), context)
+    assert world.job(old.job_id).status is JobStatus.AWAITING_UPLOAD
+    assert world.replicate.creates == []
