@@ -16,7 +16,7 @@ from botocore.exceptions import EndpointConnectionError
 import api
 import generate
 import watchdog
-from tests.integration.test_listing import Account
+from tests.integration.account import Account
 from tests.support.events import api_event, s3_notification, sqs_event
 from tests.support.fake_replicate import streamed
 from tests.support.function_environment import BUCKET

@@ -111,12 +111,11 @@ def _look_at_photo(job: Job, key: str, *, again: bool) -> Job | None:
             )
         try:
             finding = _inspect(upload.file, counted)
+            return _use(finding, counted, arrived, PhotoLeft(until))
         except Exception:
+            # The photo did not kill this invocation. Only a death counts.
             record.move_on(counted, PhotoLeft(until))
             raise
-        # The photo did not kill this invocation. Only such a death counts, not one in what follows.
-        left = record.move_on(counted, PhotoLeft(until)).job
-        return _use(finding, left, arrived) if left else None
 
 
 def _inspect(file: IO[bytes], job: Job) -> Finding:
@@ -128,7 +127,7 @@ def _inspect(file: IO[bytes], job: Job) -> Finding:
     )
 
 
-def _use(finding: Finding, job: Job, arrived: UploadArrived) -> Job | None:
+def _use(finding: Finding, job: Job, arrived: UploadArrived, left: PhotoLeft | None = None) -> Job | None:
     from triptych.photo import inspection  # noqa: PLC0415  # as above
 
     match finding:
@@ -136,13 +135,15 @@ def _use(finding: Finding, job: Job, arrived: UploadArrived) -> Job | None:
             return record.move_on(job, arrived, JobRejected(failure)).job
         case inspection.Prepared(jpeg):
             logger.info("prepared", size=len(jpeg))
-            prepared_key = bucket.store_prepared(job.job_id, jpeg)
-            after = advance(job, replace(arrived, prepared_key=prepared_key))
-            if after is None:  # the job has been deleted meanwhile
-                bucket.remove(prepared_key)
-            return after
+            arrived = replace(arrived, prepared_key=bucket.store_prepared(job.job_id, jpeg))
         case inspection.Ready():
-            return advance(job, arrived)
+            pass
+    # A death in what follows is not the photo's.
+    opened = record.move_on(job, left).job if left else job
+    after = advance(opened, arrived) if opened else None
+    if after is None and arrived.prepared_key:  # the job has been deleted meanwhile
+        bucket.remove(arrived.prepared_key)
+    return after
 
 
 def advance(job: Job, *arrived: Event) -> Job | None:
