@@ -128,7 +128,7 @@ def _learn(job: Job, *, last: bool) -> tuple[Job | None, list[Event]]:
     """
     started = clock.now()
     budget = TimeBudget(LOOK_SECONDS)
-    advanced = generate.advance(job)
+    advanced = job if _waits_in_line(job) else generate.advance(job)
     running = advanced.having(ImageStatus.GENERATING) if advanced else []
     before = [image for image in running if image.asked_at is None or image.asked_at < started]
     if advanced is None or not before:
@@ -136,6 +136,14 @@ def _learn(job: Job, *, last: bool) -> tuple[Job | None, list[Event]]:
     budget = budget.at_least(MIN_COPY_SECONDS)
     found = budget.run([partial(_result, advanced, image, budget, last=last) for image in before])
     return advanced, [event for event in found if event]
+
+
+def _waits_in_line(job: Job) -> bool:
+    """Return whether a throttled job's own message soon requests its images again. Two that ask disturb the others' turns."""
+    young = job.started_at and clock.now() < job.started_at + timedelta(
+        seconds=settings().watchdog_delay_seconds
+    )
+    return bool(young) and any(image.not_before for image in job.having(ImageStatus.PENDING))
 
 
 def _result(job: Job, image: Image, budget: TimeBudget, *, last: bool) -> Event | None:
