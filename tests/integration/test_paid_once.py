@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -182,8 +183,9 @@ def end_by(how: str, job_id: str, context: SimpleNamespace) -> None:
 def lose_all(world: World, account: Account, context: SimpleNamespace, ahead: timedelta = timedelta()) -> str:
     """Create a job whose three predictions exist, while each POST was answered with 503."""
 
-    def made(_: httpx.Request) -> httpx.Response:
-        row = world.replicate.predictions[f"p{len(world.replicate.predictions) - 1}"]
+    def made(request: httpx.Request) -> httpx.Response:
+        asked = json.loads(request.content)["webhook"]  # the three POSTs are sent at once
+        row = next(one for one in world.replicate.predictions.values() if one["webhook"] == asked)
         account.own.append({**row, "created_at": (world.clock.time + ahead).isoformat()})
         return httpx.Response(503)
 

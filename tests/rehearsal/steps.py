@@ -211,6 +211,9 @@ class Rehearsal:
         left["AWS::S3::Bucket"] = {
             name for name in left.get("AWS::S3::Bucket", set()) if not name.startswith("aws-sam-cli-managed")
         }
+        # MiniStack makes a log group again for the last lines of a function that still runs. AWS does not: the functions'
+        # roles may not create one.
+        left.pop("AWS::Logs::LogGroup", None)
         if left.keys() != RETAINED or any(len(names) != 1 for names in left.values()):
             raise StepError(f"left after the deletion: {left}")
         return "left: the user pool, the table and the bucket, which the template retains"
