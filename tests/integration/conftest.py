@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from tests.support.world import World, world_on_moto
+from triptych.aws import queues
 
 
 @pytest.fixture
@@ -23,3 +24,19 @@ def context() -> SimpleNamespace:
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     with world_on_moto(monkeypatch) as world:
         yield world
+
+
+@pytest.fixture
+def checks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[queues.WatchdogMessage, int]]:
+    """The watchdog's messages, each with its delay in seconds."""
+    seen: list[tuple[queues.WatchdogMessage, int]] = []
+    monkeypatch.setattr(queues, "send_to_watchdog", lambda message, *, delay: seen.append((message, delay)))
+    return seen
+
+
+@pytest.fixture
+def tasks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """The messages that were sent to the generation queue."""
+    seen: list[tuple[str, str]] = []
+    monkeypatch.setattr(queues, "send_to_generation", lambda *task, **_: seen.append(task))
+    return seen

@@ -18,6 +18,7 @@ import api
 import generate
 import watchdog
 import webhook
+from tests.integration.generating import fail_all
 from tests.support.events import api_event, s3_notification, sqs_event, webhook_for
 from tests.support.function_environment import BUCKET
 from tests.support.photos import JPEG, PNG
@@ -26,7 +27,7 @@ from triptych.aws import bucket, queues, table
 from triptych.deadlines import upload_deadline
 from triptych.failures import FailureKind
 from triptych.flows import collect, owner, record
-from triptych.job import MOST_RETRIES, DeadlinePassed, ImageFailed, ImageStatus, JobStatus
+from triptych.job import MOST_RETRIES, DeadlinePassed, ImageStatus, JobStatus
 from triptych.replicate import predictions
 from triptych.replicate.downloads import Fetched, OutputUnavailableError
 from triptych.replicate.predictions import Prediction
@@ -47,22 +48,6 @@ def call(world: World, context: SimpleNamespace) -> Any:
 
 
 @pytest.fixture
-def checks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[queues.WatchdogMessage, int]]:
-    """The watchdog's messages, each with its delay in seconds."""
-    seen: list[tuple[queues.WatchdogMessage, int]] = []
-    monkeypatch.setattr(queues, "send_to_watchdog", lambda message, *, delay: seen.append((message, delay)))
-    return seen
-
-
-@pytest.fixture
-def tasks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """The messages that were sent to the generation queue."""
-    seen: list[tuple[str, str]] = []
-    monkeypatch.setattr(queues, "send_to_generation", lambda *task, **_: seen.append(task))
-    return seen
-
-
-@pytest.fixture
 def job_id(world: World, context: SimpleNamespace, checks: Any, tasks: Any) -> str:
     """Create a job whose three predictions run."""
     job_id = world.new_job()
@@ -76,12 +61,6 @@ def send_webhook(world: World, context: SimpleNamespace, prediction_id: str, **c
         webhook_for(world.replicate.finish(prediction_id, **changes), world.clock), context
     )
     assert answer["statusCode"] == 200
-
-
-def fail_all(world: World, job_id: str, why: FailureKind) -> None:
-    job = world.job(job_id)
-    failed = [ImageFailed(one.index, one.attempt, one.prediction_id or "", why) for one in job.images]
-    assert record.move_on(job, *failed).written
 
 
 def run_watchdog(message: queues.WatchdogMessage, context: SimpleNamespace) -> None:

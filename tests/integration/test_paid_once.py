@@ -1,4 +1,4 @@
-"""What is not needed any more ends, and what can still be had is not paid for again: rare orders of events."""
+"""Rare orders of events: unneeded predictions end, and no output that Replicate holds is paid for again."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ import api
 import generate
 import watchdog
 from tests.integration.account import Account
+from tests.integration.generating import fail_all
 from tests.support.events import api_event, s3_notification, sqs_event
 from tests.support.fake_replicate import streamed
 from tests.support.function_environment import BUCKET
@@ -25,13 +26,13 @@ from tests.support.photos import JPEG, PNG, picture
 from tests.support.world import World
 from triptych.aws import bucket, queues, table
 from triptych.failures import FailureKind
-from triptych.flows import create_job, owner, record
+from triptych.flows import create_job, owner
 from triptych.flows import generate as generation
-from triptych.job import ImageFailed, ImageStatus, JobRequest, JobStatus, is_retryable
+from triptych.job import ImageStatus, JobRequest, JobStatus, is_retryable
 from triptych.photo import inspection
 from triptych.settings import settings
 
-type Due = list[tuple[queues.WatchdogMessage, int]]
+type Checks = list[tuple[queues.WatchdogMessage, int]]
 
 
 @pytest.fixture(autouse=True)
@@ -40,28 +41,12 @@ def no_visibility(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def due(monkeypatch: pytest.MonkeyPatch) -> Due:
-    """The watchdog's messages, each with its delay in seconds."""
-    seen: Due = []
-    monkeypatch.setattr(queues, "send_to_watchdog", lambda message, *, delay: seen.append((message, delay)))
-    return seen
-
-
-@pytest.fixture
-def tasks(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """The messages that were sent to the generation queue."""
-    seen: list[tuple[str, str]] = []
-    monkeypatch.setattr(queues, "send_to_generation", lambda *task, **_: seen.append(task))
-    return seen
-
-
-@pytest.fixture
-def job_id(world: World, context: SimpleNamespace, due: Due) -> str:
+def job_id(world: World, context: SimpleNamespace, checks: Checks) -> str:
     """Create a job whose three predictions run."""
     job_id = world.new_job()
     generate.handler(sqs_event(s3_notification(job_id)), context)
     world.clock.advance(10)
-    due.clear()
+    checks.clear()
     return job_id
 
 
@@ -73,13 +58,13 @@ def look(message: queues.WatchdogMessage, context: SimpleNamespace) -> None:
     watchdog.handler(sqs_event(message.model_dump_json()), context)
 
 
-def drain(world: World, due: Due, context: SimpleNamespace, seconds: float = 1200) -> None:
+def drain(world: World, checks: Checks, context: SimpleNamespace, seconds: float = 1200) -> None:
     """Run the watchdog's messages in the order of their times, for so many seconds."""
     end = world.clock.time + timedelta(seconds=seconds)
     later: list[tuple[Any, queues.WatchdogMessage]] = []
     while True:
-        later += [(world.clock.time + timedelta(seconds=delay), message) for message, delay in due]
-        due.clear()
+        later += [(world.clock.time + timedelta(seconds=delay), message) for message, delay in checks]
+        checks.clear()
         later.sort(key=lambda one: one[0])
         if not later or later[0][0] > end:
             return
@@ -121,10 +106,10 @@ def killed(*_: object, **__: object) -> Any:
 
 @pytest.mark.parametrize("fault", ["cancellations fail", "S3 fails"])
 def test_cleanup_remembers_predictions_of_the_newer_record(
-    world: World, context: SimpleNamespace, due: Due, monkeypatch: pytest.MonkeyPatch, fault: str
+    world: World, context: SimpleNamespace, checks: Checks, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     job_id = world.new_job()
-    due.clear()
+    checks.clear()
     with monkeypatch.context() as patch:
         patch.setattr(table, "delete", killed)
         with pytest.raises(KeyboardInterrupt):
@@ -133,43 +118,43 @@ def test_cleanup_remembers_predictions_of_the_newer_record(
     if fault == "cancellations fail":
         cancels_answered(world, *[httpx.Response(503)] * 3)
     else:
-        message = due.pop()[0]
+        message = checks.pop()[0]
         with monkeypatch.context() as patch:
             patch.setattr(bucket, "remove_all", down)
             look(message, context)
-    drain(world, due, context)
+    drain(world, checks, context)
     assert table.get(job_id) is None
     assert stopped(world) == {"p0", "p1", "p2"}
 
 
 def test_cleanup_cancels_while_s3_is_down(
-    world: World, context: SimpleNamespace, job_id: str, due: Due, monkeypatch: pytest.MonkeyPatch
+    world: World, context: SimpleNamespace, job_id: str, checks: Checks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     call("DELETE", f"/api/v1/jobs/{job_id}", context)
     monkeypatch.setattr(bucket, "remove_all", down)
-    drain(world, due, context, 60)
+    drain(world, checks, context, 60)
     assert stopped(world) == {"p0", "p1", "p2"}
 
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
 def test_early_404_does_not_end_a_cancellation(
-    world: World, context: SimpleNamespace, job_id: str, due: Due, how: str
+    world: World, context: SimpleNamespace, job_id: str, checks: Checks, how: str
 ) -> None:
     cancels_answered(world, *[httpx.Response(404, json={"detail": "Not found."})] * 3)
     end_by(how, job_id, context)
-    drain(world, due, context)
+    drain(world, checks, context)
     assert stopped(world) == {"p0", "p1", "p2"}
 
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
 def test_lagging_list_does_not_end_the_search(
-    world: World, context: SimpleNamespace, due: Due, how: str
+    world: World, context: SimpleNamespace, checks: Checks, how: str
 ) -> None:
     account = Account(world, lag=timedelta(seconds=60))
     job_id = lose_all(world, account, context)
-    due.clear()
+    checks.clear()
     end_by(how, job_id, context)
-    drain(world, due, context, 600)
+    drain(world, checks, context, 600)
     assert stopped(world) == {"p0", "p1", "p2"}
 
 
@@ -203,7 +188,7 @@ def lose_all(world: World, account: Account, context: SimpleNamespace, ahead: ti
 
 @pytest.mark.parametrize("skew", [0, 30, 55])
 def test_list_that_lags_on_a_clock_ahead_proves_nothing(
-    world: World, context: SimpleNamespace, due: Due, skew: int
+    world: World, context: SimpleNamespace, checks: Checks, skew: int
 ) -> None:
     ahead = timedelta(seconds=skew)
     account = Account(world, lag=timedelta(seconds=45))
@@ -223,16 +208,6 @@ def test_list_that_lags_on_a_clock_ahead_proves_nothing(
     assert len(world.replicate.creates) == 3
 
 
-def fail_all(world: World, job_id: str, *why: FailureKind) -> None:
-    job = world.job(job_id)
-    kinds = why * len(job.images) if len(why) == 1 else why
-    events = [
-        ImageFailed(image.index, image.attempt, image.prediction_id or "", kind)
-        for image, kind in zip(job.images, kinds, strict=True)
-    ]
-    assert record.move_on(job, *events).written
-
-
 def finish_all(world: World) -> None:
     for name in list(world.replicate.predictions):
         world.replicate.finish(name)
@@ -242,7 +217,7 @@ def test_second_retry_still_asks_for_the_old_output(
     world: World,
     context: SimpleNamespace,
     job_id: str,
-    due: Due,
+    checks: Checks,
     tasks: list[tuple[str, str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -252,18 +227,18 @@ def test_second_retry_still_asks_for_the_old_output(
     fail_all(world, job_id, FailureKind.OUTPUT_UNAVAILABLE)
     world.replicate.on_download = lambda _: httpx.Response(503)
     owner.retry(world.job(job_id))
-    drain(world, due, context)
+    drain(world, checks, context)
     assert world.job(job_id).status is JobStatus.FAILED
     world.replicate.on_download = lambda _: streamed(PNG)
     owner.retry(world.job(job_id))
     continue_tasks(tasks, context)
-    drain(world, due, context)
+    drain(world, checks, context)
     assert world.job(job_id).status is JobStatus.SUCCEEDED
     assert len(world.replicate.creates) == 3
 
 
 def test_one_cut_download_after_a_retry_does_not_pay_again(
-    world: World, context: SimpleNamespace, job_id: str, due: Due, tasks: list[tuple[str, str]]
+    world: World, context: SimpleNamespace, job_id: str, checks: Checks, tasks: list[tuple[str, str]]
 ) -> None:
     finish_all(world)
     message = queues.WatchdogMessage(job_id=job_id, born_at=world.job(job_id).watched_since)
@@ -271,9 +246,9 @@ def test_one_cut_download_after_a_retry_does_not_pay_again(
     for _ in range(5):
         look(message, context)
     assert world.job(job_id).status is JobStatus.FAILED
-    due.clear()
+    checks.clear()
     owner.retry(world.job(job_id))
-    drain(world, due, context, 3)  # one more look, cut again
+    drain(world, checks, context, 3)  # one more look, cut again
     world.replicate.on_download = lambda _: streamed(PNG)
     look(queues.WatchdogMessage(job_id=job_id, born_at=world.job(job_id).watched_since), context)
     assert world.job(job_id).status is JobStatus.SUCCEEDED
@@ -281,7 +256,7 @@ def test_one_cut_download_after_a_retry_does_not_pay_again(
 
 
 def test_refused_job_sends_no_post_for_a_lost_output(
-    world: World, context: SimpleNamespace, job_id: str, due: Due, tasks: list[tuple[str, str]]
+    world: World, context: SimpleNamespace, job_id: str, checks: Checks, tasks: list[tuple[str, str]]
 ) -> None:
     old = world.job(job_id).images[0].prediction_id or ""
     world.replicate.finish(old)
@@ -293,7 +268,7 @@ def test_refused_job_sends_no_post_for_a_lost_output(
     refused = len(world.replicate.creates)
     world.replicate.before_create = lambda _: None
     world.replicate.predictions[old].update(output=None)
-    drain(world, due, context)
+    drain(world, checks, context)
     continue_tasks(tasks, context)
     job = world.job(job_id)
     assert job.status is JobStatus.FAILED
@@ -305,7 +280,7 @@ def test_refused_job_sends_no_post_for_a_lost_output(
 
 
 def test_missing_decoder_is_no_unreadable_photo(
-    world: World, context: SimpleNamespace, due: Due, monkeypatch: pytest.MonkeyPatch
+    world: World, context: SimpleNamespace, checks: Checks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photo = picture("HEIF")
     request = JobRequest(content_type="image/heic", size=len(photo))
@@ -323,7 +298,7 @@ def test_missing_decoder_is_no_unreadable_photo(
 
 
 def test_full_disk_is_no_unreadable_photo(
-    world: World, context: SimpleNamespace, due: Due, monkeypatch: pytest.MonkeyPatch
+    world: World, context: SimpleNamespace, checks: Checks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
@@ -345,10 +320,10 @@ def during_inspection(monkeypatch: pytest.MonkeyPatch, do: Callable[[], None]) -
 
 
 def test_opening_under_way_at_the_deadline_is_no_death(
-    world: World, context: SimpleNamespace, due: Due, monkeypatch: pytest.MonkeyPatch
+    world: World, context: SimpleNamespace, checks: Checks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = world.new_job()
-    (message, _), *_ = due
+    (message, _), *_ = checks
     world.clock.advance(1799)
 
     def deadline() -> None:
@@ -364,7 +339,7 @@ def test_opening_under_way_at_the_deadline_is_no_death(
 
 
 def test_death_after_the_inspection_does_not_count(
-    world: World, context: SimpleNamespace, due: Due, monkeypatch: pytest.MonkeyPatch
+    world: World, context: SimpleNamespace, checks: Checks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = world.new_job()
     with monkeypatch.context() as patch:
@@ -377,7 +352,7 @@ def test_death_after_the_inspection_does_not_count(
     assert len(world.job(job_id).having(ImageStatus.GENERATING)) == 3
 
 
-def test_event_of_the_old_photo_starts_no_job(world: World, context: SimpleNamespace, due: Due) -> None:
+def test_event_of_the_old_photo_starts_no_job(world: World, context: SimpleNamespace, checks: Checks) -> None:
     request = JobRequest(content_type="image/jpeg", size=len(JPEG))
     old = create_job.create_job("ann", request, "again")
     world.s3.put_object(Bucket=BUCKET, Key=old.photo.key, Body=JPEG)

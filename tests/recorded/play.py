@@ -19,7 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from tests.recorded.cases import Case
 
@@ -88,6 +88,16 @@ def differences(case: Case, cloud: Cloud, names: dict[str, str]) -> dict[str, st
                 return found | {f"{number}.save": f"the next steps need a value of this answer: {answer}"}
             time.sleep(step.get("pause", 0))
     return found
+
+
+def name_of(case: Case) -> str:
+    return f"{case.file}: {case.name}"
+
+
+def assert_listed(case: Case, listed: Mapping[str, tuple[str, str]], found: dict[str, str]) -> None:
+    """Assert that the case differs from AWS exactly in the listed places: name → reason and places."""
+    _, places = listed.get(name_of(case), ("", ""))
+    assert set(found) == set(places.split()), found
 
 
 def compare(aws: object, here: object, place: str = "") -> Iterator[tuple[str, str]]:

@@ -19,7 +19,7 @@ from tests.localcloud.http_server import HttpServer, Request, Response
 from tests.recorded import mappings
 from tests.recorded.cases import Case, files, load
 from tests.recorded.mappings import ScriptedFunction
-from tests.recorded.play import Cloud, compare, differences
+from tests.recorded.play import Cloud, assert_listed, compare, differences, name_of
 from tests.rehearsal import ministack
 from tests.rehearsal.differences import ANSWERS, NOT_PLAYED, PATTERN_VERDICTS
 
@@ -78,16 +78,6 @@ def role(cloud: Cloud) -> str:
     return str(made["Role"]["Arn"])
 
 
-def name_of(case: Case) -> str:
-    return f"{case.file}: {case.name}"
-
-
-def assert_listed(case: Case, found: dict[str, str]) -> None:
-    """Assert that the case differs from AWS exactly in the listed places."""
-    _, places = ANSWERS.get(name_of(case), ("", ""))
-    assert set(found) == set(places.split()), found
-
-
 def test_every_recorded_case_is_compared_or_listed() -> None:
     every = {name_of(case) for file in files() for case in load(file)}
     played = {name_of(case) for case in [*SCRIPTS, *PATTERNS, *QUEUES, *STREAMS]}
@@ -99,7 +89,7 @@ def test_every_recorded_case_is_compared_or_listed() -> None:
 
 @pytest.mark.parametrize("case", SCRIPTS, ids=name_of)
 def test_answer_differs_only_where_listed(case: Case, cloud: Cloud, names: dict[str, str]) -> None:
-    assert_listed(case, differences(case, cloud, names))
+    assert_listed(case, ANSWERS, differences(case, cloud, names))
 
 
 def test_verdicts_on_patterns_differ_only_where_listed(cloud: Cloud) -> None:
@@ -162,7 +152,9 @@ def test_queue_invokes_as_recorded(case: Case, cloud: Cloud, role: str, names: d
             FunctionResponseTypes=["ReportBatchItemFailures"] if case.content["reports"] else [],
         ),
     ):
-        assert_listed(case, mappings.queue_differences(case, function, cloud, names, 3 * FUNCTION_SECONDS))
+        assert_listed(
+            case, ANSWERS, mappings.queue_differences(case, function, cloud, names, 3 * FUNCTION_SECONDS)
+        )
 
 
 @pytest.mark.parametrize("case", STREAMS, ids=name_of)
@@ -191,8 +183,8 @@ def test_stream_invokes_as_recorded(case: Case, cloud: Cloud, role: str, names: 
                 found = dict(
                     compare({"refused": content["refused"]}, {"refused": error.response["Error"]["Code"]})
                 )
-            assert_listed(case, found)
+            assert_listed(case, ANSWERS, found)
             return
         with mapped(cloud, FunctionName=arn, **settings):
             names |= {"stream_arn": stream, "function_arn": arn}
-            assert_listed(case, mappings.stream_differences(case, function, cloud, names, PATIENCE))
+            assert_listed(case, ANSWERS, mappings.stream_differences(case, function, cloud, names, PATIENCE))

@@ -234,7 +234,7 @@ class PhotoOpened:
 
 @dataclass(frozen=True, slots=True)
 class PhotoLeft:
-    """The try to open the photo that began with `until` ended with an error of ours. It does not count."""
+    """A try to open the photo (the one with this `until`) killed no invocation, so it does not count."""
 
     until: datetime
 

@@ -23,7 +23,7 @@ from tests.localcloud.tests.differences import ANSWERS, NOT_PLAYED, REFUSED_PATT
 from tests.recorded import mappings
 from tests.recorded.cases import Case, files, load
 from tests.recorded.mappings import ERROR, ScriptedFunction
-from tests.recorded.play import Cloud, differences
+from tests.recorded.play import Cloud, assert_listed, differences, name_of
 
 REGION = "us-east-1"
 SCRIPTS = [case for file in ("s3", "sqs", "events") for case in load(file)]
@@ -58,16 +58,6 @@ def names(cloud: Cloud) -> dict[str, str]:
     return cloud.prepare(aws.ACCOUNT)
 
 
-def name_of(case: Case) -> str:
-    return f"{case.file}: {case.name}"
-
-
-def assert_listed(case: Case, found: dict[str, str]) -> None:
-    """Assert that the case differs from AWS exactly in the listed places."""
-    _, places = ANSWERS.get(name_of(case), ("", ""))
-    assert set(found) == set(places.split()), found
-
-
 def test_every_recorded_case_is_compared_or_listed() -> None:
     assert files() == {"s3", "sqs", "events", "event_patterns", "queue_mappings", "stream_mappings"}
     every = {name_of(case) for file in files() for case in load(file)}
@@ -79,7 +69,7 @@ def test_every_recorded_case_is_compared_or_listed() -> None:
 
 @pytest.mark.parametrize("case", SCRIPTS, ids=name_of)
 def test_answer_differs_only_where_listed(case: Case, cloud: Cloud, names: dict[str, str]) -> None:
-    assert_listed(case, differences(case, cloud, names))
+    assert_listed(case, ANSWERS, differences(case, cloud, names))
 
 
 # Event patterns.
@@ -172,7 +162,7 @@ def test_queue_invokes_as_recorded(case: Case, cloud: Cloud, names: dict[str, st
         reports_batch_item_failures=case.content["reports"],
     )
     with EventSources([source], cast("Functions", Invoked(function)), machines(cloud), workers=1):
-        assert_listed(case, mappings.queue_differences(case, function, cloud, names, 20))
+        assert_listed(case, ANSWERS, mappings.queue_differences(case, function, cloud, names, 20))
 
 
 @pytest.mark.parametrize("case", STREAMS, ids=name_of)
@@ -199,4 +189,4 @@ def test_stream_invokes_as_recorded(
         failure_queue_url=names["dead_letters"],
     )
     with Streams([source], cast("Functions", Invoked(function)), machines(cloud)):
-        assert_listed(case, mappings.stream_differences(case, function, cloud, names, 20))
+        assert_listed(case, ANSWERS, mappings.stream_differences(case, function, cloud, names, 20))

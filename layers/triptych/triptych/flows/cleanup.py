@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 
 # A copy that was under way when the job was deleted has arrived by then.
 IN_FLIGHT_SECONDS = 300
-LONGEST_LAG = timedelta(
-    seconds=300
-)  # of the list of predictions, unless the list proves that it does not lag
 CANCEL_SECONDS = (5, 60)  # until a failed cancellation is tried again: the shortest and the longest wait
 
 
@@ -84,12 +81,11 @@ def stop(job_id: str, since: datetime, running: Sequence[RunningPrediction]) -> 
             listed, unread = listing.Listed([]), True
         ids += [found for tag in doubtful for found in listed.of(tag)]
         for tag, one in doubtful.items():
+            if listed.of(tag) or not one.in_doubt_until:
+                continue
             asked_at = one.asked_at or since
-            sure = listed.reaches(asked_at + timedelta(seconds=predictions.CREATE_SECONDS) + listing.SKEW)
-            if not listed.of(tag) and one.in_doubt_until:
-                unfound.append(
-                    one.in_doubt_until if sure else max(one.in_doubt_until, asked_at + LONGEST_LAG)
-                )
+            lag = timedelta() if listed.covers(asked_at) else listing.LONGEST_LAG
+            unfound.append(max(one.in_doubt_until, asked_at + lag))
     seconds = [math.ceil((until - now).total_seconds()) for until in unfound if until > now]
     unsure = not predictions.cancel_all(ids) or unread
     if unsure and now < since + deadline:
@@ -110,9 +106,8 @@ def clean_up(message: WatchdogMessage, running: Sequence[RunningPrediction], job
         logger.warning("the deleted job's id belongs to a new job")
         return None
     replaced = bool(job)
-    while (
-        job
-    ):  # the deletion was cut off: a message that also names what the record holds takes this one's place
+    # The deletion was cut off. A new message replaces this one: it also names the predictions of the record.
+    while job:
         running = [*running, *(one for one in running_predictions(job) if one not in running)]
         queues.send_to_watchdog(message.model_copy(update={"left": tuple(running)}), delay=CANCEL_SECONDS[0])
         job = record.delete(job)

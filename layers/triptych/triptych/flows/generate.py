@@ -56,7 +56,6 @@ PHOTO_URL_SLACK_SECONDS = 60
 UNANSWERED_SECONDS = listing.LATEST_SECONDS
 ANSWERED_SECONDS = 30
 SAME_TIME = timedelta(seconds=5)
-LONGEST_LAG = timedelta(seconds=300)  # of the list, if it lacks a known prediction
 ASKING_SECONDS = 10.0  # no round starts later: a round takes up to 13 s, and the function has 40
 OPENING_SECONDS = 60  # longer than the timeout of the function that opens photos
 
@@ -106,9 +105,8 @@ def _look_at_photo(job: Job, key: str, *, again: bool) -> Job | None:
         change = record.move_on(job, PhotoOpened(now, until, arrived))
         counted = change.job
         if counted is None or not change.written or counted.has_photo or counted.status.is_terminal:
-            return (
-                counted  # deleted, being opened by another invocation, already inspected, or opened too often
-            )
+            # Deleted, being opened by another invocation, already inspected, or opened too often.
+            return counted
         try:
             finding = _inspect(upload.file, counted)
             return _use(finding, counted, arrived, PhotoLeft(until))
@@ -249,12 +247,9 @@ def _proves_absence(listed: Listed, job: Job, image: Image, now: datetime) -> bo
         for one in job.images
         if one.prediction_id and one.asked_at and abs(one.asked_at - asked_at) < SAME_TIME
     }
-    if known - listed.tagged_ids and now < asked_at + LONGEST_LAG:
+    if known - listed.tagged_ids and now < asked_at + listing.LONGEST_LAG:
         return False
-    answered_by = asked_at + timedelta(seconds=predictions.CREATE_SECONDS)
-    return listed.reaches(answered_by + listing.SKEW) or now >= asked_at + timedelta(
-        seconds=UNANSWERED_SECONDS
-    )
+    return listed.covers(asked_at) or now >= asked_at + timedelta(seconds=UNANSWERED_SECONDS)
 
 
 def _log_settled(settled: Sequence[Event]) -> None:

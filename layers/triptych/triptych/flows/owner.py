@@ -12,9 +12,8 @@ from triptych.runtime import clock
 from triptych.runtime.observability import count, logger
 from triptych.settings import settings
 
-RECLAIM_SECONDS = (
-    2  # the watchdog then asks for the output of an earlier prediction; the retry is stored by then
-)
+# Until the watchdog asks for the output of an earlier prediction. The retry is stored by then.
+RECLAIM_SECONDS = 2
 
 
 class RetriesUsedError(Exception):

@@ -17,7 +17,7 @@ from urllib.parse import urlencode, urlsplit
 from pydantic import BaseModel, JsonValue, ValidationError
 
 from triptych.replicate import transport
-from triptych.replicate.predictions import Prediction
+from triptych.replicate.predictions import CREATE_SECONDS, Prediction
 from triptych.runtime import clock
 from triptych.runtime.budget import TimeBudget
 from triptych.runtime.observability import logger
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 LIST_SECONDS = 9.0  # for all pages together
 LATEST_SECONDS = 90  # after its POST, no prediction is created any more
 SKEW = timedelta(seconds=60)  # Replicate's clock may differ
+LONGEST_LAG = timedelta(seconds=300)  # the list holds every prediction by then
 # Nearly every prediction is created in this time around its POST.
 LIKELY = (timedelta(seconds=-5), timedelta(seconds=15))
 SLICE = timedelta(seconds=30)  # three pages of a busy account
@@ -57,9 +58,10 @@ class Listed:
         """The ids of the predictions that name their image."""
         return {row.id for row in self.rows if row.tags}
 
-    def reaches(self, time: datetime) -> bool:
-        """Return whether a prediction in the list was created at `time` or later. Then the list does not lag behind it."""
-        return any(row.created_at and row.created_at >= time for row in self.rows)
+    def covers(self, asked_at: datetime) -> bool:
+        """Return whether the list provably does not lag behind a POST of `asked_at`: it holds a later prediction."""
+        answered_by = asked_at + timedelta(seconds=CREATE_SECONDS) + SKEW
+        return any(row.created_at and row.created_at >= answered_by for row in self.rows)
 
 
 class _Page(BaseModel):
