@@ -16,7 +16,7 @@ import tempfile
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -122,9 +122,15 @@ def _owner(port: int, pids: list[int]) -> int:
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
     sockets = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}")}
     for pid in pids:
-        if any(link.readlink().name in sockets for link in Path(f"/proc/{pid}/fd").iterdir()):
+        if not sockets.isdisjoint(_open_files(pid)):
             return pid
     raise ProcessLookupError(f"none of {pids} has port {port}")
+
+
+def _open_files(pid: int) -> Iterator[str]:
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # the process has closed it since
+            yield link.readlink().name
 
 
 @contextmanager

@@ -45,7 +45,9 @@ def running(world: World, context: SimpleNamespace, delays: list[int]) -> str:
     job_id = world.new_job()
     delays.clear()
     generate.handler(sqs_event(s3_notification(job_id)), context)
-    world.clock.advance(300)
+    started_at = world.job(job_id).started_at  # S3's time, which is the machine's
+    assert started_at
+    world.clock.time = started_at + timedelta(seconds=300)
     return job_id
 
 
