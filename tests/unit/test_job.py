@@ -362,4 +362,4 @@ def test_cancel_keeps_stored_images() -> None:
 @pytest.mark.parametrize("status", list(ImageStatus))
 def test_ended_images_move_only_by_a_retry(status: ImageStatus) -> None:
     if status.is_terminal:
-        assert MOVES[status] <= {ImageStatus.PENDING, ImageStatus.GENERATING}
+        assert MOVES[status] <= {ImageStatus.PENDING, ImageStatus.REQUESTING, ImageStatus.GENERATING}
