@@ -1,7 +1,7 @@
-"""Announce the end of a job.
+"""Announce the end of a job, and count it as ended.
 
-The stream of the jobs table invokes this function. The filter in template.yaml lets through only the writes that end a
-job. The write itself causes the invocation, so no crash can come between the two.
+The stream of the jobs table invokes this function. The filter in template.yaml lets through only the writes that end or
+delete a job. The write itself causes the invocation, so no crash can come between the two.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 
 from triptych.aws import event_bus, table
+from triptych.flows import create_job
 from triptych.runtime.observability import about_job, about_no_job, logger, metrics, unexpected
 
 if TYPE_CHECKING:
@@ -32,14 +33,19 @@ def handler(event: dict[str, object], context: LambdaContext) -> PartialItemFail
 def _record(record: DynamoDBRecord) -> None:
     about_no_job()  # the previous record was about another job
     try:
-        job = table.read_image(record.raw_event["dynamodb"]["NewImage"])
+        images = record.raw_event["dynamodb"]
+        # Without an owner, the new image is the placeholder of a deleted job.
+        is_deleted = "owner" not in images.get("NewImage", {})
+        job = table.read_image(images["OldImage" if is_deleted else "NewImage"])
         about_job(job.job_id)
-        event_bus.announce(job)
+        if not is_deleted:
+            event_bus.announce(job)
+        table.release(job, create_job.day_of(job.watched_since))
     except Exception:
         # Lambda delivers the record again. In the end it goes to the dead-letter queue, which has an alarm.
         unexpected("not announced", event_id=record.event_id)
         raise
-    logger.info("announced", status=job.status)
+    logger.info("deleted before its end" if is_deleted else "announced", status=job.status)
 
 
 init.done()

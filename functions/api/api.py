@@ -18,14 +18,20 @@ from description import answers, describe
 from guards import Cursor, IdempotencyKey, IfNoneMatch, JobId, Limit
 from triptych.aws import table
 from triptych.failures import FailureKind
-from triptych.flows import create_job, owner
+from triptych.flows import create_job, owner, usage
 from triptych.job import MOST_RETRIES
 from triptych.runtime.observability import about_request, logger, metrics
 from triptych.settings import MisconfiguredError
-from views import CreateJob, JobCreated, JobList, JobView
+from views import CreateJob, JobCreated, JobList, JobView, UsageView
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+LIMITS = (
+    FailureKind.DAILY_LIMIT_REACHED,
+    FailureKind.STACK_LIMIT_REACHED,
+    FailureKind.TOO_MANY_ACTIVE_JOBS,
+)
 
 app = APIGatewayHttpResolver(enable_validation=True)
 errors.install(app)
@@ -55,7 +61,7 @@ def handler(event: dict[str, object], context: LambdaContext) -> dict[str, objec
         FailureKind.PHOTO_TOO_LARGE,
         FailureKind.PHOTO_UNSUPPORTED,
         FailureKind.NOT_JSON,
-        FailureKind.DAILY_LIMIT_REACHED,
+        *LIMITS,
         FailureKind.TOO_MANY_AT_ONCE,
     ),
 )
@@ -104,14 +110,14 @@ def get_job(job_id: JobId, if_none_match: IfNoneMatch = None) -> Response[str]:
     summary="Retry the failed images",
     description=(
         "Makes a new attempt for each failed image, with a new seed. Does nothing if no image has failed, or if the "
-        "photo was rejected. A retry counts as one job toward the daily limit. "
+        "photo was rejected. Each retried image counts toward the daily limits. "
         f"A job can be retried {MOST_RETRIES} times."
     ),
     responses=answers(
         {HTTPStatus.OK: ("The job after the retry.", JobView)},
         FailureKind.JOB_NOT_FOUND,
         FailureKind.RETRY_LIMIT_REACHED,
-        FailureKind.DAILY_LIMIT_REACHED,
+        *LIMITS,
         FailureKind.TOO_MANY_AT_ONCE,
     ),
 )
@@ -144,6 +150,20 @@ def cancel_job(job_id: JobId) -> Response[str]:
 def delete_job(job_id: JobId) -> Response[str]:
     owner.delete(guards.own_job(app.current_event, job_id))
     return Response(status_code=HTTPStatus.NO_CONTENT, body="")
+
+
+@app.get(
+    "/api/v1/usage",
+    operation_id="getUsage",
+    summary="Get what you have used",
+    description=(
+        "Counts the pictures that you have ordered. Those that were not generated are given back when their job ends."
+    ),
+    responses=answers({HTTPStatus.OK: ("Your usage and your limits.", UsageView)}),
+)
+def get_usage() -> Response[str]:
+    used = usage.read(guards.owner(app.current_event))
+    return replies.respond(HTTPStatus.OK, UsageView.of(used))
 
 
 @app.get("/api/v1/openapi.json", include_in_schema=False)

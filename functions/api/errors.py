@@ -10,6 +10,7 @@ from aws_lambda_powertools.event_handler.openapi.exceptions import RequestValida
 
 from description import describe, methods_at
 from replies import respond
+from triptych import spending
 from triptych.aws import table
 from triptych.failures import FailureKind
 from triptych.flows import create_job, owner
@@ -22,6 +23,9 @@ from views import Error, ErrorView
 if TYPE_CHECKING:
     from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
     from aws_lambda_powertools.event_handler.exceptions import NotFoundError
+
+
+ACTIVE_SECONDS = 10  # a job may end at any time
 
 
 class ApiError(Exception):
@@ -110,19 +114,34 @@ def _(_error: owner.RetriesUsedError) -> ApiError:
 
 
 @of.register
-def _(_error: table.DayFullError) -> ApiError:
-    wait = str(create_job.seconds_to_the_next_day(clock.now()))
-    limit = settings().daily_job_limit
+def _(_error: spending.OwnersDayFullError) -> ApiError:
+    limit = settings().daily_pictures_per_owner
+    return _tomorrow(
+        FailureKind.DAILY_LIMIT_REACHED, f"With this, you would order more than {limit} pictures today."
+    )
+
+
+@of.register
+def _(_error: spending.StacksDayFullError) -> ApiError:
+    return _tomorrow(FailureKind.STACK_LIMIT_REACHED)
+
+
+@of.register
+def _(_error: spending.TooManyActiveError) -> ApiError:
     return ApiError(
-        FailureKind.DAILY_LIMIT_REACHED,
-        f"You have created or retried {limit} jobs today, which is the maximum.",
-        {"Retry-After": wait},
+        FailureKind.TOO_MANY_ACTIVE_JOBS,
+        f"You have {settings().max_active_jobs_per_owner} unfinished jobs, which is the maximum.",
+        {"Retry-After": str(ACTIVE_SECONDS)},
     )
 
 
 @of.register
 def _(_error: table.ContendedError) -> ApiError:
     return ApiError(FailureKind.TOO_MANY_AT_ONCE, headers={"Retry-After": "1"})
+
+
+def _tomorrow(kind: FailureKind, what: str | None = None) -> ApiError:
+    return ApiError(kind, what, {"Retry-After": str(create_job.seconds_to_the_next_day(clock.now()))})
 
 
 def _unrouted(app: APIGatewayHttpResolver) -> ApiError:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from triptych.failures import Failure
+    from triptych.flows.usage import Usage
     from triptych.job import Output
 
     type Sign = Callable[[Output], str]  # returns a presigned URL
@@ -152,6 +153,34 @@ class JobView(BaseModel):
 class JobList(BaseModel):
     jobs: list[JobView]
     cursor: Annotated[str | None, Field(description="Send it to get the next page. Null on the last page.")]
+
+
+class UsageView(BaseModel):
+    """Pictures that you have ordered. Days and months are those of the stack's time zone."""
+
+    pictures_today: int
+    pictures_this_month: int
+    daily_pictures: Annotated[
+        int | None, Field(description="The most pictures that you may order in a day. Null: no limit.")
+    ]
+    day_ends_at: Annotated[str, Field(description="When the next day begins.")]
+    active_jobs: Annotated[
+        int, Field(description="Your unfinished jobs. 0 if their number has no limit: then nobody counts.")
+    ]
+    max_active_jobs: Annotated[
+        int | None, Field(description="The most unfinished jobs that you may have. Null: no limit.")
+    ]
+
+    @classmethod
+    def of(cls, usage: Usage) -> Self:
+        return cls(
+            pictures_today=usage.pictures_today,
+            pictures_this_month=usage.pictures_this_month,
+            daily_pictures=settings().daily_pictures_per_owner or None,
+            day_ends_at=settings().local_time(usage.day_ends_at),
+            active_jobs=usage.active_jobs,
+            max_active_jobs=settings().max_active_jobs_per_owner or None,
+        )
 
 
 class Error(BaseModel):

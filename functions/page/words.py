@@ -17,6 +17,8 @@ WORDS = {
     "upload_expired": "The photo did not arrive in time. Choose it again.",
     "job_not_found": "These pictures are no longer there.",
     "daily_limit_reached": "You have reached the limit of pictures for one day.",
+    "stack_limit_reached": "No more pictures can be made today. Come back tomorrow.",
+    "too_many_active_jobs": "Too many of your pictures are still being made. Wait until one of them is ready.",
     "retry_limit_reached": "These pictures have no retry left. Send the photo again.",
     "too_many_at_once": "You are sending too many requests. Try again in a moment.",
     "idempotency_key_used": "This photo was sent before with another description. Send it again.",

@@ -153,7 +153,9 @@ def triptych(
     # One owner creates more jobs than the default limit for a day.
     parameters = {
         "ServePage": "false",
-        "DailyJobLimit": "0",
+        "DailyPicturesPerOwner": "0",
+        "DailyPictures": "0",
+        "MaxActiveJobsPerOwner": "0",
         "GenerateConcurrency": "20",  # as in an older account, so that only `workers` is a limit
         "WatchdogConcurrency": "20",
         **(parameters or {}),

@@ -108,7 +108,12 @@ def world(**parameters: str) -> Iterator[World]:
             session = boto3.Session(aws.ACCESS_KEY_ID, aws.SECRET_ACCESS_KEY, region_name=template.REGION)
             given = {"ReplicateBaseUrl": stand_in.url, "AllowedOutputHosts": "127.0.0.1"}
             # Jobs are counted as by default, but the owner needs more of them than the default limit.
-            given |= {"DailyJobLimit": "1000000", **parameters}
+            given |= {
+                "DailyPicturesPerOwner": "1000000",
+                "DailyPictures": "0",
+                "MaxActiveJobsPerOwner": "0",
+                **parameters,
+            }
             stack = provision.provision(
                 template.TEMPLATE,
                 given,

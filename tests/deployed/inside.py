@@ -6,7 +6,7 @@ import time
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
 
 from botocore.exceptions import ClientError
@@ -118,21 +118,21 @@ def why(stack: Stack, started: float) -> str:
 def full_day_is_refused(stack: Stack, client: Client, user: User) -> str:
     """Set the temporary user's count of today to the limit; check that another job is refused.
 
-    Creating that many jobs would take as many requests. The count is removed at the end.
+    Ordering that many pictures would take as many requests. The count is removed at the end.
     """
-    limit = stack.number("DailyJobLimit")
+    limit = stack.number("DailyPicturesPerOwner")
     if not limit:
-        raise NotJudgedError("DailyJobLimit is 0.")
+        raise NotJudgedError("DailyPicturesPerOwner is 0.")
     if not user.email:
         raise NotJudgedError("The token's owner is not a temporary user, whose count may be changed.")
     with _full(stack, user.owner, limit) as seconds:
         answer = client.request("POST", JOBS, json={"content_type": "image/jpeg", "content_length": 1})
-        expect(answer, 429, f"Job {limit + 1} of a day")
+        expect(answer, 429, f"Picture {limit + 1} of a day")
         code = answer.json()["error"]["code"]
         must(code == "daily_limit_reached", f"The refusal's code is {code}.")
         after = int(answer.headers.get("retry-after", "0"))
         must(abs(after - seconds) < 60, f"Retry-After is {after} s, but the day ends in {seconds} s.")
-    return f"429 after {limit} jobs, Retry-After {after} s"
+    return f"429 after {limit} pictures, Retry-After {after} s"
 
 
 @contextmanager
@@ -140,30 +140,22 @@ def _full(stack: Stack, owner: str, limit: int) -> Iterator[int]:
     """Keep the owner's days full, today's and, near midnight, tomorrow's; yield the seconds of today that are left."""
     here = datetime.now(ZoneInfo(stack.parameters["TimeZone"]))
     tomorrow = (here + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-    table = stack.client("dynamodb")
-    keys = [
-        {"job_id": {"S": f"jobs of {owner} on {day.isoformat()}"}} for day in (here.date(), tomorrow.date())
-    ]
+    days = {day.isoformat(): {"N": str(limit)} for day in (here.date(), tomorrow.date())}
+    spent = {**_spent(owner), **days, "expires_at": {"N": str(int(time.time()) + 86400)}}
+    stack.client("dynamodb").put_item(TableName=stack.outputs["Table"], Item=spent)
     try:
-        for key in keys:
-            count = {
-                **key,
-                "jobs": {"N": str(limit)},
-                "expires_at": {"N": str(int(time.time()) + 86400)},
-            }
-            table.put_item(TableName=stack.outputs["Table"], Item=count)
         yield int((tomorrow - here).total_seconds())
     finally:
-        for key in keys:
-            table.delete_item(TableName=stack.outputs["Table"], Key=key)
+        forget_spending(stack, owner)
 
 
-def forget_days(stack: Stack, owner: str) -> None:
-    """Remove the temporary user's counts of today and yesterday."""
-    today = datetime.now(ZoneInfo(stack.parameters["TimeZone"])).date()
-    for day in (today, today - timedelta(days=1)):
-        key = {"job_id": {"S": f"jobs of {owner} on {day.isoformat()}"}}
-        stack.client("dynamodb").delete_item(TableName=stack.outputs["Table"], Key=key)
+def forget_spending(stack: Stack, owner: str) -> None:
+    """Remove what the table holds about the temporary user's spending."""
+    stack.client("dynamodb").delete_item(TableName=stack.outputs["Table"], Key=_spent(owner))
+
+
+def _spent(owner: str) -> dict[str, Any]:
+    return {"job_id": {"S": f"spent by owner {owner}"}}
 
 
 # ── the callback ──

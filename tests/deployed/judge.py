@@ -141,7 +141,7 @@ class Judge:
     def _make_room(self, client: Visitor) -> None:
         """Start the temporary user's day again: a stack for trying things out may permit only two jobs a day."""
         if client.users[0].email:
-            inside.forget_days(self.stack, client.users[0].owner)
+            inside.forget_spending(self.stack, client.users[0].owner)
 
     def _check_job(self, client: Visitor, origins: list[str]) -> bool:
         """Take one job through its whole life; return whether photos can be uploaded at all."""
@@ -276,7 +276,7 @@ class Judge:
         temporary = [one for one in client.users if one.email]
         for one in temporary:
             try:
-                inside.forget_days(self.stack, one.owner)
+                inside.forget_spending(self.stack, one.owner)
             except (BotoCoreError, ClientError) as error:
                 wrong.append(f"The user's count of today remains: {error}. DynamoDB removes it within days.")
             try:

@@ -21,7 +21,9 @@ EXCLUDED_CHECKS = "positive_data_acceptance,unsupported_method"
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[Driver]:
-    with serving("--parameter-overrides", "DailyJobLimit=0") as driver:
+    with serving(
+        "--parameter-overrides", "DailyPicturesPerOwner=0 DailyPictures=0 MaxActiveJobsPerOwner=0"
+    ) as driver:
         yield driver
 
 
@@ -89,7 +91,7 @@ def test_fifty_creates_at_once_with_one_key_make_one_job(cloud: Driver) -> None:
 
 
 def test_fifty_creates_at_once_respect_a_limit_of_ten() -> None:
-    with serving("--parameter-overrides", "DailyJobLimit=10") as cloud:
+    with serving("--parameter-overrides", "DailyPicturesPerOwner=30") as cloud:
 
         def create(_: int) -> int:
             body = {"content_type": "image/jpeg", "content_length": len(cloud.photo)}

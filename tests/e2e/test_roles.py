@@ -33,7 +33,7 @@ from tests.support.events import sqs_event
 
 PARAMETERS = {
     "CallbackUrl": "http://127.0.0.1:9/ends",
-    "DailyJobLimit": "100",
+    "DailyPicturesPerOwner": "300",
     "WatchdogDelaySeconds": "1",
 }
 PATIENCE = 40  # seconds

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.localcloud import replicate
@@ -15,7 +16,7 @@ LIMIT, FAILED = 20, 8
 
 def test_fifty_retries_and_creates_at_once_fill_the_day_exactly() -> None:
     with replicate.start(TOKEN, seconds=0.1, allow_http_webhooks=True) as stand_in:
-        options = ["--replicate-url", stand_in.url, "--parameter-overrides", f"DailyJobLimit={LIMIT}"]
+        options = ["--replicate-url", stand_in.url, "--parameter-overrides", f"DailyPicturesPerOwner={LIMIT}"]
         with serving(*options, "ImageCount=1", environment={"REPLICATE_API_TOKEN": TOKEN}) as cloud:
             stand_in.set_faults(Fault(kind="fail"))
             failed = [cloud.start() for _ in range(FAILED)]
@@ -37,7 +38,10 @@ def test_fifty_retries_and_creates_at_once_fill_the_day_exactly() -> None:
             assert set(answers) == {200, 201, 429}
             items = cloud.aws("dynamodb").scan(TableName=cloud.printed["table"], ConsistentRead=True)["Items"]
             retries = [int(item.get("retries", {"N": "0"})["N"]) for item in items if "owner" in item]
-            (counted,) = (int(item["jobs"]["N"]) for item in items if "jobs" in item)
+            (spent,) = (item for item in items if item["job_id"]["S"].startswith("spent by owner "))
+            counted = sum(
+                int(value["N"]) for name, value in spent.items() if re.fullmatch(r"\d{4}-\d\d-\d\d", name)
+            )
             assert max(retries) == 1
             assert len(retries) == FAILED + answers.count(201)
             assert len(retries) + sum(retries) == counted == LIMIT

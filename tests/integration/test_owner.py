@@ -360,7 +360,7 @@ def test_idempotency_key_of_a_deleted_job_is_refused(
     status, answer = call("POST", "/api/v1/jobs", REQUEST, idempotency_key="k")
     assert (status, answer["error"]["code"]) == (409, "idempotency_key_used")
     kept = world.item(job_id)
-    assert set(kept) == {"job_id", "expires_at"}
+    assert set(kept) == {"job_id", "status", "expires_at"}
 
 
 def test_deleted_job_without_a_key_leaves_no_item(world: World, call: Any, checks: Any) -> None:
@@ -397,7 +397,7 @@ def test_another_owners_job_cannot_be_changed(
 def limited(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     from triptych.settings import settings  # noqa: PLC0415  # its cache is emptied here
 
-    monkeypatch.setenv("DAILY_JOB_LIMIT", "3")
+    monkeypatch.setenv("DAILY_PICTURES_PER_OWNER", "9")
     settings.cache_clear()
 
 
@@ -418,16 +418,16 @@ def test_daily_limit_refuses_further_jobs(world: World, context: SimpleNamespace
 
 
 def counted(world: World, owner: str = "ann") -> int:
-    """Return the owner's count of today."""
+    """Return how many pictures the owner has ordered today."""
     day = world.clock.now().astimezone(ZoneInfo("Asia/Seoul")).date()
-    return int(world.item(f"jobs of {owner} on {day}").get("jobs", {"N": "0"})["N"])
+    return int(world.item(f"spent by owner {owner}").get(day.isoformat(), {"N": "0"})["N"])
 
 
 @pytest.mark.usefixtures("limited")
 def test_retry_counts_towards_the_daily_limit(world: World, call: Any, failed_id: str) -> None:
     before = counted(world)
     assert call("POST", f"/api/v1/jobs/{failed_id}/retry")[1]["status"] == "GENERATING"
-    assert counted(world) == before + 1
+    assert counted(world) == before + 3
     assert world.job(failed_id).retries == 1
 
 
@@ -452,10 +452,10 @@ def test_retry_over_the_daily_limit_changes_and_sends_nothing(
     wait = int(dict(answer["headers"])["Retry-After"])
     assert world.job(failed_id) == before
     assert checks == tasks == []
-    assert counted(world) == 3
+    assert counted(world) == 9
     world.clock.advance(wait)
     assert call("POST", f"/api/v1/jobs/{failed_id}/retry")[0] == 200
-    assert counted(world) == 1
+    assert counted(world) == 3
 
 
 @pytest.mark.usefixtures("limited")
@@ -476,7 +476,7 @@ def test_limit_reached_during_a_retry_is_not_exceeded(
     status, answer = call("POST", f"/api/v1/jobs/{failed_id}/retry")
     assert (status, answer["error"]["code"]) == (429, "daily_limit_reached")
     assert world.job(failed_id) == before
-    assert (counted(world), tasks) == (3, [])
+    assert (counted(world), tasks) == (9, [])
     ((message, delay),) = checks
     world.clock.advance(delay)
     checks.clear()
@@ -495,7 +495,7 @@ def test_retry_that_changes_nothing_is_not_counted(
         send_webhook(world, context, prediction_id, status="failed", output=None)
     let_another_retry_be_first(world, call, job_id, monkeypatch)
     assert call("POST", f"/api/v1/jobs/{job_id}/retry")[0] == 200  # the other retry was faster
-    assert counted(world) == before + 1
+    assert counted(world) == before + 3
     assert world.job(job_id).retries == 1
 
 

@@ -53,7 +53,7 @@ class Count:
 @pytest.mark.parametrize(
     ("photo", "where", "limit"),
     [(JPEG, [NEW], 200), (picture(size=(1024, 768)), [NEW, PREPARED], 200), (JPEG, [NEW], 0)],
-    ids=["unchanged photo", "prepared photo", "no daily limit"],
+    ids=["unchanged photo", "prepared photo", "no limits"],
 )
 def test_job_stays_within_the_request_budget(
     world: World,
@@ -63,7 +63,8 @@ def test_job_stays_within_the_request_budget(
     where: list[str],
     limit: int,
 ) -> None:
-    monkeypatch.setenv("DAILY_JOB_LIMIT", str(limit))
+    monkeypatch.setenv("DAILY_PICTURES_PER_OWNER", str(limit))
+    monkeypatch.setenv("MAX_ACTIVE_JOBS_PER_OWNER", str(limit))
     settings.settings.cache_clear()
     request = {"content_type": "image/jpeg", "content_length": len(photo)}
     count = Count(monkeypatch)
@@ -82,8 +83,6 @@ def test_job_stays_within_the_request_budget(
     record = {"eventSource": "aws:dynamodb", "dynamodb": {"NewImage": item, "SequenceNumber": "1"}}
     announce.handler({"Records": [record]}, context)
     allowed = _prices.budget(*where, by="functions")
-    if not limit:
-        allowed["DynamoDB PutItem"] += allowed.pop("DynamoDB TransactWriteItems")
     assert _prices.overruns(count.all(world), allowed) == []
 
 

@@ -118,9 +118,9 @@ class Replay:
 
 
 def _ends_a_job(record: dict[str, Any]) -> bool:
-    """Return whether the write ended a job, as the filter in template.yaml asks."""
+    """Return whether the write ended a job or deleted one before its end, as the filters in template.yaml ask."""
     before, after = (_status(record, image) for image in ("OldImage", "NewImage"))
-    return before in OPEN and after is not None and after not in OPEN
+    return before in OPEN and after not in OPEN
 
 
 def _status(record: dict[str, Any], image: Literal["OldImage", "NewImage"]) -> str | None:

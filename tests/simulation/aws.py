@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from triptych.aws import table
+from triptych.spending import Order, Spent, entry_of, refuse, unmade
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,33 +42,34 @@ class Jobs:
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job | None] = {}  # None: deleted, and the id is blocked
-        self._counts: Counter[tuple[str, date]] = Counter()
+        self._pictures: Counter[tuple[str | None, str]] = Counter()  # by owner and day; None: the whole stack
+        self._active: defaultdict[str, set[str]] = defaultdict(set)
 
     def get(self, job_id: str) -> Job | None:
         return self._jobs.get(job_id)
 
-    def create(self, job: Job, day: table.Day) -> Job:
+    def create(self, job: Job, order: Order) -> Job:
         """Store a new job, and count it.
 
         Raises:
             table.ConflictError: The id is in use or blocked.
-            table.DayFullError: The day has reached its limit.
+            LimitReachedError: The order exceeds a limit.
         """
         if job.job_id in self._jobs:
             raise table.ConflictError(job.job_id)
-        return self._write(job, day)
+        return self._write(job, order)
 
-    def put(self, job: Job, day: table.Day | None = None) -> Job:
+    def put(self, job: Job, order: Order | None = None) -> Job:
         """Store the job if the stored version is the one that was read.
 
         Raises:
             table.ConflictError: The stored version is another one.
-            table.DayFullError: The day has reached its limit.
+            LimitReachedError: The order exceeds a limit.
         """
         stored = self._jobs.get(job.job_id)
         if stored is None or stored.version != job.version:
             raise table.ConflictError(job.job_id)
-        return self._write(job, day)
+        return self._write(job, order)
 
     def delete(self, job: Job, *, until: datetime | None = None) -> None:
         """Remove the job if the stored version is the one that was read. With `until`, its id stays blocked for good.
@@ -82,19 +84,30 @@ class Jobs:
         if until:
             self._jobs[job.job_id] = None
 
-    def check(self, owner: str, day: table.Day) -> None:
-        """Read the count.
+    def check(self, order: Order) -> None:
+        """Compare an order to what was spent.
 
         Raises:
-            table.DayFullError: The day has reached its limit.
+            LimitReachedError: The order exceeds a limit.
         """
-        if day.limit and self._counts[owner, day.date] >= day.limit:
-            raise table.DayFullError(owner)
+        day = order.day.isoformat()
+        owner, stack = ({day: self._pictures[who, day]} for who in (order.owner, None))
+        refuse(order, Spent(owner, frozenset(self._active[order.owner])), Spent(stack))
 
-    def _write(self, job: Job, day: table.Day | None) -> Job:
-        if day and day.limit:
-            self.check(job.owner, day)
-            self._counts[job.owner, day.date] += 1
+    def release(self, job: Job, day: date) -> None:
+        """Count the job as ended."""
+        if entry_of(job) in self._active[job.owner]:
+            self._active[job.owner].remove(entry_of(job))
+            for who in (job.owner, None):
+                self._pictures[who, day.isoformat()] -= unmade(job)
+
+    def _write(self, job: Job, order: Order | None) -> Job:
+        if order:
+            self.check(order)
+            if order.limits.active_jobs:
+                self._active[order.owner].add(order.entry)
+            for who in (order.owner, None):
+                self._pictures[who, order.day.isoformat()] += order.pictures
         stored = replace(job, version=(job.version or 0) + 1)
         self._jobs[job.job_id] = stored
         return stored

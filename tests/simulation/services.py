@@ -13,14 +13,15 @@ from tests.simulation.aws import Answer, Bucket, Jobs, Request, refusal
 from tests.simulation.checks import Record
 from tests.support.function_environment import ENVIRONMENT, TOKEN
 from triptych.aws import bucket as layer_bucket
+from triptych.spending import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
     from tests.simulation.cloud import Cloud
-    from triptych.aws.table import Day
     from triptych.job import Job
+    from triptych.spending import Order
 
 TRIES = 3  # boto3's tries of a request
 SECONDS = (0.001, 0.02)  # of each direction
@@ -112,15 +113,15 @@ class Services:
     def get(self, job_id: str) -> Job | None:
         return self._of_the_table("GetItem", lambda: self._jobs.get(job_id))
 
-    def create(self, job: Job, day: Day) -> Job:
-        return self._write("PutItem", partial(self._jobs.create, job, day))
+    def create(self, job: Job, order: Order) -> Job:
+        return self._write("PutItem", partial(self._jobs.create, job, order))
 
-    def put(self, job: Job, day: Day | None = None) -> Job:
-        return self._write("PutItem", partial(self._jobs.put, job, day))
+    def put(self, job: Job, order: Order | None = None) -> Job:
+        return self._write("PutItem", partial(self._jobs.put, job, order))
 
-    def check(self, owner: str, day: Day) -> None:
-        if day.limit:
-            self._of_the_table("GetItem", lambda: self._jobs.check(owner, day))
+    def check(self, order: Order) -> None:
+        if order.limits != Limits():
+            self._of_the_table("GetItem", lambda: self._jobs.check(order))
 
     def delete(self, job: Job, *, until: datetime | None = None) -> None:
         def remove() -> None:

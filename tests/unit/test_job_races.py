@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 
 from tests.simulation.aws import Jobs
 from tests.support.jobs import START, waiting_job
-from triptych.aws.table import ConflictError, Day
+from triptych.aws.table import ConflictError
 from triptych.failures import FailureKind
 from triptych.job import (
     AnswerLost,
@@ -43,6 +43,7 @@ from triptych.job import (
     apply,
     apply_all,
 )
+from triptych.spending import Order
 
 MOST_IMAGES = 3
 WRITERS = 3
@@ -65,7 +66,7 @@ class Racers(RuleBasedStateMachine):
         job = waiting_job(images)
         self.now = START
         self.table = Jobs()
-        self.last = self.table.create(job, Day(START.date(), 0))
+        self.last = self.table.create(job, Order(owner=job.owner, entry="e", day=START.date(), pictures=0))
         self.seen = [self.last] * WRITERS  # the last version that each writer read
         self.in_flight: list[Post] = []  # POSTs that were sent and have not arrived
         self.made: dict[Post, str] = {}  # the predictions, each of them billed

@@ -22,8 +22,9 @@ from triptych.job import (
     apply,
 )
 from triptych.runtime import clock
+from triptych.spending import Order
 
-NO_LIMIT = table.Day(START.date(), 0)
+NO_LIMIT = Order(owner="ann", entry="e", day=START.date(), pictures=1)
 ARRIVED = UploadArrived("uploads/j/photo.jpg", START)
 
 

@@ -270,5 +270,6 @@ def test_template_names_no_partition() -> None:
 # ── spending ──
 
 
-def test_daily_jobs_are_limited_by_default() -> None:
-    assert int(plan().parameters["DailyJobLimit"]) > 0
+@pytest.mark.parametrize("name", ["DailyPicturesPerOwner", "DailyPictures", "MaxActiveJobsPerOwner"])
+def test_spending_is_limited_by_default(name: str) -> None:
+    assert int(plan().parameters[name]) > 0

@@ -26,6 +26,12 @@ def upload_deadline(job: Job) -> datetime:
     return job.created_at + timedelta(seconds=life + min(life, SLOW_UPLOAD_SECONDS))
 
 
+def longest_life() -> timedelta:
+    """Return how long a job may be unfinished after its creation or a retry, and one hour."""
+    life = settings().upload_url_seconds + SLOW_UPLOAD_SECONDS + settings().generation_deadline_seconds
+    return timedelta(seconds=life, hours=1)
+
+
 def expires_at(job: Job) -> datetime:
     """Return when the job's record may vanish. Its photo and outputs do not vanish earlier."""
     return job.created_at + timedelta(days=settings().retention_days)

@@ -251,8 +251,22 @@ class FailureKind(Enum):
         status=415,
     )
     DAILY_LIMIT_REACHED = _Row(
-        "You have reached the daily limit of created and retried jobs.",
+        "You have reached your daily limit of pictures.",
         "Wait the number of seconds in Retry-After.",
+        Fault.CLIENT,
+        retryable=True,
+        status=429,
+    )
+    STACK_LIMIT_REACHED = _Row(
+        "The service has reached its daily limit of pictures.",
+        "Wait the number of seconds in Retry-After.",
+        Fault.SERVICE,
+        retryable=True,
+        status=429,
+    )
+    TOO_MANY_ACTIVE_JOBS = _Row(
+        "You have too many unfinished jobs.",
+        "Wait until one of them has ended.",
         Fault.CLIENT,
         retryable=True,
         status=429,

@@ -154,6 +154,9 @@ class Job:
     uploaded_at: datetime | None = None
     retried_at: datetime | None = None
     retries: int = 0  # by the owner; those that changed nothing do not count
+    counted: int = (
+        0  # predictions that the creation or the last retry may create: they count toward the limits
+    )
     closed_as: JobStatus | None = None  # CANCELED or EXPIRED: ends that cannot be derived from the images
     error: Failure | None = None  # of the job as a whole
     version: int | None = field(default=None, compare=False)  # of the stored item, for the optimistic lock
@@ -207,7 +210,14 @@ def new_job(
     """Return a job that waits for its photo."""
     images = tuple(Image(index) for index in range(image_count))
     return Job(
-        job_id, owner, created_at=now, updated_at=now, request=request, photo=Photo(photo_key), images=images
+        job_id,
+        owner,
+        created_at=now,
+        updated_at=now,
+        request=request,
+        photo=Photo(photo_key),
+        images=images,
+        counted=image_count,
     )
 
 
@@ -492,9 +502,10 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # on
         case Retried(at):
             if not is_retryable(job):
                 return job
-            for image in job.having(ImageStatus.FAILED):
+            failed = job.having(ImageStatus.FAILED)
+            for image in failed:
                 job = _put(job, _retried(image))
-            return replace(job, retried_at=at, retries=job.retries + 1, error=None)
+            return replace(job, retried_at=at, retries=job.retries + 1, counted=len(failed), error=None)
 
 
 def _failed(job: Job, image: Image, prediction_id: str, kind: FailureKind) -> Image:

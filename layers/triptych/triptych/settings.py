@@ -21,6 +21,7 @@ class MisconfiguredError(Exception):
 
 type Seconds = Annotated[int, Field(gt=0)]
 type Bytes = Annotated[int, Field(gt=0)]
+type Limit = Annotated[int, Field(ge=0)]  # 0 is none
 
 
 def _hosts(value: object) -> object:
@@ -61,7 +62,9 @@ class Settings(BaseModel):
     allowed_output_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)]
     replicate_delivery_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)]
     retention_days: Annotated[int, Field(gt=0)]
-    daily_job_limit: Annotated[int, Field(ge=0)]  # 0 is no limit
+    daily_pictures_per_owner: Limit
+    daily_pictures: Limit
+    max_active_jobs_per_owner: Limit
     timezone: ZoneInfo
     default_prompt: str
     replicate_model: Annotated[str, Field(min_length=1)]

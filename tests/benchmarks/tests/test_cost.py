@@ -68,7 +68,7 @@ def test_item_size_is_counted_as_dynamodb_does() -> None:
 def test_transaction_of_a_job_costs_three_more_write_units() -> None:
     job = {"job_id": {"S": "j"}}
     put = recorded("POST", "http://x/", "DynamoDB_20120810.PutItem", Item=job)
-    items = [{"Put": {"Item": job}}, {"Update": {"Key": {"job_id": {"S": "jobs of ann on 2026-11-24"}}}}]
+    items = [{"Put": {"Item": job}}, {"Update": {"Key": {"job_id": {"S": "spent by owner ann"}}}}]
     both = recorded("POST", "http://x/", "DynamoDB_20120810.TransactWriteItems", TransactItems=items)
     assert [cost._write_units(entry) for entry in (put, both)] == [2, 5]
 

@@ -18,10 +18,11 @@ from tests.support.jobs import START, waiting_job
 from tests.support.world import world_on_moto
 from triptych.aws import table
 from triptych.job import Job, UploadArrived, apply
+from triptych.spending import Order
 
 VISIBILITY = 240
 MOST_RECEIVES = 3
-NO_LIMIT = table.Day(START.date(), 0)
+NO_LIMIT = Order(owner="ann", entry="e", day=START.date(), pictures=1)
 
 type Call = Callable[[str, Request], Answer]
 

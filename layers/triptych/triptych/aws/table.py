@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import functools
 import random
-from dataclasses import asdict, dataclass, replace
-from datetime import date, datetime, timedelta
+import re
+from dataclasses import asdict, replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import pynamodb.connection.base
@@ -18,31 +20,44 @@ from pynamodb.attributes import (
     NumberAttribute,
     TTLAttribute,
     UnicodeAttribute,
+    UnicodeSetAttribute,
     UTCDateTimeAttribute,
     VersionAttribute,
 )
 from pynamodb.exceptions import DeleteError, PutError, TransactWriteError
+from pynamodb.expressions.condition import size
+from pynamodb.expressions.operand import Path, Value
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
 
 from triptych import job_ids
 from triptych.aws import session
-from triptych.deadlines import expires_at
+from triptych.deadlines import expires_at, longest_life
 from triptych.failures import Failure
 from triptych.job import Image, ImageStatus, Job, JobRequest, JobStatus, Output, Photo
 from triptych.runtime import clock
 from triptych.settings import settings
+from triptych.spending import Limits, Order, Spent, entry_of, refuse, unmade
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from datetime import date
+
     from pynamodb.expressions.condition import Condition
+    from pynamodb.expressions.update import Action
+
+    type _Change = tuple[_Spent, Sequence[Action], Condition | None]
 
 # PynamoDB accepts no session, and makes its own with this function. The replacement returns the shared one.
 pynamodb.connection.base.get_session = lambda *_: session.botocore_session()  # type: ignore[attr-defined]  # not exported
 
 CONTENDED_TRIES = 20  # about four seconds: one owner's transactions all update the count of the day
 CONTENTION = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
-COUNT_DAYS = 2  # how long the count of a day is kept
+COUNT_DAYS = 70  # how long what an owner has spent is kept after the last order
+OLD_DAYS = range(62, 93)  # counts that nobody asks for any more
+_STACK = "spent in total"
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _REQUEST = TypeAdapter(JobRequest)  # ignores the fields of a newer release
 
 
@@ -55,19 +70,7 @@ class BadCursorError(ValueError):
 
 
 class ContendedError(Exception):
-    """The owner creates or retries too many jobs at once, so that the count of the day cannot be updated."""
-
-
-class DayFullError(Exception):
-    """The owner has created or retried as many jobs today as the limit allows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Day:
-    """An owner's day, and how many jobs the owner may create or retry in it. 0 is no limit."""
-
-    date: date
-    limit: int
+    """Too many jobs are created or retried at once, so that the counts cannot be updated."""
 
 
 class _Bounds:
@@ -95,14 +98,17 @@ class _Image(MapAttribute[str, object]):
     error_message = UnicodeAttribute(null=True)
 
 
-class _Count(Model):
-    """How many jobs an owner has created or retried in a day. The item lies beside the jobs, under a key that no job has."""
+class _Spent(Model):
+    """What an owner or the stack has spent. The item lies beside the jobs, under a key that no job has.
+
+    Each day has an attribute of its own, named by its date: a count that does not exist yet needs no other request.
+    """
 
     class Meta:
         table_name = ""
 
     job_id = UnicodeAttribute(hash_key=True)
-    jobs = NumberAttribute()
+    active = UnicodeSetAttribute(null=True)  # entries of unfinished jobs, only if their number is limited
     expires_at = TTLAttribute()
 
 
@@ -113,6 +119,7 @@ class _Gone(Model):
         table_name = ""
 
     job_id = UnicodeAttribute(hash_key=True)
+    status = UnicodeAttribute(default="DELETED")  # for the stream's filter
     expires_at = TTLAttribute()
 
 
@@ -136,6 +143,7 @@ class _Job(Model):
     uploaded_at = UTCDateTimeAttribute(null=True)
     retried_at = UTCDateTimeAttribute(null=True)
     retries = NumberAttribute(null=True)
+    counted = NumberAttribute(null=True)
     status = UnicodeAttribute()  # for the stream's filter and for people; never read back
     closed_as = UnicodeAttribute(null=True)
     request = JSONAttribute()
@@ -162,29 +170,29 @@ def get(job_id: str) -> Job | None:
     return _to_job(record) if record.attribute_values.get("owner") else None  # without an owner it is a _Gone
 
 
-def create(job: Job, day: Day) -> Job:
-    """Store a new job and count it for `day` in one transaction; return it with its version.
+def create(job: Job, order: Order) -> Job:
+    """Store a new job and count its order in one transaction; return it with its version.
 
     Raises:
         ConflictError: The id is in use.
-        DayFullError: The day has reached its limit.
+        LimitReachedError: The order exceeds a limit.
         ContendedError: Too many jobs at once; a later call may succeed.
     """
-    return _write(job, day, _Job.job_id.does_not_exist())
+    return _write(job, order, _Job.job_id.does_not_exist())
 
 
-def put(job: Job, day: Day | None = None) -> Job:
+def put(job: Job, order: Order | None = None) -> Job:
     """Store the job if the stored version is the one that was read; return it with its new version.
 
     Args:
         job: The job as it should be, with the version that was read.
-        day: If given, the write counts as one job of this day, in the same transaction.
+        order: If given, it is counted in the same transaction.
 
     Raises:
         ConflictError: Another version is stored, or none.
-        DayFullError, ContendedError: As `create` does.
+        LimitReachedError, ContendedError: As `create` does.
     """
-    return _write(job, day)
+    return _write(job, order)
 
 
 def delete(job: Job, *, until: datetime | None = None) -> None:
@@ -210,19 +218,61 @@ def delete(job: Job, *, until: datetime | None = None) -> None:
         raise
 
 
-def check(owner: str, day: Day) -> None:
-    """Read the count of the day. This changes nothing.
+def check(order: Order) -> None:
+    """Compare an order to what was spent. Entries of jobs that must have ended are removed; nothing else changes.
 
     Raises:
-        DayFullError: The day has reached its limit.
+        LimitReachedError: The order exceeds a limit.
     """
-    if not day.limit:
-        return
-    key = _count(owner, day.date).job_id
+    if order.limits != Limits():
+        _compare(order)
+
+
+def _compare(order: Order) -> None:
+    owner, stack = spent(order.owner), Spent()
+    if order.limits.pictures:
+        stack = _spent(_STACK)
+    stale = owner.stale(clock.now(), longest_life())
+    if stale and len(owner.active) >= order.limits.active_jobs:
+        _update([(_owners(order.owner), [_Spent.active.delete(set(stale))], None)])
+        owner = replace(owner, active=owner.active - stale)
+    refuse(order, owner, stack)
+
+
+def release(job: Job, day: date) -> None:
+    """Count the job as ended: it is no longer active, and predictions that were not created are given back. Repeatable.
+
+    Args:
+        job: As it was at its end, or when it was deleted.
+        day: The day of its last order.
+
+    Raises:
+        ContendedError: Too many writes at once; a later call may succeed.
+    """
+    entry, back = entry_of(job), unmade(job)
+    give_back = [_day(day).add(Value(-back))] if back else []
+    old = [_day(day - timedelta(days=days)).remove() for days in OLD_DAYS]
+    changes: list[_Change] = [
+        (_owners(job.owner), [_Spent.active.delete({entry}), *give_back, *old], _Spent.active.contains(entry))
+    ]
+    if back and settings().daily_pictures:
+        changes.append((_item(_STACK), [*give_back, *old], None))
+    try:
+        _update(changes)
+    except _RefusedError:
+        return  # it was counted before
+
+
+def spent(owner: str) -> Spent:
+    """Return what the owner has spent."""
+    return _spent(_owners(owner).job_id)
+
+
+def _spent(key: str) -> Spent:
     # Through the connection of `_Job`: another model would make another client.
-    found = _table()._get_connection().get_item(key, consistent_read=True).get("Item")  # noqa: SLF001  # no public way
-    if found and int(found["jobs"]["N"]) >= day.limit:
-        raise DayFullError(owner)
+    found = _table()._get_connection().get_item(key, consistent_read=True).get("Item", {})  # noqa: SLF001  # no public way
+    days = {name: int(value["N"]) for name, value in found.items() if _DAY.fullmatch(name)}
+    return Spent(days, frozenset(found.get("active", {}).get("SS", [])))
 
 
 def read_image(image: dict[str, dict[str, object]]) -> Job:
@@ -276,15 +326,23 @@ def _table() -> type[_Job]:
     return _Job
 
 
-def _count(owner: str, day: date) -> _Count:
-    _Count.Meta.table_name = settings().table
-    return _Count(f"jobs of {owner} on {day.isoformat()}")
+def _item(key: str) -> _Spent:
+    _Spent.Meta.table_name = settings().table
+    return _Spent(key)
 
 
-def _write(job: Job, day: Day | None, condition: Condition | None = None) -> Job:
+def _owners(owner: str) -> _Spent:
+    return _item(f"spent by owner {owner}")
+
+
+def _day(day: date) -> Path:
+    return Path([day.isoformat()])
+
+
+def _write(job: Job, order: Order | None, condition: Condition | None = None) -> Job:
     record = _to_record(job)
-    if day and day.limit:
-        _save_and_count(record, job, day, condition)
+    if order:
+        _save_and_count(record, order, condition)
     else:
         _save(record, condition)
     return replace(job, version=record.version)
@@ -299,36 +357,85 @@ def _save(record: _Job, condition: Condition | None) -> None:
         raise
 
 
-def _save_and_count(record: _Job, job: Job, day: Day, condition: Condition | None) -> None:
+def _save_and_count(record: _Job, order: Order, condition: Condition | None) -> None:
     """Save and count in one transaction: neither happens without the other."""
-    count = _count(job.owner, day.date)
+    for _ in range(CONTENDED_TRIES):
+        try:
+            return _update(_counts(order), record, condition)
+        except _RefusedError as refused:
+            if refused.record:
+                raise ConflictError(record.job_id) from None
+        _compare(order)  # raises, unless an order was given back meanwhile
+    raise ContendedError(order.owner)
+
+
+def _counts(order: Order) -> list[_Change]:
+    limits, day = order.limits, _day(order.day)
+    keep = _Spent.expires_at.set(clock.now() + timedelta(days=COUNT_DAYS))
+    actions: list[Action] = [day.add(Value(order.pictures)), keep]
+    conditions = [_at_most(day, limits.pictures_of_owner, order.pictures)]
+    if limits.active_jobs:
+        actions.append(_Spent.active.add({order.entry}))
+        fewer = size(_Spent.active) < Value(limits.active_jobs)  # type: ignore[no-untyped-call]  # PynamoDB leaves it untyped
+        conditions.append(_Spent.active.does_not_exist() | fewer)
+    changes: list[_Change] = [(_owners(order.owner), actions, _all(conditions))]
+    if limits.pictures:
+        actions = [day.add(Value(order.pictures)), keep]
+        changes.append((_item(_STACK), actions, _at_most(day, limits.pictures, order.pictures)))
+    return changes
+
+
+def _at_most(day: Path, limit: int, pictures: int) -> Condition | None:
+    if not limit:
+        return None
+    few = day <= Value(limit - pictures)
+    allowed: Condition = few | day.does_not_exist() if pictures <= limit else few
+    return allowed
+
+
+def _all(conditions: Iterable[Condition | None]) -> Condition | None:
+    given: list[Condition] = [one for one in conditions if one is not None]
+    if not given:
+        return None
+    every: Condition = functools.reduce(lambda one, other: one & other, given)
+    return every
+
+
+class _RefusedError(Exception):
+    """A condition of a transaction does not hold: the record's, or that of a count."""
+
+    def __init__(self, *, record: bool) -> None:
+        super().__init__()
+        self.record = record
+
+
+def _update(
+    changes: Sequence[_Change], record: _Job | None = None, condition: Condition | None = None
+) -> None:
+    """Make all changes in one transaction, and save the record with them.
+
+    Raises:
+        _RefusedError: A condition does not hold.
+        ContendedError: Other transactions on the same items were always faster.
+    """
     connection = _table()._get_connection().connection  # noqa: SLF001  # another model would make another client
     for tries in range(CONTENDED_TRIES):
         clock.sleep(random.uniform(0, 0.02 * tries))  # noqa: S311  # not a secret
         try:
             with TransactWrite(connection=connection) as transaction:
-                transaction.save(record, condition=condition)
-                transaction.update(
-                    count,
-                    actions=[
-                        _Count.jobs.add(1),
-                        _Count.expires_at.set(job.updated_at + timedelta(days=COUNT_DAYS)),
-                    ],
-                    condition=_Count.jobs.does_not_exist() | (_Count.jobs < day.limit),
-                )
+                if record:
+                    transaction.save(record, condition=condition)
+                for item, actions, unless in changes:
+                    transaction.update(item, actions=[*actions], condition=unless)
         except TransactWriteError as error:
-            job_reason, count_reason = (
-                reason.code if reason else None for reason in error.cancellation_reasons or (None, None)
-            )
-            if job_reason == "ConditionalCheckFailed":
-                raise ConflictError(job.job_id) from None
-            if count_reason == "ConditionalCheckFailed":
-                raise DayFullError(job.owner) from None
-            if not CONTENTION & {job_reason, count_reason}:
+            codes = [reason and reason.code for reason in error.cancellation_reasons or ()]
+            if "ConditionalCheckFailed" in codes:
+                raise _RefusedError(record=bool(record) and codes[0] == "ConditionalCheckFailed") from None
+            if not CONTENTION & {*codes}:
                 raise
         else:
             return
-    raise ContendedError(job.owner)
+    raise ContendedError
 
 
 def _to_record(job: Job) -> _Job:
@@ -340,6 +447,7 @@ def _to_record(job: Job) -> _Job:
         uploaded_at=job.uploaded_at,
         retried_at=job.retried_at,
         retries=job.retries or None,
+        counted=job.counted or None,
         status=job.status,
         closed_as=job.closed_as,
         request=asdict(job.request),
@@ -386,6 +494,7 @@ def _to_job(record: _Job) -> Job:
         uploaded_at=record.uploaded_at,
         retried_at=record.retried_at,
         retries=int(record.retries or 0),
+        counted=int(record.counted or 0),
         closed_as=JobStatus(record.closed_as) if record.closed_as else None,
         request=_REQUEST.validate_python(record.request),
         photo=Photo(

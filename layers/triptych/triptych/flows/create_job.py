@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from triptych import job_ids
 from triptych.aws import bucket, queues, table
@@ -12,6 +12,10 @@ from triptych.job import Job, JobRequest, new_job
 from triptych.runtime import clock
 from triptych.runtime.observability import about_job
 from triptych.settings import settings
+from triptych.spending import LimitReachedError, Limits, Order, entry_of
+
+MOST_REMEMBERED = 1000
+_refused: set[str] = set()  # owners whose last order in this process was refused
 
 
 class KeyUsedError(Exception):
@@ -23,7 +27,7 @@ def create_job(owner: str, request: JobRequest, idempotency_key: str | None) -> 
 
     Raises:
         KeyUsedError: The key was used for another request.
-        table.DayFullError: The owner's day has reached its limit.
+        LimitReachedError: The order exceeds a limit.
         table.ContendedError: Too many jobs at once.
     """
     job_id = job_ids.keyed(owner, idempotency_key) if idempotency_key else str(uuid.uuid4())
@@ -39,11 +43,20 @@ def create_job(owner: str, request: JobRequest, idempotency_key: str | None) -> 
     earlier = record.read(job_id) if idempotency_key else None
     if earlier:
         return _same(earlier, request)
+    order = order_of(job)
+    if owner in _refused:  # a refused order costs no message: only the first one in each process does
+        table.check(order)
+        _refused.discard(owner)
     # The message comes first. If the process were killed after storing the job, no watchdog would ever look at it.
     message = queues.WatchdogMessage(job_id=job_id, born_at=job.created_at)
     queues.send_to_watchdog(message, delay=settings().first_look_seconds)
     try:
-        return record.create(job, owners_day(job.created_at))
+        return record.create(job, order)
+    except LimitReachedError:
+        if len(_refused) >= MOST_REMEMBERED:
+            _refused.clear()
+        _refused.add(owner)
+        raise
     except table.ConflictError:  # the same key at the same time
         winner = record.read(job_id)
         if winner is None:
@@ -51,9 +64,25 @@ def create_job(owner: str, request: JobRequest, idempotency_key: str | None) -> 
         return _same(winner, request)
 
 
-def owners_day(now: datetime) -> table.Day:
-    """Return the day, with its limit, for which a job counts that is created or retried now."""
-    return table.Day(now.astimezone(settings().timezone).date(), settings().daily_job_limit)
+def order_of(job: Job) -> Order:
+    """Return what the job's creation or last retry may spend, with the stack's limits."""
+    given = settings()
+    return Order(
+        owner=job.owner,
+        entry=entry_of(job),
+        day=day_of(job.watched_since),
+        pictures=job.counted,
+        limits=Limits(
+            pictures_of_owner=given.daily_pictures_per_owner,
+            pictures=given.daily_pictures,
+            active_jobs=given.max_active_jobs_per_owner,
+        ),
+    )
+
+
+def day_of(time: datetime) -> date:
+    """Return the day, in the stack's time zone, for which an order of this time counts."""
+    return time.astimezone(settings().timezone).date()
 
 
 def seconds_to_the_next_day(now: datetime) -> int:

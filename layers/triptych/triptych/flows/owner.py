@@ -25,7 +25,7 @@ class TooOldError(Exception):
 
 
 def retry(job: Job) -> Job | None:
-    """Retry the failed images, and count that as one job of the owner's day.
+    """Retry the failed images. Each of them counts toward the limits.
 
     If no image can be retried, nothing changes and nothing is counted.
 
@@ -35,26 +35,27 @@ def retry(job: Job) -> Job | None:
     Raises:
         RetriesUsedError: The job has no retries left.
         TooOldError: The job expires too soon.
-        table.DayFullError: The owner's day has reached its limit.
+        LimitReachedError: The retry exceeds a limit.
         table.ContendedError: Too many jobs at once.
     """
     event = Retried(at=clock.now())
     if has_used_its_retries(job):
         raise RetriesUsedError
-    if apply(job, event, event.at) is job:
+    retried = apply(job, event, event.at)
+    if retried is job:
         return job
     if event.at + timedelta(seconds=settings().generation_deadline_seconds) >= expires_at(job):
         raise TooOldError
-    day = create_job.owners_day(event.at)
-    # A full day sends no message. If other jobs fill the day after this check, the transaction refuses the write, and
-    # the watchdog ignores the message.
-    table.check(job.owner, day)
+    order = create_job.order_of(retried)
+    # A refused retry sends no message. If other orders reach a limit after this check, the transaction refuses the write,
+    # and the watchdog ignores the message.
+    table.check(order)
     # The message comes first, as in `create`. If another retry is faster, only its message counts.
     message = queues.WatchdogMessage(job_id=job.job_id, born_at=event.at)
-    reclaims = bool(apply(job, event, event.at).having(ImageStatus.GENERATING))
+    reclaims = bool(retried.having(ImageStatus.GENERATING))
     delay = RECLAIM_SECONDS if reclaims else settings().first_look_seconds
     queues.send_to_watchdog(message, delay=delay)
-    after = record.move_on(job, event, day=day).job
+    after = record.move_on(job, event, order=order).job
     if after and after.retried_at == event.at:
         queues.send_to_generation(after.job_id, after.photo.key)
         logger.info("job retried")

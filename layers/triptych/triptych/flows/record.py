@@ -19,7 +19,7 @@ from triptych.runtime.observability import count, logger
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from triptych.aws.table import Day
+    from triptych.spending import Order
 
 GONE_DAYS = 2  # longer than any webhook or list of Replicate's can still name a deleted job
 MOST_RACES = 100  # lost in a row: far more invocations than work on one job
@@ -43,19 +43,19 @@ def read(job_id: str) -> Job | None:
     return table.get(job_id)
 
 
-def create(job: Job, day: Day) -> Job:
-    """Store a new job and count it; return it with its version.
+def create(job: Job, order: Order) -> Job:
+    """Store a new job and count its order; return it with its version.
 
     Raises:
-        table.ConflictError, table.DayFullError, table.ContendedError: As `table.create` does.
+        table.ConflictError, LimitReachedError, table.ContendedError: As `table.create` does.
     """
-    stored = table.create(job, day)
+    stored = table.create(job, order)
     logger.info("job created")
     count("JobsCreated")
     return stored
 
 
-def move_on(job: Job, *events: Event, day: Day | None = None) -> Change:
+def move_on(job: Job, *events: Event, order: Order | None = None) -> Change:
     """Apply `events` to the job and store the result, whatever other invocations write at the same time.
 
     An output in `events` that no image keeps, because the job has ended or is gone, is removed from S3.
@@ -63,12 +63,12 @@ def move_on(job: Job, *events: Event, day: Day | None = None) -> Change:
     Args:
         job: The job as it was read.
         events: What happened to it.
-        day: If given, the write counts as one job of this day.
+        order: If given, it is counted with the write.
 
     Raises:
-        table.ConflictError, table.DayFullError, table.ContendedError: As `table.put` does.
+        table.ConflictError, LimitReachedError, table.ContendedError: As `table.put` does.
     """
-    change = update(job, lambda current: apply_all(current, events, clock.now()), day=day)
+    change = update(job, lambda current: apply_all(current, events, clock.now()), order=order)
     for stored in (event for event in events if isinstance(event, OutputStored)):
         kept = change.job.images[stored.index].output if change.job else None
         if kept is None or kept.key != stored.output.key:
@@ -77,7 +77,7 @@ def move_on(job: Job, *events: Event, day: Day | None = None) -> Change:
 
 
 def update(
-    job: Job, rule: Callable[[Job], Job], *, day: Day | None = None, races: int = MOST_RACES
+    job: Job, rule: Callable[[Job], Job], *, order: Order | None = None, races: int = MOST_RACES
 ) -> Change:
     """Store what `rule` makes of the job. After a lost race, read the job again and apply `rule` again.
 
@@ -86,19 +86,19 @@ def update(
     Args:
         job: The job as it was read.
         rule: Applied once for each write. It may ask others, but must not change anything.
-        day: If given, the write counts as one job of this day.
+        order: If given, it is counted with the write.
         races: How many writes may lose a race.
 
     Raises:
         table.ConflictError: All of them did.
-        table.DayFullError, table.ContendedError: As `table.put` does.
+        LimitReachedError, table.ContendedError: As `table.put` does.
     """
     for _ in range(races):
         after = rule(job)
         if after is job:
             return Change(job, job)
         try:
-            stored = table.put(after, day)
+            stored = table.put(after, order)
         except table.ConflictError:
             again = table.get(job.job_id)
             if again is None:

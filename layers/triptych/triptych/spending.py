@@ -1,0 +1,113 @@
+"""What an order may spend: predictions in a day, of its owner and of the whole stack, and jobs at the same time.
+
+An order is the creation or a retry of a job. It counts every prediction that it may create before it creates any. When
+its job has ended, it gives back those that provably were not created. Nothing here does I/O.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from triptych.job import Image, ImageStatus, Job
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import date
+
+CLOCKS = timedelta(seconds=1)  # by which the clocks of two functions may differ
+
+
+class LimitReachedError(Exception):
+    """The order is refused: it would exceed a limit."""
+
+
+class OwnersDayFullError(LimitReachedError):
+    """The owner would have more predictions today than an owner may have."""
+
+
+class StacksDayFullError(LimitReachedError):
+    """All owners together would have more predictions today than the stack may have."""
+
+
+class TooManyActiveError(LimitReachedError):
+    """The owner has as many unfinished jobs as an owner may have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The limits of a stack. 0 is none."""
+
+    pictures_of_owner: int = 0
+    pictures: int = 0
+    active_jobs: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """The creation or a retry of a job."""
+
+    owner: str
+    entry: str  # of the job among its owner's active jobs
+    day: date  # in the stack's time zone
+    pictures: int  # predictions that it may create
+    limits: Limits = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What an owner, or the whole stack, has spent."""
+
+    pictures: Mapping[str, int] = field(default_factory=dict)  # by the day, in ISO 8601
+    active: frozenset[str] = frozenset()  # entries of unfinished jobs
+
+    def on(self, day: date) -> int:
+        return self.pictures.get(day.isoformat(), 0)
+
+    def in_month_of(self, day: date) -> int:
+        month = day.isoformat()[:7]
+        return sum(count for one, count in self.pictures.items() if one.startswith(month))
+
+    def stale(self, now: datetime, longest: timedelta) -> frozenset[str]:
+        """Return the entries of jobs that must have ended: none is unfinished for longer than `longest`."""
+        return frozenset(entry for entry in self.active if _began(entry) < now - longest)
+
+
+def entry_of(job: Job) -> str:
+    """Return the job's entry among its owner's active jobs. A retry makes another one.
+
+    It is short, because all entries of an owner lie in one item.
+    """
+    return f"{int(job.watched_since.timestamp() * 1000):x}-{job.job_id[:8]}"
+
+
+def refuse(order: Order, owner: Spent, stack: Spent) -> None:
+    """Check an order against what was spent.
+
+    Raises:
+        LimitReachedError: The order exceeds a limit.
+    """
+    limits = order.limits
+    if limits.active_jobs and len(owner.active - {order.entry}) >= limits.active_jobs:
+        raise TooManyActiveError(order.owner)
+    if limits.pictures_of_owner and owner.on(order.day) + order.pictures > limits.pictures_of_owner:
+        raise OwnersDayFullError(order.owner)
+    if limits.pictures and stack.on(order.day) + order.pictures > limits.pictures:
+        raise StacksDayFullError(order.owner)
+
+
+def unmade(job: Job) -> int:
+    """Return how many predictions of the job's last order provably were not created, once the job has ended."""
+    return max(0, job.counted - sum(_may_exist(image, job) for image in job.images))
+
+
+def _may_exist(image: Image, job: Job) -> bool:
+    known = image.prediction_id or image.status is ImageStatus.REQUESTING
+    in_doubt = image.not_before and image.status in {ImageStatus.FAILED, ImageStatus.CANCELED}
+    asked = image.asked_at is not None and image.asked_at >= job.watched_since - CLOCKS
+    return asked and bool(known or in_doubt)
+
+
+def _began(entry: str) -> datetime:
+    return datetime.fromtimestamp(int(entry.partition("-")[0], 16) / 1000, UTC)

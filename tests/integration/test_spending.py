@@ -1,0 +1,241 @@
+"""What an order counts, what is given back at a job's end, and the limits of an owner and of the stack."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import httpx
+import pytest
+
+import announce
+import api
+import generate
+from tests.support.events import api_event, s3_notification, sqs_event
+from tests.support.world import World
+from triptych.aws import event_bus, queues, table
+from triptych.deadlines import longest_life
+from triptych.failures import FailureKind
+from triptych.flows import create_job, owner, record
+from triptych.job import Canceled, DeadlinePassed, Job, JobRejected, JobStatus, UploadArrived, UploadExpired
+from triptych.settings import settings
+from triptych.spending import LimitReachedError
+
+ORDER = {"content_type": "image/jpeg", "content_length": 9}
+
+
+@pytest.fixture(autouse=True)
+def limits(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Allow an owner nine pictures a day, everybody twelve, and an owner two unfinished jobs."""
+    monkeypatch.setenv("DAILY_PICTURES_PER_OWNER", "9")
+    monkeypatch.setenv("DAILY_PICTURES", "12")
+    monkeypatch.setenv("MAX_ACTIVE_JOBS_PER_OWNER", "2")
+    settings.cache_clear()
+    create_job._refused.clear()  # what another test's process would not know
+    monkeypatch.setattr(event_bus, "announce", lambda _: None)
+    monkeypatch.setattr(queues, "put_back", lambda *_, **__: None)
+
+
+class Client:
+    """An owner who creates jobs."""
+
+    def __init__(self, world: World, context: SimpleNamespace, name: str) -> None:
+        self.world, self.context, self.name = world, context, name
+
+    def order(self, key: str | None = None) -> tuple[int, dict[str, Any], dict[str, Any]]:
+        headers = {"idempotency_key": key} if key else {}
+        event = api_event("POST", "/api/v1/jobs", ORDER, owner=self.name, **headers)
+        answer: Any = api.handler(event, self.context)
+        return answer["statusCode"], json.loads(answer["body"]), answer["headers"]
+
+    def job(self, key: str | None = None) -> Job:
+        return self.world.job(self.order(key)[1]["job_id"])
+
+    def usage(self) -> dict[str, Any]:
+        answer: Any = api.handler(api_event("GET", "/api/v1/usage", owner=self.name), self.context)
+        found: dict[str, Any] = json.loads(answer["body"])
+        return found
+
+    @property
+    def pictures(self) -> int:
+        return int(self.usage()["pictures_today"])
+
+
+@pytest.fixture
+def ann(world: World, context: SimpleNamespace) -> Client:
+    return Client(world, context, "ann")
+
+
+def end(world: World, context: SimpleNamespace, before: dict[str, Any], after: dict[str, Any] | None) -> None:
+    """Give `announce` the stream's record of a write."""
+    images = {"OldImage": before, **({"NewImage": after} if after else {})}
+    record = {"eventSource": "aws:dynamodb", "dynamodb": {**images, "SequenceNumber": "1"}}
+    assert announce.handler({"Records": [record]}, context) == {"batchItemFailures": []}
+
+
+def finish(world: World, context: SimpleNamespace, job: Job, *events: Any) -> dict[str, Any]:
+    """Move the job to its end, and announce that."""
+    before = world.item(job.job_id)
+    after = record.move_on(world.job(job.job_id), *events).job
+    assert after
+    assert after.status.is_terminal
+    ended = world.item(job.job_id)
+    end(world, context, before, ended)
+    return ended
+
+
+def asked_job(world: World, context: SimpleNamespace, client: Client) -> Job:
+    """Create a job whose three predictions exist."""
+    job = client.job()
+    world.upload(job.job_id)
+    generate.handler(sqs_event(s3_notification(job.job_id)), context)
+    return world.job(job.job_id)
+
+
+def test_stacks_day_refuses_every_owner(world: World, context: SimpleNamespace, ann: Client) -> None:
+    clients = [Client(world, context, name) for name in ("bob", "cy", "dee", "eve")]
+    assert [client.order()[0] for client in clients] == [201] * 4
+    status, answer, headers = ann.order()
+    assert (status, answer["error"]["code"]) == (429, "stack_limit_reached")
+    assert ann.pictures == 0
+    world.clock.advance(int(headers["Retry-After"]))
+    assert ann.order()[0] == 201
+
+
+def test_unfinished_jobs_are_limited(world: World, context: SimpleNamespace, ann: Client) -> None:
+    first, _ = ann.job(), ann.job()
+    status, answer, headers = ann.order()
+    assert (status, answer["error"]["code"]) == (429, "too_many_active_jobs")
+    assert int(headers["Retry-After"]) > 0
+    assert Client(world, context, "bob").order()[0] == 201
+    finish(world, context, first, UploadExpired())
+    assert ann.usage()["active_jobs"] == 1
+    assert ann.order()[0] == 201
+    assert ann.order()[1]["error"]["code"] == "too_many_active_jobs"
+
+
+def test_retry_makes_a_job_active_again(world: World, context: SimpleNamespace, ann: Client) -> None:
+    job = asked_job(world, context, ann)
+    finish(world, context, job, DeadlinePassed())
+    others = [ann.job(), ann.job()]
+    with pytest.raises(LimitReachedError):
+        owner.retry(world.job(job.job_id))
+    finish(world, context, others[0], UploadExpired())
+    world.clock.advance(60)
+    assert owner.retry(world.job(job.job_id))
+    assert ann.usage()["active_jobs"] == 2
+
+
+@pytest.mark.parametrize("key", [None, "k"])
+def test_deleted_job_is_no_longer_active(
+    world: World, context: SimpleNamespace, ann: Client, key: str | None
+) -> None:
+    job = ann.job(key)
+    before = world.item(job.job_id)
+    owner.delete(job)
+    end(world, context, before, world.item(job.job_id) or None)
+    assert (ann.usage()["active_jobs"], ann.pictures) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        [UploadExpired()],
+        [Canceled()],
+        [JobRejected(FailureKind.PHOTO_UNREADABLE)],
+    ],
+)
+def test_pictures_that_were_not_made_are_given_back_once(
+    world: World, context: SimpleNamespace, ann: Client, events: list[Any]
+) -> None:
+    job = ann.job()
+    if isinstance(events[0], JobRejected):
+        events = [UploadArrived(job.photo.key, world.clock.time), *events]
+    before = world.item(job.job_id)
+    assert ann.pictures == 3
+    ended = finish(world, context, job, *events)
+    assert ann.pictures == 0
+    for _ in range(2):  # the stream delivers the end again
+        end(world, context, before, ended)
+    assert ann.pictures == 0
+    total = table._spent(table._STACK)  # nobody else needs the stack's count
+    assert total.on(create_job.day_of(world.clock.time)) == 0
+
+
+def test_made_pictures_are_not_given_back(world: World, context: SimpleNamespace, ann: Client) -> None:
+    job = asked_job(world, context, ann)
+    finish(world, context, job, Canceled())
+    assert ann.pictures == 3
+
+
+def test_picture_in_doubt_is_not_given_back(world: World, context: SimpleNamespace, ann: Client) -> None:
+    world.replicate.after_create = lambda _: httpx.Response(503)
+    job = asked_job(world, context, ann)
+    assert job.status is JobStatus.GENERATING
+    finish(world, context, job, DeadlinePassed())
+    assert ann.pictures == 3
+
+
+def test_late_end_of_a_retried_job_gives_nothing_back(
+    world: World, context: SimpleNamespace, ann: Client
+) -> None:
+    job = asked_job(world, context, ann)
+    before = world.item(job.job_id)
+    finish(world, context, job, DeadlinePassed())
+    ended = world.item(job.job_id)
+    world.clock.advance(60)
+    owner.retry(world.job(job.job_id))
+    assert (ann.pictures, ann.usage()["active_jobs"]) == (6, 1)
+    end(world, context, before, ended)
+    assert (ann.pictures, ann.usage()["active_jobs"]) == (6, 1)
+
+
+def test_lost_end_does_not_block_its_owner_for_ever(world: World, ann: Client) -> None:
+    ann.order()
+    ann.order()
+    world.clock.advance(longest_life().total_seconds() - 60)
+    assert ann.order()[0] == 429
+    world.clock.advance(120)
+    assert ann.order()[0] == 201
+    assert ann.usage()["active_jobs"] == 1
+
+
+def test_refused_orders_send_one_message(ann: Client, checks: list[Any]) -> None:
+    ann.order()
+    ann.order()
+    checks.clear()
+    for _ in range(5):
+        assert ann.order()[0] == 429
+    assert len(checks) == 1
+
+
+def test_order_larger_than_the_limit_is_refused(
+    world: World, ann: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAILY_PICTURES_PER_OWNER", "2")
+    settings.cache_clear()
+    assert ann.order()[1]["error"]["code"] == "daily_limit_reached"
+    assert ann.pictures == 0
+
+
+def test_usage_counts_the_day_and_the_month(
+    world: World, context: SimpleNamespace, ann: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.clock.time = world.clock.time.replace(year=2026, month=11, day=10, hour=3)
+    finish(world, context, asked_job(world, context, ann), Canceled())
+    world.clock.advance(24 * 3600)
+    ann.order()
+    assert ann.usage() == {
+        "pictures_today": 3,
+        "pictures_this_month": 6,
+        "daily_pictures": 9,
+        "day_ends_at": "2026-11-12T00:00:01.000+09:00",
+        "active_jobs": 1,
+        "max_active_jobs": 2,
+    }
+    assert Client(world, context, "bob").usage()["pictures_this_month"] == 0
+    for name in ("DAILY_PICTURES_PER_OWNER", "MAX_ACTIVE_JOBS_PER_OWNER"):
+        monkeypatch.setenv(name, "0")
+    settings.cache_clear()
+    assert (ann.usage()["daily_pictures"], ann.usage()["max_active_jobs"]) == (None, None)
