@@ -62,15 +62,15 @@ class Settings(BaseModel):
     allowed_output_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)]
     replicate_delivery_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)]
     retention_days: Annotated[int, Field(gt=0)]
-    daily_pictures_per_owner: Limit
-    daily_pictures: Limit
-    max_active_jobs_per_owner: Limit
     timezone: ZoneInfo
     default_prompt: str
     replicate_model: Annotated[str, Field(min_length=1)]
     replicate_input_mapping: Annotated[Json[InputMapping] | None, BeforeValidator(_none_if_empty)] = None
     replicate_token_parameter: str
     replicate_base_url: str
+    daily_pictures_per_owner: Limit = 0
+    daily_pictures: Limit = 0
+    max_active_jobs_per_owner: Limit = 0
     webhook_url: str | None = None
     generation_queue_url: str | None = None
     watchdog_queue_url: str | None = None
