@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
@@ -60,6 +61,20 @@ def photo_sent(world: World) -> tuple[str, bytes]:
         (picture("WEBP", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0"), "image/webp", "webp"),
     ],
 )
+def test_content_encoding_of_the_client_does_not_reach_the_model(
+    world: World, context: SimpleNamespace
+) -> None:
+    job_id = world.new_job(photo=None)
+    key = world.job(job_id).photo.key
+    world.s3.put_object(Bucket=BUCKET, Key=key, Body=JPEG, ContentEncoding="gzip")
+    assert world.s3.head_object(Bucket=BUCKET, Key=key)["ContentEncoding"] == "gzip"
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    for create in world.replicate.creates:
+        given = json.loads(create.content)["input"].values()
+        url = next(str(value) for value in given if "X-Amz-Signature" in str(value))
+        assert parse_qs(urlsplit(url).query)["response-content-encoding"] == ["identity"]
+
+
 def test_replicate_gets_the_prepared_copy(
     world: World, context: SimpleNamespace, photo: bytes, content_type: str, extension: str
 ) -> None:

@@ -107,9 +107,17 @@ def presign_upload(job: Job, seconds: int) -> tuple[str, dict[str, str]]:
 
 
 def presign_photo(key: str, file_name: str, seconds: int) -> str:
-    """Return a presigned URL of the photo for Replicate, valid for `seconds`. `file_name` makes the URL unique."""
-    disposition = f'inline; filename="{file_name}"'
-    params = {"Bucket": settings().bucket, "Key": key, "ResponseContentDisposition": disposition}
+    """Return a presigned URL of the photo for Replicate, valid for `seconds`. `file_name` makes the URL unique.
+
+    S3 stores a Content-Encoding that nobody signed. The URL overrides it, so that no client decides how the model reads a
+    photo.
+    """
+    params = {
+        "Bucket": settings().bucket,
+        "Key": key,
+        "ResponseContentDisposition": f'inline; filename="{file_name}"',
+        "ResponseContentEncoding": "identity",
+    }
     return _s3().generate_presigned_url("get_object", Params=params, ExpiresIn=seconds)
 
 
