@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import MISSING, fields, replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -13,10 +14,57 @@ from pynamodb.exceptions import DeleteError, PutError, TransactWriteError
 from tests.support.jobs import waiting_job
 from tests.support.world import World
 from triptych.aws import table
-from triptych.job import Canceled, Job, apply
+from triptych.failures import Failure
+from triptych.job import (
+    Canceled,
+    Image,
+    ImageStatus,
+    Job,
+    JobRequest,
+    JobStatus,
+    Output,
+    Photo,
+    apply,
+)
 from triptych.runtime import clock
 
 UNLIMITED = table.Day(waiting_job().created_at.date(), 0)
+START = waiting_job().created_at
+
+
+def at(seconds: int) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+# No field has its default, and no two of a type are equal.
+FULL_IMAGE = Image(
+    index=0,
+    status=ImageStatus.STORED,
+    attempt=2,
+    seed=3,
+    prediction_id="p4",
+    asked_at=at(5),
+    not_before=at(6),
+    reclaimed=True,
+    broken=7,
+    output=Output("outputs/j/0.png", "image/png", 8),
+    error=Failure("a_code", "A message."),
+)
+FULL_JOB = Job(
+    job_id="full",
+    owner="ann",
+    created_at=at(10),
+    updated_at=at(11),
+    request=JobRequest(content_type="image/jpeg", size=12, checksum_sha256="c3Vt", prompt="Paint it."),
+    photo=Photo("uploads/full/photo.jpg", "prepared/full/photo.jpg", True, 13, at(14)),  # noqa: FBT003  # by position, to stay short
+    images=(FULL_IMAGE, Image(1)),
+    uploaded_at=at(15),
+    retried_at=at(16),
+    retries=17,
+    closed_as=JobStatus.CANCELED,
+    error=Failure("another_code", "Another message."),
+    version=1,
+)
 
 
 def refuse(monkeypatch: pytest.MonkeyPatch, operation: str, code: str, *reasons: str) -> list[str]:
@@ -168,3 +216,31 @@ def test_item_names_its_status_and_expiry(world: World, job: Job) -> None:
     assert item["status"] == {"S": "AWAITING_UPLOAD"}  # the stream's filter reads it
     end = job.created_at + timedelta(days=30)
     assert item["expires_at"] == {"N": str(int(end.timestamp()))}
+
+
+@pytest.mark.parametrize(
+    "value", [FULL_JOB, FULL_JOB.request, FULL_JOB.photo, FULL_IMAGE], ids=lambda one: type(one).__name__
+)
+def test_full_job_has_no_default(value: Job | JobRequest | Photo | Image) -> None:
+    """A new field must be given here, so that its place in the item is tested."""
+    for field in fields(value):
+        assert field.default is MISSING or getattr(value, field.name) != field.default, field.name
+
+
+def test_job_is_read_as_it_was_written(world: World) -> None:
+    stored = table.create(replace(FULL_JOB, version=None), UNLIMITED)
+    read = table.get("full")
+    assert read == stored == FULL_JOB
+    assert read.version == stored.version == 1
+    again = table.put(read)
+    assert again.version == 2
+    assert table.get("full") == again
+
+
+def test_waiting_job_is_read_as_it_was_written(job: Job) -> None:
+    assert table.get("j") == job == waiting_job()
+
+
+def test_stream_holds_the_job_as_it_was_written(world: World) -> None:
+    table.create(replace(FULL_JOB, version=None), UNLIMITED)
+    assert table.read_image(world.item("full")) == FULL_JOB

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import math
 import tempfile
 import tomllib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from queue import SimpleQueue
 from random import Random
@@ -58,9 +61,27 @@ def equivalents() -> dict[str, str]:
     return {one["mutant"]: one["why"] for one in tomllib.loads(EQUIVALENT.read_text()).get("known", [])}
 
 
-def judge(mutant: Mutant, tests: Sequence[Recorded], shop: Workshop, *, deep: bool) -> Result:
-    """Run the tests that can notice the mutant, the quickest first, until one fails."""
-    chosen = sorted((test for test in tests if test.can_notice(mutant)), key=lambda test: test.seconds)
+def chosen_for(mutant: Mutant, tests: Sequence[Recorded], most: float) -> list[Recorded]:
+    """Return the tests that can notice the mutant, as many as took `most` seconds when they were recorded.
+
+    The quickest of each file comes first, then the second of each, because the tests of one file are alike.
+    """
+    quickest = sorted((test for test in tests if test.can_notice(mutant)), key=lambda test: test.seconds)
+    number: Counter[str] = Counter()
+    ranked: list[tuple[int, float, Recorded]] = []
+    for test in quickest:
+        ranked.append((number[test.file], test.seconds, test))
+        number[test.file] += 1
+    ranked.sort(key=lambda one: one[:2])
+    ends = accumulate(seconds for _, seconds, _ in ranked)
+    return [test for (_, seconds, test), end in zip(ranked, ends, strict=True) if end - seconds < most]
+
+
+def judge(
+    mutant: Mutant, tests: Sequence[Recorded], shop: Workshop, *, deep: bool, most: float = math.inf
+) -> Result:
+    """Run the tests that can notice the mutant until one fails."""
+    chosen = chosen_for(mutant, tests, most)
     seconds = START_SECONDS + SLOWER * sum(test.seconds for test in chosen)
     failed = ""
     with shop.changed(mutant.module, mutant.applied_to(source_of(mutant.module))):
@@ -90,6 +111,7 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=0, help="how many mutants; 0 is all (hours)")
     parser.add_argument("--processes", type=int, default=1, help="how many run at the same time")
     parser.add_argument("--quick", action="store_true", help="no crash plans and no simulation for survivors")
+    parser.add_argument("--most", type=float, default=math.inf, help="seconds of quick tests for one mutant")
     parser.add_argument("--only", default="", help="only mutants whose name contains this text")
     parser.add_argument("module", nargs="*", default=MODULES, help="such as flows/generate.py")
     options = parser.parse_args()
@@ -108,7 +130,7 @@ def main() -> None:
                 return Result(mutant, "", known[mutant.name])
             shop = shops.get()
             try:
-                return judge(mutant, tests, shop, deep=not options.quick)
+                return judge(mutant, tests, shop, deep=not options.quick, most=options.most)
             finally:
                 shops.put(shop)
 

@@ -127,7 +127,9 @@ def _in_a_fork(job: dict[str, Any]) -> dict[str, Any]:
     os.close(writing)
     end, text = monotonic() + job["seconds"], b""
     try:
-        while select.select([reading], [], [], max(0.0, end - monotonic()))[0]:
+        while ready := select.select([reading, sys.stdin], [], [], max(0.0, end - monotonic()))[0]:
+            if reading not in ready:  # the next job comes after this answer, so the command has ended
+                return {"failed": "the command has ended"}
             piece = os.read(reading, 1 << 20)
             if not piece:
                 return dict(json.loads(text)) if text else {"failed": "the tests crashed"}

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +14,7 @@ import pytest
 
 from tests.environment import ROOT
 from tests.mutation import command
-from tests.mutation.command import Result, drawn, equivalents, judge, modules, summary
+from tests.mutation.command import Result, chosen_for, drawn, equivalents, judge, modules, summary
 from tests.mutation.mutants import Mutant, mutants_of
 from tests.mutation.recording import Recorded, recorded
 from tests.mutation.workshop import LAYER, Workshop, workshop
@@ -112,6 +116,39 @@ def test_module_is_restored_after_a_mutant(shop: Workshop, tests: list[Recorded]
     for _ in range(2):
         assert judge(mutant("jobs >= limit", "(jobs < limit)"), tests, shop, deep=False).killed_by
         assert shop.test(["tests/unit/test_rules.py"], tests=[test.name for test in tests], seconds=60) == ""
+
+
+def test_quickest_test_of_each_file_runs_first() -> None:
+    changed = mutant("jobs >= limit", "(jobs > limit)")
+    runs = {"rules.py": frozenset({4})}
+    names = {"a.py::slow": 3.0, "a.py::quick": 1.0, "b.py::one": 2.0, "b.py::two": 2.5}
+    tests = [Recorded(name, seconds, runs) for name, seconds in names.items()]
+    tests.append(Recorded("c.py::other", 0.1, {"rules.py": frozenset({3})}))
+    order = [test.name for test in chosen_for(changed, tests, math.inf)]
+    assert order == ["a.py::quick", "b.py::one", "b.py::two", "a.py::slow"]
+    assert [test.name for test in chosen_for(changed, tests, 2.9)] == order[:2]
+
+
+def test_tests_end_with_the_command(tree: Path) -> None:
+    job = {"files": ["tests/unit/test_endless.py"], "tests": [], "seconds": 600}
+    endless = tree / "tests/unit/test_endless.py"
+    endless.write_text("import os, time\ndef test_a():\n    os.mkfifo('begun')\n    time.sleep(600)\n")
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.mutation.server"],
+        cwd=tree,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as server:
+        assert server.stdin
+        server.stdin.write(json.dumps(job).encode() + b"\n")
+        server.stdin.flush()
+        end = time.monotonic() + 120
+        while not (tree / "begun").exists():
+            assert time.monotonic() < end
+            time.sleep(0.05)  # there is no event to wait for
+        server.stdin.close()
+        assert server.wait(120) == 0
+    endless.unlink()
 
 
 def test_sample_is_drawn_by_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:
