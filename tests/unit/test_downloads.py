@@ -290,9 +290,11 @@ def test_any_answer_but_200_is_no_output(
 
 @pytest.mark.parametrize(("data", "framed"), [(b"", True), (b"", False), (PNG[:-1], False), (PNG[:9], False)])
 def test_cut_or_empty_output_is_broken(monkeypatch: pytest.MonkeyPatch, data: bytes, *, framed: bool) -> None:
-    headers = {"transfer_encoding": "chunked"} if framed else {}
+    def answer(request: httpx.Request) -> httpx.Response:
+        return streamed(data, transfer_encoding="chunked") if framed else streamed(data)
+
     with pytest.raises(OutputBrokenError):
-        download(monkeypatch, lambda _: streamed(data, **headers))
+        download(monkeypatch, answer)
 
 
 def test_other_file_is_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
