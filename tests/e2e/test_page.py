@@ -39,8 +39,10 @@ from triptych.job import MOST_RETRIES
 if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
 
+# With REQUIRE_BROWSER, as in CI, the tests fail without a browser.
 pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and CHROMEDRIVER), reason="there is no chromium with its chromedriver here"
+    not ((CHROMIUM and CHROMEDRIVER) or os.environ.get("REQUIRE_BROWSER")),
+    reason="there is no chromium with its chromedriver here",
 )
 TOKEN = "r8_the_token_of_this_test"
 PASSWORD = "First-password-1"

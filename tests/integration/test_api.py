@@ -222,14 +222,19 @@ def test_list_is_paged_newest_first(world: World, call: Any) -> None:
 
 
 def test_cursor_reads_only_the_owners_jobs(world: World, call: Any) -> None:
-    for owner in ("ann", "bob"):
-        for _ in range(3):
-            call("POST", "/api/v1/jobs", REQUEST, owner=owner)
+    made: dict[str, list[str]] = {"ann": [], "bob": []}
+    for _ in range(3):
+        for owner, jobs in made.items():
+            jobs.append(call("POST", "/api/v1/jobs", REQUEST, owner=owner)[1]["job_id"])
             world.clock.advance(1)
-    cursor = call("GET", "/api/v1/jobs?limit=1", owner="ann")[1]["cursor"]
-    page = call("GET", f"/api/v1/jobs?cursor={cursor}", owner="bob")[1]
-    owners = {world.job(job["job_id"]).owner for job in page["jobs"]}
-    assert owners <= {"bob"}
+    cursor = call("GET", "/api/v1/jobs?limit=1", owner="ann")[1]["cursor"]  # after ann's newest job
+
+    def after_cursor(owner: str) -> list[str]:
+        page = call("GET", f"/api/v1/jobs?cursor={cursor}", owner=owner)[1]
+        return [job["job_id"] for job in page["jobs"]]
+
+    assert after_cursor("ann") == made["ann"][1::-1]
+    assert after_cursor("bob") == made["bob"][1::-1]
 
 
 @pytest.mark.parametrize(

@@ -212,6 +212,22 @@ def test_without_echo_and_tag_an_unknown_id_is_refused(
     assert world.job(in_doubt) == before
 
 
+@pytest.mark.parametrize("image", [3, 99])
+@pytest.mark.parametrize("named", ["in the body", "only in the query"])
+def test_webhook_for_an_image_that_does_not_exist_is_refused(
+    world: World, context: SimpleNamespace, running: str, image: int, named: str
+) -> None:
+    before = world.job(running)
+    query = query_of(world, "p0")
+    index = next(one.index for one in before.images if one.prediction_id == "p0")
+    beyond = query.replace(f"image={index}", f"image={image}")
+    sent = {**world.replicate.finish("p0"), "input": None, "webhook": f"https://api.example.com/?{beyond}"}
+    sent = sent if named == "in the body" else promised(sent)
+    assert call(world, context, sent, beyond) == 401
+    assert world.job(running) == before
+    assert call(world, context, promised(sent), query) == 200
+
+
 def test_echo_binds_when_the_photo_url_was_rewritten(
     world: World, context: SimpleNamespace, in_doubt: str
 ) -> None:

@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import httpx
 import pytest
 
-from triptych.replicate.downloads import may_see_token
+from tests.support.fake_replicate import streamed
+from tests.support.photos import PNG
+from triptych.failures import FailureKind
+from triptych.replicate import downloads
+from triptych.replicate.downloads import (
+    OutputBrokenError,
+    OutputRefusedError,
+    OutputUnavailableError,
+    Sources,
+    may_see_token,
+)
+from triptych.runtime.budget import TimeBudget
 
 HOSTS = ("replicate.delivery", "localhost", "127.0.0.1", "203.0.113.9")
 
@@ -50,3 +64,272 @@ def test_no_delivery_hosts_means_no_url_may_see_the_token() -> None:
 
 def test_ip_address_never_matches_a_listed_suffix() -> None:
     assert not may_see_token("https://10.0.0.1/out.png", ("0.0.1",))
+
+
+# ── the host of an output ──
+
+PUBLIC, OTHER, PRIVATE = "104.16.1.1", "104.16.1.2", "10.0.0.1"
+ALLOWED = ("cdn.example", "*.files.example", "127.0.0.1", "localhost")
+
+
+def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[tuple[str, int]]:
+    """Let every name have these addresses; return what was looked up."""
+    looked_up: list[tuple[str, int]] = []
+
+    def resolve(host: str, port: int, **_: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        looked_up.append((host, port))
+        return [(2, 1, 6, "", (address, port)) for address in addresses]
+
+    monkeypatch.setattr("socket.getaddrinfo", resolve)
+    return looked_up
+
+
+def refusal_of(url: str) -> FailureKind | None:
+    try:
+        downloads._check_host(url, ALLOWED)
+    except OutputRefusedError as refused:
+        return refused.failure
+    return None
+
+
+@pytest.mark.parametrize(
+    ("addresses", "allowed"),
+    [
+        ([PUBLIC], True),
+        ([PUBLIC, OTHER], True),
+        ([PRIVATE], False),
+        ([PUBLIC, PRIVATE], False),
+        ([PRIVATE, PUBLIC], False),
+    ],
+)
+def test_every_address_of_a_host_must_be_public(
+    monkeypatch: pytest.MonkeyPatch, addresses: list[str], *, allowed: bool
+) -> None:
+    resolve_to(monkeypatch, *addresses)
+    assert (refusal_of("https://cdn.example/x.png") is None) is allowed
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://cdn.example/x.png",
+        "https://CDN.example./x.png",
+        "https://a.cdn.example/x.png",
+        "https://a.files.example/x.png",
+        "http://127.0.0.1:9/x.png",
+        "https://127.0.0.1:9/x.png",
+        "http://localhost:9/x.png",
+    ],
+)
+def test_host_in_the_list_is_allowed(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    resolve_to(monkeypatch, PUBLIC)
+    assert refusal_of(url) is None
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://cdn.example/x.png",
+        "ftp://127.0.0.1/x.png",
+        "ftp://localhost/x.png",
+        "https://evil.example/x.png",
+        "https://notcdn.example/x.png",
+        "https://cdn.example.evil/x.png",
+        "https://127.0.0.2/x.png",
+        "https://104.16.1.1/x.png",
+        "http://x.localhost/x.png",
+        "https://cdn.example:port/x.png",
+        "https://[cdn.example/x.png",
+        "file:///etc/passwd",
+        "",
+    ],
+)
+def test_any_other_url_is_refused(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    resolve_to(monkeypatch, PUBLIC)
+    assert refusal_of(url) is FailureKind.OUTPUT_HOST_NOT_ALLOWED
+
+
+@pytest.mark.parametrize(
+    ("url", "port"), [("https://cdn.example/", 443), ("https://cdn.example:8443/", 8443)]
+)
+def test_name_is_looked_up_with_its_port(monkeypatch: pytest.MonkeyPatch, url: str, port: int) -> None:
+    looked_up = resolve_to(monkeypatch, PUBLIC)
+    assert refusal_of(url) is None
+    assert looked_up == [("cdn.example", port)]
+
+
+def test_unknown_name_may_be_known_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError("no such host")
+
+    monkeypatch.setattr("socket.getaddrinfo", fails)
+    with pytest.raises(OutputUnavailableError):
+        downloads._check_host("https://cdn.example/x.png", ALLOWED)
+
+
+def test_impossible_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(host: str, *_: object, **__: object) -> None:
+        host.encode("idna")
+
+    monkeypatch.setattr("socket.getaddrinfo", fails)
+    assert refusal_of(f"https://{'a' * 64}.cdn.example/") is FailureKind.OUTPUT_HOST_NOT_ALLOWED
+
+
+# ── the download ──
+
+URL = "http://127.0.0.1/0"
+Answer = Callable[[httpx.Request], httpx.Response]
+
+
+def download(
+    monkeypatch: pytest.MonkeyPatch, answer: Answer, *, most: int = 10**6, seconds: float = 30
+) -> bytes:
+    """Fetch an output from a host that answers so; return its bytes."""
+    client = httpx.Client(transport=httpx.MockTransport(answer))
+    monkeypatch.setattr(downloads, "http_client", lambda: client)
+    sources = Sources(("127.0.0.1",), ())
+    budget = TimeBudget(seconds)
+    with downloads.fetch(URL, max_bytes=most, sources=sources, token=str, budget=budget) as fetched:
+        data = fetched.file.read()
+        assert (fetched.content_type, fetched.size) == ("image/png", len(data))
+    assert fetched.file.closed
+    return data
+
+
+def announced(request: httpx.Request) -> httpx.Response:
+    return streamed(PNG, content_length=str(len(PNG)))
+
+
+def unannounced(request: httpx.Request) -> httpx.Response:
+    return streamed(PNG)
+
+
+@pytest.mark.parametrize("answer", [announced, unannounced])
+def test_output_of_the_largest_size_is_whole(monkeypatch: pytest.MonkeyPatch, answer: Answer) -> None:
+    assert download(monkeypatch, answer, most=len(PNG)) == PNG
+
+
+@pytest.mark.parametrize("answer", [announced, unannounced])
+def test_larger_output_is_refused(monkeypatch: pytest.MonkeyPatch, answer: Answer) -> None:
+    with pytest.raises(OutputRefusedError) as refused:
+        download(monkeypatch, answer, most=len(PNG) - 1)
+    assert refused.value.failure is FailureKind.OUTPUT_TOO_LARGE
+
+
+def test_announced_large_output_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unread(httpx.SyncByteStream):
+        def __iter__(self) -> None:  # type: ignore[override]  # it is never called
+            raise AssertionError("it was read")
+
+    huge = {"content-length": "1000001"}
+    with pytest.raises(OutputRefusedError):
+        download(monkeypatch, lambda _: httpx.Response(200, headers=huge, stream=Unread()))
+
+
+def redirecting(times: int) -> Answer:
+    """Redirect so often, then give the output."""
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        hop = int(request.url.path.removeprefix("/"))
+        return httpx.Response(302, headers={"location": f"/{hop + 1}"}) if hop < times else streamed(PNG)
+
+    return answer
+
+
+def test_three_redirects_are_followed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert download(monkeypatch, redirecting(3)) == PNG
+    with pytest.raises(OutputUnavailableError, match="redirects"):
+        download(monkeypatch, redirecting(4))
+
+
+def test_redirect_to_another_host_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.host)
+        return httpx.Response(302, headers={"location": "https://evil.example/1"})
+
+    with pytest.raises(OutputRefusedError):
+        download(monkeypatch, answer)
+    assert asked == ["127.0.0.1"]
+
+
+def test_spent_budget_sends_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.path)
+        return streamed(PNG)
+
+    with pytest.raises(OutputUnavailableError):
+        download(monkeypatch, answer, seconds=0)
+    assert asked == []
+    assert download(monkeypatch, answer) == PNG
+    assert asked == ["/0"]
+
+
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (401, OutputUnavailableError),
+        (403, OutputUnavailableError),
+        (404, OutputBrokenError),
+        (410, OutputBrokenError),
+        (500, OutputUnavailableError),
+        (204, OutputUnavailableError),
+        (206, OutputUnavailableError),
+    ],
+)
+def test_any_answer_but_200_is_no_output(
+    monkeypatch: pytest.MonkeyPatch, status: int, error: type[Exception]
+) -> None:
+    with pytest.raises(OutputUnavailableError) as unavailable:
+        download(monkeypatch, lambda _: streamed(PNG, status))
+    assert isinstance(unavailable.value, OutputBrokenError) is (error is OutputBrokenError)
+
+
+@pytest.mark.parametrize(("data", "framed"), [(b"", True), (b"", False), (PNG[:-1], False), (PNG[:9], False)])
+def test_cut_or_empty_output_is_broken(monkeypatch: pytest.MonkeyPatch, data: bytes, *, framed: bool) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        return streamed(data, transfer_encoding="chunked") if framed else streamed(data)
+
+    with pytest.raises(OutputBrokenError):
+        download(monkeypatch, answer)
+
+
+def test_other_file_is_no_picture(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OutputRefusedError) as refused:
+        download(monkeypatch, lambda _: streamed(b"<html>", content_type="image/png"))
+    assert refused.value.failure is FailureKind.OUTPUT_NOT_A_PICTURE
+
+
+@pytest.mark.parametrize(
+    ("fault", "is_broken"),
+    [
+        (httpx.RemoteProtocolError("cut"), True),
+        (httpx.ReadError("reset"), True),
+        (httpx.ReadTimeout("slow"), False),
+        (httpx.ConnectError("refused"), False),
+    ],
+)
+def test_failed_transfer_may_succeed_later(
+    monkeypatch: pytest.MonkeyPatch, fault: httpx.HTTPError, *, is_broken: bool
+) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise fault
+
+    with pytest.raises(OutputUnavailableError) as unavailable:
+        download(monkeypatch, answer)
+    assert isinstance(unavailable.value, OutputBrokenError) is is_broken
+
+
+def test_client_takes_nothing_from_its_surroundings(monkeypatch: pytest.MonkeyPatch) -> None:
+    client = downloads.http_client()
+    assert not client.trust_env
+    assert (
+        client.headers["accept-encoding"] == "identity"
+    )  # the size that is limited is the size that is stored
+    assert client.headers["accept"] == "image/*"
+    assert not client.follow_redirects
+    timeout = client.timeout
+    assert (timeout.connect, timeout.read, timeout.write, timeout.pool) == (3, 5, 5, 5)

@@ -13,6 +13,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import wait
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any, Self
 
 import boto3
@@ -347,13 +348,27 @@ def test_invalid_answer_redelivers_the_whole_batch(answer: bytes, failed: set[st
     assert failures(["a", "b"], Result(answer, "Unhandled"), reported=True) == {"a", "b"}
 
 
-def test_no_message_is_received_before_a_worker_is_free(code: Path, tmp_path: Path, endpoint: str) -> None:
+def test_no_message_is_received_before_a_worker_is_free(
+    code: Path, tmp_path: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found_none_free: SimpleQueue[None] = SimpleQueue()
+    wait_until_free = Functions.wait_until_free
+
+    def waited(functions: Functions, name: str, seconds: float) -> bool:
+        is_free = wait_until_free(functions, name, seconds)
+        if not is_free:
+            found_none_free.put(None)
+        return is_free
+
+    monkeypatch.setattr(Functions, "wait_until_free", waited)
     with Bench(tmp_path, code, endpoint) as bench:
         gate = tmp_path / "gate"
         held = [bench.functions.submit("toy", json.dumps({"hold": str(gate)}).encode()) for _ in range(2)]
-        time.sleep(1.2)  # a long poll that began earlier must end first
+        found_none_free.get(timeout=15)  # a long poll that began earlier has ended
         bench.send(n=1)
-        time.sleep(0.3)
+        while not found_none_free.empty():
+            found_none_free.get()
+        found_none_free.get(timeout=15)  # a whole wait, with the message in the queue
         got = bench.sqs.get_queue_attributes(QueueUrl=bench.url, AttributeNames=["All"])["Attributes"]
         assert got["ApproximateNumberOfMessages"] == "1"
         gate.touch()

@@ -1,0 +1,246 @@
+"""The jobs table when DynamoDB refuses a request: nothing is taken as stored that is not."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
+from pynamodb.exceptions import DeleteError, PutError, TransactWriteError
+
+from tests.support.jobs import waiting_job
+from tests.support.world import World
+from triptych.aws import table
+from triptych.failures import Failure
+from triptych.job import (
+    Canceled,
+    Image,
+    ImageStatus,
+    Job,
+    JobRequest,
+    JobStatus,
+    Output,
+    Photo,
+    apply,
+)
+from triptych.runtime import clock
+
+UNLIMITED = table.Day(waiting_job().created_at.date(), 0)
+START = waiting_job().created_at
+
+
+def at(seconds: int) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+# No field has its default, and no two of a type are equal.
+FULL_IMAGE = Image(
+    index=0,
+    status=ImageStatus.STORED,
+    attempt=2,
+    seed=3,
+    prediction_id="p4",
+    asked_at=at(5),
+    not_before=at(6),
+    reclaimed=True,
+    broken=7,
+    output=Output("outputs/j/0.png", "image/png", 8),
+    error=Failure("a_code", "A message."),
+)
+FULL_JOB = Job(
+    job_id="full",
+    owner="ann",
+    created_at=at(10),
+    updated_at=at(11),
+    request=JobRequest(content_type="image/jpeg", size=12, checksum_sha256="c3Vt", prompt="Paint it."),
+    photo=Photo("uploads/full/photo.jpg", "prepared/full/photo.jpg", True, 13, at(14)),  # noqa: FBT003  # by position, to stay short
+    images=(FULL_IMAGE, Image(1)),
+    uploaded_at=at(15),
+    retried_at=at(16),
+    retries=17,
+    closed_as=JobStatus.CANCELED,
+    error=Failure("another_code", "Another message."),
+    version=1,
+)
+
+
+def refuse(monkeypatch: pytest.MonkeyPatch, operation: str, code: str, *reasons: str) -> list[str]:
+    """Let DynamoDB refuse an operation; return the list of its refusals, which grows."""
+    call_of: Any = vars(BaseClient)["_make_api_call"]
+    refused: list[str] = []
+
+    def call(client: BaseClient, name: str, arguments: Any) -> Any:
+        if name != operation:
+            return call_of(client, name, arguments)
+        refused.append(name)
+        answer: Any = {"Error": {"Code": code, "Message": "No."}}
+        answer["CancellationReasons"] = [{"Code": reason, "Message": "No."} for reason in reasons]
+        raise ClientError(answer, name)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", call)
+    return refused
+
+
+@pytest.fixture
+def job(world: World) -> Job:
+    return table.create(waiting_job(), UNLIMITED)
+
+
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Record the waits instead of waiting."""
+    naps: list[float] = []
+    monkeypatch.setattr(clock, "sleep", naps.append)
+    return naps
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ProvisionedThroughputExceededException"])
+def test_refused_write_is_an_error(job: Job, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    refuse(monkeypatch, "PutItem", code)
+    with pytest.raises(PutError):
+        table.put(apply(job, Canceled(), job.created_at))
+    assert table.get(job.job_id) == job
+
+
+def test_write_of_an_old_version_is_a_conflict(job: Job) -> None:
+    table.put(job)
+    with pytest.raises(table.ConflictError):
+        table.put(job)
+    with pytest.raises(table.ConflictError):
+        table.create(waiting_job(), UNLIMITED)
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+def test_refused_deletion_is_an_error(job: Job, monkeypatch: pytest.MonkeyPatch, keyed: bool) -> None:  # noqa: FBT001  # a pytest parameter
+    refuse(monkeypatch, "PutItem" if keyed else "DeleteItem", "AccessDeniedException")
+    with pytest.raises((DeleteError, PutError)):
+        table.delete(job, until=job.created_at + timedelta(days=2) if keyed else None)
+    assert table.get(job.job_id) == job
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+def test_deletion_of_an_old_version_is_a_conflict(job: Job, keyed: bool) -> None:  # noqa: FBT001  # a pytest parameter
+    until = job.created_at + timedelta(days=2) if keyed else None
+    newer = table.put(job)
+    with pytest.raises(table.ConflictError):
+        table.delete(job, until=until)
+    assert table.get(job.job_id) == newer
+    table.delete(newer, until=until)
+    assert table.get(job.job_id) is None
+
+
+def test_blocked_id_is_free_after_its_time(world: World, job: Job) -> None:
+    until = job.created_at + timedelta(days=2)
+    table.delete(job, until=until)
+    with pytest.raises(table.ConflictError):
+        table.create(waiting_job(), UNLIMITED)
+    assert world.item(job.job_id)["expires_at"] == {"N": str(int(until.timestamp()))}
+
+
+def test_refused_counted_write_is_an_error(
+    world: World, naps: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = refuse(monkeypatch, "TransactWriteItems", "AccessDeniedException")
+    with pytest.raises(TransactWriteError):
+        table.create(waiting_job(), table.Day(UNLIMITED.date, 5))
+    assert len(refused) == 1
+    assert table.get("j") is None
+
+
+def test_contended_count_is_tried_for_a_few_seconds(
+    world: World, naps: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = refuse(
+        monkeypatch, "TransactWriteItems", "TransactionCanceledException", "None", "TransactionConflict"
+    )
+    with pytest.raises(table.ContendedError):
+        table.create(waiting_job(), table.Day(UNLIMITED.date, 5))
+    assert len(refused) == len(naps) == 20
+    assert 1 < sum(naps) < 8
+    assert table.get("j") is None
+
+
+def test_contended_count_succeeds_at_a_later_try(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        refuse(patch, "TransactWriteItems", "TransactionCanceledException", "None", "TransactionConflict")
+        naps: list[float] = []
+
+        def nap(seconds: float) -> None:
+            naps.append(seconds)
+            if len(naps) == 3:
+                patch.undo()
+
+        monkeypatch.setattr(clock, "sleep", nap)
+        table.create(waiting_job(), table.Day(UNLIMITED.date, 5))
+    assert len(naps) == 3
+    assert table.get("j")
+
+
+def test_day_counts_exactly_up_to_its_limit(world: World, naps: list[float]) -> None:
+    day = table.Day(UNLIMITED.date, 2)
+    table.create(waiting_job(), day)
+    table.check("ann", day)
+    stored = table.get("j")
+    assert stored
+    table.put(stored, day)  # a retry counts, too
+    with pytest.raises(table.DayFullError):
+        table.check("ann", day)
+    newer = table.get("j")
+    assert newer
+    with pytest.raises(table.DayFullError):
+        table.put(newer, day)
+    assert table.get("j") == newer
+    table.check("bob", day)
+    table.check("ann", table.Day(day.date + timedelta(days=1), 2))
+    table.check("ann", table.Day(day.date, 0))
+
+
+def test_count_of_a_day_expires_after_two_days(world: World) -> None:
+    table.create(waiting_job(), table.Day(UNLIMITED.date, 5))
+    item = world.item(f"jobs of ann on {UNLIMITED.date.isoformat()}")
+    assert item["jobs"] == {"N": "1"}
+    end = waiting_job().updated_at + timedelta(days=2)
+    assert item["expires_at"] == {"N": str(int(end.timestamp()))}
+
+
+def test_count_item_is_no_job(world: World) -> None:
+    table.create(waiting_job(), table.Day(UNLIMITED.date, 5))
+    assert table.get(f"jobs of ann on {UNLIMITED.date.isoformat()}") is None
+
+
+def test_item_names_its_status_and_expiry(world: World, job: Job) -> None:
+    item = world.item(job.job_id)
+    assert item["status"] == {"S": "AWAITING_UPLOAD"}  # the stream's filter reads it
+    end = job.created_at + timedelta(days=30)
+    assert item["expires_at"] == {"N": str(int(end.timestamp()))}
+
+
+@pytest.mark.parametrize(
+    "value", [FULL_JOB, FULL_JOB.request, FULL_JOB.photo, FULL_IMAGE], ids=lambda one: type(one).__name__
+)
+def test_full_job_has_no_default(value: Job | JobRequest | Photo | Image) -> None:
+    """A new field must be given here, so that its place in the item is tested."""
+    for field in fields(value):
+        assert field.default is MISSING or getattr(value, field.name) != field.default, field.name
+
+
+def test_job_is_read_as_it_was_written(world: World) -> None:
+    stored = table.create(replace(FULL_JOB, version=None), UNLIMITED)
+    read = table.get("full")
+    assert read == stored == FULL_JOB
+    assert read.version == stored.version == 1
+    again = table.put(read)
+    assert again.version == 2
+    assert table.get("full") == again
+
+
+def test_waiting_job_is_read_as_it_was_written(job: Job) -> None:
+    assert table.get("j") == job == waiting_job()
+
+
+def test_stream_holds_the_job_as_it_was_written(world: World) -> None:
+    table.create(replace(FULL_JOB, version=None), UNLIMITED)
+    assert table.read_image(world.item("full")) == FULL_JOB

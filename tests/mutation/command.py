@@ -1,0 +1,174 @@
+"""The command: draw mutants, run the tests that can notice them, and print those that none noticed."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import tempfile
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from queue import SimpleQueue
+from random import Random
+
+from tests.environment import CACHE, ROOT
+from tests.mutation.mutants import Mutant, mutants_of
+from tests.mutation.recording import Recorded, recorded
+from tests.mutation.workshop import LAYER, Workshop, workshop
+
+MODULES = ("job.py", "flows/*.py", "replicate/*.py", "aws/table.py")
+EQUIVALENT = Path(__file__).with_name("equivalent.toml")
+DEEP = ("tests/integration/test_crash.py", "tests/simulation/test_simulation.py")  # for survivors
+DEEP_SECONDS = 1800.0
+SLOWER = 5  # a test may take this many times as long as when it was recorded, and START_SECONDS
+START_SECONDS = 90.0
+NO_SECONDS = 0.2  # a test that takes less makes no stand-ins
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What became of a mutant."""
+
+    mutant: Mutant
+    killed_by: str  # the test that failed, "" if none did
+    equivalent: str = ""  # why no test can notice it
+
+
+def modules(patterns: Sequence[str]) -> list[str]:
+    """Return the modules of the layer that the patterns name."""
+    found = {file for pattern in patterns for file in (ROOT / LAYER).glob(pattern)}
+    names = sorted(file.relative_to(ROOT / LAYER).as_posix() for file in found)
+    return [name for name in names if not name.endswith("__init__.py")]
+
+
+def drawn(names: Sequence[str], seed: int, sample: int) -> list[Mutant]:
+    """Return a sample of the modules' mutants, all of them for 0, in the order of their places."""
+    every = [mutant for name in names for mutant in mutants_of(name, source_of(name))]
+    chosen = Random(seed).sample(range(len(every)), min(sample or len(every), len(every)))
+    return [every[number] for number in sorted(chosen)]
+
+
+def source_of(module: str) -> bytes:
+    return (ROOT / LAYER / module).read_bytes()
+
+
+def equivalents() -> dict[str, str]:
+    """Return the reason of each mutant that is known as equivalent."""
+    return {one["mutant"]: one["why"] for one in tomllib.loads(EQUIVALENT.read_text()).get("known", [])}
+
+
+def chosen_for(mutant: Mutant, tests: Sequence[Recorded], most: float) -> list[Recorded]:
+    """Return the tests that can notice the mutant, as many as took `most` seconds when they were recorded.
+
+    Tests of the rules come first, because they take no time. Then comes the quickest of each file, then the second of
+    each: the tests of one file are alike.
+    """
+    quickest = sorted((test for test in tests if test.can_notice(mutant)), key=lambda test: test.seconds)
+    number: Counter[str] = Counter()
+    ranked: list[tuple[int, float, Recorded]] = []
+    for test in quickest:
+        ranked.append((number[test.file], test.seconds, test))
+        number[test.file] += test.seconds > NO_SECONDS
+    ranked.sort(key=lambda one: one[:2])
+    ends = accumulate(seconds for _, seconds, _ in ranked)
+    return [test for (_, seconds, test), end in zip(ranked, ends, strict=True) if end - seconds < most]
+
+
+def judge(
+    mutant: Mutant, tests: Sequence[Recorded], shop: Workshop, *, deep: bool, most: float = math.inf
+) -> Result:
+    """Run the tests that can notice the mutant until one fails."""
+    chosen = chosen_for(mutant, tests, most)
+    seconds = START_SECONDS + SLOWER * sum(test.seconds for test in chosen)
+    failed = ""
+    with shop.changed(mutant.module, mutant.applied_to(source_of(mutant.module))):
+        if chosen:
+            files = list(dict.fromkeys(test.file for test in chosen))
+            failed = shop.test(files, tests=[test.name for test in chosen], seconds=seconds)
+        for file in DEEP if deep and not failed else ():
+            failed = failed or shop.test([file], seconds=DEEP_SECONDS)
+    return Result(mutant, failed)
+
+
+@contextmanager
+def workshops(number: int) -> Iterator[SimpleQueue[Workshop]]:
+    """Make copies of the tree, and remove them at the end."""
+    shops: SimpleQueue[Workshop] = SimpleQueue()
+    with ExitStack() as stack:
+        for _ in range(number):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True))
+            shops.put(stack.enter_context(workshop(ROOT, Path(folder))))
+        yield shops
+
+
+def main() -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(prog="python3 -m tests.mutation", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1, help="of the sample")
+    parser.add_argument("--sample", type=int, default=0, help="how many mutants; 0 is all (hours)")
+    parser.add_argument("--processes", type=int, default=1, help="how many run at the same time")
+    parser.add_argument("--quick", action="store_true", help="no crash plans and no simulation for survivors")
+    parser.add_argument("--most", type=float, default=math.inf, help="seconds of quick tests for one mutant")
+    parser.add_argument("--only", default="", help="only mutants whose name contains this text")
+    parser.add_argument("module", nargs="*", default=MODULES, help="such as flows/generate.py")
+    options = parser.parse_args()
+    names = modules(options.module)
+    if not names:
+        parser.error("no such module; name it as below the layer's package, such as aws/table.py")
+    known = equivalents()
+    mutants = [one for one in drawn(names, options.seed, options.sample) if options.only in one.name]
+    with workshops(options.processes) as shops:
+        first = shops.get()
+        tests = recorded(ROOT, CACHE / "mutation", first)
+        shops.put(first)
+
+        def work(mutant: Mutant) -> Result:
+            if mutant.name in known:
+                return Result(mutant, "", known[mutant.name])
+            shop = shops.get()
+            try:
+                return judge(mutant, tests, shop, deep=not options.quick, most=options.most)
+            finally:
+                shops.put(shop)
+
+        results: list[Result] = []
+        with ThreadPoolExecutor(options.processes) as pool:
+            for number, result in enumerate(pool.map(work, mutants), 1):
+                results.append(result)
+                if not result.killed_by and not result.equivalent:
+                    _say(f"{number}/{len(mutants)} survived  {described(result.mutant)}")
+                elif number % 25 == 0:
+                    _say(f"{number}/{len(mutants)}")
+    _say("\n" + "\n".join(summary(results)))
+
+
+def described(mutant: Mutant) -> str:
+    def short(text: str) -> str:
+        return " ".join(text.split())
+
+    place = f"{LAYER / mutant.module}:{mutant.lines[0]}"
+    return f"{place} {mutant.scope}: {mutant.operator}: {short(mutant.before)} -> {short(mutant.after)}"
+
+
+def summary(results: Sequence[Result]) -> list[str]:
+    """Return the table: killed of those that are not equivalent, by module."""
+    lines = []
+    names = sorted({result.mutant.module for result in results})
+    for name in [*names, ""]:
+        some = [one for one in results if name in {one.mutant.module, ""} and not one.equivalent]
+        killed = sum(bool(one.killed_by) for one in some)
+        equivalent = sum(bool(one.equivalent) for one in results if name in {one.mutant.module, ""})
+        share = f"{100 * killed / len(some):.0f} %" if some else "-"
+        lines.append(
+            f"{name or 'all':26} {killed:5} of {len(some):5} killed  {share:>6}  {equivalent} equivalent"
+        )
+    return lines
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201  # a command prints

@@ -1,0 +1,173 @@
+"""A small tree with a layer and a test: its mutants are judged, and the tree itself is never changed."""
+
+from __future__ import annotations
+
+import json
+import math
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.environment import ROOT
+from tests.mutation import command
+from tests.mutation.command import Result, chosen_for, drawn, equivalents, judge, modules, summary
+from tests.mutation.mutants import Mutant, mutants_of
+from tests.mutation.recording import Recorded, recorded
+from tests.mutation.workshop import LAYER, Workshop, workshop
+
+RULES = b"""\
+def is_full(jobs, limit):
+    while jobs < 0:
+        jobs += 1
+    return jobs >= limit
+
+
+def unused(a):
+    return a
+"""
+TESTS = """\
+import pytest
+from triptych import rules
+
+def test_full_day_is_full():
+    assert rules.is_full(2, 2)
+    assert not rules.is_full(1, 2)
+
+def test_negative_count_is_raised():
+    assert not rules.is_full(-1, 2)
+
+def test_that_fails():
+    assert not rules.is_full(2, 2)
+"""
+SETTINGS = '[tool.pytest]\npythonpath = [".", "layers/triptych"]\naddopts = ["--import-mode=importlib"]\n'
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    tree = tmp_path_factory.mktemp("tree")
+    for name, text in {
+        str(LAYER / "__init__.py"): "",
+        str(LAYER / "rules.py"): RULES.decode(),
+        "functions/api/api.py": "",
+        "tests/__init__.py": "",
+        "tests/mutation/__init__.py": "",
+        "tests/mutation/server.py": (ROOT / "tests/mutation/server.py").read_text(),
+        "tests/unit/test_rules.py": TESTS,
+        "pyproject.toml": SETTINGS,
+        ".gitignore": "ignored\n",
+        "ignored": "",
+    }.items():
+        (tree / name).parent.mkdir(parents=True, exist_ok=True)
+        (tree / name).write_text(text)
+    subprocess.run(["git", "init", "--quiet"], cwd=tree, check=True)
+    return tree
+
+
+@pytest.fixture(scope="module")
+def shop(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Workshop]:
+    folder = tmp_path_factory.mktemp("copy")
+    with workshop(tree, folder) as shop:
+        assert not (folder / "ignored").exists()
+        yield shop
+
+
+@pytest.fixture(scope="module")
+def tests(tree: Path, shop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> list[Recorded]:
+    return recorded(tree, tmp_path_factory.mktemp("cache"), shop)
+
+
+@pytest.fixture(autouse=True)
+def small_layer(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "ROOT", tree)
+
+
+def mutant(before: str, after: str) -> Mutant:
+    return next(one for one in mutants_of("rules.py", RULES) if (one.before, one.after) == (before, after))
+
+
+def test_recording_has_the_lines_of_each_passing_test(tests: list[Recorded]) -> None:
+    found = {test.name.partition("::")[2]: test.lines["rules.py"] for test in tests}
+    assert found == {"test_full_day_is_full": {2, 4}, "test_negative_count_is_raised": {2, 3, 4}}
+
+
+def test_noticed_mutant_is_killed_by_a_test(tree: Path, shop: Workshop, tests: list[Recorded]) -> None:
+    result = judge(mutant("jobs >= limit", "(jobs > limit)"), tests, shop, deep=False)
+    assert result.killed_by == "tests/unit/test_rules.py::test_full_day_is_full"
+    assert (tree / LAYER / "rules.py").read_bytes() == RULES
+
+
+def test_endless_loop_is_killed_by_the_time_limit(
+    shop: Workshop, tests: list[Recorded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(command, "START_SECONDS", 3.0)
+    assert judge(mutant("jobs += 1", "pass"), tests, shop, deep=False).killed_by == "the time limit"
+
+
+@pytest.mark.parametrize(("before", "after"), [("jobs < 0", "(jobs <= 0)"), ("return a", "return None")])
+def test_unnoticed_mutant_survives(shop: Workshop, tests: list[Recorded], before: str, after: str) -> None:
+    assert judge(mutant(before, after), tests, shop, deep=False).killed_by == ""
+
+
+def test_module_is_restored_after_a_mutant(shop: Workshop, tests: list[Recorded]) -> None:
+    for _ in range(2):
+        assert judge(mutant("jobs >= limit", "(jobs < limit)"), tests, shop, deep=False).killed_by
+        assert shop.test(["tests/unit/test_rules.py"], tests=[test.name for test in tests], seconds=60) == ""
+
+
+def test_quickest_test_of_each_file_runs_first() -> None:
+    changed = mutant("jobs >= limit", "(jobs > limit)")
+    runs = {"rules.py": frozenset({4})}
+    names = {"a.py::slow": 3.0, "a.py::quick": 1.0, "b.py::one": 2.0, "b.py::two": 2.5}
+    tests = [Recorded(name, seconds, runs) for name, seconds in names.items()]
+    tests.append(Recorded("c.py::other", 0.1, {"rules.py": frozenset({3})}))
+    order = [test.name for test in chosen_for(changed, tests, math.inf)]
+    assert order == ["a.py::quick", "b.py::one", "b.py::two", "a.py::slow"]
+    assert [test.name for test in chosen_for(changed, tests, 2.9)] == order[:2]
+
+
+def test_tests_end_with_the_command(tree: Path) -> None:
+    job = {"files": ["tests/unit/test_endless.py"], "tests": [], "seconds": 600}
+    endless = tree / "tests/unit/test_endless.py"
+    endless.write_text("import os, time\ndef test_a():\n    os.mkfifo('begun')\n    time.sleep(600)\n")
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.mutation.server"],
+        cwd=tree,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as server:
+        assert server.stdin
+        server.stdin.write(json.dumps(job).encode() + b"\n")
+        server.stdin.flush()
+        end = time.monotonic() + 120
+        while not (tree / "begun").exists():
+            assert time.monotonic() < end
+            time.sleep(0.05)  # there is no event to wait for
+        server.stdin.close()
+        assert server.wait(120) == 0
+    endless.unlink()
+
+
+def test_sample_is_drawn_by_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    every = drawn(["rules.py"], 1, 0)
+    assert every == mutants_of("rules.py", RULES)
+    assert drawn(["rules.py"], 7, 3) == drawn(["rules.py"], 7, 3)
+    assert set(drawn(["rules.py"], 7, 3)) < set(every)
+    assert len({tuple(drawn(["rules.py"], seed, 3)) for seed in range(20)}) > 1
+
+
+def test_summary_leaves_equivalent_mutants_out() -> None:
+    one, two, three = mutants_of("rules.py", RULES)[:3]
+    lines = summary([Result(one, "a test"), Result(two, ""), Result(three, "", "no client sees it")])
+    assert "1 of     2 killed    50 %  1 equivalent" in lines[0]
+    assert lines[-1].startswith("all ")
+
+
+def test_known_equivalent_mutants_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "ROOT", ROOT)
+    names = {one.name for one in drawn(modules(command.MODULES), 1, 0)}
+    assert equivalents().keys() <= names
+    assert all(equivalents().values())
