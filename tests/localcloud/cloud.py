@@ -26,6 +26,7 @@ from tests.localcloud.http_api import Gateway
 from tests.localcloud.http_server import HttpServer, Response
 from tests.localcloud.policies import Call
 from tests.localcloud.streams import Streams
+from tests.support.cognito import sign_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from tests.localcloud.stack import Stack
 
 WORKERS = 4  # processes of each function, at most
-USERS = ("ada@example.com", "grace@example.com")
 QUEUES = {
     "generation": "GenerationQueueUrl",
     "generation_dlq": "GenerationDeadLetterQueueUrl",
@@ -172,7 +172,10 @@ def local_cloud(
         api.start(Gateway(made.http_api, functions, cognito=machine.endpoint, account=machine.account))
         stack.callback(api.stop)  # runs first, so that no new request arrives while the rest stops
         pids = stack.enter_context(HttpServer().start(lambda _: _json(functions.pids())))
-        tokens = _sign_in(machine, made) if "UserPoolId" in made.outputs else ()
+        cognito = _session(machine).client(
+            "cognito-idp", endpoint_url=machine.endpoint, config=Config(proxies={})
+        )
+        tokens = sign_up(cognito, made.outputs)
         servers = {"the AWS server (moto)": moto.result().process.pid}
         if stand_in:
             servers["the stand-in for Replicate"] = stand_in.result().pid
@@ -240,23 +243,3 @@ def _session(machine: Machine) -> boto3.session.Session:
 def _put_token(machine: Machine, name: str, token: str) -> None:
     ssm = _session(machine).client("ssm", endpoint_url=machine.endpoint, config=Config(proxies={}))
     ssm.put_parameter(Name=name, Value=token, Type="SecureString", Overwrite=True)
-
-
-def _sign_in(machine: Machine, stack: Stack) -> tuple[str, ...]:
-    """Create two users in the stack's user pool; return their tokens."""
-    cognito = _session(machine).client(
-        "cognito-idp", endpoint_url=machine.endpoint, config=Config(proxies={})
-    )
-    pool, client = stack.outputs["UserPoolId"], stack.outputs["UserPoolClientId"]
-    tokens = []
-    for user in USERS:
-        password = f"{secrets.token_urlsafe(18)}-aA1"
-        cognito.admin_create_user(UserPoolId=pool, Username=user, MessageAction="SUPPRESS")
-        cognito.admin_set_user_password(UserPoolId=pool, Username=user, Password=password, Permanent=True)
-        signed_in = cognito.initiate_auth(
-            ClientId=client,
-            AuthFlow="USER_PASSWORD_AUTH",
-            AuthParameters={"USERNAME": user, "PASSWORD": password},
-        )
-        tokens.append(signed_in["AuthenticationResult"]["IdToken"])
-    return tuple(tokens)
