@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.config import Config
 
-from tests.localcloud import aws, provision, replicate, roles, template
+from tests.localcloud import aws, decisions, provision, replicate, roles, template
 from tests.localcloud.event_bus import EventBus
 from tests.localcloud.event_sources import EventSources
 from tests.localcloud.functions import Functions, Machine
@@ -165,6 +165,8 @@ def local_cloud(
         )
         log = Path(tempfile.mkstemp(prefix="triptych-", suffix=".log")[1])
         machines = _take_on_roles(machine, made)
+        if decisions.RECORD in os.environ:
+            stack.callback(_record, machine, made)
         functions = stack.enter_context(Functions(made.functions, machines, workers=workers, log=log))
         stack.enter_context(EventBus(made.event_targets, machine, functions.log, stack_name=stack_name))
         stack.enter_context(Streams(made.streams, functions, machines))
@@ -224,6 +226,14 @@ def _take_on_roles(machine: Machine, stack: Stack) -> dict[str, Machine]:
         )
         for name in stack.functions
     }
+
+
+def _record(machine: Machine, stack: Stack) -> None:
+    """Write the decisions on all calls of the stack's roles."""
+    decisions.write(
+        decisions.decision(one.role, one.call, stack.name, allowed=bool(one.permissions))
+        for one in roles.recorded(machine.endpoint)
+    )
 
 
 def _unseen_calls(stack: Stack) -> Iterable[tuple[str, Call]]:
