@@ -7,8 +7,8 @@ import uuid
 from collections.abc import Callable, Mapping
 from functools import cache
 
-from tests.localcloud.decisions import STACK, normal
-from tests.localcloud.template import ACCOUNT, REGION, Json, load
+from tests.localcloud.decisions import normal
+from tests.localcloud.template import ACCOUNT, REGION, STACK_NAME, Json, load
 
 _HOME = f"{REGION}:{ACCOUNT}"
 _TABLE = "arn:aws:dynamodb:{home}:table/{name}"
@@ -33,7 +33,7 @@ def documents() -> Mapping[str, tuple[Json, ...]]:
     """
     template = load(overrides={"CallbackUrl": "https://example.com/"})
     for name, resource in template.resources.items():
-        physical = f"{STACK}-{name}"
+        physical = f"{STACK_NAME}-{name}"
         if resource.type == "AWS::S3::Bucket":
             physical = str(template.scope.resolve(resource.properties["BucketName"]))
         forms = _ATTRIBUTES.get(resource.type, {})

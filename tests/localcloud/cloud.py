@@ -165,8 +165,9 @@ def local_cloud(
         )
         log = Path(tempfile.mkstemp(prefix="triptych-", suffix=".log")[1])
         machines = _take_on_roles(machine, made)
-        if decisions.RECORD in os.environ:
-            stack.callback(_record, machine, made)
+        # Other stacks have other names in their ARNs, and their requests are the same.
+        if decisions.RECORD in os.environ and stack_name == template.STACK_NAME:
+            stack.callback(_record, machine)
         functions = stack.enter_context(Functions(made.functions, machines, workers=workers, log=log))
         stack.enter_context(EventBus(made.event_targets, machine, functions.log, stack_name=stack_name))
         stack.enter_context(Streams(made.streams, functions, machines))
@@ -228,10 +229,10 @@ def _take_on_roles(machine: Machine, stack: Stack) -> dict[str, Machine]:
     }
 
 
-def _record(machine: Machine, stack: Stack) -> None:
-    """Write the decisions on all calls of the stack's roles."""
+def _record(machine: Machine) -> None:
+    """Write the decisions on all calls under a role."""
     decisions.write(
-        decisions.decision(one.role, one.call, stack.name, allowed=bool(one.permissions))
+        decisions.decision(one.role, one.call, allowed=bool(one.permissions))
         for one in roles.recorded(machine.endpoint)
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import uuid
-from collections.abc import Iterable, Mapping  # pydantic reads them at run time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from tests.localcloud.policies import Call
 
 # A folder. Each local cloud writes its decisions to a file in it when it ends.
 RECORD = "TRIPTYCH_RECORD_DECISIONS"
-STACK = "triptych"
 
 _MOMENT = "2026-01-01T00:00:00.000"
 _CHANGING = (
@@ -44,17 +43,17 @@ class Decision:
 DECISIONS = TypeAdapter(tuple[Decision, ...])
 
 
-def normal(text: str, stack_name: str = STACK) -> str:
-    """Replace what differs from run to run: ids of jobs and owners, times, and the stack's name."""
+def normal(text: str) -> str:
+    """Replace what differs from run to run: ids of jobs and owners, and times."""
     for pattern, constant in _CHANGING:
         text = pattern.sub(constant, text)
-    return text if stack_name == STACK else text.replace(f"{stack_name}-", f"{STACK}-")
+    return text
 
 
-def decision(role: str, call: Call, stack_name: str = STACK, *, allowed: bool) -> Decision:
+def decision(role: str, call: Call, *, allowed: bool) -> Decision:
     """Return the decision in its normal form."""
-    keys = _normal_keys(call.keys, stack_name)
-    return Decision(role, call.action, normal(call.resource, stack_name), keys, allowed)
+    keys = sorted((key, tuple(map(normal, values))) for key, values in call.keys.items())
+    return Decision(role, call.action, normal(call.resource), tuple(keys), allowed)
 
 
 def write(decisions: Iterable[Decision]) -> None:
@@ -62,11 +61,3 @@ def write(decisions: Iterable[Decision]) -> None:
     if folder := os.environ.get(RECORD):
         content = DECISIONS.dump_json(tuple(sorted(set(decisions))))
         Path(folder, f"{uuid.uuid4()}.json").write_bytes(content)
-
-
-def _normal_keys(
-    keys: Mapping[str, tuple[str, ...]], stack_name: str
-) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    return tuple(
-        sorted((key, tuple(normal(value, stack_name) for value in values)) for key, values in keys.items())
-    )
