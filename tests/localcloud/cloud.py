@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.config import Config
 
-from tests.localcloud import aws, decisions, provision, replicate, roles, template
+from tests.localcloud import aws, decisions, limits, provision, replicate, roles, template
 from tests.localcloud.event_bus import EventBus
 from tests.localcloud.event_sources import EventSources
 from tests.localcloud.functions import Functions, Machine
@@ -114,6 +114,7 @@ def local_cloud(
     port: int = 0,
     stack_name: str = template.STACK_NAME,
     moto: Future[aws.Aws] | None = None,
+    concurrency: int = limits.ACCOUNT,
 ) -> Iterator[Cloud]:
     """Run a local cloud until the context ends.
 
@@ -124,6 +125,7 @@ def local_cloud(
         port: The API's port; 0 takes a free one.
         stack_name: The name, as `sam deploy --stack-name` takes it.
         moto: An AWS server that is starting already. The cloud takes it over and stops it.
+        concurrency: The account's concurrent executions. An invocation beyond them is refused.
 
     Raises:
         template.TemplateError: The template or a parameter is wrong or not understood, or a role lacks a permission
@@ -168,7 +170,9 @@ def local_cloud(
         # Other stacks have other names in their ARNs, and their requests are the same.
         if decisions.RECORD in os.environ and stack_name == template.STACK_NAME:
             stack.callback(_record, machine)
-        functions = stack.enter_context(Functions(made.functions, machines, workers=workers, log=log))
+        functions = stack.enter_context(
+            Functions(made.functions, machines, workers=workers, log=log, concurrency=concurrency)
+        )
         stack.enter_context(EventBus(made.event_targets, machine, functions.log, stack_name=stack_name))
         stack.enter_context(Streams(made.streams, functions, machines))
         stack.enter_context(EventSources(made.event_sources, functions, machines, workers=workers))
