@@ -75,11 +75,11 @@ def _kilobytes(pid: int, name: str) -> int:
 
 
 def _children(pid: int) -> Iterable[int]:
-    for file in Path(f"/proc/{pid}/task").glob("*/children"):
-        with suppress(OSError):
-            for child in map(int, file.read_text().split()):
-                yield child
-                yield from _children(child)
+    with suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):  # noqa: PTH208  # it runs often, and is faster than a Path
+            for child in Path(f"/proc/{pid}/task/{thread}/children").read_text().split():
+                yield int(child)
+                yield from _children(int(child))
 
 
 class Account:
