@@ -31,6 +31,7 @@ from tests.support.cognito import sign_up
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from tests.localcloud.aws_names import AwsNames
     from tests.localcloud.stack import Stack
 
 WORKERS = 4  # processes of each function, at most
@@ -106,7 +107,7 @@ class Cloud:
 
 
 @contextmanager
-def local_cloud(
+def local_cloud(  # noqa: PLR0913  # options, all by keyword
     parameters: Mapping[str, str] | None = None,
     *,
     replicate_url: str | None = None,
@@ -115,6 +116,7 @@ def local_cloud(
     stack_name: str = template.STACK_NAME,
     moto: Future[aws.Aws] | None = None,
     concurrency: int = limits.ACCOUNT,
+    names: AwsNames | None = None,
 ) -> Iterator[Cloud]:
     """Run a local cloud until the context ends.
 
@@ -126,6 +128,7 @@ def local_cloud(
         stack_name: The name, as `sam deploy --stack-name` takes it.
         moto: An AWS server that is starting already. The cloud takes it over and stops it.
         concurrency: The account's concurrent executions. An invocation beyond them is refused.
+        names: AWS's names, in any region. The stack's URLs have them, and the functions use them.
 
     Raises:
         template.TemplateError: The template or a parameter is wrong or not understood, or a role lacks a permission
@@ -153,22 +156,29 @@ def local_cloud(
             for hosts in ("AllowedOutputHosts", "ReplicateDeliveryHosts"):
                 given[hosts] = f"{known[hosts]},{host}"
         machine = Machine(
-            moto.result().endpoint, template.REGION, aws.ACCOUNT, aws.ACCESS_KEY_ID, aws.SECRET_ACCESS_KEY
+            moto.result().endpoint,
+            names.region if names else template.REGION,
+            aws.ACCOUNT,
+            aws.ACCESS_KEY_ID,
+            aws.SECRET_ACCESS_KEY,
+            names=names,
         )
+        if names:
+            names.route(aws=machine.endpoint, api=api.url)
         _put_token(machine, known["ReplicateTokenParameter"], token)
         made = provision.provision(
             template.TEMPLATE,
             given,
             endpoint=machine.endpoint,
-            api_url=api.url,
+            api_url=names.api_url if names else api.url,
             stack_name=stack_name,
             region=machine.region,
             account=machine.account,
         )
         log = Path(tempfile.mkstemp(prefix="triptych-", suffix=".log")[1])
         machines = _take_on_roles(machine, made)
-        # Other stacks have other names in their ARNs, and their requests are the same.
-        if decisions.RECORD in os.environ and stack_name == template.STACK_NAME:
+        # Other stacks and regions have other ARNs, and their requests are the same.
+        if decisions.RECORD in os.environ and stack_name == template.STACK_NAME and names is None:
             stack.callback(_record, machine)
         functions = stack.enter_context(
             Functions(made.functions, machines, workers=workers, log=log, concurrency=concurrency)

@@ -33,6 +33,7 @@ from tests.localcloud.template import TemplateError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from tests.localcloud.aws_names import AwsNames
     from tests.localcloud.stack import Function
 
 INIT_SECONDS = 10  # Lambda's limit for an init; a longer one counts as part of the invocation
@@ -69,6 +70,7 @@ class Machine:
     access_key_id: str
     secret_access_key: str
     session_token: str = ""
+    names: AwsNames | None = None  # if a function must use AWS's names instead of the endpoint
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,8 @@ class _Process:
         base: str = getattr(sys, "_base_executable", sys.executable)
         size = function.storage if self._isolated else 0
         kept = limits.kept(function.code, *environment["PYTHONPATH"].split(os.pathsep))
+        if "AWS_CA_BUNDLE" in environment:
+            kept.append(str(Path(environment["AWS_CA_BUNDLE"]).parent))
         return subprocess.Popen(
             # -S and -P limit imports to PYTHONPATH and the standard library.
             [
@@ -606,11 +610,20 @@ def _environment(function: Function, machine: Machine) -> dict[str, str]:
         "AWS_DEFAULT_REGION": machine.region,
         "AWS_ACCESS_KEY_ID": machine.access_key_id,
         "AWS_SECRET_ACCESS_KEY": machine.secret_access_key,
-        "AWS_ENDPOINT_URL": machine.endpoint,
+        **_way_to_aws(machine),
     }
     if machine.session_token:
         environment["AWS_SESSION_TOKEN"] = machine.session_token
     return environment | function.environment
+
+
+def _way_to_aws(machine: Machine) -> dict[str, str]:
+    if machine.names is None:
+        return {"AWS_ENDPOINT_URL": machine.endpoint}
+    return {
+        "HTTPS_PROXY": f"http://{machine.names.address}",
+        "AWS_CA_BUNDLE": str(machine.names.certificate),
+    }
 
 
 def _doomed(pid: int) -> bool:
