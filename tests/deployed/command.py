@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 import boto3
 import httpx
 
+from tests.deployed import updates
 from tests.deployed.judge import Judge
 from tests.deployed.stack import LOCAL, Stack
-from tests.deployed.verdict import Report
+from tests.deployed.verdict import ProblemError, Report
 from tests.localcloud import sample
 
 if TYPE_CHECKING:
@@ -23,10 +24,12 @@ INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Judge a stack; return 0 if it is good."""
+    """Judge a stack, or set what its updates watch; return 0 if all is good."""
     options = _options(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as after Ctrl-C
     stack = Stack(boto3.Session(region_name=options.region), options.stack)
+    if options.watch_updates is not None:
+        return _watch_updates(stack, options.watch_updates)
     report = Report(sys.stdout, as_json=options.json)
     tokens = [path.read_text().strip() for path in options.token]
     with httpx.Client(timeout=30, trust_env=not LOCAL) as http:
@@ -42,6 +45,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             report.say("\nInterrupted.")
             return INTERRUPTED
         return report.end(judge.predictions)
+
+
+def _watch_updates(stack: Stack, minutes: int) -> int:
+    try:
+        sys.stdout.write(f"{updates.watch(stack, minutes)}\n")
+    except ProblemError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    return 0
 
 
 def _agreed(judge: Judge, report: Report, *, yes: bool) -> bool:
@@ -63,6 +75,13 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--stack", required=True, metavar="NAME", help="name of the stack")
     parser.add_argument("--region", help="region of the stack; AWS_REGION by default")
     parser.add_argument("--yes", action="store_true", help="do not ask before the scenarios")
+    parser.add_argument(
+        "--watch-updates",
+        type=int,
+        choices=range(updates.MOST + 1),
+        metavar="MINUTES",
+        help="judge nothing; let CloudFormation take back each update after which an alarm goes on within MINUTES",
+    )
     parser.add_argument("--json", action="store_true", help="write each line as JSON")
     parser.add_argument(
         "--token",

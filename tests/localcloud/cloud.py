@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import boto3
 from botocore.config import Config
 
-from tests.localcloud import aws, provision, replicate, roles, template
+from tests.localcloud import aws, decisions, limits, provision, replicate, roles, template
 from tests.localcloud.event_bus import EventBus
 from tests.localcloud.event_sources import EventSources
 from tests.localcloud.functions import Functions, Machine
@@ -26,14 +26,15 @@ from tests.localcloud.http_api import Gateway
 from tests.localcloud.http_server import HttpServer, Response
 from tests.localcloud.policies import Call
 from tests.localcloud.streams import Streams
+from tests.support.cognito import sign_up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
+    from tests.localcloud.aws_names import AwsNames
     from tests.localcloud.stack import Stack
 
 WORKERS = 4  # processes of each function, at most
-USERS = ("ada@example.com", "grace@example.com")
 QUEUES = {
     "generation": "GenerationQueueUrl",
     "generation_dlq": "GenerationDeadLetterQueueUrl",
@@ -106,7 +107,7 @@ class Cloud:
 
 
 @contextmanager
-def local_cloud(
+def local_cloud(  # noqa: PLR0913  # options, all by keyword
     parameters: Mapping[str, str] | None = None,
     *,
     replicate_url: str | None = None,
@@ -114,6 +115,8 @@ def local_cloud(
     port: int = 0,
     stack_name: str = template.STACK_NAME,
     moto: Future[aws.Aws] | None = None,
+    concurrency: int = limits.ACCOUNT,
+    names: AwsNames | None = None,
 ) -> Iterator[Cloud]:
     """Run a local cloud until the context ends.
 
@@ -124,6 +127,8 @@ def local_cloud(
         port: The API's port; 0 takes a free one.
         stack_name: The name, as `sam deploy --stack-name` takes it.
         moto: An AWS server that is starting already. The cloud takes it over and stops it.
+        concurrency: The account's concurrent executions. An invocation beyond them is refused.
+        names: AWS's names, in any region. The stack's URLs have them, and the functions use them.
 
     Raises:
         template.TemplateError: The template or a parameter is wrong or not understood, or a role lacks a permission
@@ -151,28 +156,43 @@ def local_cloud(
             for hosts in ("AllowedOutputHosts", "ReplicateDeliveryHosts"):
                 given[hosts] = f"{known[hosts]},{host}"
         machine = Machine(
-            moto.result().endpoint, template.REGION, aws.ACCOUNT, aws.ACCESS_KEY_ID, aws.SECRET_ACCESS_KEY
+            moto.result().endpoint,
+            names.region if names else template.REGION,
+            aws.ACCOUNT,
+            aws.ACCESS_KEY_ID,
+            aws.SECRET_ACCESS_KEY,
+            names=names,
         )
+        if names:
+            names.route(aws=machine.endpoint, api=api.url)
         _put_token(machine, known["ReplicateTokenParameter"], token)
         made = provision.provision(
             template.TEMPLATE,
             given,
             endpoint=machine.endpoint,
-            api_url=api.url,
+            api_url=names.api_url if names else api.url,
             stack_name=stack_name,
             region=machine.region,
             account=machine.account,
         )
         log = Path(tempfile.mkstemp(prefix="triptych-", suffix=".log")[1])
         machines = _take_on_roles(machine, made)
-        functions = stack.enter_context(Functions(made.functions, machines, workers=workers, log=log))
+        # Other stacks and regions have other ARNs, and their requests are the same.
+        if decisions.RECORD in os.environ and stack_name == template.STACK_NAME and names is None:
+            stack.callback(_record, machine)
+        functions = stack.enter_context(
+            Functions(made.functions, machines, workers=workers, log=log, concurrency=concurrency)
+        )
         stack.enter_context(EventBus(made.event_targets, machine, functions.log, stack_name=stack_name))
         stack.enter_context(Streams(made.streams, functions, machines))
         stack.enter_context(EventSources(made.event_sources, functions, machines, workers=workers))
         api.start(Gateway(made.http_api, functions, cognito=machine.endpoint, account=machine.account))
         stack.callback(api.stop)  # runs first, so that no new request arrives while the rest stops
         pids = stack.enter_context(HttpServer().start(lambda _: _json(functions.pids())))
-        tokens = _sign_in(machine, made) if "UserPoolId" in made.outputs else ()
+        cognito = _session(machine).client(
+            "cognito-idp", endpoint_url=machine.endpoint, config=Config(proxies={})
+        )
+        tokens = sign_up(cognito, made.outputs)
         servers = {"the AWS server (moto)": moto.result().process.pid}
         if stand_in:
             servers["the stand-in for Replicate"] = stand_in.result().pid
@@ -223,6 +243,14 @@ def _take_on_roles(machine: Machine, stack: Stack) -> dict[str, Machine]:
     }
 
 
+def _record(machine: Machine) -> None:
+    """Write the decisions on all calls under a role."""
+    decisions.write(
+        decisions.decision(one.role, one.call, allowed=bool(one.permissions))
+        for one in roles.recorded(machine.endpoint)
+    )
+
+
 def _unseen_calls(stack: Stack) -> Iterable[tuple[str, Call]]:
     """Yield the calls, each with its role, that AWS makes without a request."""
     for name, function in stack.functions.items():
@@ -240,23 +268,3 @@ def _session(machine: Machine) -> boto3.session.Session:
 def _put_token(machine: Machine, name: str, token: str) -> None:
     ssm = _session(machine).client("ssm", endpoint_url=machine.endpoint, config=Config(proxies={}))
     ssm.put_parameter(Name=name, Value=token, Type="SecureString", Overwrite=True)
-
-
-def _sign_in(machine: Machine, stack: Stack) -> tuple[str, ...]:
-    """Create two users in the stack's user pool; return their tokens."""
-    cognito = _session(machine).client(
-        "cognito-idp", endpoint_url=machine.endpoint, config=Config(proxies={})
-    )
-    pool, client = stack.outputs["UserPoolId"], stack.outputs["UserPoolClientId"]
-    tokens = []
-    for user in USERS:
-        password = f"{secrets.token_urlsafe(18)}-aA1"
-        cognito.admin_create_user(UserPoolId=pool, Username=user, MessageAction="SUPPRESS")
-        cognito.admin_set_user_password(UserPoolId=pool, Username=user, Password=password, Permanent=True)
-        signed_in = cognito.initiate_auth(
-            ClientId=client,
-            AuthFlow="USER_PASSWORD_AUTH",
-            AuthParameters={"USERNAME": user, "PASSWORD": password},
-        )
-        tokens.append(signed_in["AuthenticationResult"]["IdToken"])
-    return tuple(tokens)

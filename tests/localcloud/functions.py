@@ -26,13 +26,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from tests.localcloud import packages
+from tests.localcloud import limits, packages
 from tests.localcloud.http_server import HttpServer, Request, Response, json_message
 from tests.localcloud.template import TemplateError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from tests.localcloud.aws_names import AwsNames
     from tests.localcloud.stack import Function
 
 INIT_SECONDS = 10  # Lambda's limit for an init; a longer one counts as part of the invocation
@@ -44,13 +45,17 @@ MAX_STARTS = 3  # process starts for one invocation, if the processes are killed
 # The process must end when its parent is killed. After this check it runs only Amazon's client.
 _BOOTSTRAP = f"""
 import os, runpy, sys
+{limits.ISOLATE}
 if sys.platform == "linux":
     import ctypes
+    size, *kept = sys.argv.pop().split(os.pathsep)
+    if int(size):
+        isolate(int(size), kept)
     ctypes.CDLL(None).prctl(1, {int(signal.SIGKILL)})  # PR_SET_PDEATHSIG
     if os.getppid() != int(sys.argv.pop()):
         sys.exit("orphaned")
 else:
-    sys.argv.pop()
+    del sys.argv[-2:]
 runpy.run_module("awslambdaric", run_name="__main__")
 """
 
@@ -65,6 +70,7 @@ class Machine:
     access_key_id: str
     secret_access_key: str
     session_token: str = ""
+    names: AwsNames | None = None  # if a function must use AWS's names instead of the endpoint
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,13 @@ class Result:
     """The result of an invocation."""
 
     payload: bytes  # JSON: the handler's answer, or {"errorType", "errorMessage", …}
-    function_error: str | None = None  # "Unhandled", or "PayloadTooLarge": the function was not invoked
+    function_error: str | None = (
+        None  # "Unhandled"; or, if the function was not invoked, one of the two below
+    )
+
+
+TOO_LARGE = "PayloadTooLarge"
+THROTTLED = "TooManyRequests"
 
 
 def _failed(request_id: str, error_type: str, message: str) -> Result:
@@ -113,8 +125,11 @@ class _Invocation:
 class _Process:
     """One process of a function, and its Runtime API."""
 
-    def __init__(self, function: Function, environment: dict[str, str], arn: str, log: Log) -> None:
+    def __init__(
+        self, function: Function, environment: dict[str, str], arn: str, log: Log, *, isolated: bool
+    ) -> None:
         self._arn = arn
+        self._isolated = isolated
         self._log = log
         self._changed = threading.Condition()
         self._offered: _Invocation | None = None
@@ -135,9 +150,16 @@ class _Process:
 
     def _start(self, function: Function, environment: dict[str, str]) -> subprocess.Popen[bytes]:
         base: str = getattr(sys, "_base_executable", sys.executable)
+        size = function.storage if self._isolated else 0
+        kept = limits.kept(function.code, *environment["PYTHONPATH"].split(os.pathsep))
+        if "AWS_CA_BUNDLE" in environment:
+            kept.append(str(Path(environment["AWS_CA_BUNDLE"]).parent))
         return subprocess.Popen(
             # -S and -P limit imports to PYTHONPATH and the standard library.
-            [base, "-S", "-P", "-c", _BOOTSTRAP, function.handler, str(os.getpid())],
+            [
+                *(base, "-S", "-P", "-c", _BOOTSTRAP, function.handler, str(os.getpid())),
+                os.pathsep.join([str(size), *kept]),
+            ],
             cwd=function.code,
             env=environment | {"AWS_LAMBDA_RUNTIME_API": self._api.address},
             stdin=subprocess.DEVNULL,
@@ -169,8 +191,7 @@ class _Process:
             self._changed.notify_all()
             self._changed.wait_for(lambda: invocation.taken or self._ended, INIT_SECONDS + invocation.timeout)
             if invocation.taken:
-                left = invocation.taken + invocation.timeout - time.monotonic()
-                self._changed.wait_for(lambda: invocation.result or self._ended, left)
+                self._wait_for_result(invocation)
             self._offered = None
             result = invocation.result
         if result is None and not self._ended:
@@ -185,6 +206,16 @@ class _Process:
             result = Result(self._init_error, "Unhandled")
         self._report(invocation)
         return result
+
+    def _wait_for_result(self, invocation: _Invocation) -> None:
+        """Wait for the result, for the end of the process, or for the timeout. Kill the process if it needs too much."""
+        end = (invocation.taken or 0) + invocation.timeout
+        while not (invocation.result or self._ended) and (left := end - time.monotonic()) > 0:
+            self._changed.wait_for(lambda: invocation.result or self._ended, min(left, limits.WATCH_SECONDS))
+            if self._output.peak_memory() > self._memory:
+                invocation.result = None  # a result comes too late
+                self.kill()
+                self._changed.wait_for(lambda: self._ended)
 
     def _timed_out(self, invocation: _Invocation) -> Result:
         message = f"Task timed out after {invocation.timeout:.2f} seconds"
@@ -250,7 +281,7 @@ class _Process:
             f"Duration: {milliseconds:.2f} ms",
             f"Billed Duration: {int(milliseconds) + 1} ms",
             f"Memory Size: {self._memory} MB",
-            f"Max Memory Used: {self._output.peak_memory()} MB",
+            f"Max Memory Used: {min(self._output.peak_memory(), self._memory)} MB",
         ]
         if self._ready and not self._init_reported:
             parts.append(f"Init Duration: {(self._ready - self._started) * 1000:.2f} ms")
@@ -311,13 +342,10 @@ class _Output:
                 self._log.write(whole + newline)
 
     def _note_memory(self) -> None:
-        with suppress(OSError):
-            for line in Path(f"/proc/{self._pid}/status").read_text().splitlines():
-                if line.startswith("VmHWM:"):
-                    self._peak = int(line.split()[1]) // 1024
+        self._peak = max(self._peak, limits.memory(self._pid))
 
     def peak_memory(self) -> int:
-        """Return the peak resident memory in MiB (0 except on Linux)."""
+        """Return the peak memory in MiB (0 except on Linux)."""
         with self._lock:
             self._note_memory()
             return self._peak
@@ -334,11 +362,12 @@ class _Pool:
     """The processes of one function, and its waiting invocations."""
 
     def __init__(
-        self, function: Function, environment: dict[str, str], arn: str, workers: int, log: Log
+        self, function: Function, start: Callable[[], _Process], workers: int, account: limits.Account
     ) -> None:
         self.function = function
-        self._start = functools.partial(_Process, function, environment, arn, log)
+        self._start = start
         self._limit = workers
+        self._account = account
         self._changed = threading.Condition()
         self._waiting: deque[_Invocation] = deque()
         self._threads: list[threading.Thread] = []
@@ -353,7 +382,7 @@ class _Pool:
     def submit(self, payload: bytes) -> Future[Result]:
         invocation = _Invocation(payload, self.function.timeout)
         if len(payload) > MAX_PAYLOAD:
-            invocation.future.set_result(_too_large(invocation.id, len(payload), "PayloadTooLarge"))
+            invocation.future.set_result(_too_large(invocation.id, len(payload), TOO_LARGE))
             return invocation.future
         with self._changed:
             if self._stopping:
@@ -418,7 +447,7 @@ class _Pool:
         with suppress(OSError):  # the first invocation starts it again, and reports the error
             self._process()
         while (invocation := self._take()) is not None:
-            result = self._run(invocation)
+            result = self._run_if_permitted(invocation)
             with self._changed:
                 self._busy -= 1
                 self._changed.notify_all()
@@ -427,6 +456,15 @@ class _Pool:
             process = self._processes[threading.current_thread()]
             process.kill()
             process.wait_until_ended()
+
+    def _run_if_permitted(self, invocation: _Invocation) -> Result:
+        if not self._account.enter():
+            refused = _failed(invocation.id, "TooManyRequestsException", "Rate Exceeded.")
+            return Result(refused.payload, THROTTLED)
+        try:
+            return self._run(invocation)
+        finally:
+            self._account.leave()
 
     def _run(self, invocation: _Invocation) -> Result:
         try:
@@ -471,6 +509,8 @@ class Functions:
         machines: The environment of each function, by logical id.
         workers: Processes of each function, at most. One starts at once. Further invocations wait.
         log: The file to which their output is appended.
+        concurrency: The account's concurrent executions. An invocation beyond them is refused.
+        isolated: Give each process its own /tmp of the template's size, and a read-only file system around it.
 
     Raises:
         FileNotFoundError: A function's folder does not exist.
@@ -478,16 +518,25 @@ class Functions:
     """
 
     def __init__(
-        self, functions: Mapping[str, Function], machines: Mapping[str, Machine], *, workers: int, log: Path
+        self,
+        functions: Mapping[str, Function],
+        machines: Mapping[str, Machine],
+        *,
+        workers: int,
+        log: Path,
+        concurrency: int = limits.ACCOUNT,
+        isolated: bool = True,
     ) -> None:
         self.log = Log(log)
+        account = limits.Account(concurrency)
         self._pools: dict[str, _Pool] = {}
         try:
             for logical_id, function in functions.items():
                 machine = machines[logical_id]
                 environment = _environment(function, machine)
                 arn = f"arn:aws:lambda:{machine.region}:{machine.account}:function:{function.name}"
-                pool = _Pool(function, environment, arn, workers, self.log)
+                start = functools.partial(_Process, function, environment, arn, self.log, isolated=isolated)
+                pool = _Pool(function, start, workers, account)
                 self._pools[logical_id] = self._pools[function.name] = pool
         except BaseException:
             self.stop()
@@ -540,6 +589,8 @@ def _environment(function: Function, machine: Machine) -> dict[str, str]:
             f"{function.logical_id}: its environment has {given} bytes; AWS accepts {MAX_ENVIRONMENT}"
         )
     layers = [path for layer in reversed(function.layers) for path in packages.import_path(layer)]
+    for folder in (function.code, *function.layers):
+        packages.compile_sources(folder)
     environment = {
         "PATH": "/usr/local/bin:/usr/bin/:/bin:/opt/bin",
         "HOME": "/home/sbx_user1051",  # botocore would read the developer's ~/.aws/config
@@ -559,11 +610,20 @@ def _environment(function: Function, machine: Machine) -> dict[str, str]:
         "AWS_DEFAULT_REGION": machine.region,
         "AWS_ACCESS_KEY_ID": machine.access_key_id,
         "AWS_SECRET_ACCESS_KEY": machine.secret_access_key,
-        "AWS_ENDPOINT_URL": machine.endpoint,
+        **_way_to_aws(machine),
     }
     if machine.session_token:
         environment["AWS_SESSION_TOKEN"] = machine.session_token
     return environment | function.environment
+
+
+def _way_to_aws(machine: Machine) -> dict[str, str]:
+    if machine.names is None:
+        return {"AWS_ENDPOINT_URL": machine.endpoint}
+    return {
+        "HTTPS_PROXY": f"http://{machine.names.address}",
+        "AWS_CA_BUNDLE": str(machine.names.certificate),
+    }
 
 
 def _doomed(pid: int) -> bool:

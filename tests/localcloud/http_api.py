@@ -20,6 +20,7 @@ from urllib.parse import parse_qsl, unquote
 import httpx
 import jwt
 
+from tests.localcloud.functions import THROTTLED, TOO_LARGE
 from tests.localcloud.http_server import Request, Response, json_message
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ INTEGRATION_SECONDS = 30.0  # API Gateway's timeout for a function
 KEYS_SECONDS = (
     1.0  # an unknown key id makes the authorizer fetch the keys again, but not more often than this
 )
+# What API Gateway answers if Lambda did not invoke the function.
+NOT_INVOKED = {TOO_LARGE: (413, "Request Entity Too Large"), THROTTLED: (503, "Service Unavailable")}
 ABSOLUTE = re.compile(r"^https?://[^/?]*", re.IGNORECASE)
 HOP_BY_HOP = frozenset(
     {"connection", "content-length", "date", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
@@ -113,8 +116,8 @@ class Gateway:
             result = future.result(INTEGRATION_SECONDS)
         except TimeoutError:
             return json_message(503, "Service Unavailable")
-        if result.function_error == "PayloadTooLarge":
-            return json_message(413, "Request Entity Too Large")
+        if result.function_error in NOT_INVOKED:
+            return json_message(*NOT_INVOKED[result.function_error])
         try:
             if result.function_error is None:
                 return response_from(result.payload)

@@ -47,6 +47,7 @@ _SERVICES: tuple[SERVICE_NAMES, ...] = (
     "events",
     "dynamodbstreams",
 )
+_BUCKET_HOST = re.compile(r"(?P<bucket>.+)\.(?:localhost|s3\.[a-z0-9-]+\.amazonaws\.com)")
 # Cognito accepts browsers from any origin.
 _COGNITO_TARGET = "AWSCognitoIdentityProviderService."
 _COGNITO_CORS = {
@@ -303,8 +304,8 @@ def _body(environ: WSGIEnvironment) -> bytes:
 def _bucket_and_key(environ: WSGIEnvironment) -> tuple[str, str]:
     host = environ.get("HTTP_HOST", "").partition(":")[0]
     path: str = environ["PATH_INFO"].encode("latin-1").decode(errors="replace")  # PEP 3333's encoding
-    if host.endswith(".localhost"):
-        return host.removesuffix(".localhost"), path.removeprefix("/")
+    if found := _BUCKET_HOST.fullmatch(host):
+        return found["bucket"], path.removeprefix("/")
     bucket, _, key = path.removeprefix("/").partition("/")
     return bucket, key
 

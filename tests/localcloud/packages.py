@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import re
 import subprocess
@@ -29,6 +30,14 @@ def import_path(folder: Path) -> list[Path]:
     made_of = (lock, trim) if trim.exists() else (lock,)
     target = CACHE / "layers" / f"{folder.name}-{fingerprint(*made_of)}"
     return [folder, _installed(lock, target, made_of[1:])]
+
+
+def compile_sources(folder: Path) -> None:
+    """Write the bytecode of a folder's modules, because a function's process cannot write it.
+
+    A module that does not compile fails in the process, as on Lambda.
+    """
+    compileall.compile_dir(folder, quiet=2)
 
 
 def runtime() -> Path:

@@ -84,7 +84,7 @@ def _list(value: object) -> object:
 
 
 type Texts = Annotated[tuple[str, ...], BeforeValidator(_list)]
-type Operator = Literal["StringEquals", "StringLike", "ForAllValues:StringLike"]
+type Operator = Literal["StringEquals", "StringLike", "ForAllValues:StringEquals", "ForAllValues:StringLike"]
 
 
 class Statement(Strict):
@@ -135,7 +135,9 @@ class Statement(Strict):
                     pattern: {
                         value
                         for value in values
-                        if (pattern == value if operator == "StringEquals" else matches(pattern, value))
+                        if (
+                            pattern == value if operator.endswith("StringEquals") else matches(pattern, value)
+                        )
                     }
                     for pattern in patterns
                 }

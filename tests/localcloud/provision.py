@@ -461,6 +461,7 @@ def _function(making: _Making, name: str, properties: Json) -> None:
         environment=function.environment.variables,
         layers=tuple(making.layers[arn] for arn in function.layers),
         log_group=function.logging_config.log_group or f"/aws/lambda/{physical}",
+        storage=function.ephemeral_storage.size,
     )
     _, making.policies[name] = _role_by_arn(making, function.role)
     making.made(name, physical, Arn=making.arn("lambda", f"function:{physical}"))

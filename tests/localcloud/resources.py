@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from pydantic import Json as JsonText
 from pydantic.alias_generators import to_camel
 
+from tests.localcloud import limits
 from tests.localcloud.patterns import Pattern
 from tests.localcloud.policies import Policy
 from tests.localcloud.template import Json, Strict, text
@@ -303,7 +304,7 @@ class Function(Strict):
     layers: tuple[str, ...] = ()  # ARNs
     description: Annotated[Json, "for people"] = None
     architectures: Annotated[Json, "functions run on this machine's architecture"] = None
-    ephemeral_storage: Annotated[EphemeralStorage | None, "functions share this machine's disk"] = None
+    ephemeral_storage: EphemeralStorage = EphemeralStorage(Size=limits.TMP)
     recursive_loop: Annotated[Literal["Allow", "Terminate"], "the local cloud stops no loop"] = "Terminate"
     logging_config: LoggingConfig = LoggingConfig()
     tags: Tags = None

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import httpx
 from pydantic import TypeAdapter
 
+from tests.localcloud import decisions
 from tests.localcloud.policies import Call, Permission, Statement, granting
 
 # No bucket's name begins with an underscore.
@@ -48,7 +49,7 @@ _ASKED = TypeAdapter(tuple[tuple[str, Call], ...])
 
 
 class Roles:
-    """The sessions on the server, and a record of one call for each set of permissions used and each denial."""
+    """The sessions on the server, and a record of the calls under them. Calls of the same normal form are one."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -70,9 +71,9 @@ class Roles:
     def _judge(self, session: Session, call: Call) -> Judged:
         key = session.access_key_id
         judged = Judged(session.role, key, call, frozenset(granting(session.statements, call)))
-        detail = judged.permissions or (call.action, call.resource)
+        form = decisions.decision(session.role, call, allowed=bool(judged.permissions))
         with self._lock:
-            self._judged.setdefault((key, call.action, detail), judged)
+            self._judged.setdefault((key, form), judged)
         return judged
 
     def may(self, session: Session, call: Call) -> bool:

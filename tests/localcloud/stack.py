@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path  # dataclass fields have this type
 
+from tests.localcloud import limits
 from tests.localcloud.patterns import Pattern
 from tests.localcloud.policies import Statement
 
@@ -21,6 +22,7 @@ class Function:
     environment: dict[str, str]
     layers: tuple[Path, ...]  # the ContentUri of each, in the template's order
     log_group: str | None = None  # None: the function's default group
+    storage: int = limits.TMP  # MiB of /tmp
 
     @property
     def name(self) -> str:

@@ -21,6 +21,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.localcloud.background import Background
 from tests.localcloud.event_sources import failures
+from tests.localcloud.functions import THROTTLED
 from tests.localcloud.patterns import matches
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 0.25  # as Lambda does
 PAGE = 1000  # records that one GetRecords returns
 LONGEST_BACKOFF = 10.0  # seconds; Lambda's own is not documented
+THROTTLED_SECONDS = 0.5  # until a throttled invocation is tried again, which does not count as a retry
 
 _log = logging.getLogger(__name__)
 
@@ -156,7 +158,10 @@ class _Reader:
     def _invoke(self, records: tuple[Record, ...]) -> tuple[int, bool]:
         """Return how many records were processed before the first failure, and whether the whole invocation failed."""
         event = {"Records": [{**record, "eventSourceARN": self._source.stream_arn} for record in records]}
-        result = self._functions.invoke(self._source.function, json.dumps(event, default=_plain).encode())
+        payload = json.dumps(event, default=_plain).encode()
+        while (result := self._functions.invoke(self._source.function, payload)).function_error == THROTTLED:
+            if self._stopping.wait(THROTTLED_SECONDS):
+                break
         numbers = [record["dynamodb"]["SequenceNumber"] for record in records]
         failed = failures(numbers, result, reported=self._source.reports_batch_item_failures)
         done = next((i for i, number in enumerate(numbers) if number in failed), len(numbers))

@@ -15,6 +15,7 @@ import httpx
 from tests.localcloud import replicate, sample
 from tests.localcloud.driving import Driver
 from tests.rehearsal import deploy, ministack
+from tests.support.cognito import sign_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 
 STACK = "triptych"
 TOKEN_PARAMETER = "/triptych/replicate-token"
-USERS = ("ada@example.com", "grace@example.com")
 QUEUES = {
     "generation": "GenerationQueueUrl",
     "generation_dlq": "GenerationDeadLetterQueueUrl",
@@ -65,21 +65,8 @@ class Rehearsed:
         }
         used = {**self.parameters, "ReplicateBaseUrl": self.replicate_url, **hosts}
         self.outputs = deploy.deploy(self.cloud, built, self.stack, used, change)
-        if not self.tokens and "UserPoolId" in self.outputs:
-            self.tokens = [self._sign_in(user) for user in USERS]
-
-    def _sign_in(self, user: str) -> str:
-        cognito = self.cloud.client("cognito-idp")
-        pool, client = self.outputs["UserPoolId"], self.outputs["UserPoolClientId"]
-        password = f"{secrets.token_urlsafe(18)}-aA1"
-        cognito.admin_create_user(UserPoolId=pool, Username=user, MessageAction="SUPPRESS")
-        cognito.admin_set_user_password(UserPoolId=pool, Username=user, Password=password, Permanent=True)
-        signed_in = cognito.initiate_auth(
-            ClientId=client,
-            AuthFlow="USER_PASSWORD_AUTH",
-            AuthParameters={"USERNAME": user, "PASSWORD": password},
-        )
-        return str(signed_in["AuthenticationResult"]["IdToken"])
+        if not self.tokens:
+            self.tokens = list(sign_up(self.cloud.client("cognito-idp"), self.outputs))
 
     def description(self) -> dict[str, Any]:
         """Return what `--keep` prints for programs. It holds what the local cloud's `serve --json` holds, and more."""

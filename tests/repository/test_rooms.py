@@ -115,6 +115,7 @@ SHARED = (
     "simulation",
     "replay",
     "deployed",
+    "iam",
     "localcloud",
     "recorded",
     "support",

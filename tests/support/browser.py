@@ -134,11 +134,11 @@ class Browser:
 
 
 @contextmanager
-def browsing(profile: Path) -> Iterator[Browser]:
-    """Run a browser with its profile in the empty folder `profile`."""
+def browsing(profile: Path, *flags: str) -> Iterator[Browser]:
+    """Run a browser with its profile in the empty folder `profile`, and with more flags."""
     options = ChromeOptions()
     options.binary_location = str(CHROMIUM)
-    for flag in (*FLAGS, f"--user-data-dir={profile}"):
+    for flag in (*FLAGS, f"--user-data-dir={profile}", *flags):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = Chrome(options=options, service=ChromeService(str(CHROMEDRIVER)))

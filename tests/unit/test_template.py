@@ -79,7 +79,7 @@ def test_conditions_that_narrow_permissions_are_kept() -> None:
     folders = ["uploads/*", "prepared/*", "outputs/*"]
     assert conditions == {
         ("ApiRole", "FindObjectsToDelete"): {"StringLike": {"s3:prefix": folders}},
-        ("AnnounceRole", "EndEvents"): {"StringEquals": {"events:source": "triptych"}},
+        ("AnnounceRole", "EndEvents"): {"ForAllValues:StringEquals": {"events:source": "triptych"}},
         **{
             (role, "ReplicateTokenKey"): {
                 "StringLike": {"kms:ViaService": {"Fn::Sub": "ssm.${AWS::Region}.amazonaws.*"}}

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import wait
+from concurrent.futures import Future, wait
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Self
@@ -23,7 +23,7 @@ from mypy_boto3_sqs import SQSClient
 from tests.environment import ROOT
 from tests.localcloud import aws
 from tests.localcloud.event_sources import EventSources, failures
-from tests.localcloud.functions import MAX_PAYLOAD, Functions, Machine, Result
+from tests.localcloud.functions import MAX_PAYLOAD, THROTTLED, Functions, Machine, Result
 from tests.localcloud.stack import EventSource, Function
 from tests.localcloud.template import TemplateError
 from tests.localcloud.tests.toy_function import HANDLER, start, toy
@@ -222,7 +222,14 @@ class Bench:
     """A queue that invokes the toy function, and the events that the function received."""
 
     def __init__(
-        self, folder: Path, code: Path, endpoint: str, *, batch_size: int = 1, reports: bool = True
+        self,
+        folder: Path,
+        code: Path,
+        endpoint: str,
+        *,
+        batch_size: int = 1,
+        reports: bool = True,
+        concurrency: int = 2,
     ) -> None:
         machine = Machine(endpoint, "us-east-1", aws.ACCOUNT, aws.ACCESS_KEY_ID, aws.SECRET_ACCESS_KEY)
         self.sqs: SQSClient = boto3.client(
@@ -240,7 +247,10 @@ class Bench:
         self.seen_path.touch()
         made = toy(code, SEEN=str(self.seen_path))
         machines = dict.fromkeys(made, machine)
-        self.functions = Functions(made, machines, workers=2, log=folder / "log")
+        log = folder / "log"
+        self.functions = Functions(
+            made, machines, workers=2, log=log, concurrency=concurrency, isolated=False
+        )
         source = EventSource(self.url, self.arn, "ToyFunction", batch_size, 0, None, reports)
         self.sources = EventSources([source], self.functions, machines, workers=2)
 
@@ -299,7 +309,7 @@ def test_message_becomes_lambdas_event_and_is_deleted(code: Path, tmp_path: Path
     assert record["messageAttributes"]["colour"]["dataType"] == "String"
 
 
-@pytest.mark.parametrize("body", [{"fail": True}, {"crash": True}])
+@pytest.mark.parametrize("body", [{"fail": True}, {"crash": True}, {"allocate": 400}])
 def test_failed_message_is_redelivered(
     code: Path, tmp_path: Path, endpoint: str, body: dict[str, object]
 ) -> None:
@@ -308,6 +318,30 @@ def test_failed_message_is_redelivered(
         tries = [each["Records"][0] for each in bench.seen(2)]
     assert [each["attributes"]["ApproximateReceiveCount"] for each in tries[:2]] == ["1", "2"]
     assert tries[0]["messageId"] == tries[1]["messageId"]
+
+
+def test_message_of_a_throttled_invocation_is_redelivered(
+    code: Path, tmp_path: Path, endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Bench(tmp_path, code, endpoint, concurrency=1) as bench:
+        gate = tmp_path / "gate"
+        running = bench.functions.submit("toy", json.dumps({"hold": str(gate)}).encode())
+        results: SimpleQueue[Result] = SimpleQueue()
+        submit = bench.functions.submit
+
+        def watched(name: str, payload: bytes) -> Future[Result]:
+            future = submit(name, payload)
+            future.add_done_callback(lambda done: results.put(done.result()))
+            return future
+
+        monkeypatch.setattr(bench.functions, "submit", watched)
+        bench.send(n=1)
+        assert results.get(timeout=15).function_error == THROTTLED
+        gate.touch()
+        assert running.result(10).function_error is None
+        [record] = bench.seen(1)[0]["Records"]
+        assert int(record["attributes"]["ApproximateReceiveCount"]) > 1
+        assert bench.empty()
 
 
 def test_only_failed_messages_of_a_batch_are_redelivered(code: Path, tmp_path: Path, endpoint: str) -> None:

@@ -29,6 +29,9 @@ OBJECTS = statement("s3:GetObject", f"{BUCKET}/uploads/*")
 LISTS = statement("s3:ListBucket", BUCKET, LIKE)
 COUNTING = statement("dynamodb:UpdateItem", TABLE, COUNTS)
 SENDING = statement("events:PutEvents", "*", SOURCE)
+SENDING_ALL = statement(
+    "events:PutEvents", "*", {f"ForAllValues:{key}": value for key, value in SOURCE.items()}
+)
 
 
 @pytest.mark.parametrize(
@@ -39,6 +42,7 @@ SENDING = statement("events:PutEvents", "*", SOURCE)
         (COUNTING, Call("dynamodb:UpdateItem", TABLE, {"dynamodb:LeadingKeys": ("jobs of a",)})),
         (COUNTING, Call("dynamodb:UpdateItem", TABLE)),  # in IAM, ForAllValues is true without a value
         (SENDING, Call("events:PutEvents", "*", {"events:source": ("triptych",)})),
+        (SENDING_ALL, Call("events:PutEvents", "*", {"events:source": ("triptych",)})),
     ],
     ids=str,
 )
@@ -56,6 +60,7 @@ def test_matching_call_is_permitted(one: Statement, call: Call) -> None:
         (COUNTING, Call("dynamodb:UpdateItem", TABLE, {"dynamodb:LeadingKeys": ("jobs of a", "b")})),
         (SENDING, Call("events:PutEvents", "*", {"events:source": ("triptych2",)})),
         (SENDING, Call("events:PutEvents", "*")),
+        (SENDING_ALL, Call("events:PutEvents", "*", {"events:source": ("triptych2",)})),
         (
             statement("events:PutEvents", "*", {"StringEquals": {"events:source": "trip*"}}),
             Call("events:PutEvents", "*", {"events:source": ("triptych",)}),

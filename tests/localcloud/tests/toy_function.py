@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.localcloud import limits
 from tests.localcloud.functions import Functions, Machine
 from tests.localcloud.stack import Function
 
@@ -28,6 +29,15 @@ def handler(event, context):
         elif step == "print":
             for _ in range(200):
                 print(value * 100)
+        elif step == "allocate":
+            taken = bytearray(value * 2**20)
+            del taken
+        elif step == "write":
+            path, size = value
+            with open(path, "wb") as file:
+                file.write(bytes(size * 2**20))
+        elif step == "list":
+            return os.listdir(value)
         elif step == "large":
             return "x" * value
         elif step == "hold":
@@ -46,6 +56,8 @@ def handler(event, context):
             bodies = {record["messageId"]: json.loads(record["body"]) for record in value}
             if any(body.get("crash") for body in bodies.values()):
                 os._exit(1)
+            for body in bodies.values():
+                bytearray(body.get("allocate", 0) * 2**20)
             return {"batchItemFailures": [
                 {"itemIdentifier": id} for id, body in bodies.items() if body.get("fail")
             ]}
@@ -60,5 +72,16 @@ def toy(code: Path, timeout: int = 5, **environment: str) -> dict[str, Function]
 MACHINE = Machine("http://127.0.0.1:9", "ap-northeast-2", "123456789012", "key", "secret", "session")
 
 
-def start(functions: dict[str, Function], log: Path, workers: int = 1) -> Functions:
-    return Functions(functions, dict.fromkeys(functions, MACHINE), workers=workers, log=log)
+def start(
+    functions: dict[str, Function],
+    log: Path,
+    workers: int = 1,
+    *,
+    concurrency: int = limits.ACCOUNT,
+    isolated: bool = False,
+) -> Functions:
+    """Start the functions. Unless they are isolated, they can write files for the test."""
+    machines = dict.fromkeys(functions, MACHINE)
+    return Functions(
+        functions, machines, workers=workers, log=log, concurrency=concurrency, isolated=isolated
+    )

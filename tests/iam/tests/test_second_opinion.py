@@ -1,0 +1,113 @@
+"""The local cloud's IAM and an independent simulator agree on every request that the end-to-end tests make."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+
+import pytest
+
+from tests.iam import recorded, simulator
+from tests.iam.policies import documents
+from tests.localcloud.decisions import Decision
+from tests.localcloud.policies import Policy, Statement, differences, granting
+
+# Where the two disagree, with the reason. None today.
+DIFFERENCES: dict[Decision, str] = {}
+RECORD_AGAIN = "Run python3 -m tests.iam, and commit its decisions.json."
+
+
+@cache
+def statements() -> dict[str, tuple[Statement, ...]]:
+    """Return each role's statements, as the local cloud reads them."""
+    return {
+        role: tuple(itertools.chain(*(Policy.model_validate(document).statement for document in found)))
+        for role, found in documents().items()
+    }
+
+
+def ours(decision: Decision) -> Decision:
+    """Return the decision with the verdict of the local cloud's IAM."""
+    return replace(decision, allowed=bool(granting(statements()[decision.role], decision.call)))
+
+
+def altered(decision: Decision) -> Iterator[Decision]:
+    """Yield the request for other resources of its kind, and with other and without values of its condition keys."""
+    if "triptych" in decision.resource:
+        yield replace(decision, resource=decision.resource.replace("triptych", "another", 1))
+        yield replace(decision, resource=f"{decision.resource}-another")
+    if decision.action.startswith("s3:") and "/" in decision.resource:
+        bucket, folder, name = decision.resource.split("/", 2)
+        yield replace(decision, resource=f"{bucket}/another/{name}")
+        yield replace(decision, resource=f"{bucket}/{folder}-another/{name}")
+        yield replace(decision, resource=f"{bucket}/another/{folder}/{name}")
+    if decision.keys:
+        yield replace(decision, keys=())
+        yield replace(decision, keys=tuple((key, ("another",)) for key, _ in decision.keys))
+
+
+def controls() -> set[Decision]:
+    """Return requests that nobody made: those of another role, and altered ones."""
+    made = recorded.load()
+    others = {replace(decision, role=role) for decision in made for role in statements()}
+    changed = {each for decision in made for each in altered(decision)}
+    return {ours(decision) for decision in others | changed} - set(made)
+
+
+def disagreements(decisions: list[Decision]) -> list[tuple[Decision, str]]:
+    """Return the decisions that the simulator does not confirm, each with its verdict."""
+    try:
+        verdicts = simulator.judge(documents(), decisions)
+    except simulator.UnreachableError as error:
+        pytest.skip(f"npm reaches no package registry: {error}")
+    return [
+        (decision, verdict)
+        for decision, verdict in zip(decisions, verdicts, strict=True)
+        if verdict != (simulator.ALLOWED if decision.allowed else simulator.DENIED)
+    ]
+
+
+needs_node = pytest.mark.skipif(
+    not (simulator.NODE and simulator.NPM), reason="there is no node with npm here"
+)
+
+
+@needs_node
+def test_simulator_agrees_on_every_recorded_decision() -> None:
+    found = disagreements(list(recorded.load()))
+    assert {decision for decision, _ in found} == DIFFERENCES.keys(), found
+
+
+@needs_node
+def test_simulator_denies_what_no_role_may_do() -> None:
+    asked = sorted(controls())
+    assert sum(not decision.allowed for decision in asked) > 300
+    assert disagreements(asked) == []
+
+
+@needs_node
+def test_wrong_decision_is_noticed() -> None:
+    """The control: each verdict turned round is a disagreement."""
+    wrong = [replace(decision, allowed=not decision.allowed) for decision in recorded.load()]
+    assert len(disagreements(wrong)) == len(wrong)
+
+
+def test_every_permission_of_every_role_is_recorded() -> None:
+    """A changed role makes the recorded decisions stale."""
+    made = recorded.load()
+    assert {decision.role for decision in made} == documents().keys(), RECORD_AGAIN
+    found = differences(statements(), [(one.role, one.call) for one in made if one.allowed])
+    assert found == [], RECORD_AGAIN
+
+
+def test_recorded_verdicts_are_those_of_todays_iam() -> None:
+    made = recorded.load()
+    assert [decision for decision in made if ours(decision) != decision] == [], RECORD_AGAIN
+
+
+def test_lock_holds_hashes_and_no_download_address() -> None:
+    lock = (simulator.HERE / "package-lock.json").read_text()
+    assert "://" not in lock
+    assert lock.count('"integrity": "sha512-') == lock.count('"node_modules/')
