@@ -1,6 +1,7 @@
 """Create the predictions for a photo that has arrived.
 
-The generation queue delivers S3 event notifications and messages of the form `{"job_id", "original_s3_key"}`.
+The generation queue delivers S3 event notifications and messages of the form `{"job_id", "original_s3_key"}`. With
+`"doubled"`, such a message names predictions that are only to be canceled.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from triptych import backoff
 from triptych.aws import bucket, queues
 from triptych.aws.queues import GenerationMessage
 from triptych.flows import generate
-from triptych.replicate import transport
+from triptych.replicate import predictions, transport
 from triptych.runtime import clock
 from triptych.runtime.observability import count, logger, metrics, unexpected
 
@@ -76,6 +77,11 @@ def _record(record: SQSRecord) -> None:
         return
     receives = int(record.attributes.approximate_receive_count)
     for task in _tasks(message):
+        if task.doubled:
+            if not predictions.cancel_all(task.doubled):
+                queues.put_back(record.receipt_handle, seconds=round(backoff.seconds_after(receives)))
+                raise NotYetError
+            continue
         try:
             job = generate.photo_arrived(task.job_id, task.original_s3_key, again=task.again or receives > 1)
         except Exception:

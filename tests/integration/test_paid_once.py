@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
@@ -193,12 +194,15 @@ def test_list_that_lags_on_a_clock_ahead_proves_nothing(
     ahead = timedelta(seconds=skew)
     account = Account(world, lag=timedelta(seconds=45))
 
+    one_at_a_time = threading.Lock()  # the parts of the list are read at once
+
     def answer(request: httpx.Request) -> httpx.Response | None:
-        world.clock.time += ahead
-        try:
-            return account.answer(request)
-        finally:
-            world.clock.time -= ahead
+        with one_at_a_time:
+            world.clock.time += ahead
+            try:
+                return account.answer(request)
+            finally:
+                world.clock.time -= ahead
 
     job_id = lose_all(world, account, context, ahead)
     world.replicate.on_read = answer
@@ -253,6 +257,60 @@ def test_one_cut_download_after_a_retry_does_not_pay_again(
     look(queues.WatchdogMessage(job_id=job_id, born_at=world.job(job_id).watched_since), context)
     assert world.job(job_id).status is JobStatus.SUCCEEDED
     assert len(world.replicate.creates) == 3
+
+
+def test_failed_cancel_of_a_double_is_tried_again(
+    world: World, context: SimpleNamespace, checks: Checks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[tuple[str, str, list[str]]] = []
+    monkeypatch.setattr(queues, "send_doubled", lambda *given, **_: sent.append(given))
+    account = Account(world)
+    job_id = lose_all(world, account, context)
+    first = world.job(job_id).images[0]
+    world.replicate.predictions["double"] = {**world.replicate.predictions["p0"], "id": "double"}
+    (twin,) = [row for row in account.own if row["id"] == "p0"]
+    account.own.append({**twin, "id": "double"})
+    cancels_answered(world, httpx.Response(503))
+    generate.handler(sqs_event(s3_notification(job_id), receives=2), context)
+    assert world.job(job_id).images[first.index].prediction_id
+    ((job, key, (double,)),) = sent
+    assert stopped(world) == set()
+    message = {"job_id": job, "original_s3_key": key, "doubled": [double]}
+    cancels_answered(world, httpx.Response(503))
+    assert generate.handler(sqs_event(message), context)["batchItemFailures"]  # SQS delivers it again
+    assert generate.handler(sqs_event(message, receives=2), context) == {"batchItemFailures": []}
+    assert stopped(world) == {double}
+    assert not stopped(world) & {image.prediction_id for image in world.job(job_id).images}
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_retry_settles_a_doubt_of_the_deadline_first(
+    world: World,
+    context: SimpleNamespace,
+    checks: Checks,
+    tasks: list[tuple[str, str]],
+    exists: bool,  # noqa: FBT001  # a parameter of the test
+) -> None:
+    account = Account(world, since=timedelta(hours=1))
+    job_id = lose_all(world, account, context)
+    world.replicate.after_create = lambda _: None
+    if not exists:
+        account.own.clear()
+    world.replicate.on_read = lambda _: httpx.Response(503)  # no look can settle the doubt
+    drain(world, checks, context, 2400)
+    job = world.job(job_id)
+    assert {image.error.code for image in job.images if image.error} == {"deadline_exceeded"}
+    world.replicate.on_read = account.answer
+    tasks.clear()
+    owner.retry(job)
+    continue_tasks(tasks, context)
+    if exists:
+        assert len(world.replicate.creates) == 3
+        finish_all(world)
+        drain(world, checks, context, 120)
+        assert world.job(job_id).status is JobStatus.SUCCEEDED
+    assert len(world.replicate.creates) == (3 if exists else 6)
+    assert len(world.replicate.predictions) == (3 if exists else 6)
 
 
 def test_refused_job_sends_no_post_for_a_lost_output(

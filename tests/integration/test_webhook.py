@@ -20,7 +20,7 @@ from tests.support.photos import PNG
 from tests.support.world import World
 from triptych.aws import bucket, table
 from triptych.failures import FailureKind
-from triptych.flows import record
+from triptych.flows import collect, record
 from triptych.job import DeadlinePassed, ImageStatus, JobStatus
 
 OTHER_SECRET = "whsec_" + base64.b64encode(b"another secret").decode()
@@ -92,6 +92,21 @@ def test_duplicates_and_late_events_change_nothing(
     assert world.job(job_id) == before
     downloads = [r for r in world.replicate.requests if r.url.host == "replicate.delivery"]
     assert len(downloads) == 1
+
+
+def test_output_of_a_doubled_prediction_is_counted_not_taken(
+    world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted: list[str] = []
+    monkeypatch.setattr(collect, "count", counted.append)
+    done = world.replicate.finish("p0")
+    assert status(webhook_for(done, world.clock), context) == 200
+    assert status(webhook_for(done, world.clock), context) == 200
+    assert counted == []
+    before = world.job(job_id)
+    assert status(webhook_for({**done, "id": "twin"}, world.clock), context) == 200
+    assert counted == ["PredictionsDoubled"]
+    assert world.job(job_id) == before
 
 
 @pytest.mark.parametrize(

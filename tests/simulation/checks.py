@@ -140,9 +140,10 @@ class Checks:
         for index, (before, after) in enumerate(zip(old.images, new.images, strict=True)):
             if retried and before.status == "FAILED":
                 reclaimed = before.error in RECLAIMABLE and before.prediction_id
-                expected = "GENERATING" if reclaimed else "PENDING"
+                doubtful = before.error == "deadline_exceeded" and after.status == "REQUESTING"
+                expected = "GENERATING" if reclaimed else "REQUESTING" if doubtful else "PENDING"
                 self._expect(after.status == expected, f"{where}, image {index} was retried: {after}")
-                if not reclaimed:
+                if not reclaimed and not doubtful:
                     self.given_up[new.job_id, index] = before.attempt
             else:
                 self._on_image((new.job_id, index), before, after)

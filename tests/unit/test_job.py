@@ -369,5 +369,5 @@ def test_cancel_keeps_stored_images() -> None:
 
 @pytest.mark.parametrize("status", list(ImageStatus))
 def test_moves_are_those_of_the_design(status: ImageStatus) -> None:
-    by_a_retry = {"PENDING", "GENERATING"} if status is ImageStatus.FAILED else set()
+    by_a_retry = {"PENDING", "REQUESTING", "GENERATING"} if status is ImageStatus.FAILED else set()
     assert set(MOVES[status]) == NEXT[status] | by_a_retry

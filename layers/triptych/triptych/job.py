@@ -71,10 +71,15 @@ MOVES: dict[ImageStatus, frozenset[ImageStatus]] = {
         }
     ),
     ImageStatus.STORED: frozenset(),
-    # Both by a retry of the owner. GENERATING: Replicate may still hold the output of the last prediction.
-    ImageStatus.FAILED: frozenset({ImageStatus.PENDING, ImageStatus.GENERATING}),
+    # All by a retry of the owner. GENERATING: Replicate may still hold the output of the last prediction. REQUESTING: at
+    # the deadline it was in doubt whether there is one.
+    ImageStatus.FAILED: frozenset({ImageStatus.PENDING, ImageStatus.REQUESTING, ImageStatus.GENERATING}),
     ImageStatus.CANCELED: frozenset(),
 }
+
+
+class ImpossibleMoveError(Exception):
+    """A rule below is wrong: it makes a move that MOVES does not name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -438,8 +443,10 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # on
             if not job.has_photo or job.images[index].status is not ImageStatus.PENDING:
                 return job
             attempt = job.images[index].attempt + 1
-            asked = replace(job.images[index], status=ImageStatus.REQUESTING, attempt=attempt, seed=seed)
-            return _put(job, replace(asked, asked_at=at, not_before=in_doubt_until))
+            asked = Image(
+                index, ImageStatus.REQUESTING, attempt, seed, asked_at=at, not_before=in_doubt_until
+            )
+            return _put(job, asked)
         case PredictionCreated(index, attempt, prediction_id):
             if not _is_in_doubt(job.images[index], attempt):
                 return job
@@ -447,7 +454,7 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # on
         case PredictionNotCreated(index, attempt, not_before):
             if not _is_in_doubt(job.images[index], attempt):
                 return job
-            again = replace(job.images[index], status=ImageStatus.PENDING, seed=None, not_before=not_before)
+            again = Image(index, attempt=attempt, not_before=not_before)
             refused = replace(again, status=ImageStatus.FAILED, error=job.error, not_before=None)
             return _put(job, refused if job.error else again)
         case AnswerLost(index, attempt, in_doubt_until):
@@ -499,8 +506,9 @@ def _failed(job: Job, image: Image, prediction_id: str, kind: FailureKind) -> Im
 
 
 def _retried(image: Image) -> Image:
-    if image.prediction_id and image.error and image.error.code in RECLAIMABLE:
-        return replace(image, status=ImageStatus.GENERATING, error=None, reclaimed=True, broken=0)
+    if image.error and image.error.code in RECLAIMABLE and (image.prediction_id or image.not_before):
+        status = ImageStatus.GENERATING if image.prediction_id else ImageStatus.REQUESTING
+        return replace(image, status=status, error=None, reclaimed=True, broken=0)
     return Image(image.index, attempt=image.attempt)
 
 
@@ -515,7 +523,7 @@ def _created(image: Image, prediction_id: str) -> Image:
 def _put(job: Job, image: Image) -> Job:
     old = job.images[image.index]
     if image.status is not old.status and image.status not in MOVES[old.status]:
-        return job
+        raise ImpossibleMoveError(old, image)
     return replace(job, images=(*job.images[: image.index], image, *job.images[image.index + 1 :]))
 
 

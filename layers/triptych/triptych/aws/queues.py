@@ -13,6 +13,8 @@ from triptych.runtime.once import once
 from triptych.settings import settings
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mypy_boto3_sqs import SQSClient
 
 LONGEST_DELAY = 900  # seconds; the limit of SQS
@@ -47,6 +49,7 @@ class GenerationMessage(BaseModel):
     job_id: Annotated[str, Field(min_length=1, max_length=64)]
     original_s3_key: str
     again: bool = False  # an invocation may have died while it opened this photo
+    doubled: tuple[str, ...] = ()  # only cancel these predictions: one POST created them beside the first
 
 
 def send_to_generation(job_id: str, photo_key: str, *, again: bool = False, delay: int = 0) -> None:
@@ -58,7 +61,18 @@ def send_to_generation(job_id: str, photo_key: str, *, again: bool = False, dela
         again: This is not the first delivery for the job.
         delay: Seconds.
     """
-    message = GenerationMessage(job_id=job_id, original_s3_key=photo_key, again=again)
+    _send(GenerationMessage(job_id=job_id, original_s3_key=photo_key, again=again), delay=delay)
+
+
+def send_doubled(job_id: str, photo_key: str, prediction_ids: Sequence[str], *, delay: int) -> None:
+    """Have `generate` cancel, in `delay` seconds, predictions that one POST created beside the first."""
+    _send(
+        GenerationMessage(job_id=job_id, original_s3_key=photo_key, doubled=tuple(prediction_ids)),
+        delay=delay,
+    )
+
+
+def _send(message: GenerationMessage, *, delay: int) -> None:
     _sqs().send_message(
         QueueUrl=_given("GENERATION_QUEUE_URL", settings().generation_queue_url),
         MessageBody=message.model_dump_json(),

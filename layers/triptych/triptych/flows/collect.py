@@ -10,6 +10,7 @@ from triptych.failures import FailureKind
 from triptych.flows import record
 from triptych.job import (
     Event,
+    Image,
     ImageFailed,
     Job,
     Output,
@@ -20,7 +21,7 @@ from triptych.job import (
 from triptych.replicate import transport
 from triptych.replicate.downloads import OutputRefusedError, OutputUnavailableError, Sources, fetch
 from triptych.runtime.budget import TimeBudget
-from triptych.runtime.observability import about_job
+from triptych.runtime.observability import about_job, count, logger
 from triptych.settings import settings
 
 if TYPE_CHECKING:
@@ -70,10 +71,19 @@ def take(prediction: Prediction, tag: Tag) -> Handling:
     image = job.images[tag.image]
     if not tags and image.prediction_id != prediction.id:
         raise UnboundError
+    if _is_doubled(image, tag, prediction):
+        logger.error("one POST created more than one prediction", prediction_ids=[prediction.id])
+        count("PredictionsDoubled")
     if job.status.is_terminal or not awaits(image, tag.attempt, prediction.id):
         return Handling.IGNORED
     change = record.move_on(job, result(job, tag, prediction, TimeBudget(COPY_SECONDS)))
     return Handling.APPLIED if change.written else Handling.IGNORED
+
+
+def _is_doubled(image: Image, tag: Tag, prediction: Prediction) -> bool:
+    """Return whether this is a second prediction of one POST that nobody canceled in time: it is billed."""
+    known = image.attempt == tag.attempt and image.prediction_id is not None
+    return known and image.prediction_id != prediction.id and prediction.status == "succeeded"
 
 
 def result(job: Job, tag: Tag, prediction: Prediction, budget: TimeBudget) -> Event:  # noqa: PLR0911  # one for each status

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import IO, TYPE_CHECKING
 
 from triptych import backoff
-from triptych.aws import bucket
+from triptych.aws import bucket, queues
 from triptych.deadlines import deadline
 from triptych.failures import FailureKind
 from triptych.flows import record
@@ -57,6 +57,7 @@ UNANSWERED_SECONDS = listing.LATEST_SECONDS
 ANSWERED_SECONDS = 30
 SAME_TIME = timedelta(seconds=5)
 ASKING_SECONDS = 10.0  # no round starts later: a round takes up to 13 s, and the function has 40
+CANCEL_AGAIN_SECONDS = 5
 OPENING_SECONDS = 60  # longer than the timeout of the function that opens photos
 
 
@@ -183,7 +184,8 @@ def _ask(job: Job, arrived: Sequence[Event], *, seeded: bool) -> Job | None:
     if doubled:
         logger.error("one POST created more than one prediction", prediction_ids=doubled)
         count("PredictionsDoubled", len(doubled))
-        predictions.cancel_all(doubled)
+        if not predictions.cancel_all(doubled):
+            queues.send_doubled(job.job_id, job.photo.key, doubled, delay=CANCEL_AGAIN_SECONDS)
     if intended is None:
         return None
     _log_settled(doubts)
