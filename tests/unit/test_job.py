@@ -162,6 +162,12 @@ def test_no_prediction_is_requested_before_the_upload() -> None:
     assert apply(job, asked(0), NOW) is job
 
 
+def test_request_is_stored_with_its_seed_and_times() -> None:
+    image = apply_all(waiting_job(), [arrived(), asked(2)], NOW).images[2]
+    assert (image.status, image.attempt, image.seed) == (ImageStatus.REQUESTING, 1, 2)
+    assert (image.asked_at, image.not_before) == (NOW, NOW + timedelta(seconds=90))
+
+
 def test_requested_image_is_not_requested_again() -> None:
     job = apply_all(waiting_job(), [arrived(), asked(0)], NOW)
     assert apply(job, asked(0), NOW) is job
