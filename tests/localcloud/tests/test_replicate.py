@@ -28,7 +28,7 @@ from tests.localcloud import drawing, replicate_predictions, sample
 from tests.localcloud.replicate import ROOT, Limiter, LowCredit, Server, StandIn, start
 from tests.localcloud.replicate_faults import Fault, Hint
 from tests.localcloud.replicate_predictions import Entry, Json, RefusedError, parse_cancel_after, sign
-from tests.localcloud.tests.replicate_schema import Page, Prediction
+from tests.support.replicate.schema import Page, Prediction
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
