@@ -227,7 +227,7 @@ class Handler(BaseHTTPRequestHandler):
         try:
             body = self._read()
             if self.path.startswith("/_"):
-                self._serve_tests(self.path, body)
+                self._serve_tests(self.path.partition("?")[0], body)
                 return
             headers = {name.lower(): value for name, value in self.headers.items()}
             asked = call(self.command, self.path, headers, body)
