@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
 from tests.localcloud.http_server import HttpServer, Request, Response
+from tests.support.function_environment import TOKEN
+from tests.support.replicate.account import Account
+from tests.support.replicate.api import Api
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,22 +72,15 @@ def replicate(secret: str) -> Iterator[Replicate]:
 
 class _State:
     def __init__(self, secret: str) -> None:
-        self.secret = secret
+        self.api = Api(Account(secret=secret), TOKEN, allow_http_webhooks=True)
         self.delay = 0.0
         self.arrivals: list[float] = []
         self.lock = threading.Lock()
-        self.made = 0
         self.output = b""
 
-    def answer(self, request: Request) -> Response:  # noqa: PLR0911  # one return for each route
+    def answer(self, request: Request) -> Response:
         arrived = time.monotonic()
-        match request.method, request.target.partition("?")[0].strip("/").split("/"):
-            case "POST", ["v1", "predictions"]:
-                return self._create(arrived, request.body)
-            case "GET", ["v1", "predictions", name]:
-                return _json({"id": name, "status": "processing"})
-            case "GET", ["v1", "webhooks", "default", "secret"]:
-                return _json({"key": self.secret})
+        match request.method, request.target.strip("/").split("/"):
             case "GET", ["output", size, _]:
                 if len(self.output) != int(size):
                     self.output = PNG_HEAD + bytes(int(size) - len(PNG_HEAD + PNG_TAIL)) + PNG_TAIL
@@ -96,18 +92,16 @@ class _State:
                 with self.lock:
                     found, self.arrivals = self.arrivals, []
                 return _json(found)
-        return Response(404)
-
-    def _create(self, arrived: float, body: bytes) -> Response:
+        creates = (request.method, request.target) == ("POST", "/v1/predictions")
         with self.lock:
-            self.arrivals.append(arrived)
-            self.made += 1
-            name = f"p{self.made}"
-        time.sleep(self.delay)
-        rest = {"input": json.loads(body)["input"], "output": None, "error": None}
-        return _json(
-            {"id": name, "model": "a/model", "version": "hidden", "status": "starting", **rest}, status=201
-        )
+            if creates:
+                self.arrivals.append(arrived)
+            answer = self.api.answer(
+                request.method, request.target, dict(request.headers), request.body, time.time_ns()
+            )
+        if creates:
+            time.sleep(self.delay)
+        return _json(answer.body, answer.status)
 
 
 def _json(value: Any, status: int = 200) -> Response:

@@ -24,6 +24,7 @@ from tests.benchmarks._report import Figure
 from tests.benchmarks._world import World, world
 from tests.simulation.functions import CONTEXT, loaded
 from tests.support.events import api_event, s3_notification, sqs_event
+from tests.support.function_environment import TOKEN
 from triptych.replicate.webhooks import signing_secret
 
 if TYPE_CHECKING:
@@ -81,8 +82,11 @@ class _Bare:
         self._s3.get_object(Bucket=self._found.bucket, Key=self._job.photo.key)["Body"].read()
 
     def post(self, _: int = 0) -> None:
-        body = {"version": "a/model", "input": {}, "webhook": "https://localhost/"}
-        self._http.post(f"{self._found.replicate.url}/v1/predictions", json=body).raise_for_status()
+        photo = {"prompt": "a", "input_image": "https://localhost/photo.jpg"}
+        body = {"version": "black-forest-labs/flux-kontext-pro", "input": photo}
+        headers = {"authorization": f"Bearer {TOKEN}"}
+        url = f"{self._found.replicate.url}/v1/predictions"
+        self._http.post(url, json=body, headers=headers).raise_for_status()
 
     def ask(self) -> None:
         """Send the necessary requests up to three creates."""

@@ -37,7 +37,7 @@ def cloud(names: AwsNames) -> Iterator[Cloud]:
     server = replicate.Server(TOKEN, seconds=0.3)
     context = ssl.create_default_context(cafile=str(names.certificate))
     proxy = f"http://{names.address}"
-    server.account._http = httpx.Client(proxy=proxy, verify=context, timeout=30, trust_env=False)
+    server.runner._http = httpx.Client(proxy=proxy, verify=context, timeout=30, trust_env=False)
     threading.Thread(target=server.serve_forever, args=(0.1,), daemon=True).start()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REPLICATE_API_TOKEN", TOKEN)

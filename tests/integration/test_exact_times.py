@@ -75,12 +75,13 @@ def test_prediction_is_lost_only_when_replicate_must_know_it(
     job_id = generated(world, context)
     asked_at = world.job(job_id).images[0].asked_at
     assert asked_at
-    held, world.replicate.predictions = world.replicate.predictions, {}
+    account = world.replicate.account
+    held, account.predictions = account.predictions, {}
     known_by = asked_at + timedelta(seconds=90)
     assert len(look(world, job_id, context, known_by - SECOND).having(ImageStatus.GENERATING)) == 3
-    world.replicate.predictions = held
+    account.predictions = held
     assert len(look(world, job_id, context, known_by).having(ImageStatus.GENERATING)) == 3
-    world.replicate.predictions = {}
+    account.predictions = {}
     lost = look(world, job_id, context, known_by).images
     assert {image.error.code for image in lost if image.error} == {"prediction_lost"}
     assert len(world.replicate.creates) == 3

@@ -251,14 +251,10 @@ def test_unreadable_row_hides_no_other_prediction(
     world.replicate.after_create = lose_answer
     job_id = world.new_job()
     deliver(world, job_id, context)
-    world.replicate.predictions["odd"] = {"id": None, "status": 7}
-    world.replicate.predictions["odder"] = {
-        "id": "x",
-        "version": None,
-        "model": 3,
-        "error": [1],
-        "input": None,
-    }
+    world.replicate.account.odd_rows = [
+        {"id": "x", "version": None, "model": 3, "error": [1], "input": None},
+        {"id": None, "status": 7},
+    ]
     assert deliver(world, job_id, context) == DONE
     assert len(world.replicate.creates) == 3
 

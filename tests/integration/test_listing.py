@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 import generate
-from tests.integration.account import BUSY, PAGE, Account
+from tests.integration.account import BUSY, Account
 from tests.support.events import s3_notification, sqs_event
+from tests.support.replicate.account import PAGE
 from tests.support.world import World
 from triptych.job import ImageStatus
 from triptych.replicate import listing
@@ -22,9 +23,7 @@ TAG = Tag("0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52", 0, 1)
 
 @pytest.fixture
 def account(world: World) -> Account:
-    account = Account(world)
-    world.replicate.on_read = account.answer
-    return account
+    return Account(world)
 
 
 def find(account: Account, asked_ago: float) -> listing.Listed:
@@ -55,16 +54,15 @@ def test_absence_on_a_busy_account_takes_few_pages(account: Account, asked_ago: 
 
 
 def test_idle_account_is_read_with_one_request(account: Account) -> None:
-    account.every = timedelta(minutes=1)
+    account.set(every=timedelta(minutes=1))
     assert find(account, 600).of(TAG) == []
     assert len(account.requests) == 1
 
 
 def test_unreadable_slice_proves_nothing(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer = account.answer
 
-    def fail_later(request: httpx.Request) -> httpx.Response | None:
-        return answer(request) if len(account.requests) < 5 else httpx.Response(503)
+    def fail_later(_: httpx.Request) -> httpx.Response | None:
+        return None if len(account.requests) <= 5 else httpx.Response(503)
 
     account.world.replicate.on_read = fail_later
     with pytest.raises(ReplicateUnavailableError):
@@ -129,9 +127,9 @@ def test_list_that_may_lag_settles_doubts_late(
     world: World, context: SimpleNamespace, account: Account, in_doubt: str, behind: str
 ) -> None:
     if behind == "lagging":
-        account.lag = timedelta(seconds=60)
+        account.set(lag=timedelta(seconds=60))
     else:
-        account.every = timedelta(days=1)
+        account.set(every=timedelta(days=1))
     world.clock.advance(80)
     deliver(in_doubt, context)
     assert statuses(world, in_doubt) == {ImageStatus.REQUESTING}
@@ -148,6 +146,7 @@ def test_list_without_a_known_prediction_settles_no_doubt(
     world.replicate.before_create = lambda _: next(answers, None)
     job_id = world.new_job()
     deliver(job_id, context)
+    world.replicate.account.unlisted = {"p0"}
     world.clock.advance(200)
     deliver(job_id, context)
     assert len(world.job(job_id).having(ImageStatus.REQUESTING)) == 2
@@ -161,7 +160,6 @@ def test_second_prediction_of_one_post_is_canceled(
 ) -> None:
     for index, name in enumerate(("p0", "p1", "p2", "p3")):
         account.add(Tag(in_doubt, index % 3, 1), name, world.clock.time + timedelta(seconds=1 + index))
-        world.replicate.predictions[name] = {"id": name, "status": "starting"}
     world.clock.advance(10)
     deliver(in_doubt, context)
     assert [image.prediction_id for image in world.job(in_doubt).images] == ["p0", "p1", "p2"]

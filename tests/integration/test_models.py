@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from tests.localcloud import replicate
-from tests.localcloud.replicate_predictions import MODELS
+from tests.support.replicate.creation import MODELS
 from triptych.models import PRESETS, InputMapping
 
 TOKEN = "r8_the_token_of_this_test"

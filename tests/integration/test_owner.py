@@ -562,10 +562,9 @@ def test_retry_requests_again_what_replicate_no_longer_holds(
 ) -> None:
     late_job(world, job_id, context, checks, call, "output_unavailable")
     if gone is None:
-        del world.replicate.predictions["p0"]
-        world.replicate.predictions["x"] = {}  # the next id is still p3
+        world.replicate.forget("p0")
     else:
-        world.replicate.predictions["p0"].update(gone)
+        world.replicate.change("p0", **gone)
     world.clock.advance(200)
     tasks.clear()
     run_watchdog(checks[0][0], context)

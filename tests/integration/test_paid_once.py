@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import sys
-import threading
 from collections.abc import Callable
 from datetime import timedelta
 from types import SimpleNamespace
@@ -151,8 +150,8 @@ def test_early_404_does_not_end_a_cancellation(
 def test_lagging_list_does_not_end_the_search(
     world: World, context: SimpleNamespace, checks: Checks, how: str
 ) -> None:
-    account = Account(world, lag=timedelta(seconds=60))
-    job_id = lose_all(world, account, context)
+    Account(world, lag=timedelta(seconds=60))
+    job_id = lose_all(world, context)
     checks.clear()
     end_by(how, job_id, context)
     drain(world, checks, context, 600)
@@ -166,21 +165,13 @@ def end_by(how: str, job_id: str, context: SimpleNamespace) -> None:
         call("DELETE", f"/api/v1/jobs/{job_id}", context)
 
 
-def lose_all(world: World, account: Account, context: SimpleNamespace, ahead: timedelta = timedelta()) -> str:
+def lose_all(world: World, context: SimpleNamespace) -> str:
     """Create a job whose three predictions exist, while each POST was answered with 503."""
-
-    def made(request: httpx.Request) -> httpx.Response:
-        asked = json.loads(request.content)["webhook"]  # the three POSTs are sent at once
-        row = next(one for one in world.replicate.predictions.values() if one["webhook"] == asked)
-        account.own.append({**row, "created_at": (world.clock.time + ahead).isoformat()})
-        return httpx.Response(503)
-
-    world.replicate.on_read = account.answer
-    world.replicate.after_create = made
+    world.replicate.after_create = lambda _: httpx.Response(503)
     job_id = world.new_job()
     generate.handler(sqs_event(s3_notification(job_id)), context)
     world.clock.advance(3)
-    assert len(account.own) == 3
+    assert len(world.replicate.predictions) == 3
     return job_id
 
 
@@ -191,21 +182,9 @@ def lose_all(world: World, account: Account, context: SimpleNamespace, ahead: ti
 def test_list_that_lags_on_a_clock_ahead_proves_nothing(
     world: World, context: SimpleNamespace, checks: Checks, skew: int
 ) -> None:
-    ahead = timedelta(seconds=skew)
-    account = Account(world, lag=timedelta(seconds=45))
-
-    one_at_a_time = threading.Lock()  # the parts of the list are read at once
-
-    def answer(request: httpx.Request) -> httpx.Response | None:
-        with one_at_a_time:
-            world.clock.time += ahead
-            try:
-                return account.answer(request)
-            finally:
-                world.clock.time -= ahead
-
-    job_id = lose_all(world, account, context, ahead)
-    world.replicate.on_read = answer
+    world.replicate.ahead = timedelta(seconds=skew)
+    Account(world, lag=timedelta(seconds=45))
+    job_id = lose_all(world, context)
     for _ in range(6):
         world.clock.advance(10)
         generate.handler(sqs_event(s3_notification(job_id), receives=2), context)
@@ -264,12 +243,11 @@ def test_failed_cancel_of_a_double_is_tried_again(
 ) -> None:
     sent: list[tuple[str, str, list[str]]] = []
     monkeypatch.setattr(queues, "send_doubled", lambda *given, **_: sent.append(given))
-    account = Account(world)
-    job_id = lose_all(world, account, context)
+    Account(world)
+    job_id = lose_all(world, context)
     first = world.job(job_id).images[0]
-    world.replicate.predictions["double"] = {**world.replicate.predictions["p0"], "id": "double"}
-    (twin,) = [row for row in account.own if row["id"] == "p0"]
-    account.own.append({**twin, "id": "double"})
+    twin = world.replicate.account.predictions["p0"]
+    world.replicate.account.add(dataclasses.replace(twin, id="double"))
     cancels_answered(world, httpx.Response(503))
     generate.handler(sqs_event(s3_notification(job_id), receives=2), context)
     assert world.job(job_id).images[first.index].prediction_id
@@ -291,26 +269,25 @@ def test_retry_settles_a_doubt_of_the_deadline_first(
     tasks: list[tuple[str, str]],
     exists: bool,  # noqa: FBT001  # a parameter of the test
 ) -> None:
-    account = Account(world, since=timedelta(hours=1))
-    job_id = lose_all(world, account, context)
-    world.replicate.after_create = lambda _: None
+    Account(world)
+    job_id = lose_all(world, context)
+    finish_all(world)
     if not exists:
-        account.own.clear()
+        for name in list(world.replicate.predictions):
+            world.replicate.forget(name)
+    world.replicate.after_create = lambda _: None
     world.replicate.on_read = lambda _: httpx.Response(503)  # no look can settle the doubt
     drain(world, checks, context, 2400)
     job = world.job(job_id)
     assert {image.error.code for image in job.images if image.error} == {"deadline_exceeded"}
-    world.replicate.on_read = account.answer
+    world.replicate.on_read = lambda _: None
     tasks.clear()
     owner.retry(job)
     continue_tasks(tasks, context)
     if exists:
-        assert len(world.replicate.creates) == 3
-        finish_all(world)
         drain(world, checks, context, 120)
         assert world.job(job_id).status is JobStatus.SUCCEEDED
     assert len(world.replicate.creates) == (3 if exists else 6)
-    assert len(world.replicate.predictions) == (3 if exists else 6)
 
 
 def test_refused_job_sends_no_post_for_a_lost_output(
@@ -325,7 +302,7 @@ def test_refused_job_sends_no_post_for_a_lost_output(
     continue_tasks(tasks, context)
     refused = len(world.replicate.creates)
     world.replicate.before_create = lambda _: None
-    world.replicate.predictions[old].update(output=None)
+    world.replicate.change(old, output=None)
     drain(world, checks, context)
     continue_tasks(tasks, context)
     job = world.job(job_id)

@@ -27,9 +27,11 @@ from triptych.job import (
     apply,
 )
 from triptych.runtime import clock
+from triptych.spending import Limits, Order, OwnersDayFullError, entry_of
 
-UNLIMITED = table.Day(waiting_job().created_at.date(), 0)
 START = waiting_job().created_at
+UNLIMITED = Order(owner="ann", entry=entry_of(waiting_job()), day=START.date(), pictures=3)
+LIMITED = replace(UNLIMITED, limits=Limits(pictures_of_owner=6))
 
 
 def at(seconds: int) -> datetime:
@@ -61,6 +63,7 @@ FULL_JOB = Job(
     uploaded_at=at(15),
     retried_at=at(16),
     retries=17,
+    counted=18,
     closed_as=JobStatus.CANCELED,
     error=Failure("another_code", "Another message."),
     version=1,
@@ -145,7 +148,7 @@ def test_refused_counted_write_is_an_error(
 ) -> None:
     refused = refuse(monkeypatch, "TransactWriteItems", "AccessDeniedException")
     with pytest.raises(TransactWriteError):
-        table.create(waiting_job(), table.Day(UNLIMITED.date, 5))
+        table.create(waiting_job(), LIMITED)
     assert len(refused) == 1
     assert table.get("j") is None
 
@@ -157,7 +160,7 @@ def test_contended_count_is_tried_for_a_few_seconds(
         monkeypatch, "TransactWriteItems", "TransactionCanceledException", "None", "TransactionConflict"
     )
     with pytest.raises(table.ContendedError):
-        table.create(waiting_job(), table.Day(UNLIMITED.date, 5))
+        table.create(waiting_job(), LIMITED)
     assert len(refused) == len(naps) == 20
     assert 1 < sum(naps) < 8
     assert table.get("j") is None
@@ -174,41 +177,41 @@ def test_contended_count_succeeds_at_a_later_try(world: World, monkeypatch: pyte
                 patch.undo()
 
         monkeypatch.setattr(clock, "sleep", nap)
-        table.create(waiting_job(), table.Day(UNLIMITED.date, 5))
+        table.create(waiting_job(), LIMITED)
     assert len(naps) == 3
     assert table.get("j")
 
 
 def test_day_counts_exactly_up_to_its_limit(world: World, naps: list[float]) -> None:
-    day = table.Day(UNLIMITED.date, 2)
-    table.create(waiting_job(), day)
-    table.check("ann", day)
+    table.create(waiting_job(), LIMITED)
+    table.check(LIMITED)
     stored = table.get("j")
     assert stored
-    table.put(stored, day)  # a retry counts, too
-    with pytest.raises(table.DayFullError):
-        table.check("ann", day)
+    table.put(stored, LIMITED)  # a retry counts, too
+    with pytest.raises(OwnersDayFullError):
+        table.check(LIMITED)
     newer = table.get("j")
     assert newer
-    with pytest.raises(table.DayFullError):
-        table.put(newer, day)
+    with pytest.raises(OwnersDayFullError):
+        table.put(newer, LIMITED)
     assert table.get("j") == newer
-    table.check("bob", day)
-    table.check("ann", table.Day(day.date + timedelta(days=1), 2))
-    table.check("ann", table.Day(day.date, 0))
+    table.check(replace(LIMITED, owner="bob"))
+    table.check(replace(LIMITED, day=LIMITED.day + timedelta(days=1)))
+    table.check(UNLIMITED)
 
 
-def test_count_of_a_day_expires_after_two_days(world: World) -> None:
-    table.create(waiting_job(), table.Day(UNLIMITED.date, 5))
-    item = world.item(f"jobs of ann on {UNLIMITED.date.isoformat()}")
-    assert item["jobs"] == {"N": "1"}
-    end = waiting_job().updated_at + timedelta(days=2)
-    assert item["expires_at"] == {"N": str(int(end.timestamp()))}
+def test_count_is_kept_longer_than_two_months(world: World) -> None:
+    world.clock.time = START
+    table.create(waiting_job(), LIMITED)
+    item = world.item("spent by owner ann")
+    assert item[START.date().isoformat()] == {"N": "3"}
+    assert item["expires_at"] == {"N": str(int((START + timedelta(days=70)).timestamp()))}
 
 
 def test_count_item_is_no_job(world: World) -> None:
-    table.create(waiting_job(), table.Day(UNLIMITED.date, 5))
-    assert table.get(f"jobs of ann on {UNLIMITED.date.isoformat()}") is None
+    table.create(waiting_job(), LIMITED)
+    assert world.item("spent by owner ann")
+    assert table.get("spent by owner ann") is None
 
 
 def test_item_names_its_status_and_expiry(world: World, job: Job) -> None:

@@ -75,7 +75,7 @@ def test_lost_answer_is_adopted_from_the_list(
     in_doubt: str,
     echoes: bool,  # noqa: FBT001  # a parameter of the test
 ) -> None:
-    world.replicate.echoes = echoes
+    world.replicate.account.echoes = echoes
     generate.handler(sqs_event(s3_notification(in_doubt), receives=2), context)
     assert {image.prediction_id for image in world.job(in_doubt).images} == set(IDS)
     assert len(world.replicate.creates) == 3
@@ -163,10 +163,9 @@ def test_body_that_names_two_images_is_refused(
 def test_listed_prediction_that_names_two_images_is_not_adopted(
     world: World, context: SimpleNamespace, in_doubt: str
 ) -> None:
-    rows = world.replicate.predictions
-    rows["p0"]["webhook"] = rows["p1"]["webhook"]
-    del rows["p1"]
-    world.replicate.echoes = True
+    world.replicate.change("p0", webhook=world.replicate.predictions["p1"]["webhook"])
+    world.replicate.forget("p1")
+    world.replicate.account.echoes = True
     generate.handler(sqs_event(s3_notification(in_doubt), receives=2), context)
     assert [image.prediction_id for image in world.job(in_doubt).having(ImageStatus.GENERATING)] == ["p2"]
     assert len(world.job(in_doubt).having(ImageStatus.REQUESTING)) == 2

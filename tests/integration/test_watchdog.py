@@ -88,6 +88,7 @@ def test_last_check_is_at_the_deadline(
 def test_deadline_ends_the_job_and_cancels_running_predictions(
     world: World, context: SimpleNamespace, running: str, delays: list[int]
 ) -> None:
+    world.replicate.ahead = timedelta(minutes=-10)  # so Cancel-After does not end p2 first
     world.replicate.finish("p0")
     run_watchdog(world, running, context)
     delays.clear()
@@ -309,7 +310,7 @@ def test_list_settles_predictions_in_doubt(
 def test_prediction_unknown_to_replicate_has_failed(
     world: World, context: SimpleNamespace, running: str, delays: list[int]
 ) -> None:
-    del world.replicate.predictions["p1"]
+    world.replicate.forget("p1")
     world.replicate.finish("p0")
     world.replicate.finish("p2")
     run_watchdog(world, running, context)
@@ -423,8 +424,8 @@ def test_malformed_answer_keeps_no_job_open(
         denied = ClientError({"Error": {"Code": "AccessDenied"}}, "PutObject")
         monkeypatch.setattr(bucket, "store_output", lambda *_: (_ for _ in ()).throw(denied))
     elif fault == "unreadable webhook URL":
-        world.replicate.predictions["p0"]["webhook"] = "http://[::1"
-        world.replicate.echoes = True
+        world.replicate.change("p0", webhook="http://[::1")
+        world.replicate.account.echoes = True
     else:
         page = httpx.Response(200, json={"results": [], "next": "http://[::1"})
         world.replicate.on_read = lambda request: page if request.url.path == "/v1/predictions" else None

@@ -242,7 +242,7 @@ def test_unsigned_call_is_refused(world: World, context: SimpleNamespace, event:
 
 def test_rotated_signing_secret_is_fetched(world: World, context: SimpleNamespace, job_id: str) -> None:
     assert status(webhook_for(world.replicate.finish("p0"), world.clock), context) == 200
-    world.replicate.secret = OTHER_SECRET
+    world.replicate.account.secret = OTHER_SECRET
     body = json.dumps(world.replicate.finish("p1")).encode()
     query = httpx.URL(world.replicate.predictions["p1"]["webhook"]).query.decode()
 
@@ -261,7 +261,7 @@ def test_old_signing_secret_is_valid_for_at_most_ten_minutes(
         return status(webhook_for(world.replicate.finish(prediction_id), world.clock), context)
 
     assert old("p0") == 200
-    world.replicate.secret = OTHER_SECRET
+    world.replicate.account.secret = OTHER_SECRET
     world.clock.advance(599)
     assert old("p1") == 200
     world.clock.advance(1)

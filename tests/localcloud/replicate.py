@@ -14,42 +14,39 @@ It also has these routes, which need no token:
 from __future__ import annotations
 
 import argparse
-import hmac
 import json
-import math
 import os
-import re
 import signal
 import stat
 import subprocess
 import sys
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from contextlib import contextmanager, nullcontext, suppress
 from http import HTTPStatus
 from http.client import responses
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Self, cast, override
-from urllib.parse import parse_qsl
+from typing import TYPE_CHECKING, Self, override
 
 import httpx
-from pydantic import BaseModel, JsonValue, TypeAdapter, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from tests.localcloud.replicate_faults import FAULTS, Fault, Faults, Route
-from tests.localcloud.replicate_predictions import (
-    CONTENT_TYPES,
-    NOT_FOUND,
+from tests.localcloud.replicate_faults import FAULTS, Fault, Faults
+from tests.localcloud.replicate_predictions import Entry, Runner
+from tests.support.replicate.account import (
+    CREATES_PER_MINUTE,
+    REQUESTS_PER_MINUTE,
     RUN_SECONDS,
-    Account,
-    Entry,
-    Json,
-    RefusedError,
-    describe_model,
-    invalid,
-    timestamp,
+    per_minute,
+    take,
 )
+from tests.support.replicate.api import Answer, Api, Call, Route, call, wait_seconds
+from tests.support.replicate.creation import CONTENT_TYPES
+from tests.support.replicate.limits import LowCredit
+from tests.support.replicate.prediction import timestamp
+from tests.support.replicate.refusals import UNAUTHENTICATED, Json, RefusedError, invalid, throttled
 
 if TYPE_CHECKING:
     import socket
@@ -58,13 +55,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 BODY_LIMIT = 10 * 2**20  # bytes
 BAD_GATEWAY = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
-LOW_CREDIT_CREATES = 6  # a minute
-PREFER_WAIT = re.compile(r"wait(?:=([1-9]|[1-5][0-9]|60))?")
-UNAUTHENTICATED: Json = {
-    "title": "Unauthenticated",
-    "detail": "You did not pass a valid authentication token",
-    "status": 401,
-}
 WEB_ROW: Json = {
     "id": "0000000000000000000000000w",
     "model": "black-forest-labs/flux-schnell",
@@ -91,68 +81,6 @@ MALFORMED_ROW: Json = {
     "status": "aborted",
     "urls": None,
 }
-
-ROUTES: tuple[tuple[str, re.Pattern[str], Route], ...] = (
-    ("POST", re.compile(r"/v1/predictions"), "create"),
-    ("POST", re.compile(r"/v1/(?:models|deployments)/(?P<name>[^/]+/[^/]+)/predictions"), "create"),
-    ("GET", re.compile(r"/v1/predictions"), "list"),
-    ("GET", re.compile(r"/v1/predictions/(?P<id>[^/]+)"), "get"),
-    ("POST", re.compile(r"/v1/predictions/(?P<id>[^/]+)/cancel"), "cancel"),
-    ("GET", re.compile(r"/v1/webhooks/default/secret"), "secret"),
-    ("GET", re.compile(r"/v1/account"), "account"),
-    ("GET", re.compile(r"/v1/models/(?P<name>[^/]+/[^/]+)(?:/versions/(?P<version>[^/]+))?"), "model"),
-    ("GET", re.compile(r"/outputs/(?P<id>[^/]+)/(?P<file>[^/]+)"), "output"),
-)
-
-
-class Limiter:
-    """A token bucket."""
-
-    def __init__(self, burst: int, every: float) -> None:
-        """Allow `burst` requests at once, and one more every `every` seconds."""
-        self.burst, self.every = burst, every
-        self._lock = threading.Lock()
-        self._level, self._at = float(burst), time.monotonic()
-
-    def take(self) -> tuple[int, float]:
-        """Return the tokens left (-1 if none could be taken) and the seconds until the next one."""
-        with self._lock:
-            now = time.monotonic()
-            gained = (now - self._at) / self.every if self.every else self.burst
-            self._level, self._at = min(self.burst, self._level + gained), now
-            if self._level < 1:
-                return -1, (1 - self._level) * self.every
-            self._level -= 1
-            return int(self._level), max(0, 1 - self._level) * self.every
-
-
-class LowCredit:
-    """Replicate's limit for an account with little credit: six creates a minute, and a pause between two.
-
-    For an account without a payment method, Replicate documents one create a second and six a minute
-    (https://replicate.com/docs/topics/predictions/rate-limits). With less than $5, one every 10 s was seen.
-    """
-
-    def __init__(self, apart: float, minute: float) -> None:
-        """Allow one create every `apart` seconds, and six every `minute` seconds."""
-        self.apart, self.minute = apart, minute
-        self._lock = threading.Lock()
-        self._taken: deque[float] = deque(maxlen=LOW_CREDIT_CREATES)
-
-    def take(self) -> tuple[int, float]:
-        """Return the create requests left now (-1 if none could be taken) and the seconds until the next one."""
-        with self._lock:
-            now = time.monotonic()
-            if (wait := self._wait(now)) > 0:
-                return -1, wait
-            self._taken.append(now)
-            return 0, self._wait(now)
-
-    def _wait(self, now: float) -> float:
-        full = len(self._taken) == LOW_CREDIT_CREATES
-        next_of_minute = self._taken[0] + self.minute if full else now
-        next_of_second = self._taken[-1] + self.apart if self._taken else now
-        return max(next_of_minute, next_of_second) - now
 
 
 class Refusal(BaseModel):
@@ -191,8 +119,8 @@ class Server(ThreadingHTTPServer):
         seconds: float = 1.5,
         retention: float = 3600,
         webhook_scale: float = 1,
-        creates_per_minute: int = 600,
-        requests_per_minute: int = 3000,
+        creates_per_minute: int = CREATES_PER_MINUTE,
+        requests_per_minute: int = REQUESTS_PER_MINUTE,
         run_seconds: float = RUN_SECONDS,
         allow_http_webhooks: bool = False,
         faults: Sequence[Fault] = (),
@@ -200,22 +128,19 @@ class Server(ThreadingHTTPServer):
         """Listen on 127.0.0.1. The arguments are those of `start`."""
         super().__init__(("127.0.0.1", port), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
-        self.token = token
         self.faults = Faults(tuple(faults))
-        self.account = Account(
+        self.runner = Runner(
             self.url,
             self.faults,
             seconds=seconds,
             retention=retention,
             webhook_scale=webhook_scale,
             run_seconds=run_seconds,
-            allow_http_webhooks=allow_http_webhooks,
         )
-        self.limiters: dict[Fault | Literal["create", "other"], Limiter | LowCredit] = {}
-        if creates_per_minute:
-            self.limiters["create"] = Limiter(creates_per_minute, 60 / creates_per_minute)
-        if requests_per_minute:
-            self.limiters["other"] = Limiter(requests_per_minute, 60 / requests_per_minute)
+        account = self.runner.account
+        self.api = Api(account, token, allow_http_webhooks=allow_http_webhooks)
+        account.creates, account.others = per_minute(creates_per_minute), per_minute(requests_per_minute)
+        self.low_credit: dict[Fault, LowCredit] = {}
         self.lock = threading.Lock()
         self.requests: Counter[Route] = Counter()
         self.refusals: list[Refusal] = []
@@ -231,7 +156,7 @@ class Server(ThreadingHTTPServer):
     def set_faults(self, faults: tuple[Fault, ...]) -> None:
         """Replace the active faults. The limit of low credit starts again."""
         with self.lock:
-            self.limiters = {of: limiter for of, limiter in self.limiters.items() if isinstance(of, str)}
+            self.low_credit.clear()
         self.faults.set(faults)
 
     def limit(self, route: Route) -> dict[str, str]:
@@ -240,20 +165,13 @@ class Server(ThreadingHTTPServer):
         Raises:
             RefusedError: 429, the limit is exceeded.
         """
-        low_credit = self.faults.take("low_credit") if route == "create" else None
-        with self.lock:
-            if low_credit and low_credit not in self.limiters:
-                self.limiters[low_credit] = LowCredit(low_credit.apart, low_credit.minute)
-            limiter = self.limiters.get(low_credit or ("create" if route == "create" else "other"))
-        if limiter is None:
-            return {}
-        left, reset = limiter.take()
-        if left < 0:
-            raise throttled(reset, low_credit)
-        return ratelimit(left, reset) if low_credit and "ratelimit" in low_credit.hints else {}
+        if route == "create" and (fault := self.faults.take("low_credit")):
+            limit = self.low_credit.setdefault(fault, LowCredit(fault.apart, fault.minute))
+            return take(limit, time.time_ns(), fault.hints)
+        return self.runner.account.limit("create" if route == "create" else "other", time.time_ns())
 
     def ledger(self) -> Ledger:
-        entries = self.account.entries()
+        entries = self.runner.entries()
         with self.lock:
             return Ledger(
                 predictions=entries,
@@ -276,26 +194,6 @@ class Server(ThreadingHTTPServer):
                 self.held.remove(port)
 
 
-def throttled(seconds: float, fault: Fault | None = None) -> RefusedError:
-    """Return a 429 with the hints of `fault`. See https://replicate.com/docs/topics/predictions/rate-limits."""
-    whole = math.ceil(seconds)
-    body: Json = {"detail": f"Request was throttled. Your rate limit resets in ~{whole}s."}
-    headers: dict[str, str] = {}
-    if fault:
-        retry_after = whole if fault.retry_after is None else fault.retry_after
-        if "body" in fault.hints:
-            body |= {"status": 429, "retry_after": retry_after}
-        if "header" in fault.hints:
-            headers["retry-after"] = str(retry_after)
-        if "ratelimit" in fault.hints:
-            headers |= ratelimit(0, seconds)
-    return RefusedError(429, body, headers)
-
-
-def ratelimit(left: int, reset: float) -> dict[str, str]:
-    return {"ratelimit-remaining": str(left), "ratelimit-reset": str(math.ceil(reset))}
-
-
 def injected(fault: Fault) -> RefusedError:
     """Return the refusal of a `refuse` fault, in Replicate's words."""
     match fault.status:
@@ -309,7 +207,7 @@ def injected(fault: Fault) -> RefusedError:
         case HTTPStatus.UNPROCESSABLE_ENTITY:
             return invalid(("input.prompt", "is not allowed"))
         case HTTPStatus.TOO_MANY_REQUESTS:
-            return throttled(fault.seconds, fault)
+            return throttled(fault.seconds, fault.hints, fault.retry_after)
         case status:
             return RefusedError(status, {"detail": responses.get(status, "Error"), "status": status})
 
@@ -325,27 +223,28 @@ class Handler(BaseHTTPRequestHandler):
     wbufsize = -1  # headers and body in one packet
 
     def _serve(self) -> None:
-        path, _, query = self.path.partition("?")
         fault: Fault | None = None
         try:
             body = self._read()
-            if path.startswith("/_"):
-                self._serve_tests(path, body)
+            if self.path.startswith("/_"):
+                self._serve_tests(self.path.partition("?")[0], body)
                 return
-            route, groups = self._match(path)
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            asked = call(self.command, self.path, headers, body)
+            route = asked.route
             if route != "output":
-                self._authenticate()
+                self.server.api.authenticate(headers)
             with self.server.lock:
                 self.server.requests[route] += 1
             fault = self.server.faults.take("refuse", route)
-            if route == "output" and not fault and not self._has_token():
+            if route == "output" and not fault and not self.server.api.has_token(headers):
                 fault = self.server.faults.take("output_token")
             if fault:
                 raise injected(fault)
             if route == "output":
-                self._serve_output(groups["id"], groups["file"])
+                self._serve_output(asked.parts["id"], asked.parts["file"])
             else:
-                self._serve_api(route, groups, dict(parse_qsl(query)), body)
+                self._serve_api(asked)
         except RefusedError as refusal:
             entry = Refusal(
                 at=timestamp(time.time_ns()),
@@ -357,9 +256,8 @@ class Handler(BaseHTTPRequestHandler):
             )
             with self.server.lock:
                 self.server.refusals.append(entry)
-            problem = refusal.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED}
-            content_type = "application/problem+json" if problem else "application/json"
-            self._answer(refusal.status, json.dumps(refusal.body).encode(), content_type, refusal.headers)
+            answer = Answer(refusal.status, refusal.body, refusal.headers)
+            self._answer(answer.status, json.dumps(answer.body).encode(), answer.content_type, answer.headers)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _serve  # noqa: N815  # http.server prescribes these names
 
@@ -373,41 +271,10 @@ class Handler(BaseHTTPRequestHandler):
             raise RefusedError(413, {"detail": "Request body is too large", "status": 413})
         return self.rfile.read(int(length))
 
-    def _match(self, path: str) -> tuple[Route, dict[str, str]]:
-        method = "GET" if self.command == "HEAD" else self.command
-        matches = [
-            (verb, match, route) for verb, pattern, route in ROUTES if (match := pattern.fullmatch(path))
-        ]
-        for verb, match, route in matches:
-            if verb == method:
-                return route, match.groupdict(default="")
-        if matches:
-            raise RefusedError(405, {"detail": f'Method "{self.command}" not allowed.', "status": 405})
-        raise RefusedError(404, NOT_FOUND)
-
-    def _authenticate(self) -> None:
-        if not self._has_token():
-            raise RefusedError(401, UNAUTHENTICATED)
-
-    def _has_token(self) -> bool:
-        scheme, _, token = self.headers.get("authorization", "").partition(" ")
-        known = hmac.compare_digest(token.encode(), self.server.token.encode())
-        return known and scheme.lower() in {"bearer", "token"}
-
-    def _serve_api(self, route: Route, groups: dict[str, str], query: dict[str, str], body: bytes) -> None:
-        account, faults = self.server.account, self.server.faults
-        status, headers = 200, self.server.limit(route)
-        match route:
-            case "create":
-                status, answer = self._create(groups.get("name"), body)
-            case "get":
-                answer = account.view(account.get(groups["id"]))
-            case "cancel":
-                answer = account.view(account.cancel(groups["id"]))
-            case "list":
-                answer = self._list(query)
-            case _:
-                answer = self._describe(route, groups)
+    def _serve_api(self, asked: Call) -> None:
+        faults, route = self.server.faults, asked.route
+        headers = self._limited(route)
+        status, answer = self._applied(asked)
         if fault := faults.take("drop_fields", route):
             answer = {name: value for name, value in answer.items() if name not in fault.fields}
         if fault := faults.take("hang", route):
@@ -424,37 +291,34 @@ class Handler(BaseHTTPRequestHandler):
             )
             self._answer(status, *content, headers)
 
-    def _describe(self, route: Route, groups: dict[str, str]) -> Json:
-        match route:
-            case "account":
-                return {"type": "user", "username": "stand-in", "name": "Stand-in", "github_url": None}
-            case "model":
-                return describe_model(groups["name"], groups["version"])
-            case _:
-                return {"key": self.server.account.secret}
+    def _limited(self, route: Route) -> dict[str, str]:
+        with self.server.runner.lock:
+            return self.server.limit(route)
 
-    def _list(self, query: dict[str, str]) -> Json:
-        faults = self.server.faults
-        lag = faults.take("list_lag")
-        page = self.server.account.page(query, lag=lag.seconds if lag else 0)
-        odd = [WEB_ROW] if faults.take("web_row") else []
-        odd += [MALFORMED_ROW] if faults.take("malformed_row") else []
-        rows: list[JsonValue] = [{**row, "created_at": timestamp(time.time_ns())} for row in odd]
-        return {**page, "results": rows + cast("list[JsonValue]", page["results"])}
-
-    def _create(self, name: str | None, body: bytes) -> tuple[int, Json]:
-        account = self.server.account
-        wait = PREFER_WAIT.fullmatch(prefer) if (prefer := self.headers.get("prefer")) else None
-        if prefer and not wait:
-            raise invalid(("Prefer", "must be wait, or wait=1 to wait=60"))
-        prediction = account.create(name, self.path, body, cancel_after=self.headers.get("cancel-after"))
-        if wait and not account.wait(prediction, int(wait[1] or 60)):
-            return 202, account.view(prediction)
-        return 202 if self.server.faults.take("accepted") else 201, account.view(prediction)
+    def _applied(self, asked: Call) -> tuple[int, Json]:
+        """Apply the request to the account; return the status and the body of its answer."""
+        faults, runner = self.server.faults, self.server.runner
+        with runner.lock:
+            runner.account.echoes = faults.take("echo") is not None
+            if asked.route == "list":
+                lag = faults.take("list_lag")
+                runner.account.lag = lag.seconds if lag else 0
+                odd = [WEB_ROW] if faults.take("web_row") else []
+                odd += [MALFORMED_ROW] if faults.take("malformed_row") else []
+                runner.account.odd_rows = [{**row, "created_at": timestamp(time.time_ns())} for row in odd]
+            answer = self.server.api.serve(asked, time.time_ns())
+            if asked.route != "create":
+                return answer.status, answer.body
+            run = runner.run(str(answer.body["id"]))
+            run.route = self.path
+        if seconds := wait_seconds(asked):
+            ended = runner.wait(run, seconds)
+            return (201 if ended else 202), runner.view(run)
+        return (202 if faults.take("accepted") else 201), answer.body
 
     def _serve_output(self, prediction_id: str, name: str) -> None:
         faults = self.server.faults
-        output = self.server.account.output(prediction_id, name, authorized="authorization" in self.headers)
+        output = self.server.runner.output(prediction_id, name, authorized="authorization" in self.headers)
         content_type = CONTENT_TYPES[name.rpartition(".")[2]]
         if fault := faults.take("hang", "output"):
             time.sleep(fault.seconds)
@@ -559,8 +423,8 @@ def start(  # noqa: PLR0913  # options, all by keyword
     seconds: float = 1.5,
     retention: float = 3600,
     webhook_scale: float = 1,
-    creates_per_minute: int = 600,
-    requests_per_minute: int = 3000,
+    creates_per_minute: int = CREATES_PER_MINUTE,
+    requests_per_minute: int = REQUESTS_PER_MINUTE,
     run_seconds: float = RUN_SECONDS,
     allow_http_webhooks: bool = False,
     faults: Sequence[Fault] = (),
@@ -606,8 +470,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=1.5)
     parser.add_argument("--retention", type=float, default=3600)
     parser.add_argument("--webhook-scale", type=float, default=1)
-    parser.add_argument("--creates-per-minute", type=int, default=600)
-    parser.add_argument("--requests-per-minute", type=int, default=3000)
+    parser.add_argument("--creates-per-minute", type=int, default=CREATES_PER_MINUTE)
+    parser.add_argument("--requests-per-minute", type=int, default=REQUESTS_PER_MINUTE)
     parser.add_argument("--run-seconds", type=float, default=RUN_SECONDS)
     parser.add_argument(
         "--allow-http-webhooks",

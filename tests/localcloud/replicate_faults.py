@@ -7,8 +7,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, TypeAdapter
 
-Route = Literal["create", "get", "list", "cancel", "secret", "account", "model", "output"]
-Hint = Literal["body", "header", "ratelimit"]
+from tests.support.replicate.api import Route
+from tests.support.replicate.refusals import Hint
 
 Kind = Literal[
     # A response, on the route that `on` names.
@@ -21,7 +21,7 @@ Kind = Literal[
     "no_json",  # executes the request, then answers with the normal status and an HTML page
     "drop_fields",  # executes the request, and omits `fields` from the answer
     "malformed_row",  # the list begins with a row that no client's model can parse
-    "echo",  # answers and webhooks hold fields that Replicate sends although its schema lacks them: `UNPROMISED`
+    "echo",  # answers and webhooks hold fields that Replicate sends although its schema lacks them: `webhook` and others
     "web_row",  # the list begins with a prediction that was made on Replicate's website
     "list_lag",  # the list lacks the predictions of the last `seconds`
     # A prediction.
@@ -59,9 +59,7 @@ class Fault(BaseModel):
     times: PositiveInt | None = None  # None is every one
     status: int = Field(default=503, ge=400, le=599)
     seconds: NonNegativeFloat = 10
-    # The fields of a 429 besides `detail`, the only documented one. `status` and `retry_after` in the body and the
-    # headers ratelimit-remaining and ratelimit-reset were seen. The header Retry-After is possible.
-    hints: tuple[Hint, ...] = ()
+    hints: tuple[Hint, ...] = ()  # of a 429
     retry_after: int | float | str | None = (
         None  # the value in the hints `body` and `header`; None is the true one
     )

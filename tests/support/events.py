@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import json
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,20 +9,12 @@ from urllib.parse import urlsplit
 from tests.support.clock import Clock
 from tests.support.fake_replicate import promised
 from tests.support.function_environment import SECRET
+from tests.support.replicate import webhooks
 
 
 def signed(body: bytes, clock: Clock, *, secret: str = SECRET, webhook_id: str = "msg_1") -> dict[str, str]:
     """Return the headers that Replicate would send with `body`."""
-    timestamp = str(int(clock.time.timestamp()))
-    key = base64.b64decode(secret.removeprefix("whsec_"))
-    content = f"{webhook_id}.{timestamp}.".encode() + body
-    signature = base64.b64encode(hmac.new(key, content, hashlib.sha256).digest()).decode()
-    return {
-        "webhook-id": webhook_id,
-        "webhook-timestamp": timestamp,
-        "webhook-signature": f"v1,{signature}",
-        "content-type": "application/json",
-    }
+    return webhooks.headers(secret, webhook_id, int(clock.time.timestamp()), body)
 
 
 def webhook_event(body: bytes, headers: dict[str, str], query: str) -> dict[str, Any]:

@@ -1,16 +1,20 @@
-"""Replicate in this process, without a server."""
+"""The stand-in for Replicate in this process, without a server, at the time of a test's clock."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
 
+from tests.support.clock import Clock
 from tests.support.function_environment import SECRET, TOKEN
 from tests.support.photos import PNG
+from tests.support.replicate.account import Account
+from tests.support.replicate.api import Answer, Api
+from tests.support.replicate.prediction import Prediction, nanoseconds
 
 
 def streamed(content: bytes, status: int = 200, **headers: str) -> httpx.Response:
@@ -19,75 +23,85 @@ def streamed(content: bytes, status: int = 200, **headers: str) -> httpx.Respons
     return httpx.Response(status, stream=httpx.ByteStream(content), headers=named)
 
 
+def answered(api: Api, request: httpx.Request, now: int) -> httpx.Response:
+    """Return the API's answer to a request of httpx."""
+    target = request.url.raw_path.decode()
+    answer: Answer = api.answer(request.method, target, request.headers, request.content, now)
+    return httpx.Response(answer.status, json=answer.body, headers=answer.headers)
+
+
 @dataclass
 class FakeReplicate:
     """Replicate's API and its delivery host, in this process. Replace `before_create`, `after_create`, `on_read` or `on_download` to inject faults."""
 
-    predictions: dict[str, dict[str, Any]] = field(default_factory=dict)
+    clock: Clock
+    account: Account = field(default_factory=lambda: Account(secret=SECRET))
     requests: list[httpx.Request] = field(default_factory=list)
     before_create: Callable[[httpx.Request], httpx.Response | None] = lambda _: None
     after_create: Callable[[httpx.Request], httpx.Response | None] = lambda _: None
     on_read: Callable[[httpx.Request], httpx.Response | None] = lambda _: None
     on_download: Callable[[httpx.Request], httpx.Response] = lambda _: streamed(PNG)
-    secret: str = SECRET
-    echoes: bool = False  # answers contain `webhook`, which Replicate's schema does not promise
+    ahead: timedelta = timedelta()  # of the test's clock
+
+    @property
+    def now(self) -> int:
+        return nanoseconds(self.clock.time + self.ahead)
 
     def handle(self, request: httpx.Request) -> httpx.Response:
         self.requests.append(request)
-        path = request.url.path
         if request.url.host != "api.replicate.com":
             return self.on_download(request)
-        assert request.headers["authorization"] == f"Bearer {TOKEN}"
-        if request.method == "POST" and path.endswith("/cancel"):
-            found = self.predictions[path.split("/")[-2]]
-            found["status"] = "canceled"
-            return httpx.Response(200, json=self._shown(found))
-        if request.method == "POST":
-            return self.before_create(request) or self._created(request)
-        if path == "/v1/webhooks/default/secret":
-            return self.on_read(request) or httpx.Response(200, json={"key": self.secret})
-        if path == "/v1/predictions":
-            rows = [self._shown(one) for one in reversed(self.predictions.values())]
-            return self.on_read(request) or httpx.Response(
-                200, json={"next": None, "previous": None, "results": rows}
-            )
-        return self.on_read(request) or self._known(path.split("/")[-1])
+        if request.method == "GET":
+            return self.on_read(request) or self._answered(request)
+        if request.url.path.endswith("/cancel"):
+            return self._answered(request)
+        if refused := self.before_create(request):
+            return refused
+        answer = self._answered(request)
+        return self.after_create(request) or answer
 
-    def _created(self, request: httpx.Request) -> httpx.Response:
-        body = json.loads(request.content)
-        prediction = {
-            "id": f"p{len(self.predictions)}",
-            "model": "black-forest-labs/flux-kontext-pro",
-            "version": "hidden",
-            "status": "starting",
-            "input": body["input"],
-            "output": None,
-            "error": None,
-            "webhook": body["webhook"],
-            "created_at": "2026-11-24T12:00:00.123456789Z",
-            "cancel_after": request.headers["cancel-after"],
-        }
-        self.predictions[prediction["id"]] = prediction
-        return self.after_create(request) or httpx.Response(201, json=self._shown(prediction))
+    def _answered(self, request: httpx.Request) -> httpx.Response:
+        return answered(Api(self.account, TOKEN), request, self.now)
 
-    def _shown(self, prediction: dict[str, Any]) -> dict[str, Any]:
-        return prediction if self.echoes else promised(prediction)
+    @property
+    def predictions(self) -> dict[str, dict[str, Any]]:
+        """The predictions with the URLs of their webhooks."""
+        self.account.advance(self.now)
+        return {name: self._echoed(one) for name, one in self.account.predictions.items()}
 
-    def _known(self, prediction_id: str) -> httpx.Response:
-        found = self.predictions.get(prediction_id)
-        if found is None:
-            return httpx.Response(404, json={"detail": "Not found."})
-        return httpx.Response(200, json=self._shown(found))
+    def _echoed(self, prediction: Prediction) -> dict[str, Any]:
+        return prediction.view(self.account.base, echoes=True)
 
     @property
     def creates(self) -> list[httpx.Request]:
         return [r for r in self.requests if r.method == "POST" and not r.url.path.endswith("/cancel")]
 
-    def finish(self, prediction_id: str, **changes: object) -> dict[str, Any]:
-        """End the prediction, by default with success; `webhook_for` builds its webhook."""
+    def add(self, prediction_id: str, given: dict[str, Any], created_at: datetime) -> None:
+        """Add a prediction that no request here has created."""
+        made = Prediction(prediction_id, "a/model", "hidden", given, nanoseconds(created_at))
+        self.account.add(made)
+
+    def forget(self, prediction_id: str) -> None:
+        del self.account.predictions[prediction_id]
+
+    def change(self, prediction_id: str, **fields: object) -> None:
+        """Let answers hold these fields instead of the true ones."""
+        self.account.predictions[prediction_id].odd.update(fields)
+
+    def finish(self, prediction_id: str, **changes: Any) -> dict[str, Any]:
+        """End the prediction, by default with success; `webhook_for` builds its webhook.
+
+        A field that a prediction of this status cannot have, or not any more, is only changed.
+        """
+        found = self.account.predictions[prediction_id]
         done = {"status": "succeeded", "output": f"https://replicate.delivery/{prediction_id}/out.png"}
-        self.predictions[prediction_id].update({**done, **changes})
-        return self.predictions[prediction_id]
+        wanted = {**done, **changes}
+        self.account.start(found, self.now)
+        if wanted["status"] in {"succeeded", "failed", "canceled"}:
+            self.account.end(found, wanted["status"], self.now, output=wanted["output"])
+        true = self._echoed(found)
+        found.odd |= {name: value for name, value in wanted.items() if true.get(name) != value}
+        return self._echoed(found)
 
 
 def promised(prediction: dict[str, Any]) -> dict[str, Any]:

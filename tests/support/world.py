@@ -109,7 +109,8 @@ def world_on_moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
             ],
         )
         forget_caches()
-        fake_clock, replicate = Clock(), FakeReplicate()
+        fake_clock = Clock()
+        replicate = FakeReplicate(fake_clock)
         monkeypatch.setattr(clock, "now", fake_clock.now)
         monkeypatch.setattr(transport, "http_transport", lambda: httpx.MockTransport(replicate.handle))
         client = httpx.Client(transport=httpx.MockTransport(replicate.handle))

@@ -25,10 +25,15 @@ from replicate.client import Client
 from replicate.webhook import InvalidSignatureError, Webhooks, WebhookSigningSecret
 
 from tests.localcloud import drawing, replicate_predictions, sample
-from tests.localcloud.replicate import ROOT, Limiter, LowCredit, Server, StandIn, start
-from tests.localcloud.replicate_faults import Fault, Hint
-from tests.localcloud.replicate_predictions import Entry, Json, RefusedError, parse_cancel_after, sign
-from tests.localcloud.tests.replicate_schema import Page, Prediction
+from tests.localcloud.replicate import ROOT, Server, StandIn, start
+from tests.localcloud.replicate_faults import Fault
+from tests.localcloud.replicate_predictions import Entry, Run
+from tests.support.replicate import creation, webhooks
+from tests.support.replicate.creation import parse_cancel_after
+from tests.support.replicate.limits import Limiter, LowCredit
+from tests.support.replicate.refusals import Hint, Json, RefusedError
+from tests.support.replicate.schema import Page, Prediction
+from tests.support.replicate.webhooks import sign
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -171,6 +176,13 @@ def replicate(process: StandIn, site: Site, http: httpx.Client) -> Iterator[Repl
     http.timeout = httpx.Timeout(20)
     yield Replicate(process, site, http)
     process.set_faults()
+
+
+def created(server: Server, body: bytes, cancel_after: str | None = None) -> Run:
+    """Create a prediction without a request to the server."""
+    request = creation.read(KONTEXT, body, cancel_after, allow_http_webhooks=True)
+    with server.runner.lock:
+        return server.runner.run(server.runner.account.create(request, time.time_ns()).id)
 
 
 def test_three_predictions_of_a_photo_have_different_outputs(replicate: Replicate) -> None:
@@ -333,16 +345,16 @@ def test_invalid_cancel_after_is_refused(header: str) -> None:
 
 
 def test_deadline_ends_a_prediction(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replicate_predictions, "MINIMUM_LIFETIME", 1)
+    monkeypatch.setattr(creation, "MINIMUM_LIFETIME", 1)
     faults = (Fault(kind="slow_start", times=1), Fault(kind="slow_run"))
     server = Server(TOKEN, seconds=0.01, faults=faults)
     body = json.dumps({"input": GOOD | {"input_image": f"{site.url}/photo.jpg"}}).encode()
-    waiting, running = (server.account.create(KONTEXT, "", body, "1s") for _ in range(2))
-    for prediction in (waiting, running):
-        assert server.account.wait(prediction, 10)
+    runs = [created(server, body, "1s") for _ in range(2)]
+    for run in runs:
+        assert server.runner.wait(run, 10)
     server.server_close()
-    assert (waiting.status, waiting.entry().billed) == ("aborted", False)
-    assert (running.status, running.entry().billed) == ("canceled", True)
+    ends = [(run.prediction.status, run.entry().billed) for run in runs]
+    assert ends == [("aborted", False), ("canceled", True)]
 
 
 def test_deadline_is_in_every_answer(replicate: Replicate) -> None:
@@ -358,11 +370,11 @@ def test_deadline_is_in_every_answer(replicate: Replicate) -> None:
 def test_run_fails_after_its_time_limit(site: Site) -> None:
     server = Server(TOKEN, seconds=0.01, run_seconds=0.1, faults=(Fault(kind="slow_run"),))
     body = json.dumps({"input": GOOD | {"input_image": f"{site.url}/photo.jpg"}}).encode()
-    prediction = server.account.create(KONTEXT, "", body, "30m")
-    assert server.account.wait(prediction, 5)
+    run = created(server, body, "30m")
+    assert server.runner.wait(run, 5)
     server.server_close()
-    assert (prediction.status, prediction.error) == ("failed", "Prediction timed out.")
-    assert prediction.entry().billed
+    assert (run.prediction.status, run.prediction.error) == ("failed", "Prediction timed out.")
+    assert run.entry().billed
 
 
 def test_aborted_prediction_calls_no_webhook(replicate: Replicate) -> None:
@@ -522,9 +534,9 @@ def test_webhook_is_delivered_at_most_five_times(replicate: Replicate) -> None:
 
 
 def test_webhook_deliveries_back_off_exponentially() -> None:
-    waits = [later - sooner for sooner, later in itertools.pairwise(replicate_predictions.RETRIES)]
+    waits = [later - sooner for sooner, later in itertools.pairwise(webhooks.RETRIES)]
     assert [later / sooner for sooner, later in itertools.pairwise(waits)] == [2, 2, 2]
-    assert replicate_predictions.RETRIES[-1] == 60
+    assert webhooks.RETRIES[-1] == 60
 
 
 def test_slow_answer_to_a_webhook_counts_as_none(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -536,15 +548,15 @@ def test_slow_answer_to_a_webhook_counts_as_none(site: Site, monkeypatch: pytest
         "webhook": f"{site.url}/webhook",
         "webhook_events_filter": ["completed"],
     }
-    prediction = server.account.create(KONTEXT, "", json.dumps(given).encode(), None)
+    run = created(server, json.dumps(given).encode())
     site.wait(1)
     since = time.monotonic()
     site.wait(2)
     assert time.monotonic() - since < 5  # the HTTP client's own timeout is longer
     site.holding.set()
-    until(lambda: [each.status for each in prediction.deliveries][-1:] == [200])
+    until(lambda: [each.status for each in run.deliveries][-1:] == [200])
     server.server_close()
-    assert (prediction.deliveries[0].status, prediction.deliveries[0].error) == (
+    assert (run.deliveries[0].status, run.deliveries[0].error) == (
         None,
         "ReadTimeout: timed out",
     )
@@ -659,13 +671,12 @@ def test_low_credit_allows_one_create_a_second_six_a_minute(replicate: Replicate
     assert answers[0].headers["ratelimit-remaining"] == "0"
 
 
-def test_low_credit_recovers(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_low_credit_recovers() -> None:
     now = 1000.0
-    monkeypatch.setattr(time, "monotonic", lambda: now)
     credit = LowCredit(apart=1, minute=60)
     taken: list[float] = []
     while now < 1120:
-        left, wait = credit.take()
+        left, wait = credit.take(now)
         if left < 0:
             now += wait
         else:
@@ -691,7 +702,7 @@ def test_other_requests_have_their_own_limit(site: Site) -> None:
 
 def test_documented_limits_are_the_defaults() -> None:
     server = Server(TOKEN)
-    creates, others = server.limiters["create"], server.limiters["other"]
+    creates, others = server.runner.account.creates, server.runner.account.others
     server.server_close()
     assert isinstance(creates, Limiter)
     assert isinstance(others, Limiter)
