@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self
 
 from tests.simulation.replicate import output
+from tests.simulation.situations import Situation
 from tests.support.photos import JPEG
 from triptych.aws import bucket
 
@@ -131,6 +132,8 @@ class Checks:
             self.ended_at.setdefault(new.job_id, self._cloud.engine.now)
         if old is None:
             return
+        if new.status == "CANCELED" != old.status:
+            self._struck(self._runs(new), Situation.CANCELED_IN_FLIGHT, Situation.CANCELED_BEFORE)
         where = f"job {new.job_id}"
         self._expect(new.version == old.version + 1, f"{where}: version {old.version} → {new.version}")
         retried = new.started_at != old.started_at and old.status in {"FAILED", "PARTIAL"}
@@ -142,6 +145,7 @@ class Checks:
                 reclaimed = before.error in RECLAIMABLE and before.prediction_id
                 expected = "GENERATING" if reclaimed else "PENDING"
                 self._expect(after.status == expected, f"{where}, image {index} was retried: {after}")
+                self._struck(bool(reclaimed), Situation.RECLAIMED, Situation.RETRIED)
                 if not reclaimed:
                     self.given_up[new.job_id, index] = before.attempt
             else:
@@ -155,6 +159,7 @@ class Checks:
         if (before.status, after.status) == ("GENERATING", "PENDING"):
             held = self._cloud.replicate.holds(before.prediction_id or "")
             self._expect(not held, f"{where}: Replicate still holds the output, but a new one is requested")
+            self._cloud.faults.struck(Situation.RECLAIMED_TOO_LATE)
             self.given_up[slot] = before.attempt
         if after.status == "STORED":
             content = self.outputs.get(after.output_key or "")
@@ -171,8 +176,18 @@ class Checks:
             self._expect(not exists, f"{where} gets a new attempt, but a prediction exists: {exists}")
 
     def on_forgotten(self, job_id: str) -> None:
-        if self.records.pop(job_id, None):
+        if record := self.records.pop(job_id, None):
             self.forgotten.add(job_id)
+            before = Situation.DELETED_BEFORE if record.status in OPEN else Situation.DELETED_AFTER
+            self._struck(self._runs(record), Situation.DELETED_IN_FLIGHT, before)
+
+    def _runs(self, record: Record) -> bool:
+        """Return whether a prediction of the job runs at Replicate."""
+        slots = [(record.job_id, index) for index in range(len(record.images))]
+        return any(made.finished_at is None for slot in slots for made in self.billed.get(slot, ()))
+
+    def _struck(self, which: bool, one: Situation, other: Situation) -> None:  # noqa: FBT001  # which of the two
+        self._cloud.faults.struck(one if which else other)
 
     def on_object(self, key: str, content: bytes) -> None:
         if key.startswith("uploads/"):
@@ -231,8 +246,10 @@ class Checks:
         for job_id in self.forgotten:
             left = [key for folder in bucket.FOLDERS for key in self._cloud.aws.stored(f"{folder}/{job_id}/")]
             self._expect(not left, f"objects of the deleted job {job_id} are left: {', '.join(left)}")
-        injected = self._cloud.faults.injected
-        if not any(kind.startswith(("crash", "aws")) or "outage" in kind for kind in +injected):
+        injected = +self._cloud.faults.injected
+        if not any(
+            kind.startswith(("crash", "aws")) or kind.endswith(("outage", "throttled")) for kind in injected
+        ):
             self._expect(not self.orphans(), f"outputs without a job: {self.orphans()}")
             self._expect(not self._cloud.errors, f"handlers raised: {self._cloud.errors}")
 
@@ -265,7 +282,7 @@ class Checks:
                 )
                 if image.status == "STORED" or made.slot.attempt != image.attempt or not usable:
                     continue
-                if image.error == "output_unavailable" and self._cloud.faults.injected["download_cut"]:
+                if image.error == "output_unavailable" and made.was_cut:
                     continue  # every look found it cut; the owner's retry asks for it again
                 seen = max(made.finished_at or 0, self._cloud.faults.until) + PATIENCE
                 self._expect(

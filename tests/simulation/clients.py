@@ -9,8 +9,11 @@ from urllib.parse import urlsplit
 
 from tests.simulation.checks import ViolationError
 from tests.simulation.cloud import Cloud
+from tests.simulation.replicate import RETENTION_SECONDS
+from tests.simulation.situations import Situation
 from tests.support.events import api_event
 from tests.support.photos import JPEG
+from triptych.job import MOST_RETRIES
 
 RETRY_SECONDS = 20.0
 URL_SECONDS = 900.0  # how long an upload URL is valid, from the creation of the job
@@ -29,17 +32,23 @@ class Client:
     created_at: float = 0.0
     view: dict[str, Any] | None = None
     polls: int = 0
+    retries: int = 0
     deleted: bool = False
+    stubborn: bool = False  # retries until the API refuses it
 
     @property
     def owner(self) -> str:
         return f"owner {self.number % 7}"
 
     def start(self) -> None:
+        self.stubborn = self._happens("client_keeps_retrying")
         key = None if self._happens("client_without_key") else f"order {self.number}"
         self._create(key)
         if key and self._happens("client_creates_twice_at_once"):
+            self.cloud.faults.struck(Situation.CREATED_TWICE)
             self._create(key)
+        if not key:
+            self.cloud.faults.struck(Situation.CREATED_WITHOUT_KEY)
 
     def _create(self, key: str | None) -> None:
         request = {"content_type": "image/jpeg", "content_length": len(JPEG)}
@@ -70,11 +79,18 @@ class Client:
 
     def _will_upload(self) -> None:
         rng = self.cloud.random
+        faults = self.cloud.faults
         if self._happens("client_never_uploads"):
+            faults.struck(Situation.NEVER_UPLOADED)
             self.cloud.engine.after(60, self._poll)
             return
         content = bytes(len(JPEG)) if self._happens("client_uploads_rubbish") else JPEG
-        late = rng.uniform(60, 899) if self._happens("client_uploads_late") else rng.uniform(0.1, 5)
+        if content != JPEG:
+            faults.struck(Situation.UPLOADED_RUBBISH)
+        late = rng.uniform(0.1, 5)
+        if self._happens("client_uploads_late"):
+            faults.struck(Situation.UPLOADED_LATE)
+            late = rng.uniform(60, 899)
         self.cloud.engine.after(late, partial(self._upload, content))
 
     def _upload(self, content: bytes) -> None:
@@ -101,8 +117,10 @@ class Client:
         gone = status == 404 and self.deleted
         self._expect(status < 300 or gone or retries_used, f"{method} {path} was answered {status}: {body}")
         if retries_used:
+            self.cloud.faults.struck(Situation.RETRIES_USED)
             return
         if path.endswith("/retry"):
+            self.polls = 0
             self._poll()
 
     def _poll(self) -> None:
@@ -118,8 +136,15 @@ class Client:
                 self._same_or_further(self.view, body)
             self.view = body
             if body["status"] not in OPEN:
-                if body["status"] in {"PARTIAL", "FAILED"} and self._happens("client_retries"):
-                    self._ask("POST", f"/api/v1/jobs/{self.job_id}/retry")
+                failed = body["status"] in {"PARTIAL", "FAILED"}
+                stubborn = self.stubborn and self.retries <= MOST_RETRIES
+                if failed and (stubborn or self._happens("client_retries")):
+                    self.retries += 1
+                    wait = 0.0
+                    if self._happens("client_retries_late"):
+                        wait = self.cloud.random.uniform(0, 2 * RETENTION_SECONDS)
+                    retry = partial(self._ask, "POST", f"/api/v1/jobs/{self.job_id}/retry")
+                    self.cloud.engine.after(wait, retry)
                 return
         else:
             self._expect(status == 0 or status >= 500, f"GET of the job was answered {status}: {body}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 from collections.abc import Callable
@@ -22,12 +23,14 @@ from tests.simulation.functions import CONTEXT, FUNCTIONS, environments, loaded,
 from tests.simulation.patches import patched_io
 from tests.simulation.replicate import Replicate
 from tests.simulation.services import Services
+from tests.simulation.situations import Situation
 from tests.support.clock import Clock as WallClock
 from tests.support.events import s3_notification, signed, sqs_event, webhook_event
 from tests.support.function_environment import ENVIRONMENT
 from triptych.aws import bucket
 from triptych.replicate import transport, webhooks
 
+FORGED_SECRET = "whsec_" + base64.b64encode(b"not the secret").decode()
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
@@ -60,7 +63,9 @@ class Cloud:
         self.trace = hashlib.sha256()
         self.errors: list[str] = []  # uncaught exceptions of handlers
         self.checks = Checks(self)
-        self.replicate = Replicate(self.engine, faults, START, self._webhook, self.checks.on_created)
+        self.replicate = Replicate(
+            self.engine, faults, START, self._webhook, self.checks.on_created, self._forged_webhook
+        )
         self.aws = Services(self, moto=moto)
         template = resources()
         self.sources: dict[str, Source] = {}
@@ -102,6 +107,7 @@ class Cloud:
         def answered(result: dict[str, Any] | None) -> None:
             status = int(result["statusCode"]) if result else 0
             if status < 500 and self.faults.happens("answer_to_client_lost", self.engine.now):
+                self.faults.struck(Situation.CLIENT_ANSWER_LOST)
                 status = 0
             done(status, json.loads(result["body"] or "{}") if result and status else {})
 
@@ -115,9 +121,15 @@ class Cloud:
         except ClientError:
             return False
         now, faults = self.engine.now, self.faults
-        copies = 1 + faults.happens("s3_event_duplicated", now)
+        if key.split("/")[1] in self.checks.forgotten:
+            faults.struck(Situation.UPLOADED_AFTER_DELETION)
+        copies = 1
         if faults.happens("s3_event_lost", now):
+            faults.struck(Situation.EVENT_LOST)
             copies = 0
+        elif faults.happens("s3_event_duplicated", now):
+            faults.struck(Situation.EVENT_DOUBLED)
+            copies = 2
         body = json.dumps(s3_notification(key.split("/")[1], key))
         for _ in range(copies):
             self.send("generation", body, self.random.uniform(0.1, 2))
@@ -127,6 +139,7 @@ class Cloud:
         """Send a message to a function's queue."""
         now = self.engine.now
         if self.faults.happens("message_late", now):
+            self.faults.struck(Situation.MESSAGE_LATE)
             delay += self.random.uniform(10, 600)
         self.sources[queue].queue.send(body, delay)
         self._pump(self.sources[queue])
@@ -139,11 +152,21 @@ class Cloud:
 
         self.invoke("webhook", webhook_event(body, headers, query), done)
 
+    def _forged_webhook(self, body: bytes, query: str) -> None:
+        headers = signed(body, WallClock(self.now()), secret=FORGED_SECRET)
+
+        def done(result: dict[str, Any] | None) -> None:
+            if result is not None and result["statusCode"] < 400:
+                raise ViolationError(f"a forged webhook was answered {result['statusCode']}")
+
+        self.invoke("webhook", webhook_event(body, headers, query), done)
+
     def _pump(self, source: Source) -> None:
         """Deliver visible messages to the function, and look again when the next one becomes visible."""
         while source.running < source.concurrency and (message := source.queue.receive()):
             self._deliver(source, message.number, message.body, message.receives, message.receipt)
             if self.faults.happens("message_duplicated", self.engine.now):
+                self.faults.struck(Situation.MESSAGE_DOUBLED)
                 again = partial(
                     self._deliver, source, message.number, message.body, message.receives, message.receipt
                 )
@@ -272,7 +295,10 @@ class Cloud:
         if process.dead:
             raise Killed
         self.requests.append(f"{process.name}: {name}")
-        crash = self.faults.crash(len(self.requests), engine.now)
+        crash = self.faults.crash(len(self.requests), name, engine.now)
+        if crash:
+            self.faults.struck(Situation.KILLED_BEFORE if crash == "before" else Situation.KILLED_AFTER)
+            self.faults.struck(Situation(f"killed at {name}"))
         self._note(process.name, name, crash or "")
         if crash == "before":
             engine.after(0, partial(self._crash, process))

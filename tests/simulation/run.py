@@ -9,6 +9,7 @@ from tests.simulation.checks import ViolationError
 from tests.simulation.clients import Client
 from tests.simulation.cloud import Cloud
 from tests.simulation.faults import Faults
+from tests.simulation.situations import Situation
 
 RUN_JOBS = 100  # jobs in one run, at most
 JOBS_PER_SECOND = 0.1
@@ -25,6 +26,7 @@ class Result:
     faults: str  # the possible faults, for people
     violation: str | None = None
     injected: Counter[str] = field(default_factory=Counter)
+    situations: Counter[Situation] = field(default_factory=Counter)
     states: Counter[str] = field(default_factory=Counter)
     billed: int = 0
     images: int = 0  # images that have a prediction; an owner's retry adds predictions, not images
@@ -58,7 +60,7 @@ def run(seed: int, jobs: int, faults: Faults | None = None) -> Result:
         except ViolationError as violation:
             result.violation = str(violation)
         checks = cloud.checks
-        result.injected = +faults.injected
+        result.injected, result.situations = +faults.injected, +faults.situations
         result.states = checks.summary()
         result.billed = len(cloud.replicate.predictions)
         result.images = len(checks.billed)

@@ -11,6 +11,7 @@ from pynamodb.exceptions import PynamoDBConnectionError
 
 from tests.simulation.aws import Answer, Bucket, Jobs, Request, refusal
 from tests.simulation.checks import Record
+from tests.simulation.situations import Situation
 from tests.support.function_environment import ENVIRONMENT, TOKEN
 from triptych.aws import bucket as layer_bucket
 
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 
 TRIES = 3  # boto3's tries of a request
 SECONDS = (0.001, 0.02)  # of each direction
+# Faults of a request that AWS refuses: code, HTTP status and situation.
+REFUSALS: dict[str | None, tuple[str, int, Situation | None]] = {
+    "aws_error_before": ("InternalError", 500, None),
+    "dynamodb_throttled": ("ThrottlingException", 400, Situation.DYNAMODB_THROTTLED),
+    "s3_throttled": ("SlowDown", 503, Situation.S3_REFUSED),
+    "ssm_throttled": ("ThrottlingException", 400, None),
+}
 _REAL_CALL = BaseClient._make_api_call  # type: ignore[attr-defined]  # every request passes this private method
 
 
@@ -61,26 +69,37 @@ class Services:
             return effect()
         faults = self._cloud.faults
         for tried in range(1, TRIES + 1):
-            now = self._cloud.engine.now
-            fault = faults.one_of(("aws_error_before", "aws_error_after"), now)
-            if faults.is_down(service.lower(), now):
-                fault = "aws_error_before" if self._cloud.random.random() < 0.9 else "aws_error_after"
-
-            def strike(fault: str | None = fault) -> T:
-                if fault == "aws_error_before":
-                    raise refusal(operation, "InternalError", 500)
-                answer = effect()
-                if fault:
-                    raise ReadTimeoutError(endpoint_url=f"https://{service}")
-                return answer
-
+            fault = self._fault(service)
+            strike = partial(self._strike, service, operation, effect, fault)
             there, back = self._cloud.random.uniform(*SECONDS), self._cloud.random.uniform(*SECONDS)
             try:
                 return self._cloud.exchange(f"{service} {operation}", strike, there=there, back=back)
             except Exception:
+                if fault and tried == TRIES:
+                    faults.struck(Situation(f"{service} failed"))
                 if fault is None or tried == TRIES:
                     raise
         raise AssertionError
+
+    def _fault(self, service: str) -> str | None:
+        faults, now = self._cloud.faults, self._cloud.engine.now
+        if faults.is_down(service.lower(), now):
+            faults.struck(Situation(f"{service} down"))
+            return "aws_error_before" if self._cloud.random.random() < 0.9 else "aws_error_after"
+        return faults.one_of((f"{service.lower()}_throttled", "aws_error_before", "aws_error_after"), now)
+
+    def _strike[T](self, service: str, operation: str, effect: Callable[[], T], fault: str | None) -> T:
+        faults = self._cloud.faults
+        if fault in REFUSALS:
+            code, status, situation = REFUSALS[fault]
+            if situation:
+                faults.struck(situation)
+            raise refusal(operation, code, status)
+        answer = effect()
+        if fault:
+            faults.struck(Situation.AWS_ANSWER_LOST)
+            raise ReadTimeoutError(endpoint_url=f"https://{service}")
+        return answer
 
     def effect(self, client: BaseClient, service: str, operation: str, request: Request) -> Answer:
         match service:
