@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.simulation.checks import ViolationError
+from tests.simulation.checks import LARGE_JPEG, PHOTOS, ViolationError
 from tests.simulation.cloud import Cloud
 from tests.simulation.replicate import RETENTION_SECONDS
 from tests.simulation.situations import Situation
@@ -17,6 +17,9 @@ from triptych.job import MOST_RETRIES
 
 RETRY_SECONDS = 20.0
 URL_SECONDS = 900.0  # how long an upload URL is valid, from the creation of the job
+CONFLICT = 409
+TOO_MANY = 429
+MIDNIGHT = 3 * 3600.0  # the next day begins in Seoul
 POLLS = (20.0, 90.0, 600.0)  # seconds between polls; the last repeats
 OPEN = {"AWAITING_UPLOAD", "GENERATING"}
 
@@ -34,6 +37,7 @@ class Client:
     polls: int = 0
     retries: int = 0
     deleted: bool = False
+    put_off: bool = False  # by the daily limit, until the next day
     stubborn: bool = False  # retries until the API refuses it
 
     @property
@@ -57,7 +61,15 @@ class Client:
         self.cloud.api(event, partial(self._created, key))
 
     def _created(self, key: str | None, status: int, body: dict[str, Any]) -> None:
-        if status != 201:
+        if status == TOO_MANY and self.cloud.faults.daily_limit:
+            self.cloud.faults.struck(Situation.DAY_FULL)
+            if not self.job_id and not self.put_off:
+                self.put_off = True
+                wait = max(60.0, MIDNIGHT - self.cloud.engine.now) + self.cloud.random.uniform(0, 300)
+                self.cloud.engine.after(wait, partial(self._create, key))
+        elif status == CONFLICT and self.deleted:
+            pass  # the same request once more, after the deletion
+        elif status != 201:
             self._expect(status == 0 or status >= 500, f"POST of a valid job was answered {status}: {body}")
             if not self.job_id:
                 self.cloud.engine.after(RETRY_SECONDS, partial(self._create, key))
@@ -68,13 +80,15 @@ class Client:
             self.created_at = self.cloud.engine.now
             self.photo_key = urlsplit(body["upload"]["url"]).path.removeprefix("/")
             self._will_upload()
-            for kind, method, path in (
-                ("client_cancels", "POST", f"/api/v1/jobs/{self.job_id}/cancel"),
-                ("client_deletes", "DELETE", f"/api/v1/jobs/{self.job_id}"),
+            for kind, action, latest in (
+                ("client_cancels", "cancel", 200),
+                ("client_cancels_soon", "cancel", 20),
+                ("client_deletes", "delete", 200),
+                ("client_deletes_soon", "delete", 6),
             ):
                 if self._happens(kind):
                     self.cloud.engine.after(
-                        self.cloud.random.uniform(0.1, 200), partial(self._ask, method, path)
+                        self.cloud.random.uniform(0.1, latest), partial(self._act, action)
                     )
 
     def _will_upload(self) -> None:
@@ -84,8 +98,9 @@ class Client:
             faults.struck(Situation.NEVER_UPLOADED)
             self.cloud.engine.after(60, self._poll)
             return
-        content = bytes(len(JPEG)) if self._happens("client_uploads_rubbish") else JPEG
-        if content != JPEG:
+        photo = LARGE_JPEG if self._happens("client_uploads_large") else JPEG
+        content = bytes(len(JPEG)) if self._happens("client_uploads_rubbish") else photo
+        if content not in PHOTOS:
             faults.struck(Situation.UPLOADED_RUBBISH)
         late = rng.uniform(0.1, 5)
         if self._happens("client_uploads_late"):
@@ -102,6 +117,18 @@ class Client:
         if self.cloud.engine.now < self.created_at + URL_SECONDS:
             self.cloud.upload(self.photo_key, JPEG)
 
+    def _act(self, action: str) -> None:
+        """Cancel, delete or retry, perhaps in two tabs at once."""
+        self._ask(*self._request(action))
+        if self._happens("client_acts_twice"):
+            self.cloud.faults.struck(Situation.TWO_TABS)
+            other = self._request(self.cloud.random.choice(["cancel", "delete", "retry", action]))
+            self.cloud.engine.after(self.cloud.random.uniform(0, 0.5), partial(self._ask, *other))
+
+    def _request(self, action: str) -> tuple[str, str]:
+        path = f"/api/v1/jobs/{self.job_id}"
+        return ("DELETE", path) if action == "delete" else ("POST", f"{path}/{action}")
+
     def _ask(self, method: str, path: str) -> None:
         """Cancel, delete or retry; repeat until there is an answer."""
         self.deleted |= method == "DELETE"
@@ -115,6 +142,10 @@ class Client:
             self.cloud.engine.after(self.cloud.random.uniform(0.1, 900), self._upload_late)
         retries_used = status == 409 and path.endswith("/retry")
         gone = status == 404 and self.deleted
+        full = status == TOO_MANY and path.endswith("/retry") and self.cloud.faults.daily_limit
+        if full:
+            self.cloud.faults.struck(Situation.DAY_FULL_FOR_RETRY)
+            return
         self._expect(status < 300 or gone or retries_used, f"{method} {path} was answered {status}: {body}")
         if retries_used:
             self.cloud.faults.struck(Situation.RETRIES_USED)
@@ -143,8 +174,7 @@ class Client:
                     wait = 0.0
                     if self._happens("client_retries_late"):
                         wait = self.cloud.random.uniform(0, 2 * RETENTION_SECONDS)
-                    retry = partial(self._ask, "POST", f"/api/v1/jobs/{self.job_id}/retry")
-                    self.cloud.engine.after(wait, retry)
+                    self.cloud.engine.after(wait, partial(self._act, "retry"))
                 return
         else:
             self._expect(status == 0 or status >= 500, f"GET of the job was answered {status}: {body}")

@@ -8,6 +8,8 @@ from random import Random
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.simulation.situations import Situation
 
 # kind of fault → its highest rate among the requests, messages and so on that it can hit
@@ -21,11 +23,17 @@ HIGHEST = {
     "dynamodb_throttled": 0.3,
     "s3_throttled": 0.3,
     "ssm_throttled": 0.7,
+    "aws_hangs": 0.03,  # no answer, in most of boto3's tries
+    "aws_slow": 0.1,
+    "function_stalls": 0.02,  # the function goes on long after an answer, or never
+    "event_refused": 0.5,
     # Messages.
     "s3_event_lost": 0.3,
     "s3_event_duplicated": 0.3,
     "message_late": 0.3,
     "message_duplicated": 0.2,
+    "message_dead": 0.03,  # becomes a dead letter, and is moved back later
+    "message_dead_after": 0.03,  # likewise, although it was processed
     # Create requests.
     "create_refused_connection": 0.2,
     "create_throttled": 0.3,
@@ -64,15 +72,20 @@ HIGHEST = {
     "client_never_uploads": 0.2,
     "client_uploads_late": 0.3,
     "client_uploads_rubbish": 0.1,
+    "client_uploads_large": 0.4,
     "client_creates_twice_at_once": 0.2,
     "client_without_key": 0.3,
     "client_cancels": 0.1,
     "client_deletes": 0.3,
+    "client_deletes_soon": 0.2,
+    "client_cancels_soon": 0.2,
+    "client_acts_twice": 0.5,
     "client_uploads_after_deleting": 0.9,
     "client_retries": 0.9,  # after a job with failed images
     "client_keeps_retrying": 0.5,
     "client_retries_late": 0.5,  # when Replicate may not hold the output any more
 }
+LASTING_SECONDS = 2 * 3600.0
 LOWEST = 0.3  # rate of a kind in a run, of its highest rate
 # Each kind has its turn once in so many seeds (1 to 5, 6 to 10 and so on), so that no kind is left out for long.
 TURNS = 5
@@ -83,6 +96,8 @@ TOGETHER = {
     "client_uploads_after_deleting": ("client_deletes",),
     "client_keeps_retrying": ("predictions_all_fail",),
     "output_cut_long": ("client_retries",),
+    "client_acts_twice": ("client_cancels", "client_deletes", "client_retries"),
+    "client_cancels_soon": ("finished_late",),
     "client_retries_late": ("client_retries", "output_cut_long"),
 }
 # A crash hits these more often, because a run has few of them.
@@ -119,6 +134,9 @@ class Faults:
     burst: int = 600
     others_per_minute: float = 0.0  # predictions that other users of the account create
     list_lag: float = 0.0  # seconds by which Replicate's list lags behind
+    skew: float = 0.0  # seconds by which Replicate's clock is ahead
+    daily_limit: int = 0  # jobs of an owner in a day
+    lasting: bool = False  # faults go on through the deadlines
     echoes: bool = False  # Replicate's answers hold `webhook`, which its schema lacks
     until: float = 0.0  # no fault happens from this second on
     crashes: dict[int, str] = field(default_factory=dict)  # number of a request → "before" or "after"
@@ -146,15 +164,25 @@ class Faults:
             if has(f"{service} down", also=share / 4):
                 begin, length = random.uniform(0, span), random.uniform(60, 480)
                 faults.outages[service] = [(begin, begin + length)]
+        faults._draw_conditions(random, has, share, span)
+        return faults
+
+    def _draw_conditions(self, random: Random, has: Callable[..., bool], share: float, span: float) -> None:
+        """Draw what holds for the whole run."""
         if has("low credit", also=0):
-            faults.per_minute, faults.burst = 6, 1
-        faults.echoes = random.random() < 0.25
+            self.per_minute, self.burst = 6, 1
+        self.echoes = random.random() < 0.25
         if has("other users", also=share):
-            faults.others_per_minute = random.choice([60.0, 600.0, 600.0])
+            self.others_per_minute = random.choice([60.0, 600.0, 600.0])
         if has("list lag", also=share):
             # A prediction is created up to 52 s after its POST, and the layer allows 90 s for creation and list together.
-            faults.list_lag = random.choice([5.0, 35.0, 35.0])
-        return faults
+            self.list_lag = random.choice([5.0, 35.0, 35.0])
+        if has("skew", also=share):
+            self.skew = random.choice([-30.0, 30.0])
+        if has("daily limit", also=0):
+            self.daily_limit = 8
+        if has("lasting", also=share / 2):
+            self.lasting, self.until = True, span + LASTING_SECONDS
 
     @classmethod
     def of_outage(cls, kind: str, seconds: float, seed: int) -> Faults:
@@ -205,6 +233,12 @@ class Faults:
             parts.append(f"{self.others_per_minute:.0f} predictions of others a minute")
         if self.list_lag:
             parts.append(f"the list lags by {self.list_lag:.0f} s")
+        if self.skew:
+            parts.append(f"Replicate's clock is {self.skew:+.0f} s off")
+        if self.daily_limit:
+            parts.append(f"{self.daily_limit} jobs a day")
+        if self.lasting:
+            parts.append("faults go on through the deadlines")
         if self.echoes:
             parts.append("webhooks echoed")
         return ", ".join(parts) or "none"

@@ -51,6 +51,8 @@ class Network(httpx.BaseTransport):
             trace("http11.send_request_headers.started", {})
         timeout = float(request.extensions["timeout"]["read"])
         fault = self._fault(kind)
+        if fault:
+            self._cloud.hinder()
         there = random.uniform(0.02, 0.3)
         back: float | None = random.uniform(0.02, 1)
         if fault == "create_late":

@@ -58,7 +58,7 @@ class Prediction:
     query: str  # of the webhook's URL
     finished_at: float | None = None
     cut_until: float = 0.0  # its output is cut in every download until then
-    was_cut: bool = False  # a download of its output was cut
+    was_bad: bool = False  # a download of its output was cut, or was no picture
 
     @property
     def status(self) -> str:
@@ -79,6 +79,7 @@ class Replicate:
     call: Callable[[bytes, str, Callable[[bool], None]], None]
     on_created: Callable[[Prediction], None] = lambda _: None
     forge: Callable[[bytes, str], None] = lambda _body, _query: None
+    on_finished: Callable[[Prediction], None] = lambda _: None
     predictions: dict[str, Prediction] = field(default_factory=dict)
     _doomed: dict[str, bool] = field(default_factory=dict)  # jobs of which every prediction fails
     _credit: float = 0
@@ -145,20 +146,22 @@ class Replicate:
         if self.faults.happens("create_odd", now):
             answer |= {"version": None, "model": None}
             self.faults.struck(Situation.POST_ODD)
+        if self.faults.skew:
+            self.faults.struck(Situation.CLOCK_SKEWED)
         self.on_created(made)
         return httpx.Response(201, json=answer)
 
     def holds(self, name: str) -> bool:
         """Return whether the output of this prediction can be had whole now, and could be had before."""
         found = self.predictions.get(name)
-        if found is None or found.finished_at is None or found.was_cut:
+        if found is None or found.finished_at is None or found.was_bad:
             return False
         removed = self.engine.now > found.finished_at + RETENTION_SECONDS
         return found.status == "succeeded" and bool(found.body["output"]) and not removed
 
     def _list(self, params: httpx.QueryParams) -> httpx.Response:
         after, before = (
-            (datetime.fromisoformat(params[name]) - self.start).total_seconds()
+            (datetime.fromisoformat(params[name]) - self.start).total_seconds() - self.faults.skew
             for name in ("created_after", "created_before")
         )
         before = min(before, self.engine.now - self.faults.list_lag + 1e-6)
@@ -200,10 +203,11 @@ class Replicate:
         length = {"content-length": str(len(content))}
         if self.faults.happens("output_no_picture", now):
             content, length = b"<html>", {"content-length": "6"}
+            found.was_bad = True
             self.faults.struck(Situation.OUTPUT_NO_PICTURE)
         elif now < found.cut_until or self.faults.happens("download_cut", now):
             content, length = content[:-9], {}
-            found.was_cut = True
+            found.was_bad = True
             self.faults.struck(Situation.OUTPUT_CUT_LONG if now < found.cut_until else Situation.DOWNLOAD_CUT)
         return httpx.Response(200, stream=httpx.ByteStream(content), headers=length)
 
@@ -215,7 +219,9 @@ class Replicate:
 
     def _time(self, at: float) -> str:
         return (
-            (self.start + timedelta(seconds=at)).isoformat(timespec="microseconds").replace("+00:00", "123Z")
+            (self.start + timedelta(seconds=at + self.faults.skew))
+            .isoformat(timespec="microseconds")
+            .replace("+00:00", "123Z")
         )
 
     def _plan(self, prediction: Prediction, cancel_after: int) -> None:
@@ -257,6 +263,7 @@ class Replicate:
             else:
                 url = f"https://replicate.delivery/{prediction.id}/out.png"
                 prediction.body["output"] = [url] if len(prediction.id) % 2 else url
+        self.on_finished(prediction)
         self._call_webhook(prediction)
 
     def _call_webhook(self, prediction: Prediction) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from tests.simulation.checks import ViolationError
 from tests.simulation.clients import Client
 from tests.simulation.cloud import Cloud
-from tests.simulation.faults import Faults
+from tests.simulation.faults import LASTING_SECONDS, Faults
 from tests.simulation.situations import Situation
 
 RUN_JOBS = 100  # jobs in one run, at most
@@ -32,6 +32,9 @@ class Result:
     images: int = 0  # images that have a prediction; an owner's retry adds predictions, not images
     orphans: int = 0  # outputs in S3 that no job refers to
     failures: Counter[str] = field(default_factory=Counter)  # failed images, by code
+    most_messages: int = 0  # sent to the queues for one job
+    longest_run_on: float = 0.0  # seconds that a prediction ran after its job's end, where nothing hindered
+    longest_run_on_hindered: float = 0.0
     posts: int = 0  # create requests to Replicate
     slowest: float = 0.0  # virtual seconds from the upload, or the retry, to the end
     trace: str = ""
@@ -48,7 +51,7 @@ def run(seed: int, jobs: int, faults: Faults | None = None) -> Result:
     faults = faults or Faults.drawn(seed, jobs / JOBS_PER_SECOND)
     rate = JOBS_PER_SECOND if faults.per_minute >= 600 else LOW_CREDIT_JOBS_PER_SECOND
     if rate != JOBS_PER_SECOND:
-        faults.until = jobs / rate + 600
+        faults.until = jobs / rate + (LASTING_SECONDS if faults.lasting else 600)
     result = Result(seed, jobs, faults.described())
     with Cloud(faults) as cloud:
         for number in range(jobs):
@@ -67,6 +70,9 @@ def run(seed: int, jobs: int, faults: Faults | None = None) -> Result:
         result.failures = Counter(
             image.error for record in checks.records.values() for image in record.images if image.error
         )
+        result.most_messages = max(cloud.messages.values(), default=0)
+        result.longest_run_on = checks.longest_run_on
+        result.longest_run_on_hindered = checks.longest_run_on_hindered
         result.posts = sum(request.endswith("Replicate create") for request in cloud.requests)
         result.orphans = len(checks.orphans())
         result.slowest = max(
