@@ -31,7 +31,7 @@ RECOVERY_SECONDS = (
     VISIBILITY_SECONDS + 300 + 120
 )  # after a fault: redelivery, the list's longest lag, two tries
 SOON_SECONDS = 10
-MOST_MESSAGES = 400  # for one job, under any faults
+MOST_MESSAGES = 150  # for one job, under any faults
 SEOUL = timedelta(hours=9)
 LARGE_JPEG = picture(size=(600, 40))  # larger than MAX_PHOTO_EDGE
 PHOTOS = {JPEG, LARGE_JPEG}
@@ -129,7 +129,7 @@ class Checks:
     def __init__(self, cloud: Cloud) -> None:
         self.records: dict[str, Record] = {}
         self.forgotten: dict[str, float] = {}  # deleted jobs: when
-        self.hindered: dict[str, float] = {}  # by job: when a fault struck last that can delay its end
+        self.hindered: dict[str, float] = {}  # by job: until when a fault can delay what is done for it
         self.held_until: dict[str, float] = {}  # by job: when its dead letter was moved back
         self.ends: Counter[tuple[str, str]] = Counter()  # by job and status
         self.announced: Counter[tuple[str, str]] = Counter()
@@ -259,6 +259,10 @@ class Checks:
             self._expect(
                 all(map(self._cloud.aws.holds, keys)), f"{where} is given a photo that is not in S3: {keys}"
             )
+
+    def hinder(self, job_id: str, until: float) -> None:
+        """Note that a fault hinders the work for a job until then."""
+        self.hindered[job_id] = max(until, self.hindered.get(job_id, 0.0))
 
     def on_finished(self, prediction: Prediction) -> None:
         """Check that a prediction did not run on after its job was over."""

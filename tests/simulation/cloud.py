@@ -190,7 +190,7 @@ class Cloud:
         """Note that a fault hinders the work for a job: this one, or the one of the running process."""
         about = job_id or (self.engine.current and self.engine.current.process.about)
         if about:
-            self.checks.hindered[about] = self.engine.now
+            self.checks.hinder(about, self.engine.now)
 
     def send(self, queue: str, body: str, delay: float) -> None:
         """Send a message to a function's queue."""
@@ -200,7 +200,7 @@ class Cloud:
         if self.faults.happens("message_late", now):
             self.faults.struck(Situation.MESSAGE_LATE)
             delay += self.random.uniform(10, 600)
-            self.checks.hindered[about] = now + delay
+            self.checks.hinder(about, now + delay)
         self.sources[queue].queue.send(body, delay)
         self._pump(self.sources[queue])
 
@@ -248,7 +248,7 @@ class Cloud:
         about = _job_of(body)
         if situation is Situation.DEAD_LETTER_REPLAYED:
             until = self.engine.now + wait
-            self.checks.hindered[about] = until
+            self.checks.hinder(about, until)
             self.checks.held_until[about] = max(until, self.checks.held_until.get(about, 0))
 
         def replay() -> None:

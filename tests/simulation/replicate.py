@@ -293,11 +293,8 @@ class Replicate:
         faults, now = self.faults, self.engine.now
         if faults.happens("webhook_forged", now):
             faults.struck(Situation.WEBHOOK_FORGED)
-            claim = {
-                **prediction.body,
-                "status": "succeeded",
-                "output": "https://replicate.delivery/evil.png",
-            }
+            claimed = f"https://replicate.delivery/{prediction.id}/forged.png"
+            claim = {**prediction.body, "status": "succeeded", "output": claimed}
             forged = json.dumps(claim).encode()
             self.engine.after(0.01, lambda: self.forge(forged, prediction.query))
         if faults.happens("webhook_misdirected", now):
