@@ -32,6 +32,7 @@ RECOVERY_SECONDS = (
 )  # after a fault: redelivery, the list's longest lag, two tries
 SOON_SECONDS = 10
 MOST_MESSAGES = 150  # for one job, under any faults
+RETENTION = timedelta(days=30)
 SEOUL = timedelta(hours=9)
 LARGE_JPEG = picture(size=(600, 40))  # larger than MAX_PHOTO_EDGE
 PHOTOS = {JPEG, LARGE_JPEG}
@@ -129,6 +130,7 @@ class Checks:
     def __init__(self, cloud: Cloud) -> None:
         self.records: dict[str, Record] = {}
         self.forgotten: dict[str, float] = {}  # deleted jobs: when
+        self.expired: set[str] = set()  # jobs removed by their TTL; a late retry's outputs stay for longer
         self.hindered: dict[str, float] = {}  # by job: until when a fault can delay what is done for it
         self.held_until: dict[str, float] = {}  # by job: when its dead letter was moved back
         self.ends: Counter[tuple[str, str]] = Counter()  # by job and status
@@ -156,6 +158,7 @@ class Checks:
                 self.ends[new.job_id, new.status] += 1
             self.ended_at.setdefault(new.job_id, self._cloud.engine.now)
         if old is None:
+            self._begin_anew(new)
             self._count(new.owner, new.created_at)
             return
         if new.status == "CANCELED" != old.status:
@@ -260,6 +263,30 @@ class Checks:
                 all(map(self._cloud.aws.holds, keys)), f"{where} is given a photo that is not in S3: {keys}"
             )
 
+    def _begin_anew(self, record: Record) -> None:
+        """Forget the predictions of an expired job with the same id."""
+        for index in range(len(record.images)):
+            self.billed.pop((record.job_id, index), None)
+            self.given_up.pop((record.job_id, index), None)
+
+    def on_expired(self, job_id: str) -> None:
+        """Check a record that its TTL removes."""
+        record = self.records.pop(job_id)
+        self.expired.add(job_id)
+        self.ended_at.pop(job_id, None)
+        self._expect(record.status not in OPEN, f"job {job_id} expired before its end: {record}")
+        self._cloud.faults.struck(Situation.EXPIRED_RECORD)
+
+    def on_object_expired(self, key: str, modified: datetime) -> None:
+        """Check an object that the bucket's lifecycle removes."""
+        record = self.records.get(key.split("/")[1])
+        # An older object belongs to an expired job with the same id.
+        own = record is not None and modified >= record.created_at
+        alive = own and record is not None and self._cloud.now() < record.created_at + RETENTION
+        self._expect(not alive, f"an object of a job that has not expired was removed: {key}")
+        self.outputs.pop(key, None)
+        self._cloud.faults.struck(Situation.EXPIRED_OBJECT)
+
     def hinder(self, job_id: str, until: float) -> None:
         """Note that a fault hinders the work for a job until then."""
         self.hindered[job_id] = max(until, self.hindered.get(job_id, 0.0))
@@ -340,7 +367,12 @@ class Checks:
 
     def orphans(self) -> list[str]:
         """Return the outputs in S3 that no job refers to."""
-        return [key for key in self.outputs if not self._is_referenced(key)]
+        outputs = (
+            key
+            for key in self.outputs
+            if key.startswith(f"{bucket.OUTPUTS}/") and key.split("/")[1] not in self.expired
+        )
+        return [key for key in outputs if not self._is_referenced(key)]
 
     def _own_outputs(self, record: Record) -> None:
         """Check that each output's bytes are those of its own prediction."""

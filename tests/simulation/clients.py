@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.simulation.checks import LARGE_JPEG, PHOTOS, ViolationError
+from tests.simulation.checks import LARGE_JPEG, PHOTOS, Record, ViolationError
 from tests.simulation.cloud import Cloud
 from tests.simulation.replicate import RETENTION_SECONDS
 from tests.simulation.situations import Situation
@@ -37,6 +37,9 @@ class Client:
     polls: int = 0
     retries: int = 0
     deleted: bool = False
+    reuses: Record | None = None  # the expired job, whose key is used again
+    key: str | None = None
+    at_the_edge: bool = False
     put_off: bool = False  # by the daily limit, until the next day
     stubborn: bool = False  # retries until the API refuses it
 
@@ -47,12 +50,18 @@ class Client:
     def start(self) -> None:
         self.stubborn = self._happens("client_keeps_retrying")
         key = None if self._happens("client_without_key") else f"order {self.number}"
+        self.key = key
         self._create(key)
         if key and self._happens("client_creates_twice_at_once"):
             self.cloud.faults.struck(Situation.CREATED_TWICE)
             self._create(key)
         if not key:
             self.cloud.faults.struck(Situation.CREATED_WITHOUT_KEY)
+
+    def retry_at_the_edge(self) -> None:
+        """Retry in the last hour of the job's retention."""
+        self.at_the_edge = True
+        self._act("retry")
 
     def _create(self, key: str | None) -> None:
         request = {"content_type": "image/jpeg", "content_length": len(JPEG)}
@@ -76,20 +85,27 @@ class Client:
         elif self.job_id:
             self._expect(body["job_id"] == self.job_id, f"one idempotency key created two jobs: {body}")
         else:
-            self.job_id = body["job_id"]
-            self.created_at = self.cloud.engine.now
-            self.photo_key = urlsplit(body["upload"]["url"]).path.removeprefix("/")
-            self._will_upload()
-            for kind, action, latest in (
-                ("client_cancels", "cancel", 200),
-                ("client_cancels_soon", "cancel", 20),
-                ("client_deletes", "delete", 200),
-                ("client_deletes_soon", "delete", 6),
-            ):
-                if self._happens(kind):
-                    self.cloud.engine.after(
-                        self.cloud.random.uniform(0.1, latest), partial(self._act, action)
-                    )
+            self._begin(body)
+
+    def _begin(self, body: dict[str, Any]) -> None:
+        """Upload the photo of the new job, and perhaps cancel or delete it."""
+        self.job_id = body["job_id"]
+        self.created_at = self.cloud.engine.now
+        if self.reuses:
+            early = self.cloud.checks.records[self.job_id].created_at == self.reuses.created_at
+            self.cloud.faults.struck(Situation.KEY_REUSED_EARLY if early else Situation.KEY_REUSED)
+            if early:
+                return  # the job as it is: it has ended
+        self.photo_key = urlsplit(body["upload"]["url"]).path.removeprefix("/")
+        self._will_upload()
+        for kind, action, latest in (
+            ("client_cancels", "cancel", 200),
+            ("client_cancels_soon", "cancel", 20),
+            ("client_deletes", "delete", 200),
+            ("client_deletes_soon", "delete", 6),
+        ):
+            if self._happens(kind):
+                self.cloud.engine.after(self.cloud.random.uniform(0.1, latest), partial(self._act, action))
 
     def _will_upload(self) -> None:
         rng = self.cloud.random
@@ -148,8 +164,11 @@ class Client:
             return
         self._expect(status < 300 or gone or retries_used, f"{method} {path} was answered {status}: {body}")
         if retries_used:
-            self.cloud.faults.struck(Situation.RETRIES_USED)
+            edge = Situation.REFUSED_AT_THE_EDGE if self.at_the_edge else Situation.RETRIES_USED
+            self.cloud.faults.struck(edge)
             return
+        if self.at_the_edge and path.endswith("/retry"):
+            self.cloud.faults.struck(Situation.RETRIED_AT_THE_EDGE)
         if path.endswith("/retry"):
             self.polls = 0
             self._poll()

@@ -136,6 +136,7 @@ class Faults:
     list_lag: float = 0.0  # seconds by which Replicate's list lags behind
     skew: float = 0.0  # seconds by which Replicate's clock is ahead
     daily_limit: int = 0  # jobs of an owner in a day
+    retention: bool = False  # the run goes on until all jobs have expired
     lasting: bool = False  # faults go on through the deadlines
     echoes: bool = False  # Replicate's answers hold `webhook`, which its schema lacks
     until: float = 0.0  # no fault happens from this second on
@@ -181,6 +182,7 @@ class Faults:
             self.skew = random.choice([-30.0, 30.0])
         if has("daily limit", also=0):
             self.daily_limit = 8
+        self.retention = has("retention", also=share / 2)
         if has("lasting", also=share / 2):
             self.lasting, self.until = True, span + LASTING_SECONDS
 
@@ -237,6 +239,8 @@ class Faults:
             parts.append(f"Replicate's clock is {self.skew:+.0f} s off")
         if self.daily_limit:
             parts.append(f"{self.daily_limit} jobs a day")
+        if self.retention:
+            parts.append("until all jobs have expired")
         if self.lasting:
             parts.append("faults go on through the deadlines")
         if self.echoes:

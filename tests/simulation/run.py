@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
+from tests.simulation import retention
 from tests.simulation.checks import ViolationError
 from tests.simulation.clients import Client
 from tests.simulation.cloud import Cloud
@@ -54,34 +55,43 @@ def run(seed: int, jobs: int, faults: Faults | None = None) -> Result:
         faults.until = jobs / rate + (LASTING_SECONDS if faults.lasting else 600)
     result = Result(seed, jobs, faults.described())
     with Cloud(faults) as cloud:
-        for number in range(jobs):
-            client = Client(cloud, number)
+        clients = [Client(cloud, number) for number in range(jobs)]
+        for client in clients:
             cloud.engine.after(cloud.random.uniform(0, jobs / rate), client.start)
         try:
             over = cloud.engine.run(faults.until + END)
+            _take_figures(result, cloud)
             cloud.checks.at_the_end(over=over)
+            if faults.retention:
+                retention.plan(cloud, clients)
+                over = cloud.engine.run(retention.DURATION)
+                cloud.checks.at_the_end(over=over)
         except ViolationError as violation:
+            _take_figures(result, cloud)
             result.violation = str(violation)
-        checks = cloud.checks
         result.injected, result.situations = +faults.injected, +faults.situations
-        result.states = checks.summary()
-        result.billed = len(cloud.replicate.predictions)
-        result.images = len(checks.billed)
-        result.failures = Counter(
-            image.error for record in checks.records.values() for image in record.images if image.error
-        )
-        result.most_messages = max(cloud.messages.values(), default=0)
-        result.longest_run_on = checks.longest_run_on
-        result.longest_run_on_hindered = checks.longest_run_on_hindered
-        result.posts = sum(request.endswith("Replicate create") for request in cloud.requests)
-        result.orphans = len(checks.orphans())
-        result.slowest = max(
-            (
-                checks.ended_at[record.job_id] - cloud.seconds(record.started_at)
-                for record in checks.records.values()
-                if record.started_at and record.job_id in checks.ended_at
-            ),
-            default=0.0,
-        )
         result.trace = cloud.trace.hexdigest()[:16]
     return result
+
+
+def _take_figures(result: Result, cloud: Cloud) -> None:
+    checks = cloud.checks
+    result.states = checks.summary()
+    result.billed = len(cloud.replicate.predictions)
+    result.images = len(checks.billed)
+    result.failures = Counter(
+        image.error for record in checks.records.values() for image in record.images if image.error
+    )
+    result.most_messages = max(cloud.messages.values(), default=0)
+    result.longest_run_on = checks.longest_run_on
+    result.longest_run_on_hindered = checks.longest_run_on_hindered
+    result.posts = sum(request.endswith("Replicate create") for request in cloud.requests)
+    result.orphans = len(checks.orphans())
+    result.slowest = max(
+        (
+            checks.ended_at[record.job_id] - cloud.seconds(record.started_at)
+            for record in checks.records.values()
+            if record.started_at and record.job_id in checks.ended_at
+        ),
+        default=0.0,
+    )

@@ -9,7 +9,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 from pynamodb.exceptions import PynamoDBConnectionError
 
-from tests.simulation.aws import Answer, Bucket, Jobs, Request, refusal
+from tests.simulation.aws import Answer, Bucket, Jobs, Request, Stored, refusal
 from tests.simulation.checks import Record
 from tests.simulation.situations import Situation
 from tests.support.function_environment import ENVIRONMENT, TOKEN
@@ -46,6 +46,25 @@ class Services:
         self._cloud = cloud
         self._bucket = Bucket(cloud.now)
         self._jobs = Jobs()
+
+    def expire_job(self, job_id: str) -> None:
+        self._jobs.expire(job_id)
+
+    def expire_blocked_ids(self) -> None:
+        """Remove the placeholders of deleted jobs."""
+        for job_id in self._cloud.checks.forgotten:
+            self._jobs.expire(job_id)
+
+    def objects(self) -> dict[str, Stored]:
+        """Return the bucket's objects."""
+        return dict(self._bucket.objects)
+
+    def expire_object(self, key: str, stored: Stored) -> bool:
+        """Remove an object, as the bucket's lifecycle does; return False if another one lies there."""
+        if self._bucket.objects.get(key) is not stored:
+            return False
+        del self._bucket.objects[key]
+        return True
 
     def stored(self, prefix: str) -> dict[str, bytes]:
         """Return the objects whose keys begin with `prefix`."""
