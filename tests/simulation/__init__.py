@@ -4,10 +4,12 @@
 * `aws`: in-memory stand-ins for DynamoDB, S3 and SQS; `tests/simulation/tests/test_stand_ins.py` compares them to moto.
 * `replicate`: the stand-in for Replicate.
 * `faults`: the faults, and how often they happen.
+* `situations`: what can happen, counted when it has really happened.
 * `network`: the network between the functions and Replicate.
 * `cloud`: the functions and their event sources. Every request of a handler passes through it.
 * `services`, `functions`, `patches`: the AWS requests of the handlers, their code, and the patches that connect both.
 * `clients`: the clients of the API.
+* `retention`: the end of retention, when records and objects vanish.
 * `checks`: the promises, checked at each step and at the end.
 """
 

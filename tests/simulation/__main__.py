@@ -3,6 +3,9 @@
 Each run has at most 100 jobs and its own seed: S, S + 1 and so on. If a run breaks a promise, the command that repeats
 it is printed, and the exit code is 1.
 
+At the end it prints how often each situation has really happened. If a run of 1,000 jobs or more lacks one, the exit code
+is 1 too.
+
 With `--outage KIND MINUTES` the only fault is an outage of Replicate, from the start and for so many minutes.
 """
 
@@ -18,6 +21,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 from tests.simulation.faults import REPLICATE_OUTAGES, Faults
 from tests.simulation.run import RUN_JOBS, Result, run
+from tests.simulation.situations import ENOUGH_JOBS, Situation, missing, table
 
 
 def _say(text: str) -> None:
@@ -50,7 +54,20 @@ def _main() -> int:
                 pool.shutdown(wait=False, cancel_futures=True)
                 break
     _say(_summary(results, time.monotonic() - began))
-    return 1 if any(result.violation for result in results) else 0
+    never = _never_happened(results) if not arguments.outage else []
+    if never:
+        _say(f"NEVER HAPPENED: {', '.join(never)}")
+    return 1 if never or any(result.violation for result in results) else 0
+
+
+def _never_happened(results: list[Result]) -> list[Situation]:
+    """Return the situations that a run of enough jobs lacks."""
+    enough = sum(result.jobs for result in results) >= ENOUGH_JOBS
+    return missing(_situations(results)) if enough else []
+
+
+def _situations(results: list[Result]) -> Counter[Situation]:
+    return sum((result.situations for result in results), Counter())
 
 
 def _faults(outage: tuple[str, str] | None, seed: int) -> Faults | None:
@@ -59,7 +76,6 @@ def _faults(outage: tuple[str, str] | None, seed: int) -> Faults | None:
 
 
 def _summary(results: list[Result], seconds: float) -> str:
-    injected: Counter[str] = sum((result.injected for result in results), Counter())
     states: Counter[str] = sum((result.states for result in results), Counter())
     failures: Counter[str] = sum((result.failures for result in results), Counter())
     posts = sum(result.posts for result in results)
@@ -67,16 +83,21 @@ def _summary(results: list[Result], seconds: float) -> str:
     broken = sum(result.violation is not None for result in results)
     billed = sum(result.billed for result in results)
     images = sum(result.images for result in results)
+    run_on = max(result.longest_run_on for result in results)
+    hindered = max(result.longest_run_on_hindered for result in results)
     slowest = max(results, key=lambda result: result.slowest)
     return "\n".join(
         [
             "",
             f"{jobs} jobs in {len(results)} runs, {broken} of them broke a promise",
-            f"faults: {', '.join(f'{kind} {n}' for kind, n in injected.most_common())}",
+            table(_situations(results)),
+            "",
             f"predictions billed: {billed}, for {images} images; the other {billed - images} are retries of owners",
             f"jobs by state: {', '.join(f'{state} {n}' for state, n in states.most_common())}",
             f"failed images by code: {', '.join(f'{code} {n}' for code, n in failures.most_common()) or 'none'}",
             f"create requests to Replicate: {posts}",
+            f"most messages sent for one job: {max(result.most_messages for result in results)}",
+            f"longest time that a prediction ran after its job's end: {run_on:.1f} s, {hindered:.0f} s where faults hindered",
             f"slowest job: {slowest.slowest:.0f} virtual s from the upload to the end (seed {slowest.seed})",
             f"wall time: {seconds:.0f} s, {jobs / seconds:.0f} jobs/s",
         ]

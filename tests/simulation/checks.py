@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlsplit
 
 from tests.simulation.replicate import output
-from tests.support.photos import JPEG
+from tests.simulation.situations import Situation
+from tests.support.photos import JPEG, picture
 from triptych.aws import bucket
 
 if TYPE_CHECKING:
@@ -22,6 +24,18 @@ LOOK_SECONDS = 300
 VISIBILITY_SECONDS = 240
 # The longest time until the watchdog notices a change.
 PATIENCE = LOOK_SECONDS + VISIBILITY_SECONDS + 120
+# The same while faults go on: looks fail, messages are late, and processes die.
+LASTING_PATIENCE = 3600
+RUN_ON_SECONDS = 60.0  # how long a prediction may run after its job's end, cancellation or deletion
+RECOVERY_SECONDS = (
+    VISIBILITY_SECONDS + 300 + 120
+)  # after a fault: redelivery, the list's longest lag, two tries
+SOON_SECONDS = 10
+MOST_MESSAGES = 150  # for one job, under any faults
+RETENTION = timedelta(days=30)
+SEOUL = timedelta(hours=9)
+LARGE_JPEG = picture(size=(600, 40))  # larger than MAX_PHOTO_EDGE
+PHOTOS = {JPEG, LARGE_JPEG}
 RECLAIMABLE = {"output_unavailable", "deadline_exceeded"}  # Replicate may still hold the output
 OPEN = {"AWAITING_UPLOAD", "GENERATING"}
 MOVES = {
@@ -49,6 +63,7 @@ class Record:
     """A job in the table."""
 
     job_id: str
+    owner: str
     status: str
     version: int
     created_at: datetime
@@ -67,7 +82,9 @@ class Record:
             )
             for image in job.images
         )
-        return cls(job.job_id, str(job.status), job.version or 0, job.created_at, job.started_at, images)
+        return cls(
+            job.job_id, job.owner, str(job.status), job.version or 0, job.created_at, job.started_at, images
+        )
 
     @classmethod
     def of_item(cls, item: dict[str, Any]) -> Self:
@@ -98,6 +115,7 @@ class Record:
         started = job.get("retried_at") or job.get("uploaded_at")
         return cls(
             job["job_id"],
+            job["owner"],
             job["status"],
             job["version"],
             datetime.fromisoformat(job["created_at"]),
@@ -111,7 +129,15 @@ class Checks:
 
     def __init__(self, cloud: Cloud) -> None:
         self.records: dict[str, Record] = {}
-        self.forgotten: set[str] = set()  # ids of deleted jobs
+        self.forgotten: dict[str, float] = {}  # deleted jobs: when
+        self.expired: set[str] = set()  # jobs removed by their TTL; a late retry's outputs stay for longer
+        self.hindered: dict[str, float] = {}  # by job: until when a fault can delay what is done for it
+        self.held_until: dict[str, float] = {}  # by job: when its dead letter was moved back
+        self.ends: Counter[tuple[str, str]] = Counter()  # by job and status
+        self.announced: Counter[tuple[str, str]] = Counter()
+        self.counted: Counter[tuple[str, date]] = Counter()  # creations and retries, by owner and day
+        self.longest_run_on = 0.0
+        self.longest_run_on_hindered = 0.0
         self.uploads: dict[str, bytes] = {}  # the uploaded photo, by job
         self.outputs: dict[str, bytes] = {}  # the objects in S3 under outputs/
         self.billed: defaultdict[tuple[str, int], list[Prediction]] = defaultdict(list)
@@ -124,25 +150,34 @@ class Checks:
     def on_record(self, new: Record) -> None:
         old = self.records.get(new.job_id)
         self.records[new.job_id] = new
-        self.forgotten.discard(new.job_id)
+        self.forgotten.pop(new.job_id, None)
         if new.status in OPEN:
             self.ended_at.pop(new.job_id, None)
         else:
+            if new.job_id not in self.ended_at:
+                self.ends[new.job_id, new.status] += 1
             self.ended_at.setdefault(new.job_id, self._cloud.engine.now)
         if old is None:
+            self._begin_anew(new)
+            self._count(new.owner, new.created_at)
             return
+        if new.status == "CANCELED" != old.status:
+            self._struck(self._runs(new), Situation.CANCELED_IN_FLIGHT, Situation.CANCELED_BEFORE)
         where = f"job {new.job_id}"
         self._expect(new.version == old.version + 1, f"{where}: version {old.version} → {new.version}")
         retried = new.started_at != old.started_at and old.status in {"FAILED", "PARTIAL"}
         self._expect(
             old.status in OPEN or retried, f"{where} was written after its end: {old.status} → {new.status}"
         )
+        if retried and new.started_at:
+            self._count(new.owner, new.started_at)
         for index, (before, after) in enumerate(zip(old.images, new.images, strict=True)):
             if retried and before.status == "FAILED":
                 reclaimed = before.error in RECLAIMABLE and before.prediction_id
                 doubtful = before.error == "deadline_exceeded" and after.status == "REQUESTING"
                 expected = "GENERATING" if reclaimed else "REQUESTING" if doubtful else "PENDING"
                 self._expect(after.status == expected, f"{where}, image {index} was retried: {after}")
+                self._struck(bool(reclaimed), Situation.RECLAIMED, Situation.RETRIED)
                 if not reclaimed and not doubtful:
                     self.given_up[new.job_id, index] = before.attempt
             else:
@@ -156,11 +191,14 @@ class Checks:
         if (before.status, after.status) == ("GENERATING", "PENDING"):
             held = self._cloud.replicate.holds(before.prediction_id or "")
             self._expect(not held, f"{where}: Replicate still holds the output, but a new one is requested")
+            self._cloud.faults.struck(Situation.RECLAIMED_TOO_LATE)
             self.given_up[slot] = before.attempt
         if after.status == "STORED":
             content = self.outputs.get(after.output_key or "")
             right = after.prediction_id and content == output(after.prediction_id)
             self._expect(bool(right), f"{where} is STORED, but its output is not in S3")
+        if after.error == "deadline_exceeded" and before.error is None and self._cloud.faults.lasting:
+            self._cloud.faults.struck(Situation.ENDED_UNDER_FAULTS)
         if after.status == "FAILED":
             self._expect(bool(after.error), f"{where} is FAILED without a code")
         if after.attempt != before.attempt:
@@ -172,13 +210,27 @@ class Checks:
             self._expect(not exists, f"{where} gets a new attempt, but a prediction exists: {exists}")
 
     def on_forgotten(self, job_id: str) -> None:
-        if self.records.pop(job_id, None):
-            self.forgotten.add(job_id)
+        if record := self.records.pop(job_id, None):
+            self.forgotten[job_id] = self._cloud.engine.now
+            if self._cloud.engine.now - self._cloud.seconds(record.created_at) < SOON_SECONDS:
+                self._cloud.faults.struck(Situation.DELETED_SOON)
+            before = Situation.DELETED_BEFORE if record.status in OPEN else Situation.DELETED_AFTER
+            self._struck(self._runs(record), Situation.DELETED_IN_FLIGHT, before)
+
+    def _runs(self, record: Record) -> bool:
+        """Return whether a prediction of the job runs at Replicate."""
+        slots = [(record.job_id, index) for index in range(len(record.images))]
+        return any(made.finished_at is None for slot in slots for made in self.billed.get(slot, ()))
+
+    def _struck(self, which: bool, one: Situation, other: Situation) -> None:  # noqa: FBT001  # which of the two
+        self._cloud.faults.struck(one if which else other)
 
     def on_object(self, key: str, content: bytes) -> None:
         if key.startswith("uploads/"):
             self.uploads[key.split("/")[1]] = content
         else:
+            if key.startswith("prepared/"):
+                self._cloud.faults.struck(Situation.UPLOADED_LARGE)
             if self._is_referenced(key):
                 self._expect(self.outputs.get(key) == content, f"a stored output was overwritten: {key}")
             self.outputs[key] = content
@@ -197,6 +249,8 @@ class Checks:
         where = f"job {job_id}, image {index}"
         usable = self._usable((job_id, index))
         self._expect(not usable, f"{where} is paid for twice: attempt {attempt}, and {usable}")
+        held = [one.id for one in self.billed.get((job_id, index), ()) if self._cloud.replicate.holds(one.id)]
+        self._expect(not held, f"{where} is paid for again, but Replicate holds {held}")
         self.billed[job_id, index].append(prediction)
         record = self.records.get(job_id)
         if record is None:
@@ -204,6 +258,74 @@ class Checks:
         else:
             image = record.images[index]
             self._expect(image.attempt == attempt, f"{where} was requested before its intention was stored")
+            given = [one for one in prediction.body["input"].values() if str(one).startswith("https://")]
+            keys = [urlsplit(one).path.removeprefix("/") for one in given]
+            self._expect(
+                all(map(self._cloud.aws.holds, keys)), f"{where} is given a photo that is not in S3: {keys}"
+            )
+
+    def _begin_anew(self, record: Record) -> None:
+        """Forget the predictions of an expired job with the same id."""
+        for index in range(len(record.images)):
+            self.billed.pop((record.job_id, index), None)
+            self.given_up.pop((record.job_id, index), None)
+
+    def on_expired(self, job_id: str) -> None:
+        """Check a record that its TTL removes."""
+        record = self.records.pop(job_id)
+        self.expired.add(job_id)
+        self.ended_at.pop(job_id, None)
+        self._expect(record.status not in OPEN, f"job {job_id} expired before its end: {record}")
+        self._cloud.faults.struck(Situation.EXPIRED_RECORD)
+
+    def on_object_expired(self, key: str, modified: datetime) -> None:
+        """Check an object that the bucket's lifecycle removes."""
+        record = self.records.get(key.split("/")[1])
+        # An older object belongs to an expired job with the same id.
+        own = record is not None and modified >= record.created_at
+        alive = own and record is not None and self._cloud.now() < record.created_at + RETENTION
+        self._expect(not alive, f"an object of a job that has not expired was removed: {key}")
+        self.outputs.pop(key, None)
+        self._cloud.faults.struck(Situation.EXPIRED_OBJECT)
+
+    def hinder(self, job_id: str, until: float) -> None:
+        """Note that a fault hinders the work for a job until then."""
+        self.hindered[job_id] = max(until, self.hindered.get(job_id, 0.0))
+
+    def on_finished(self, prediction: Prediction) -> None:
+        """Check that a prediction did not run on after its job was over."""
+        job_id, now = prediction.slot.job_id, self._cloud.engine.now
+        over = self.forgotten.get(job_id, self.ended_at.get(job_id))
+        if over is None:
+            return
+        since = max(over, prediction.created_at)
+        hindered = self.hindered.get(job_id, -RUN_ON_SECONDS)
+        allowed = RUN_ON_SECONDS
+        if hindered >= since - RUN_ON_SECONDS:
+            allowed += max(0.0, hindered - since) + RECOVERY_SECONDS
+            self.longest_run_on_hindered = max(self.longest_run_on_hindered, now - since)
+        else:
+            self.longest_run_on = max(self.longest_run_on, now - since)
+        self._expect(
+            now - since <= allowed,
+            f"{prediction.id} ran on for {now - since:.0f} s after the end of job {job_id}",
+        )
+
+    def on_announced(self, detail: dict[str, Any]) -> None:
+        """Check the event of a job's end."""
+        end = detail["job_id"], detail["status"]
+        self._expect(self.ends[end] > 0, f"an end was announced that never was: {end}")
+        self.announced[end] += 1
+        if self.announced[end] > self.ends[end]:
+            self._cloud.faults.struck(Situation.ANNOUNCED_AGAIN)
+
+    def _count(self, owner: str, at: datetime) -> None:
+        day = (at + SEOUL).date()
+        self.counted[owner, day] += 1
+        limit = self._cloud.faults.daily_limit
+        self._expect(
+            not limit or self.counted[owner, day] <= limit, f"{owner} has more than {limit} jobs on {day}"
+        )
 
     def _usable(self, slot: tuple[str, int]) -> list[str]:
         """Return the predictions for this image since the owner's last retry."""
@@ -227,26 +349,57 @@ class Checks:
                 record.status != "EXPIRED" or not uploaded, f"a job expired despite its photo: {record}"
             )
             self._in_time(record)
+            self._own_outputs(record)
             self._nothing_lost(record)
         self._expect(over, "the run does not end")
         for job_id in self.forgotten:
             left = [key for folder in bucket.FOLDERS for key in self._cloud.aws.stored(f"{folder}/{job_id}/")]
             self._expect(not left, f"objects of the deleted job {job_id} are left: {', '.join(left)}")
-        injected = self._cloud.faults.injected
-        if not any(kind.startswith(("crash", "aws")) or "outage" in kind for kind in +injected):
+        for end, times in self.ends.items():
+            self._expect(self.announced[end] >= times, f"an end was not announced: {end}")
+        most = max(self._cloud.messages.values(), default=0)
+        self._expect(most <= MOST_MESSAGES, f"{most} messages were sent for one job")
+        injected = +self._cloud.faults.injected
+        if not any(
+            kind.startswith(("crash", "aws")) or kind.endswith(("outage", "throttled")) for kind in injected
+        ):
             self._expect(not self.orphans(), f"outputs without a job: {self.orphans()}")
             self._expect(not self._cloud.errors, f"handlers raised: {self._cloud.errors}")
 
     def orphans(self) -> list[str]:
         """Return the outputs in S3 that no job refers to."""
-        return [key for key in self.outputs if not self._is_referenced(key)]
+        outputs = (
+            key
+            for key in self.outputs
+            if key.startswith(f"{bucket.OUTPUTS}/") and key.split("/")[1] not in self.expired
+        )
+        return [key for key in outputs if not self._is_referenced(key)]
+
+    def _own_outputs(self, record: Record) -> None:
+        """Check that each output's bytes are those of its own prediction."""
+        for index, image in enumerate(record.images):
+            if image.status == "STORED":
+                own = {
+                    made.id
+                    for made in self.billed[record.job_id, index]
+                    if made.slot.attempt == image.attempt
+                }
+                self._expect(
+                    image.prediction_id in own, f"job {record.job_id}, image {index}: not its own prediction"
+                )
+                stored = self._cloud.aws.stored(image.output_key or "?").get(image.output_key or "?")
+                right = stored == output(image.prediction_id or "")
+                self._expect(right, f"job {record.job_id}, image {index}: not its own prediction's bytes")
 
     def _in_time(self, record: Record) -> None:
         if record.started_at is None:
             due = self._cloud.seconds(record.created_at) + UPLOAD_SECONDS
         else:
             due = self._cloud.seconds(record.started_at) + DEADLINE_SECONDS
-        late = self.ended_at[record.job_id] - (max(due, self._cloud.faults.until) + PATIENCE)
+        faults = self._cloud.faults
+        patience = LASTING_PATIENCE if faults.lasting else PATIENCE
+        due = max(due, self.held_until.get(record.job_id, 0.0), 0.0 if faults.lasting else faults.until)
+        late = self.ended_at[record.job_id] - (due + patience)
         self._expect(late <= 0, f"job {record.job_id} ended {late:.0f} s too late")
 
     def _nothing_lost(self, record: Record) -> None:
@@ -254,7 +407,7 @@ class Checks:
         if record.started_at is None or record.status == "CANCELED":
             return
         deadline = self._cloud.seconds(record.started_at) + DEADLINE_SECONDS
-        if self.uploads.get(record.job_id) == JPEG and self._cloud.faults.until + PATIENCE <= deadline:
+        if self.uploads.get(record.job_id) in PHOTOS and self._cloud.faults.until + PATIENCE <= deadline:
             rejected = [image.error for image in record.images if (image.error or "").startswith("photo_")]
             self._expect(not rejected, f"job {record.job_id} rejected a good photo: {rejected}")
         for index, image in enumerate(record.images):
@@ -266,9 +419,10 @@ class Checks:
                 )
                 if image.status == "STORED" or made.slot.attempt != image.attempt or not usable:
                     continue
-                if image.error == "output_unavailable" and self._cloud.faults.injected["download_cut"]:
+                if image.error == "output_unavailable" and made.was_bad:
                     continue  # every look found it cut; the owner's retry asks for it again
-                seen = max(made.finished_at or 0, self._cloud.faults.until) + PATIENCE
+                held = self.held_until.get(record.job_id, 0.0)
+                seen = max(made.finished_at or 0, self._cloud.faults.until, held) + PATIENCE
                 self._expect(
                     seen > deadline,
                     f"job {record.job_id}, image {index}: {made.id} succeeded, the image is {image.status} ({image.error})",

@@ -7,13 +7,19 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.simulation.checks import ViolationError
+from tests.simulation.checks import LARGE_JPEG, PHOTOS, Record, ViolationError
 from tests.simulation.cloud import Cloud
+from tests.simulation.replicate import RETENTION_SECONDS
+from tests.simulation.situations import Situation
 from tests.support.events import api_event
 from tests.support.photos import JPEG
+from triptych.job import MOST_RETRIES
 
 RETRY_SECONDS = 20.0
 URL_SECONDS = 900.0  # how long an upload URL is valid, from the creation of the job
+CONFLICT = 409
+TOO_MANY = 429
+MIDNIGHT = 3 * 3600.0  # the next day begins in Seoul
 POLLS = (20.0, 90.0, 600.0)  # seconds between polls; the last repeats
 OPEN = {"AWAITING_UPLOAD", "GENERATING"}
 
@@ -29,17 +35,33 @@ class Client:
     created_at: float = 0.0
     view: dict[str, Any] | None = None
     polls: int = 0
+    retries: int = 0
     deleted: bool = False
+    reuses: Record | None = None  # the expired job, whose key is used again
+    key: str | None = None
+    at_the_edge: bool = False
+    put_off: bool = False  # by the daily limit, until the next day
+    stubborn: bool = False  # retries until the API refuses it
 
     @property
     def owner(self) -> str:
         return f"owner {self.number % 7}"
 
     def start(self) -> None:
+        self.stubborn = self._happens("client_keeps_retrying")
         key = None if self._happens("client_without_key") else f"order {self.number}"
+        self.key = key
         self._create(key)
         if key and self._happens("client_creates_twice_at_once"):
+            self.cloud.faults.struck(Situation.CREATED_TWICE)
             self._create(key)
+        if not key:
+            self.cloud.faults.struck(Situation.CREATED_WITHOUT_KEY)
+
+    def retry_at_the_edge(self) -> None:
+        """Retry in the last hour of the job's retention."""
+        self.at_the_edge = True
+        self._act("retry")
 
     def _create(self, key: str | None) -> None:
         request = {"content_type": "image/jpeg", "content_length": len(JPEG)}
@@ -48,33 +70,58 @@ class Client:
         self.cloud.api(event, partial(self._created, key))
 
     def _created(self, key: str | None, status: int, body: dict[str, Any]) -> None:
-        if status != 201:
+        if status == TOO_MANY and self.cloud.faults.daily_limit:
+            self.cloud.faults.struck(Situation.DAY_FULL)
+            if not self.job_id and not self.put_off:
+                self.put_off = True
+                wait = max(60.0, MIDNIGHT - self.cloud.engine.now) + self.cloud.random.uniform(0, 300)
+                self.cloud.engine.after(wait, partial(self._create, key))
+        elif status == CONFLICT and self.deleted:
+            pass  # the same request once more, after the deletion
+        elif status != 201:
             self._expect(status == 0 or status >= 500, f"POST of a valid job was answered {status}: {body}")
             if not self.job_id:
                 self.cloud.engine.after(RETRY_SECONDS, partial(self._create, key))
         elif self.job_id:
             self._expect(body["job_id"] == self.job_id, f"one idempotency key created two jobs: {body}")
         else:
-            self.job_id = body["job_id"]
-            self.created_at = self.cloud.engine.now
-            self.photo_key = urlsplit(body["upload"]["url"]).path.removeprefix("/")
-            self._will_upload()
-            for kind, method, path in (
-                ("client_cancels", "POST", f"/api/v1/jobs/{self.job_id}/cancel"),
-                ("client_deletes", "DELETE", f"/api/v1/jobs/{self.job_id}"),
-            ):
-                if self._happens(kind):
-                    self.cloud.engine.after(
-                        self.cloud.random.uniform(0.1, 200), partial(self._ask, method, path)
-                    )
+            self._begin(body)
+
+    def _begin(self, body: dict[str, Any]) -> None:
+        """Upload the photo of the new job, and perhaps cancel or delete it."""
+        self.job_id = body["job_id"]
+        self.created_at = self.cloud.engine.now
+        if self.reuses:
+            early = self.cloud.checks.records[self.job_id].created_at == self.reuses.created_at
+            self.cloud.faults.struck(Situation.KEY_REUSED_EARLY if early else Situation.KEY_REUSED)
+            if early:
+                return  # the job as it is: it has ended
+        self.photo_key = urlsplit(body["upload"]["url"]).path.removeprefix("/")
+        self._will_upload()
+        for kind, action, latest in (
+            ("client_cancels", "cancel", 200),
+            ("client_cancels_soon", "cancel", 20),
+            ("client_deletes", "delete", 200),
+            ("client_deletes_soon", "delete", 6),
+        ):
+            if self._happens(kind):
+                self.cloud.engine.after(self.cloud.random.uniform(0.1, latest), partial(self._act, action))
 
     def _will_upload(self) -> None:
         rng = self.cloud.random
+        faults = self.cloud.faults
         if self._happens("client_never_uploads"):
+            faults.struck(Situation.NEVER_UPLOADED)
             self.cloud.engine.after(60, self._poll)
             return
-        content = bytes(len(JPEG)) if self._happens("client_uploads_rubbish") else JPEG
-        late = rng.uniform(60, 899) if self._happens("client_uploads_late") else rng.uniform(0.1, 5)
+        photo = LARGE_JPEG if self._happens("client_uploads_large") else JPEG
+        content = bytes(len(JPEG)) if self._happens("client_uploads_rubbish") else photo
+        if content not in PHOTOS:
+            faults.struck(Situation.UPLOADED_RUBBISH)
+        late = rng.uniform(0.1, 5)
+        if self._happens("client_uploads_late"):
+            faults.struck(Situation.UPLOADED_LATE)
+            late = rng.uniform(60, 899)
         self.cloud.engine.after(late, partial(self._upload, content))
 
     def _upload(self, content: bytes) -> None:
@@ -85,6 +132,18 @@ class Client:
     def _upload_late(self) -> None:
         if self.cloud.engine.now < self.created_at + URL_SECONDS:
             self.cloud.upload(self.photo_key, JPEG)
+
+    def _act(self, action: str) -> None:
+        """Cancel, delete or retry, perhaps in two tabs at once."""
+        self._ask(*self._request(action))
+        if self._happens("client_acts_twice"):
+            self.cloud.faults.struck(Situation.TWO_TABS)
+            other = self._request(self.cloud.random.choice(["cancel", "delete", "retry", action]))
+            self.cloud.engine.after(self.cloud.random.uniform(0, 0.5), partial(self._ask, *other))
+
+    def _request(self, action: str) -> tuple[str, str]:
+        path = f"/api/v1/jobs/{self.job_id}"
+        return ("DELETE", path) if action == "delete" else ("POST", f"{path}/{action}")
 
     def _ask(self, method: str, path: str) -> None:
         """Cancel, delete or retry; repeat until there is an answer."""
@@ -99,10 +158,19 @@ class Client:
             self.cloud.engine.after(self.cloud.random.uniform(0.1, 900), self._upload_late)
         retries_used = status == 409 and path.endswith("/retry")
         gone = status == 404 and self.deleted
+        full = status == TOO_MANY and path.endswith("/retry") and self.cloud.faults.daily_limit
+        if full:
+            self.cloud.faults.struck(Situation.DAY_FULL_FOR_RETRY)
+            return
         self._expect(status < 300 or gone or retries_used, f"{method} {path} was answered {status}: {body}")
         if retries_used:
+            edge = Situation.REFUSED_AT_THE_EDGE if self.at_the_edge else Situation.RETRIES_USED
+            self.cloud.faults.struck(edge)
             return
+        if self.at_the_edge and path.endswith("/retry"):
+            self.cloud.faults.struck(Situation.RETRIED_AT_THE_EDGE)
         if path.endswith("/retry"):
+            self.polls = 0
             self._poll()
 
     def _poll(self) -> None:
@@ -118,8 +186,14 @@ class Client:
                 self._same_or_further(self.view, body)
             self.view = body
             if body["status"] not in OPEN:
-                if body["status"] in {"PARTIAL", "FAILED"} and self._happens("client_retries"):
-                    self._ask("POST", f"/api/v1/jobs/{self.job_id}/retry")
+                failed = body["status"] in {"PARTIAL", "FAILED"}
+                stubborn = self.stubborn and self.retries <= MOST_RETRIES
+                if failed and (stubborn or self._happens("client_retries")):
+                    self.retries += 1
+                    wait = 0.0
+                    if self._happens("client_retries_late"):
+                        wait = self.cloud.random.uniform(0, 2 * RETENTION_SECONDS)
+                    self.cloud.engine.after(wait, partial(self._act, "retry"))
                 return
         else:
             self._expect(status == 0 or status >= 500, f"GET of the job was answered {status}: {body}")

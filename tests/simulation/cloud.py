@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import re
+from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,19 +18,24 @@ from aws_lambda_powertools.event_handler.api_gateway import BaseRouter
 from botocore.exceptions import ClientError
 
 from tests.simulation.aws import Answer, Queue, Request
-from tests.simulation.checks import Checks, ViolationError
+from tests.simulation.checks import OPEN, Checks, Record, ViolationError
 from tests.simulation.engine import Engine, Killed, Process
 from tests.simulation.faults import Faults
 from tests.simulation.functions import CONTEXT, FUNCTIONS, environments, loaded, resources
 from tests.simulation.patches import patched_io
 from tests.simulation.replicate import Replicate
 from tests.simulation.services import Services
+from tests.simulation.situations import Situation
 from tests.support.clock import Clock as WallClock
-from tests.support.events import s3_notification, signed, sqs_event, webhook_event
+from tests.support.events import s3_notification, signed, sqs_event, stream_event, webhook_event
 from tests.support.function_environment import ENVIRONMENT
 from triptych.aws import bucket
 from triptych.replicate import transport, webhooks
 
+FORGED_SECRET = "whsec_" + base64.b64encode(b"not the secret").decode()
+STREAM_BATCH = 10
+LONGEST_BURIED_SECONDS = 5400
+JOB_IN_REQUEST = re.compile(r"(?:jobs/|job_id=)([^/&]+)")
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
@@ -58,9 +66,21 @@ class Cloud:
         self.random = faults.random
         self.requests: list[str] = []  # the name of every request of a handler
         self.trace = hashlib.sha256()
+        self.messages: Counter[str] = Counter()  # sent to the queues, by job
+        self._stream: list[dict[str, Any]] = []  # ends of jobs that are not announced yet
+        self._stream_failures = 0  # in a row
+        self._announcing = False
         self.errors: list[str] = []  # uncaught exceptions of handlers
         self.checks = Checks(self)
-        self.replicate = Replicate(self.engine, faults, START, self._webhook, self.checks.on_created)
+        self.replicate = Replicate(
+            self.engine,
+            faults,
+            START,
+            self._webhook,
+            self.checks.on_created,
+            self._forged_webhook,
+            self.checks.on_finished,
+        )
         self.aws = Services(self, moto=moto)
         template = resources()
         self.sources: dict[str, Source] = {}
@@ -102,6 +122,7 @@ class Cloud:
         def answered(result: dict[str, Any] | None) -> None:
             status = int(result["statusCode"]) if result else 0
             if status < 500 and self.faults.happens("answer_to_client_lost", self.engine.now):
+                self.faults.struck(Situation.CLIENT_ANSWER_LOST)
                 status = 0
             done(status, json.loads(result["body"] or "{}") if result and status else {})
 
@@ -115,35 +136,101 @@ class Cloud:
         except ClientError:
             return False
         now, faults = self.engine.now, self.faults
-        copies = 1 + faults.happens("s3_event_duplicated", now)
+        if key.split("/")[1] in self.checks.forgotten:
+            faults.struck(Situation.UPLOADED_AFTER_DELETION)
+        copies = 1
         if faults.happens("s3_event_lost", now):
+            faults.struck(Situation.EVENT_LOST)
             copies = 0
+        elif faults.happens("s3_event_duplicated", now):
+            faults.struck(Situation.EVENT_DOUBLED)
+            copies = 2
         body = json.dumps(s3_notification(key.split("/")[1], key))
         for _ in range(copies):
             self.send("generation", body, self.random.uniform(0.1, 2))
         return True
 
+    def written(self, record: Record, item: Callable[[], dict[str, Any]]) -> None:
+        """Check a job that was stored. Its end goes to the table's stream."""
+        before = self.checks.records.get(record.job_id)
+        self.checks.on_record(record)
+        if before and before.status in OPEN and record.status not in OPEN:
+            self._stream.append(item())
+            self._announce_soon()
+
+    def put_events(self, request: Request) -> Answer:
+        """Take the event of a job's end, as EventBridge does."""
+        if self.faults.happens("event_refused", self.engine.now):
+            self.faults.struck(Situation.EVENT_REFUSED)
+            return {"FailedEntryCount": 1, "Entries": [{"ErrorCode": "InternalFailure"}]}
+        for entry in request["Entries"]:
+            self.checks.on_announced(json.loads(entry["Detail"]))
+        return {"FailedEntryCount": 0, "Entries": [{"EventId": "e"}]}
+
+    def _announce_soon(self) -> None:
+        if self._stream and not self._announcing:
+            self._announcing = True
+            wait = min(60, 2**self._stream_failures)
+            self.engine.after(self.random.uniform(0.2, 1) * wait, self._announce)
+
+    def _announce(self) -> None:
+        """Invoke `announce` with a batch of the stream, as its event source mapping does."""
+        batch = self._stream[:STREAM_BATCH]
+
+        def done(result: dict[str, Any] | None) -> None:
+            failed = [int(one["itemIdentifier"]) for one in result["batchItemFailures"]] if result else [0]
+            self._stream_failures = self._stream_failures + 1 if failed else 0
+            del self._stream[: min(failed, default=len(batch))]
+            self._announcing = False
+            self._announce_soon()
+
+        self.invoke("announce", stream_event(*batch), done)
+
+    def hinder(self, job_id: str | None = None) -> None:
+        """Note that a fault hinders the work for a job: this one, or the one of the running process."""
+        about = job_id or (self.engine.current and self.engine.current.process.about)
+        if about:
+            self.checks.hinder(about, self.engine.now)
+
     def send(self, queue: str, body: str, delay: float) -> None:
         """Send a message to a function's queue."""
         now = self.engine.now
+        about = _job_of(body)
+        self.messages[about] += 1
         if self.faults.happens("message_late", now):
+            self.faults.struck(Situation.MESSAGE_LATE)
             delay += self.random.uniform(10, 600)
+            self.checks.hinder(about, now + delay)
         self.sources[queue].queue.send(body, delay)
         self._pump(self.sources[queue])
 
     def _webhook(self, body: bytes, query: str, answered: Callable[[bool], None]) -> None:
-        headers = signed(body, WallClock(self.now()))
+        headers = signed(body, WallClock(self.now() + timedelta(seconds=self.faults.skew)))
 
         def done(result: dict[str, Any] | None) -> None:
             answered(result is not None and 200 <= result["statusCode"] < 300)
 
         self.invoke("webhook", webhook_event(body, headers, query), done)
 
+    def _forged_webhook(self, body: bytes, query: str) -> None:
+        headers = signed(body, WallClock(self.now()), secret=FORGED_SECRET)
+
+        def done(result: dict[str, Any] | None) -> None:
+            if result is not None and result["statusCode"] < 400:
+                raise ViolationError(f"a forged webhook was answered {result['statusCode']}")
+
+        self.invoke("webhook", webhook_event(body, headers, query), done)
+
     def _pump(self, source: Source) -> None:
         """Deliver visible messages to the function, and look again when the next one becomes visible."""
         while source.running < source.concurrency and (message := source.queue.receive()):
+            if self.faults.happens("message_dead", self.engine.now):
+                source.queue.messages.pop(message.number, None)
+                self._bury(source, message.body, Situation.DEAD_LETTER_REPLAYED)
+                continue
             self._deliver(source, message.number, message.body, message.receives, message.receipt)
             if self.faults.happens("message_duplicated", self.engine.now):
+                self.faults.struck(Situation.MESSAGE_DOUBLED)
                 again = partial(
                     self._deliver, source, message.number, message.body, message.receives, message.receipt
                 )
@@ -155,6 +242,22 @@ class Cloud:
                 source.looks_at = soonest
                 self.engine.after(soonest - self.engine.now, partial(self._pump, source))
 
+    def _bury(self, source: Source, body: str, situation: Situation) -> None:
+        """Make a message a dead letter, and move it back later."""
+        wait = self.random.uniform(10, LONGEST_BURIED_SECONDS)
+        about = _job_of(body)
+        if situation is Situation.DEAD_LETTER_REPLAYED:
+            until = self.engine.now + wait
+            self.checks.hinder(about, until)
+            self.checks.held_until[about] = max(until, self.checks.held_until.get(about, 0))
+
+        def replay() -> None:
+            self.faults.struck(situation)
+            source.queue.send(body, 0)
+            self._pump(source)
+
+        self.engine.after(wait, replay)
+
     def _deliver(self, source: Source, number: int, body: str, receives: int, receipt: str) -> None:
         source.running += 1
 
@@ -162,6 +265,8 @@ class Cloud:
             source.running -= 1
             if result is not None and not result["batchItemFailures"]:
                 source.queue.messages.pop(number, None)
+                if self.faults.happens("message_dead_after", self.engine.now):
+                    self._bury(source, body, Situation.DEAD_LETTER_REPEATED)
             self._pump(source)
 
         self.invoke(source.function, sqs_event(body, receives=receives, receipt=receipt), done)
@@ -170,7 +275,7 @@ class Cloud:
         self, function: str, event: dict[str, Any], done: Callable[[dict[str, Any] | None], None]
     ) -> None:
         """Run a handler; call `done` with its result, or None if it raised, died or timed out."""
-        process = Process(function)
+        process = Process(function, _job_of_event(event))
         idle = environments()[function]
         module = idle.pop() if idle else loaded(function)
         over = False
@@ -198,7 +303,15 @@ class Cloud:
 
         self._ends[process] = end
         self.engine.start(process, body)
-        self.engine.after(self._timeouts[function], lambda: end(None))
+
+        def time_out() -> None:
+            if not over:
+                self.faults.struck(Situation(f"{function} timed out"))
+                if process.about:
+                    self.hinder(process.about)
+                end(None)
+
+        self.engine.after(self._timeouts[function], time_out)
 
     def _crash(self, process: Process) -> None:
         self._forget()
@@ -255,6 +368,9 @@ class Cloud:
         BaseRouter.current_event = saved  # type: ignore[assignment]  # as above
         if not answered:
             raise TimeoutError
+        if self.faults.happens("function_stalls", engine.now):
+            self.hinder()
+            engine.sleep(self.random.uniform(5, 90))
         (outcome,) = result
         if isinstance(outcome, Exception):
             raise outcome
@@ -272,7 +388,11 @@ class Cloud:
         if process.dead:
             raise Killed
         self.requests.append(f"{process.name}: {name}")
-        crash = self.faults.crash(len(self.requests), engine.now)
+        crash = self.faults.crash(len(self.requests), name, engine.now)
+        if crash:
+            self.faults.struck(Situation.KILLED_BEFORE if crash == "before" else Situation.KILLED_AFTER)
+            self.faults.struck(Situation(f"killed at {name}"))
+            self.hinder()
         self._note(process.name, name, crash or "")
         if crash == "before":
             engine.after(0, partial(self._crash, process))
@@ -290,6 +410,22 @@ class Cloud:
         answer = self.sources[name].queue.handle(operation, request)
         self._pump(self.sources[name])
         return answer
+
+
+def _job_of(body: str) -> str:
+    """Return the job that a message is about."""
+    found = json.loads(body)
+    return str(
+        found["job_id"] if "job_id" in found else found["Records"][0]["s3"]["object"]["key"].split("/")[1]
+    )
+
+
+def _job_of_event(event: dict[str, Any]) -> str | None:
+    """Return the job that an event of a function is about, if it is one."""
+    if "Records" in event:
+        return _job_of(event["Records"][0]["body"]) if "body" in event["Records"][0] else None
+    found = JOB_IN_REQUEST.search(f"{event.get('rawPath', '')}?{event['rawQueryString']}")
+    return found and found[1]
 
 
 def _outcome[T](effect: Callable[[], T]) -> T | Exception:

@@ -35,6 +35,7 @@ class Process:
     """One invocation of a function; its tasks die together."""
 
     name: str
+    about: str | None = None  # the job
     dead: bool = False
     tasks: list[Task] = field(default_factory=list)
 

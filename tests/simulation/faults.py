@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.simulation.situations import Situation
 
 # kind of fault → its highest rate among the requests, messages and so on that it can hit
 HIGHEST = {
@@ -14,11 +20,20 @@ HIGHEST = {
     # Each of boto3's three tries of a request to AWS fails with this rate.
     "aws_error_before": 0.1,
     "aws_error_after": 0.1,
+    "dynamodb_throttled": 0.3,
+    "s3_throttled": 0.3,
+    "ssm_throttled": 0.7,
+    "aws_hangs": 0.03,  # no answer, in most of boto3's tries
+    "aws_slow": 0.1,
+    "function_stalls": 0.02,  # the function goes on long after an answer, or never
+    "event_refused": 0.5,
     # Messages.
     "s3_event_lost": 0.3,
     "s3_event_duplicated": 0.3,
     "message_late": 0.3,
     "message_duplicated": 0.2,
+    "message_dead": 0.03,  # becomes a dead letter, and is moved back later
+    "message_dead_after": 0.03,  # likewise, although it was processed
     # Create requests.
     "create_refused_connection": 0.2,
     "create_throttled": 0.3,
@@ -35,11 +50,13 @@ HIGHEST = {
     "read_failed": 0.3,
     "download_failed": 0.3,
     "download_cut": 0.2,
+    "output_cut_long": 0.2,
     "output_no_picture": 0.1,
     # Ends of predictions.
     "finished_at_once": 0.5,  # the webhook arrives before the answer to the POST
     "finished_late": 0.2,
     "prediction_failed": 0.2,
+    "predictions_all_fail": 0.5,  # of one job, however often it is retried
     "prediction_canceled": 0.05,
     "prediction_aborted": 0.05,
     "output_missing": 0.05,
@@ -48,17 +65,53 @@ HIGHEST = {
     "webhook_duplicated": 0.5,
     "webhook_late": 0.3,
     "webhook_out_of_order": 0.3,  # a webhook with `processing` arrives after the end
+    "webhook_forged": 0.2,  # signed with another secret
+    "webhook_misdirected": 0.2,  # the query, which is not signed, names another image
     # Clients.
     "answer_to_client_lost": 0.1,
     "client_never_uploads": 0.2,
     "client_uploads_late": 0.3,
     "client_uploads_rubbish": 0.1,
+    "client_uploads_large": 0.4,
     "client_creates_twice_at_once": 0.2,
-    "client_without_key": 0.1,
+    "client_without_key": 0.3,
     "client_cancels": 0.1,
     "client_deletes": 0.3,
+    "client_deletes_soon": 0.2,
+    "client_cancels_soon": 0.2,
+    "client_acts_twice": 0.5,
     "client_uploads_after_deleting": 0.9,
-    "client_retries": 0.5,  # after a job with failed images
+    "client_retries": 0.9,  # after a job with failed images
+    "client_keeps_retrying": 0.5,
+    "client_retries_late": 0.5,  # when Replicate may not hold the output any more
+}
+LASTING_SECONDS = 2 * 3600.0
+LOWEST = 0.3  # rate of a kind in a run, of its highest rate
+# Each kind has its turn once in so many seeds (1 to 5, 6 to 10 and so on), so that no kind is left out for long.
+TURNS = 5
+# These have their turn together, because each alone never shows what both do.
+TOGETHER = {
+    "crash_before": ("client_cancels", "client_deletes", "client_without_key"),
+    "crash_after": ("client_cancels", "client_deletes", "client_without_key"),
+    "client_uploads_after_deleting": ("client_deletes",),
+    "client_keeps_retrying": ("predictions_all_fail",),
+    "output_cut_long": ("client_retries",),
+    "client_acts_twice": ("client_cancels", "client_deletes", "client_retries"),
+    "client_cancels_soon": ("finished_late",),
+    "client_retries_late": ("client_retries", "output_cut_long"),
+}
+# A crash hits these more often, because a run has few of them.
+RARE = {
+    "DynamoDB DeleteItem": 60,
+    "S3 HeadObject": 5,
+    "S3 DeleteObject": 5,
+    "S3 ListObjectsV2": 5,
+    "SSM GetParameter": 20,
+    "SQS ChangeMessageVisibility": 5,
+    "Replicate cancel": 20,
+    "Replicate secret": 20,
+    "Replicate list": 3,
+    "Replicate get": 3,
 }
 OUTAGES = ("replicate", "dynamodb", "s3", "sqs")
 # The kinds of an outage of Replicate, as fault rates. No other fault happens during an outage.
@@ -81,36 +134,57 @@ class Faults:
     burst: int = 600
     others_per_minute: float = 0.0  # predictions that other users of the account create
     list_lag: float = 0.0  # seconds by which Replicate's list lags behind
+    skew: float = 0.0  # seconds by which Replicate's clock is ahead
+    daily_limit: int = 0  # jobs of an owner in a day
+    retention: bool = False  # the run goes on until all jobs have expired
+    lasting: bool = False  # faults go on through the deadlines
     echoes: bool = False  # Replicate's answers hold `webhook`, which its schema lacks
     until: float = 0.0  # no fault happens from this second on
     crashes: dict[int, str] = field(default_factory=dict)  # number of a request → "before" or "after"
-    injected: Counter[str] = field(default_factory=Counter)
+    injected: Counter[str] = field(default_factory=Counter)  # faults that were drawn
+    situations: Counter[Situation] = field(default_factory=Counter)  # what has really happened
 
     @classmethod
     def drawn(cls, seed: int, span: float) -> Faults:
         """Draw the faults of run `seed`, in which new jobs start for `span` seconds.
 
-        A run has about one kind in three, so that each kind is also seen without most others. One run in ten has none.
+        A run has the kinds whose turn it is, and some others, so that each kind is also seen without most others.
         """
         random = Random(f"faults {seed}")
         faults = cls(Random(f"strikes {seed}"), until=span + 600)
-        if random.random() < 0.1:
-            return faults
-        share = random.choice([0.15, 0.3, 0.6])
-        for kind, highest in HIGHEST.items():
-            if random.random() < share:
-                faults.rates[kind] = round(highest * random.uniform(0.1, 1), 3)
+        share = random.choice([0.05, 0.2, 0.4])
+
+        def has(kind: str, *, also: float = share) -> bool:
+            return _has_its_turn(kind, seed) or random.random() < also
+
+        for kind in HIGHEST:
+            if has(kind):
+                for one in (kind, *TOGETHER.get(kind, ())):
+                    faults.rates[one] = round(HIGHEST[one] * random.uniform(LOWEST, 1), 3)
         for service in OUTAGES:
-            if random.random() < share / 2:
-                begin, length = random.uniform(0, span), random.uniform(30, 480)
+            if has(f"{service} down", also=share / 4):
+                begin, length = random.uniform(0, span), random.uniform(60, 480)
                 faults.outages[service] = [(begin, begin + length)]
-        if random.random() < 0.2:
-            faults.per_minute, faults.burst = 6, 1  # low credit
-        faults.echoes = random.random() < 0.25
-        faults.others_per_minute = random.choice([0.0, 0.0, 0.0, 60.0, 600.0])
-        # A prediction is created up to 52 s after its POST, and the layer allows 90 s for creation and list together.
-        faults.list_lag = random.choice([0.0, 0.0, 0.0, 5.0, 35.0])
+        faults._draw_conditions(random, has, share, span)
         return faults
+
+    def _draw_conditions(self, random: Random, has: Callable[..., bool], share: float, span: float) -> None:
+        """Draw what holds for the whole run."""
+        if has("low credit", also=0):
+            self.per_minute, self.burst = 6, 1
+        self.echoes = random.random() < 0.25
+        if has("other users", also=share):
+            self.others_per_minute = random.choice([60.0, 600.0, 600.0])
+        if has("list lag", also=share):
+            # A prediction is created up to 52 s after its POST, and the layer allows 90 s for creation and list together.
+            self.list_lag = random.choice([5.0, 35.0, 35.0])
+        if has("skew", also=share):
+            self.skew = random.choice([-30.0, 30.0])
+        if has("daily limit", also=0):
+            self.daily_limit = 8
+        self.retention = has("retention", also=share / 2)
+        if has("lasting", also=share / 2):
+            self.lasting, self.until = True, span + LASTING_SECONDS
 
     @classmethod
     def of_outage(cls, kind: str, seconds: float, seed: int) -> Faults:
@@ -120,12 +194,16 @@ class Faults:
             faults.outages["replicate"] = [(0.0, seconds)]
         return faults
 
-    def happens(self, kind: str, now: float) -> bool:
+    def happens(self, kind: str, now: float, weight: float = 1) -> bool:
         rate = self.rates.get(kind)
-        if rate is None or now >= self.until or self.random.random() >= rate:
+        if rate is None or now >= self.until or self.random.random() >= rate * weight:
             return False
         self.injected[kind] += 1
         return True
+
+    def struck(self, situation: Situation, times: int = 1) -> None:
+        """Count a situation that has really happened."""
+        self.situations[situation] += times
 
     def one_of(self, kinds: tuple[str, ...], now: float) -> str | None:
         """Return the first of `kinds` that happens, or None."""
@@ -136,12 +214,12 @@ class Faults:
         self.injected[f"{service}_outage"] += down
         return down
 
-    def crash(self, number: int, now: float) -> str | None:
+    def crash(self, number: int, name: str, now: float) -> str | None:
         """Return whether the process dies at this request: "before" or "after" its effect, or None."""
         if number in self.crashes:
             return self.crashes[number]
-        kind = self.one_of(("crash_before", "crash_after"), now)
-        return kind and kind.removeprefix("crash_")
+        weight = RARE.get(name, 1)
+        return next((how for how in ("before", "after") if self.happens(f"crash_{how}", now, weight)), None)
 
     def described(self) -> str:
         """Return one line for people."""
@@ -157,6 +235,19 @@ class Faults:
             parts.append(f"{self.others_per_minute:.0f} predictions of others a minute")
         if self.list_lag:
             parts.append(f"the list lags by {self.list_lag:.0f} s")
+        if self.skew:
+            parts.append(f"Replicate's clock is {self.skew:+.0f} s off")
+        if self.daily_limit:
+            parts.append(f"{self.daily_limit} jobs a day")
+        if self.retention:
+            parts.append("until all jobs have expired")
+        if self.lasting:
+            parts.append("faults go on through the deadlines")
         if self.echoes:
             parts.append("webhooks echoed")
         return ", ".join(parts) or "none"
+
+
+def _has_its_turn(kind: str, seed: int) -> bool:
+    turns, turn = divmod(seed - 1, TURNS)
+    return Random(f"{kind} {turns}").randrange(TURNS) == turn

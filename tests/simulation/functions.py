@@ -14,7 +14,7 @@ import yaml
 
 from tests.simulation import ROOT
 
-FUNCTIONS = ("api", "generate", "webhook", "watchdog")
+FUNCTIONS = ("api", "generate", "webhook", "watchdog", "announce")
 CONTEXT = SimpleNamespace(
     function_name="test",
     memory_limit_in_mb=128,

@@ -6,20 +6,33 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from tests.simulation.situations import Situation
+
 if TYPE_CHECKING:
     from tests.simulation.cloud import Cloud
 
-CREATE_FAULTS = (
-    "create_refused_connection",
-    "create_cut_before",
-    "create_cut_after",
-    "create_hangs_after",
-    "create_late",
-    "create_5xx_before",
-    "create_5xx_after",
-    "create_500_after",
-    "create_unreadable",
-)
+# Faults of a POST that strike before a prediction is made, and those that strike after.
+CREATE_BEFORE = {
+    "create_refused_connection": Situation.POST_REFUSED,
+    "create_cut_before": Situation.POST_CUT_BEFORE,
+    "create_5xx_before": Situation.POST_5XX_BEFORE,
+}
+CREATE_AFTER = {
+    "create_cut_after": Situation.POST_CUT_AFTER,
+    "create_hangs_after": Situation.POST_HUNG,
+    "create_late": Situation.POST_LATE,
+    "create_5xx_after": Situation.POST_5XX_AFTER,
+    "create_500_after": Situation.POST_500_AFTER,
+    "create_unreadable": Situation.POST_UNREADABLE,
+}
+CREATE_FAULTS = (*CREATE_BEFORE, *CREATE_AFTER)
+FAILED = {
+    "list": Situation.LIST_FAILED,
+    "get": Situation.GET_FAILED,
+    "cancel": Situation.CANCEL_FAILED,
+    "secret": Situation.SECRET_FAILED,
+    "download": Situation.DOWNLOAD_FAILED,
+}
 LATEST_SECONDS = (
     40.0  # how long after the client's timeout a request may still arrive; the layer allows 90 s in all
 )
@@ -38,6 +51,8 @@ class Network(httpx.BaseTransport):
             trace("http11.send_request_headers.started", {})
         timeout = float(request.extensions["timeout"]["read"])
         fault = self._fault(kind)
+        if fault:
+            self._cloud.hinder()
         there = random.uniform(0.02, 0.3)
         back: float | None = random.uniform(0.02, 1)
         if fault == "create_late":
@@ -46,7 +61,7 @@ class Network(httpx.BaseTransport):
             back = None
 
         def effect() -> httpx.Response:
-            return self._answer(request, fault)
+            return self._answer(request, kind, fault)
 
         try:
             return self._cloud.exchange(f"Replicate {kind}", effect, there=there, back=back, timeout=timeout)
@@ -56,6 +71,7 @@ class Network(httpx.BaseTransport):
     def _fault(self, kind: str) -> str | None:
         faults, now = self._cloud.faults, self._cloud.engine.now
         if faults.is_down("replicate", now):
+            faults.struck(Situation.REPLICATE_DOWN)
             return self._cloud.random.choice(["create_refused_connection", "create_5xx_before"])
         match kind:
             case "create":
@@ -64,16 +80,21 @@ class Network(httpx.BaseTransport):
                 return faults.one_of(("download_failed",), now)
         return faults.one_of(("read_failed",), now)
 
-    def _answer(self, request: httpx.Request, fault: str | None) -> httpx.Response:
+    def _answer(self, request: httpx.Request, kind: str, fault: str | None) -> httpx.Response:
         """Return the answer to a request, or raise if the fault cuts the connection."""
+        self._struck(kind, CREATE_BEFORE.get(fault or ""))
         match fault:
             case "create_refused_connection":
                 raise httpx.ConnectError("refused", request=request)
             case "create_cut_before":
                 raise httpx.ReadError("cut", request=request)
             case "create_5xx_before" | "read_failed" | "download_failed":
+                self._struck(kind, FAILED.get(kind))
                 return httpx.Response(503, html="<html>Service Unavailable</html>")
         answer = self._cloud.replicate.answer(request)
+        if not answer.is_success:
+            return answer
+        self._struck(kind, CREATE_AFTER.get(fault or ""))
         match fault:
             case "create_cut_after":
                 raise httpx.ReadError("cut", request=request)
@@ -81,9 +102,14 @@ class Network(httpx.BaseTransport):
                 return httpx.Response(502, html="<html>Bad Gateway</html>")
             case "create_500_after":
                 return httpx.Response(500, json={"detail": "Internal error."})
-            case "create_unreadable" if answer.is_success:
+            case "create_unreadable":
                 return httpx.Response(201, text="created!")
         return answer
+
+    def _struck(self, kind: str, situation: Situation | None) -> None:
+        # An outage gives the faults of a POST to other requests too.
+        if situation and (kind == "create" or situation in FAILED.values()):
+            self._cloud.faults.struck(situation)
 
 
 def _kind(request: httpx.Request) -> str:

@@ -38,7 +38,11 @@ def patched_io(cloud: Cloud) -> Iterator[None]:
     downloads = httpx.Client(transport=Network(cloud), follow_redirects=False)
     with ExitStack() as stack:
         put = stack.enter_context
-        put(patch.dict(os.environ, {**ENVIRONMENT, **QUEUES}))
+        put(
+            patch.dict(
+                os.environ, {**ENVIRONMENT, **QUEUES, "DAILY_JOB_LIMIT": str(cloud.faults.daily_limit)}
+            )
+        )
         settings.settings.cache_clear()
         put(patch.object(BaseClient, "_make_api_call", cloud.aws.api_call()))
         put(patch("triptych.replicate.transport.http_transport", lambda: Network(cloud)))

@@ -8,12 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
 
 from tests.simulation.engine import Engine
 from tests.simulation.faults import Faults
+from tests.simulation.situations import Situation
 from tests.support.function_environment import SECRET
 
 RETENTION_SECONDS = 3600
@@ -26,7 +27,11 @@ WEBHOOK_TRIES = (
 )  # seconds after the end, as Replicate documents: the last after about a minute
 PAGE = 100
 MODEL_SECONDS = (3.0, 40.0)
-ENDS = {"prediction_failed": "failed", "prediction_canceled": "canceled", "prediction_aborted": "aborted"}
+ENDS = {
+    "prediction_failed": ("failed", Situation.PREDICTION_FAILED),
+    "prediction_canceled": ("canceled", Situation.PREDICTION_CANCELED),
+    "prediction_aborted": ("aborted", Situation.PREDICTION_ABORTED),
+}
 
 
 class Slot(NamedTuple):
@@ -52,6 +57,8 @@ class Prediction:
     created_at: float
     query: str  # of the webhook's URL
     finished_at: float | None = None
+    cut_until: float = 0.0  # its output is cut in every download until then
+    was_bad: bool = False  # a download of its output was cut, or was no picture
 
     @property
     def status(self) -> str:
@@ -60,14 +67,21 @@ class Prediction:
 
 @dataclass
 class Replicate:
-    """The stand-in. `call` delivers a webhook with body and query, and reports whether the answer was 2xx."""
+    """The stand-in.
+
+    `call` delivers a webhook with body and query, and reports whether the answer was 2xx. `forge` delivers one with a
+    wrong signature.
+    """
 
     engine: Engine
     faults: Faults
     start: datetime
     call: Callable[[bytes, str, Callable[[bool], None]], None]
     on_created: Callable[[Prediction], None] = lambda _: None
+    forge: Callable[[bytes, str], None] = lambda _body, _query: None
+    on_finished: Callable[[Prediction], None] = lambda _: None
     predictions: dict[str, Prediction] = field(default_factory=dict)
+    _doomed: dict[str, bool] = field(default_factory=dict)  # jobs of which every prediction fails
     _credit: float = 0
     _credit_at: float = 0
 
@@ -102,6 +116,8 @@ class Replicate:
         self._credit, self._credit_at = min(self._credit, self.faults.burst), now
         if self._credit < 1 or self.faults.happens("create_throttled", now):
             self.faults.injected["throttled"] += 1
+            low = self._credit < 1
+            self.faults.struck(Situation.POST_LOW_CREDIT if low else Situation.POST_THROTTLED)
             soonest = math.ceil(max(0.0, 1 - self._credit) * 60 / self.faults.per_minute) or 7
             return httpx.Response(429, json={"detail": "Throttled.", "status": 429, "retry_after": soonest})
         self._credit -= 1
@@ -129,32 +145,42 @@ class Replicate:
         answer = dict(body)
         if self.faults.happens("create_odd", now):
             answer |= {"version": None, "model": None}
+            self.faults.struck(Situation.POST_ODD)
+        if self.faults.skew:
+            self.faults.struck(Situation.CLOCK_SKEWED)
         self.on_created(made)
         return httpx.Response(201, json=answer)
 
     def holds(self, name: str) -> bool:
-        """Return whether the output of this prediction can be had whole now. A fault may have cut it earlier."""
+        """Return whether the output of this prediction can be had whole now, and could be had before."""
         found = self.predictions.get(name)
-        if found is None or found.finished_at is None or self.faults.injected["download_cut"]:
+        if found is None or found.finished_at is None or found.was_bad:
             return False
         removed = self.engine.now > found.finished_at + RETENTION_SECONDS
         return found.status == "succeeded" and bool(found.body["output"]) and not removed
 
     def _list(self, params: httpx.QueryParams) -> httpx.Response:
         after, before = (
-            (datetime.fromisoformat(params[name]) - self.start).total_seconds()
+            (datetime.fromisoformat(params[name]) - self.start).total_seconds() - self.faults.skew
             for name in ("created_after", "created_before")
         )
         before = min(before, self.engine.now - self.faults.list_lag + 1e-6)
         skip = int(params.get("cursor", 0))
         own = [(one.created_at, one) for one in self.predictions.values() if after <= one.created_at < before]
+        if any(before <= one.created_at <= self.engine.now for one in self._latest()):
+            self.faults.struck(Situation.LIST_LAGGED)
         rows = sorted(own + self._others(after, before), key=lambda row: row[0], reverse=True)
         following = None
         if len(rows) > skip + PAGE:
+            self.faults.struck(Situation.LIST_PAGED)
             asked = params.set("cursor", str(skip + PAGE))
             following = f"https://api.replicate.com/v1/predictions?{asked}"
         page = [self._row(at, one) for at, one in rows[skip : skip + PAGE]]
         return httpx.Response(200, json={"previous": None, "next": following, "results": page})
+
+    def _latest(self) -> list[Prediction]:
+        """Return the latest predictions, if the list lags behind."""
+        return list(self.predictions.values())[-10:] if self.faults.list_lag else []
 
     def _others(self, after: float, before: float) -> list[tuple[float, Prediction | None]]:
         """Return the times of the predictions that other users of the account have created, before this run too."""
@@ -177,8 +203,12 @@ class Replicate:
         length = {"content-length": str(len(content))}
         if self.faults.happens("output_no_picture", now):
             content, length = b"<html>", {"content-length": "6"}
-        elif self.faults.happens("download_cut", now):
+            found.was_bad = True
+            self.faults.struck(Situation.OUTPUT_NO_PICTURE)
+        elif now < found.cut_until or self.faults.happens("download_cut", now):
             content, length = content[:-9], {}
+            found.was_bad = True
+            self.faults.struck(Situation.OUTPUT_CUT_LONG if now < found.cut_until else Situation.DOWNLOAD_CUT)
         return httpx.Response(200, stream=httpx.ByteStream(content), headers=length)
 
     def _visible(self, prediction: Prediction) -> dict[str, Any]:
@@ -189,21 +219,35 @@ class Replicate:
 
     def _time(self, at: float) -> str:
         return (
-            (self.start + timedelta(seconds=at)).isoformat(timespec="microseconds").replace("+00:00", "123Z")
+            (self.start + timedelta(seconds=at + self.faults.skew))
+            .isoformat(timespec="microseconds")
+            .replace("+00:00", "123Z")
         )
 
     def _plan(self, prediction: Prediction, cancel_after: int) -> None:
         now, faults = self.engine.now, self.faults
         seconds = faults.random.uniform(*MODEL_SECONDS)
+        situation = None
         if faults.happens("finished_at_once", now):
-            seconds = 0.01
+            seconds, situation = 0.01, Situation.FINISHED_AT_ONCE
         elif faults.happens("finished_late", now):
-            seconds = faults.random.uniform(60, 1500)
-        end = faults.one_of(tuple(ENDS), now)
-        status = ENDS[end] if end else "succeeded"
+            seconds, situation = faults.random.uniform(60, 1500), Situation.FINISHED_LATE
+        status, why = ENDS.get(faults.one_of(tuple(ENDS), now) or "", ("succeeded", None))
+        job_id = prediction.slot.job_id
+        if self._doomed.setdefault(job_id, faults.happens("predictions_all_fail", now)):
+            status, why = "failed", Situation.ALWAYS_FAILED
+        if faults.happens("output_cut_long", now):
+            prediction.cut_until = now + faults.random.uniform(600, 2 * RETENTION_SECONDS)
         if seconds > cancel_after:
-            seconds, status = cancel_after, "canceled"
-        self.engine.after(seconds, lambda: self._end(prediction, status))
+            seconds, status, why = cancel_after, "canceled", None
+
+        def end() -> None:
+            if prediction.finished_at is None:
+                for one in filter(None, (situation, why)):
+                    faults.struck(one)
+            self._end(prediction, status)
+
+        self.engine.after(seconds, end)
 
     def _end(self, prediction: Prediction, status: str) -> None:
         if prediction.finished_at is not None:
@@ -213,25 +257,51 @@ class Replicate:
         prediction.body |= {"status": status, "completed_at": self._time(now)}
         if status == "failed":
             prediction.body["error"] = "The model has failed."
-        if status == "succeeded" and not self.faults.happens("output_missing", now):
-            url = f"https://replicate.delivery/{prediction.id}/out.png"
-            prediction.body["output"] = [url] if len(prediction.id) % 2 else url
+        if status == "succeeded":
+            if self.faults.happens("output_missing", now):
+                self.faults.struck(Situation.OUTPUT_MISSING)
+            else:
+                url = f"https://replicate.delivery/{prediction.id}/out.png"
+                prediction.body["output"] = [url] if len(prediction.id) % 2 else url
+        self.on_finished(prediction)
         self._call_webhook(prediction)
 
     def _call_webhook(self, prediction: Prediction) -> None:
         faults, now = self.faults, self.engine.now
         if faults.is_down("replicate", now) or faults.happens("webhook_dropped", now):
+            faults.struck(Situation.WEBHOOK_LOST)
             return
         query = prediction.query
         body = json.dumps(prediction.body).encode()
         late = faults.random.uniform(60, 900) if faults.happens("webhook_late", now) else 0
         copies = faults.random.randint(2, 5) if faults.happens("webhook_duplicated", now) else 1
+        if late:
+            faults.struck(Situation.WEBHOOK_LATE)
+        if copies > 1:
+            faults.struck(Situation.WEBHOOK_DOUBLED)
         for _ in range(copies):
             delay = late + faults.random.uniform(0.05, 0.5)
             self.engine.after(delay, lambda: self._deliver(body, query, list(WEBHOOK_TRIES)))
         if faults.happens("webhook_out_of_order", now):
+            faults.struck(Situation.WEBHOOK_OUT_OF_ORDER)
             old = json.dumps({**prediction.body, "status": "processing", "output": None}).encode()
             self.engine.after(late + 1, lambda: self._deliver(old, query, [0]))
+        self._mislead(prediction, body)
+
+    def _mislead(self, prediction: Prediction, body: bytes) -> None:
+        """Send webhooks that must change nothing."""
+        faults, now = self.faults, self.engine.now
+        if faults.happens("webhook_forged", now):
+            faults.struck(Situation.WEBHOOK_FORGED)
+            claimed = f"https://replicate.delivery/{prediction.id}/forged.png"
+            claim = {**prediction.body, "status": "succeeded", "output": claimed}
+            forged = json.dumps(claim).encode()
+            self.engine.after(0.01, lambda: self.forge(forged, prediction.query))
+        if faults.happens("webhook_misdirected", now):
+            faults.struck(Situation.WEBHOOK_MISDIRECTED)
+            slot = prediction.slot
+            other = urlencode({**slot._replace(image=(slot.image + 1) % 3)._asdict()})
+            self.engine.after(0.01, lambda: self._deliver(body, other, [0]))
 
     def _deliver(self, body: bytes, query: str, tries: list[int]) -> None:
         tried = tries.pop(0)

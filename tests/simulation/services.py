@@ -9,10 +9,12 @@ from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 from pynamodb.exceptions import PynamoDBConnectionError
 
-from tests.simulation.aws import Answer, Bucket, Jobs, Request, refusal
+from tests.simulation.aws import Answer, Bucket, Jobs, Request, Stored, refusal
 from tests.simulation.checks import Record
+from tests.simulation.situations import Situation
 from tests.support.function_environment import ENVIRONMENT, TOKEN
 from triptych.aws import bucket as layer_bucket
+from triptych.aws import table
 from triptych.spending import Limits
 
 if TYPE_CHECKING:
@@ -23,8 +25,17 @@ if TYPE_CHECKING:
     from triptych.job import Job
     from triptych.spending import Order
 
+READ_SECONDS = {"S3": 10.0}  # the clients' read timeouts; the others' are 4 s
+HANGS_AGAIN = 0.9  # how often each try of a request hangs that hangs
 TRIES = 3  # boto3's tries of a request
 SECONDS = (0.001, 0.02)  # of each direction
+# Faults of a request that AWS refuses: code, HTTP status and situation.
+REFUSALS: dict[str | None, tuple[str, int, Situation | None]] = {
+    "aws_error_before": ("InternalError", 500, None),
+    "dynamodb_throttled": ("ThrottlingException", 400, Situation.DYNAMODB_THROTTLED),
+    "s3_throttled": ("SlowDown", 503, Situation.S3_REFUSED),
+    "ssm_throttled": ("ThrottlingException", 400, None),
+}
 _REAL_CALL = BaseClient._make_api_call  # type: ignore[attr-defined]  # every request passes this private method
 
 
@@ -36,6 +47,25 @@ class Services:
         self._cloud = cloud
         self._bucket = Bucket(cloud.now)
         self._jobs = Jobs()
+
+    def expire_job(self, job_id: str) -> None:
+        self._jobs.expire(job_id)
+
+    def expire_blocked_ids(self) -> None:
+        """Remove the placeholders of deleted jobs."""
+        for job_id in self._cloud.checks.forgotten:
+            self._jobs.expire(job_id)
+
+    def objects(self) -> dict[str, Stored]:
+        """Return the bucket's objects."""
+        return dict(self._bucket.objects)
+
+    def expire_object(self, key: str, stored: Stored) -> bool:
+        """Remove an object, as the bucket's lifecycle does; return False if another one lies there."""
+        if self._bucket.objects.get(key) is not stored:
+            return False
+        del self._bucket.objects[key]
+        return True
 
     def stored(self, prefix: str) -> dict[str, bytes]:
         """Return the objects whose keys begin with `prefix`."""
@@ -61,44 +91,91 @@ class Services:
         if self._cloud.engine.current is None:
             return effect()
         faults = self._cloud.faults
+        hangs = faults.happens("aws_hangs", self._cloud.engine.now)
         for tried in range(1, TRIES + 1):
-            now = self._cloud.engine.now
-            fault = faults.one_of(("aws_error_before", "aws_error_after"), now)
-            if faults.is_down(service.lower(), now):
-                fault = "aws_error_before" if self._cloud.random.random() < 0.9 else "aws_error_after"
-
-            def strike(fault: str | None = fault) -> T:
-                if fault == "aws_error_before":
-                    raise refusal(operation, "InternalError", 500)
-                answer = effect()
-                if fault:
-                    raise ReadTimeoutError(endpoint_url=f"https://{service}")
-                return answer
-
-            there, back = self._cloud.random.uniform(*SECONDS), self._cloud.random.uniform(*SECONDS)
+            fault = (
+                "aws_hangs" if hangs and self._cloud.random.random() < HANGS_AGAIN else self._fault(service)
+            )
             try:
-                return self._cloud.exchange(f"{service} {operation}", strike, there=there, back=back)
+                return self._exchange(service, operation, effect, fault)
             except Exception:
+                if fault and tried == TRIES:
+                    faults.struck(Situation(f"{service} failed"))
                 if fault is None or tried == TRIES:
                     raise
         raise AssertionError
+
+    def _exchange[T](self, service: str, operation: str, effect: Callable[[], T], fault: str | None) -> T:
+        """Send a request once."""
+        faults, random = self._cloud.faults, self._cloud.random
+        there, back = random.uniform(*SECONDS), random.uniform(*SECONDS)
+        timeout = READ_SECONDS.get(service, 4.0)
+        if fault == "aws_slow":
+            there = random.uniform(0.3, 0.9) * timeout
+            fault = None
+        if fault:
+            self._cloud.hinder()
+        lost = fault == "aws_hangs" and random.random() < 0.5
+        strike = partial(self._strike, service, operation, effect, "aws_error_before" if lost else fault)
+        try:
+            return self._cloud.exchange(
+                f"{service} {operation}",
+                strike,
+                there=there,
+                back=None if fault == "aws_hangs" else back,
+                timeout=timeout,
+            )
+        except TimeoutError:
+            faults.struck(Situation.AWS_HUNG)
+            raise ReadTimeoutError(endpoint_url=f"https://{service}") from None
+
+    def _fault(self, service: str) -> str | None:
+        faults, now = self._cloud.faults, self._cloud.engine.now
+        if faults.is_down(service.lower(), now):
+            faults.struck(Situation(f"{service} down"))
+            return "aws_error_before" if self._cloud.random.random() < 0.9 else "aws_error_after"
+        fault = faults.one_of((f"{service.lower()}_throttled", "aws_error_before", "aws_error_after"), now)
+        if fault is None and faults.happens("aws_slow", now):
+            faults.struck(Situation.AWS_SLOW)
+            return "aws_slow"
+        return fault
+
+    def _strike[T](self, service: str, operation: str, effect: Callable[[], T], fault: str | None) -> T:
+        faults = self._cloud.faults
+        if fault in REFUSALS:
+            code, status, situation = REFUSALS[fault]
+            if situation:
+                faults.struck(situation)
+            raise refusal(operation, code, status)
+        answer = effect()
+        if fault == "aws_error_after":
+            faults.struck(Situation.AWS_ANSWER_LOST)
+            raise ReadTimeoutError(endpoint_url=f"https://{service}")
+        return answer
 
     def effect(self, client: BaseClient, service: str, operation: str, request: Request) -> Answer:
         match service:
             case "SQS":
                 return self._cloud.queue_request(operation, request)
-            case _ if self.moto:
+            case _ if self.moto and service != "EventBridge":
                 given = {**request}  # botocore changes it
                 answer: Answer = _REAL_CALL(client, operation, given)
             case "S3":
                 answer = self._bucket.handle(operation, request)
             case "SSM":
                 answer = {"Parameter": {"Value": TOKEN}}
+            case "EventBridge":
+                answer = self._cloud.put_events(request)
             case _:
                 raise NotImplementedError(f"{service} {operation}")
+        self._check(service, operation, request)
+        return answer
+
+    def _check(self, service: str, operation: str, request: Request) -> None:
+        """Check what a request has changed."""
         match service, operation:
             case "DynamoDB", "PutItem" if "owner" in request["Item"]:
-                self._cloud.checks.on_record(Record.of_item(request["Item"]))
+                self._cloud.written(Record.of_item(request["Item"]), lambda: request["Item"])
             case "DynamoDB", "PutItem":
                 # An item without an owner keeps the id of a deleted job.
                 self._cloud.checks.on_forgotten(request["Item"]["job_id"]["S"])
@@ -108,7 +185,10 @@ class Services:
                 self._cloud.checks.on_object(request["Key"], request["Body"])
             case "S3", "DeleteObject":
                 self._cloud.checks.on_removed(request["Key"])
-        return answer
+
+    def holds(self, key: str) -> bool:
+        """Return whether the object is in the bucket."""
+        return self.moto or key in self._bucket.objects
 
     def get(self, job_id: str) -> Job | None:
         return self._of_the_table("GetItem", lambda: self._jobs.get(job_id))
@@ -133,7 +213,7 @@ class Services:
     def _write(self, operation: str, put: Callable[[], Job]) -> Job:
         def effect() -> Job:
             stored = put()
-            self._cloud.checks.on_record(Record.of_job(stored))
+            self._cloud.written(Record.of_job(stored), lambda: table._to_record(stored).to_dynamodb_dict())
             return stored
 
         return self._of_the_table(operation, effect)

@@ -10,17 +10,24 @@ import pytest
 from tests.simulation.burst import drain
 from tests.simulation.clients import Client
 from tests.simulation.cloud import Cloud
-from tests.simulation.faults import REPLICATE_OUTAGES, Faults
+from tests.simulation.faults import REPLICATE_OUTAGES, TURNS, Faults
 from tests.simulation.run import END, run
+from tests.simulation.situations import Situation, missing
 
-JOBS = 40
+JOBS = 30
+SEEDS = range(1, TURNS + 2)
 
 
-@pytest.mark.parametrize("seed", range(1, 7))
-def test_promises_hold_under_all_faults(seed: int) -> None:
-    result = run(seed, JOBS)
-    again = f"python -m tests.simulation --jobs {JOBS} --seed {seed}"
-    assert result.violation is None, f"{result.violation}; again: {again}; faults: {result.faults}"
+def test_promises_hold_under_all_faults() -> None:
+    """Run seeds in which every kind of fault has its turn; most situations must really happen."""
+    situations: Counter[Situation] = Counter()
+    for seed in SEEDS:
+        result = run(seed, JOBS)
+        again = f"python -m tests.simulation --jobs {JOBS} --seed {seed}"
+        assert result.violation is None, f"{result.violation}; again: {again}; faults: {result.faults}"
+        situations += result.situations
+    never = missing(situations)
+    assert len(never) <= len(Situation) / 10, never
 
 
 def test_without_faults_every_job_succeeds_and_pays_each_image_once() -> None:

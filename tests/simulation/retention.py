@@ -1,0 +1,63 @@
+"""The end of retention: records and objects vanish, keys are used again, and jobs are retried in their last hour."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING
+
+from tests.simulation.checks import RETENTION
+from tests.simulation.clients import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from tests.simulation.aws import Stored
+    from tests.simulation.cloud import Cloud
+
+LATEST_TTL = timedelta(hours=48)  # DynamoDB removes an item within a few days after its time
+REUSED_WITHIN = timedelta(days=3)
+REUSES, RETRIES = 0.5, 0.7  # how many clients use their key again, and how many retry late
+DURATION = timedelta(days=36).total_seconds()
+
+
+def plan(cloud: Cloud, clients: Sequence[Client]) -> None:
+    """Schedule what happens around the end of retention of all jobs of a run."""
+    random = cloud.random
+    cloud.aws.expire_blocked_ids()
+    for record in list(cloud.checks.records.values()):
+        removed = record.created_at + RETENTION + random.random() * LATEST_TTL
+        _at(cloud, removed, partial(_expire_record, cloud, record.job_id, record.created_at))
+    for key, stored in cloud.aws.objects().items():
+        _at(cloud, _midnight_after(stored.modified + RETENTION), partial(_expire_object, cloud, key, stored))
+    for client in clients:
+        expired = cloud.checks.records.get(client.job_id)
+        if expired is None:
+            continue
+        if expired.status in {"FAILED", "PARTIAL"} and random.random() < RETRIES:
+            edge = expired.created_at + RETENTION - timedelta(seconds=random.uniform(1, 3600))
+            _at(cloud, edge, client.retry_at_the_edge)
+        elif client.key and random.random() < REUSES:
+            again = Client(cloud, client.number, reuses=expired)
+            _at(cloud, expired.created_at + RETENTION + random.random() * REUSED_WITHIN, again.start)
+
+
+def _at(cloud: Cloud, moment: datetime, do: Callable[[], None]) -> None:
+    cloud.engine.after(cloud.seconds(moment) - cloud.engine.now, do)
+
+
+def _midnight_after(moment: datetime) -> datetime:
+    return moment.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+
+
+def _expire_record(cloud: Cloud, job_id: str, created_at: datetime) -> None:
+    record = cloud.checks.records.get(job_id)
+    if record and record.created_at == created_at:
+        cloud.aws.expire_job(job_id)
+        cloud.checks.on_expired(job_id)
+
+
+def _expire_object(cloud: Cloud, key: str, stored: Stored) -> None:
+    if cloud.aws.expire_object(key, stored):
+        cloud.checks.on_object_expired(key, stored.modified)
