@@ -135,7 +135,10 @@ class Checks:
         self.held_until: dict[str, float] = {}  # by job: when its dead letter was moved back
         self.ends: Counter[tuple[str, str]] = Counter()  # by job and status
         self.announced: Counter[tuple[str, str]] = Counter()
-        self.counted: Counter[tuple[str, date]] = Counter()  # creations and retries, by owner and day
+        self.orders: dict[str, tuple[str, date]] = {}  # owner and day of each job's last order
+        self.made: Counter[tuple[str, date]] = (
+            Counter()
+        )  # predictions by the owner and the day of their orders
         self.longest_run_on = 0.0
         self.longest_run_on_hindered = 0.0
         self.uploads: dict[str, bytes] = {}  # the uploaded photo, by job
@@ -159,7 +162,7 @@ class Checks:
             self.ended_at.setdefault(new.job_id, self._cloud.engine.now)
         if old is None:
             self._begin_anew(new)
-            self._count(new.owner, new.created_at)
+            self._order(new, new.created_at)
             return
         if new.status == "CANCELED" != old.status:
             self._struck(self._runs(new), Situation.CANCELED_IN_FLIGHT, Situation.CANCELED_BEFORE)
@@ -170,7 +173,7 @@ class Checks:
             old.status in OPEN or retried, f"{where} was written after its end: {old.status} → {new.status}"
         )
         if retried and new.started_at:
-            self._count(new.owner, new.started_at)
+            self._order(new, new.started_at)
         for index, (before, after) in enumerate(zip(old.images, new.images, strict=True)):
             if retried and before.status == "FAILED":
                 reclaimed = before.error in RECLAIMABLE and before.prediction_id
@@ -252,6 +255,7 @@ class Checks:
         held = [one.id for one in self.billed.get((job_id, index), ()) if self._cloud.replicate.holds(one.id)]
         self._expect(not held, f"{where} is paid for again, but Replicate holds {held}")
         self.billed[job_id, index].append(prediction)
+        self._count(job_id)
         record = self.records.get(job_id)
         if record is None:
             self._expect(job_id in self.forgotten, f"{where} has a prediction, but the job never existed")
@@ -319,13 +323,16 @@ class Checks:
         if self.announced[end] > self.ends[end]:
             self._cloud.faults.struck(Situation.ANNOUNCED_AGAIN)
 
-    def _count(self, owner: str, at: datetime) -> None:
-        day = (at + SEOUL).date()
-        self.counted[owner, day] += 1
-        limit = self._cloud.faults.daily_limit
-        self._expect(
-            not limit or self.counted[owner, day] <= limit, f"{owner} has more than {limit} jobs on {day}"
-        )
+    def _order(self, job: Record, at: datetime) -> None:
+        self.orders[job.job_id] = job.owner, (at + SEOUL).date()
+
+    def _count(self, job_id: str) -> None:
+        """Count a prediction toward its owner's day."""
+        if job_id in self.orders:
+            order = self.orders[job_id]
+            self.made[order] += 1
+            limit = self._cloud.faults.daily_limit
+            self._expect(not limit or self.made[order] <= limit, f"more than {limit} pictures for {order}")
 
     def _usable(self, slot: tuple[str, int]) -> list[str]:
         """Return the predictions for this image since the owner's last retry."""

@@ -67,7 +67,7 @@ class Cloud:
         self.requests: list[str] = []  # the name of every request of a handler
         self.trace = hashlib.sha256()
         self.messages: Counter[str] = Counter()  # sent to the queues, by job
-        self._stream: list[dict[str, Any]] = []  # ends of jobs that are not announced yet
+        self._stream: list[dict[str, Any]] = []  # images of writes that `announce` has not handled yet
         self._stream_failures = 0  # in a row
         self._announcing = False
         self.errors: list[str] = []  # uncaught exceptions of handlers
@@ -155,7 +155,14 @@ class Cloud:
         before = self.checks.records.get(record.job_id)
         self.checks.on_record(record)
         if before and before.status in OPEN and record.status not in OPEN:
-            self._stream.append(item())
+            self._stream.append({"NewImage": item()})
+            self._announce_soon()
+
+    def removed(self, job: Job, item: Callable[[], dict[str, Any]]) -> None:
+        """Note a job that was deleted. If it had not ended, that goes to the table's stream."""
+        self.checks.on_forgotten(job.job_id)
+        if not job.status.is_terminal:
+            self._stream.append({"OldImage": item()})
             self._announce_soon()
 
     def put_events(self, request: Request) -> Answer:
@@ -184,7 +191,10 @@ class Cloud:
             self._announcing = False
             self._announce_soon()
 
-        self.invoke("announce", stream_event(*batch), done)
+        event = stream_event(*batch)
+        for record, images in zip(event["Records"], batch, strict=True):
+            record["dynamodb"] = {**images, "SequenceNumber": record["dynamodb"]["SequenceNumber"]}
+        self.invoke("announce", event, done)
 
     def hinder(self, job_id: str | None = None) -> None:
         """Note that a fault hinders the work for a job: this one, or the one of the running process."""

@@ -135,7 +135,7 @@ class Faults:
     others_per_minute: float = 0.0  # predictions that other users of the account create
     list_lag: float = 0.0  # seconds by which Replicate's list lags behind
     skew: float = 0.0  # seconds by which Replicate's clock is ahead
-    daily_limit: int = 0  # jobs of an owner in a day
+    daily_limit: int = 0  # pictures of an owner in a day
     retention: bool = False  # the run goes on until all jobs have expired
     lasting: bool = False  # faults go on through the deadlines
     echoes: bool = False  # Replicate's answers hold `webhook`, which its schema lacks
@@ -181,7 +181,7 @@ class Faults:
         if has("skew", also=share):
             self.skew = random.choice([-30.0, 30.0])
         if has("daily limit", also=0):
-            self.daily_limit = 8
+            self.daily_limit = 24
         self.retention = has("retention", also=share / 2)
         if has("lasting", also=share / 2):
             self.lasting, self.until = True, span + LASTING_SECONDS
@@ -238,7 +238,7 @@ class Faults:
         if self.skew:
             parts.append(f"Replicate's clock is {self.skew:+.0f} s off")
         if self.daily_limit:
-            parts.append(f"{self.daily_limit} jobs a day")
+            parts.append(f"{self.daily_limit} pictures a day")
         if self.retention:
             parts.append("until all jobs have expired")
         if self.lasting:

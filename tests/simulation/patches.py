@@ -38,11 +38,11 @@ def patched_io(cloud: Cloud) -> Iterator[None]:
     downloads = httpx.Client(transport=Network(cloud), follow_redirects=False)
     with ExitStack() as stack:
         put = stack.enter_context
-        put(
-            patch.dict(
-                os.environ, {**ENVIRONMENT, **QUEUES, "DAILY_JOB_LIMIT": str(cloud.faults.daily_limit)}
-            )
-        )
+        limits = {
+            "DAILY_PICTURES_PER_OWNER": str(cloud.faults.daily_limit),
+            "MAX_ACTIVE_JOBS_PER_OWNER": "100" if cloud.faults.daily_limit else "0",
+        }
+        put(patch.dict(os.environ, {**ENVIRONMENT, **QUEUES, **limits}))
         settings.settings.cache_clear()
         put(patch.object(BaseClient, "_make_api_call", cloud.aws.api_call()))
         put(patch("triptych.replicate.transport.http_transport", lambda: Network(cloud)))
@@ -64,7 +64,7 @@ def patched_io(cloud: Cloud) -> Iterator[None]:
         else:
             # Signing and PynamoDB take more than half of the time of a job.
             aws = cloud.aws
-            for stand_in in (aws.get, aws.create, aws.put, aws.delete, aws.check):
+            for stand_in in (aws.get, aws.create, aws.put, aws.delete, aws.check, aws.release):
                 put(patch.object(table, stand_in.__name__, stand_in))
             put(patch.object(bucket._s3(), "generate_presigned_url", _presigned))
         yield

@@ -19,7 +19,7 @@ from triptych.spending import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
+    from datetime import date, datetime
 
     from tests.simulation.cloud import Cloud
     from triptych.job import Job
@@ -176,6 +176,9 @@ class Services:
         match service, operation:
             case "DynamoDB", "PutItem" if "owner" in request["Item"]:
                 self._cloud.written(Record.of_item(request["Item"]), lambda: request["Item"])
+            case "DynamoDB", "TransactWriteItems":
+                for item in (one["Put"]["Item"] for one in request["TransactItems"] if "Put" in one):
+                    self._cloud.written(Record.of_item(item), partial(dict, item))
             case "DynamoDB", "PutItem":
                 # An item without an owner keeps the id of a deleted job.
                 self._cloud.checks.on_forgotten(request["Item"]["job_id"]["S"])
@@ -203,10 +206,13 @@ class Services:
         if order.limits != Limits():
             self._of_the_table("GetItem", lambda: self._jobs.check(order))
 
+    def release(self, job: Job, day: date) -> None:
+        self._of_the_table("TransactWriteItems", lambda: self._jobs.release(job, day))
+
     def delete(self, job: Job, *, until: datetime | None = None) -> None:
         def remove() -> None:
             self._jobs.delete(job, until=until)
-            self._cloud.checks.on_forgotten(job.job_id)
+            self._cloud.removed(job, lambda: table._to_record(job).to_dynamodb_dict())
 
         self._of_the_table("PutItem" if until else "DeleteItem", remove)
 
