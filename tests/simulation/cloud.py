@@ -30,6 +30,7 @@ from tests.support.clock import Clock as WallClock
 from tests.support.events import s3_notification, signed, sqs_event, stream_event, webhook_event
 from tests.support.function_environment import ENVIRONMENT
 from triptych.aws import bucket
+from triptych.job import Job
 from triptych.replicate import transport, webhooks
 
 FORGED_SECRET = "whsec_" + base64.b64encode(b"not the secret").decode()
