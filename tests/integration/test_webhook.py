@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -271,14 +273,58 @@ def test_old_signing_secret_is_valid_for_at_most_ten_minutes(
 def test_forged_webhooks_fetch_the_secret_once_a_minute(
     world: World, context: SimpleNamespace, job_id: str
 ) -> None:
-    body = json.dumps(world.replicate.finish("p0")).encode()
+    done = world.replicate.finish("p0")
+    query, body = urlsplit(done["webhook"]).query, json.dumps(done).encode()
     for _ in range(20):
         world.clock.advance(10)
-        assert (
-            status(webhook_event(body, signed(body, world.clock, secret=OTHER_SECRET), "x"), context) == 401
-        )
-    fetched = [r for r in world.replicate.requests if r.url.path.endswith("/secret")]
-    assert len(fetched) <= 5
+        forged = webhook_event(body, signed(body, world.clock, secret=OTHER_SECRET), query)
+        assert status(forged, context) == 401
+    assert 3 <= fetches(world) <= 5
+
+
+def fetches(world: World) -> int:
+    """Return how often the signing secret was asked for."""
+    return sum(request.url.path.endswith("/secret") for request in world.replicate.requests)
+
+
+@pytest.mark.parametrize(
+    ("headers", "query"),
+    [
+        ({}, "x"),
+        ({"webhook-id": ""}, None),
+        ({"webhook-timestamp": "1"}, None),
+        ({"webhook-timestamp": "soon"}, None),
+        ({"webhook-signature": "v1,AAAA"}, None),
+        ({"webhook-signature": "v2," + "A" * 44}, None),
+    ],
+)
+def test_implausible_webhook_fetches_no_secret(
+    world: World, context: SimpleNamespace, job_id: str, headers: dict[str, str], query: str | None
+) -> None:
+    done = world.replicate.finish("p0")
+    right, body = urlsplit(done["webhook"]).query, json.dumps(done).encode()
+    given = {**signed(body, world.clock), **headers}
+    assert status(webhook_event(body, given, query or right), context) == 401
+    assert fetches(world) == 0
+    assert status(webhook_event(body, signed(body, world.clock), right), context) == 200
+    assert fetches(world) == 1
+
+
+def test_failed_fetch_of_the_secret_is_remembered(
+    world: World, context: SimpleNamespace, job_id: str
+) -> None:
+    world.replicate.on_read = lambda _: httpx.Response(503)
+    done = world.replicate.finish("p0")
+    fetched = []
+    for _ in range(200):  # a forgery each second
+        world.clock.advance(1)
+        assert status(webhook_for(done, world.clock), context) == 503
+        fetched.append(fetches(world))
+    tries = [second for second, count in enumerate(fetched) if count != ([0, *fetched][second])]
+    assert [later - earlier for earlier, later in itertools.pairwise(tries)] == [5, 10, 20, 40, 60, 60]
+    world.replicate.on_read = lambda _: None
+    world.clock.advance(60)
+    assert status(webhook_for(done, world.clock), context) == 200
 
 
 def test_missing_signing_secret_is_answered_with_503(
@@ -288,6 +334,7 @@ def test_missing_signing_secret_is_answered_with_503(
     event = webhook_for(world.replicate.finish("p0"), world.clock)
     assert status(event, context) == 503
     world.replicate.on_read = lambda _: None
+    world.clock.advance(5)
     assert status(event, context) == 200
 
 

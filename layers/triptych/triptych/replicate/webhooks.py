@@ -10,8 +10,9 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
@@ -29,6 +30,9 @@ SECRET_SECONDS = 600  # a rotated secret is accepted for at most this long
 SECRET_REFETCH_SECONDS = 60
 MOST_SIGNATURES = 16  # that are read from one header
 LONGEST_TIMESTAMP = 12  # digits
+SIGNATURE_BYTES = 32  # of SHA-256
+# After a failed fetch of the secret, no other one: the shortest and the longest wait, in seconds.
+FAILED_SECONDS = (5, 60)
 
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
@@ -54,19 +58,22 @@ def verified(headers: Mapping[str, str], body: str, query: str, *, is_base64: bo
         raw = base64.b64decode(body, validate=True) if is_base64 else body.encode()
     except ValueError:
         raise WebhookRejectedError("not base64") from None
-    if not _is_signed_by_replicate(headers, raw):
-        raise WebhookRejectedError("signature")
+    # What costs nothing comes first: a forgery must not make this function fetch the secret.
     tag = Tag.of_query(query)
     if tag is None:
         raise WebhookRejectedError("query")
+    now = clock.now()
+    if not _is_plausible(headers, now):
+        raise WebhookRejectedError("headers")
+    if not _is_signed_by_replicate(headers, raw, now):
+        raise WebhookRejectedError("signature")
     try:
         return Prediction.model_validate_json(raw), tag
     except ValidationError:
         raise WebhookRejectedError("not a prediction") from None
 
 
-def _is_signed_by_replicate(headers: Mapping[str, str], body: bytes) -> bool:
-    now = clock.now()
+def _is_signed_by_replicate(headers: Mapping[str, str], body: bytes, now: datetime) -> bool:
     secret = signing_secret()
     if is_signed(headers, body, secret, now):
         return True
@@ -86,13 +93,9 @@ def is_signed(headers: Mapping[str, str], body: bytes, secret: str, now: datetim
         secret: `whsec_…`.
         now: The time to compare the timestamp with.
     """
-    webhook_id = headers.get("webhook-id", "")
-    timestamp = headers.get("webhook-timestamp", "")
-    is_number = timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= LONGEST_TIMESTAMP
-    if not webhook_id or not is_number:
+    if not _is_plausible(headers, now):
         return False
-    if abs(now.timestamp() - int(timestamp)) > TOLERANCE_SECONDS:
-        return False
+    webhook_id, timestamp = headers["webhook-id"], headers["webhook-timestamp"]
     try:
         key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except (binascii.Error, ValueError):
@@ -101,6 +104,18 @@ def is_signed(headers: Mapping[str, str], body: bytes, secret: str, now: datetim
     # All are compared, so that the time taken does not tell which one was close.
     matches = [hmac.compare_digest(expected, given) for given in _v1(headers.get("webhook-signature", ""))]
     return any(matches)
+
+
+def _is_plausible(headers: Mapping[str, str], now: datetime) -> bool:
+    """Return whether the headers hold an id, a timestamp of about `now` and a `v1` signature. That needs no secret."""
+    timestamp = headers.get("webhook-timestamp", "")
+    is_number = timestamp.isascii() and timestamp.isdigit() and len(timestamp) <= LONGEST_TIMESTAMP
+    if not headers.get("webhook-id") or not is_number:
+        return False
+    is_fresh = abs(now.timestamp() - int(timestamp)) <= TOLERANCE_SECONDS
+    return is_fresh and any(
+        len(given) == SIGNATURE_BYTES for given in _v1(headers.get("webhook-signature", ""))
+    )
 
 
 def _v1(header: str) -> list[bytes]:
@@ -130,6 +145,7 @@ class _Kept:
 
     secret: str | None = None
     asked_at: datetime = _NEVER
+    failures: int = 0  # in a row
 
 
 _kept = _Kept()
@@ -144,13 +160,25 @@ def signing_secret(*, fresh: bool = False) -> str:
     Raises:
         transport.ReplicateUnavailableError: The secret could not be read, and none is kept.
     """
-    age = clock.now() - _kept.asked_at
-    stale = age >= timedelta(seconds=SECRET_REFETCH_SECONDS if fresh else SECRET_SECONDS)
-    if _kept.secret is None or stale:
-        _kept.asked_at = clock.now()
-        try:
-            _kept.secret = transport.read(_Secret, lambda client: client.webhooks.default.secret()).key
-        except transport.ReplicateUnavailableError:
-            if _kept.secret is None:
-                raise
+    age = (clock.now() - _kept.asked_at).total_seconds()
+    if _kept.secret is None:
+        shortest, longest = FAILED_SECONDS
+        if _kept.failures and age < min(longest, shortest * 2 ** (_kept.failures - 1)):
+            # Forgeries in the meantime would hold a process each for as long as Replicate hangs.
+            raise transport.ReplicateUnavailableError("the signing secret could not be read a moment ago")
+        return _fetch()
+    if age >= (SECRET_REFETCH_SECONDS if fresh else SECRET_SECONDS):
+        with suppress(transport.ReplicateUnavailableError):
+            return _fetch()
+    return _kept.secret
+
+
+def _fetch() -> str:
+    _kept.asked_at = clock.now()
+    try:
+        _kept.secret = transport.read(_Secret, lambda client: client.webhooks.default.secret()).key
+    except transport.ReplicateUnavailableError:
+        _kept.failures += 1
+        raise
+    _kept.failures = 0
     return _kept.secret
