@@ -38,9 +38,11 @@ def _record(record: DynamoDBRecord) -> None:
         is_deleted = "owner" not in images.get("NewImage", {})
         job = table.read_image(images["OldImage" if is_deleted else "NewImage"])
         about_job(job.job_id)
-        if not is_deleted:
-            event_bus.announce(job)
-        table.release(job, create_job.day_of(job.watched_since))
+        try:
+            table.release(job, create_job.day_of(job.watched_since))
+        finally:  # neither failure keeps the other step from being done
+            if not is_deleted:
+                event_bus.announce(job)
     except Exception:
         # Lambda delivers the record again. In the end it goes to the dead-letter queue, which has an alarm.
         unexpected("not announced", event_id=record.event_id)

@@ -70,7 +70,7 @@ def end(world: World, context: SimpleNamespace) -> dict[str, Any]:
         (generate, upload, ["dynamodb", "s3", "ssm"]),
         (webhook, output, ["dynamodb", "s3", "ssm"]),
         (watchdog, check, ["dynamodb"]),
-        (announce, end, ["events"]),
+        (announce, end, ["dynamodb", "events"]),
     ],
 )
 def test_first_invocation_creates_only_the_clients_it_needs(

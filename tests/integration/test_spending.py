@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
 
 import announce
 import api
@@ -239,3 +242,97 @@ def test_usage_counts_the_day_and_the_month(
         monkeypatch.setenv(name, "0")
     settings.cache_clear()
     assert (ann.usage()["daily_pictures"], ann.usage()["max_active_jobs"]) == (None, None)
+
+
+# ── bad luck ──
+
+
+def test_end_is_counted_while_the_bus_is_down(
+    world: World, context: SimpleNamespace, ann: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(_: Job) -> None:
+        raise event_bus.EventRefusedError
+
+    job = ann.job()
+    before = world.item(job.job_id)
+    record.move_on(job, UploadExpired())
+    monkeypatch.setattr(event_bus, "announce", down)
+    images = {"OldImage": before, "NewImage": world.item(job.job_id), "SequenceNumber": "1"}
+    event = {"Records": [{"eventSource": "aws:dynamodb", "dynamodb": images}]}
+    assert announce.handler(event, context) == {"batchItemFailures": [{"itemIdentifier": "1"}]}
+    assert (ann.usage()["active_jobs"], ann.pictures) == (0, 0)
+
+
+def test_limit_that_comes_later_gives_nothing_back_to_the_stack(
+    world: World, context: SimpleNamespace, ann: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAILY_PICTURES", "0")
+    settings.cache_clear()
+    job = ann.job()
+    monkeypatch.setenv("DAILY_PICTURES", "12")
+    settings.cache_clear()
+    finish(world, context, job, UploadExpired())
+    total = table._spent(table._STACK)  # nobody else needs the stack's count
+    assert total.on(create_job.day_of(world.clock.time)) == 0
+    assert ann.usage()["active_jobs"] == 0
+
+
+def test_late_retry_of_another_retry_counts_nothing(
+    world: World, context: SimpleNamespace, ann: Client
+) -> None:
+    job = asked_job(world, context, ann)
+    finish(world, context, job, DeadlinePassed())
+    old = world.job(job.job_id)
+    world.clock.advance(60)
+    owner.retry(old)
+    finish(world, context, world.job(job.job_id), DeadlinePassed())
+    before = ann.pictures
+    world.clock.advance(1)
+    after = owner.retry(old)
+    assert after
+    assert (after.retries, ann.pictures) == (1, before)
+
+
+@pytest.mark.parametrize(
+    ("operation", "code"),
+    [
+        ("DeleteItem", "TransactionConflictException"),
+        ("TransactWriteItems", "ThrottlingException"),
+        ("TransactWriteItems", "TransactionInProgressException"),
+    ],
+)
+def test_write_that_meets_another_transaction_is_tried_again(
+    world: World,
+    context: SimpleNamespace,
+    ann: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    operation: str,
+    code: str,
+) -> None:
+    job = ann.job()
+    call_of: Any = vars(BaseClient)["_make_api_call"]
+    refused: list[str] = []
+
+    def call(client: BaseClient, name: str, arguments: Any) -> Any:
+        if name == operation and not refused:
+            refused.append(name)
+            answer: Any = {"Error": {"Code": code, "Message": "No."}}
+            raise ClientError(answer, name)
+        return call_of(client, name, arguments)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", call)
+    if operation == "DeleteItem":
+        event = api_event("DELETE", f"/api/v1/jobs/{job.job_id}")
+        assert api.handler(event, context)["statusCode"] == 204
+    else:
+        assert ann.order()[0] == 201
+    assert refused == [operation]
+
+
+@pytest.mark.parametrize("time", ["2026-10-24T22:30:00+00:00", "2027-03-27T23:30:00+00:00"])
+def test_day_ends_at_midnight_though_clocks_change(monkeypatch: pytest.MonkeyPatch, time: str) -> None:
+    monkeypatch.setenv("TIMEZONE", "Europe/Berlin")
+    settings.cache_clear()
+    now = datetime.fromisoformat(time)
+    end = now + timedelta(seconds=create_job.seconds_to_the_next_day(now))
+    assert settings().local_time(end)[11:19] == "00:00:01"

@@ -272,7 +272,7 @@ class FailureKind(Enum):
         status=429,
     )
     TOO_MANY_AT_ONCE = _Row(
-        "You are creating or retrying too many jobs at once.",
+        "Too many jobs are created or retried at once.",
         "Wait the number of seconds in Retry-After.",
         Fault.CLIENT,
         retryable=True,

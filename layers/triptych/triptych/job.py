@@ -11,6 +11,7 @@ redelivery, replays and races harmless. The job's status is never set: it is der
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -380,6 +381,7 @@ type Event = (
 MOST_RETRIES = 4  # of a job
 MOST_OPENS = 3  # after the first try; a death can also have another reason than the photo
 MOST_BROKEN = 5  # looks that may find an output broken: the fifth comes after about 13 minutes
+OUTPUT_LIFE = timedelta(hours=1)
 # After these failures Replicate may still hold the output, for an hour after its end.
 RECLAIMABLE = frozenset({FailureKind.OUTPUT_UNAVAILABLE.code, FailureKind.DEADLINE_EXCEEDED.code})
 
@@ -504,7 +506,7 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # on
                 return job
             failed = job.having(ImageStatus.FAILED)
             for image in failed:
-                job = _put(job, _retried(image))
+                job = _put(job, _retried(image, at))
             return replace(job, retried_at=at, retries=job.retries + 1, counted=len(failed), error=None)
 
 
@@ -516,8 +518,9 @@ def _failed(job: Job, image: Image, prediction_id: str, kind: FailureKind) -> Im
     return replace(_created(image, prediction_id), status=ImageStatus.FAILED, error=error)
 
 
-def _retried(image: Image) -> Image:
-    if image.error and image.error.code in RECLAIMABLE and (image.prediction_id or image.not_before):
+def _retried(image: Image, at: datetime) -> Image:
+    doubtful = image.not_before and image.asked_at and at - image.asked_at < OUTPUT_LIFE
+    if image.error and image.error.code in RECLAIMABLE and (image.prediction_id or doubtful):
         status = ImageStatus.GENERATING if image.prediction_id else ImageStatus.REQUESTING
         return replace(image, status=status, error=None, reclaimed=True, broken=0)
     return Image(image.index, attempt=image.attempt)

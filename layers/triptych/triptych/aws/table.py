@@ -6,6 +6,7 @@ import base64
 import functools
 import random
 import re
+from contextlib import suppress
 from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -53,7 +54,18 @@ if TYPE_CHECKING:
 pynamodb.connection.base.get_session = lambda *_: session.botocore_session()  # type: ignore[attr-defined]  # not exported
 
 CONTENDED_TRIES = 20  # about four seconds: one owner's transactions all update the count of the day
-CONTENTION = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+# Of an item in a transaction, or of the transaction as a whole.
+CONTENTION = {
+    "TransactionConflict",
+    "ThrottlingError",
+    "ProvisionedThroughputExceeded",
+    "ThrottlingException",
+    "ProvisionedThroughputExceededException",
+    "TransactionInProgressException",
+}
+# Of a plain write: another version is stored, or a transaction on the same item is under way.
+LOST_RACES = {"ConditionalCheckFailedException", "TransactionConflictException"}
+REFUSED_TRIES = 3  # while other orders are given back
 COUNT_DAYS = 70  # how long what an owner has spent is kept after the last order
 OLD_DAYS = range(62, 93)  # counts that nobody asks for any more
 _STACK = "spent in total"
@@ -213,7 +225,7 @@ def delete(job: Job, *, until: datetime | None = None) -> None:
             _Gone.Meta.table_name = settings().table
             _Gone(job.job_id, expires_at=until).save(unchanged)
     except (DeleteError, PutError) as error:
-        if error.cause_response_code == "ConditionalCheckFailedException":
+        if error.cause_response_code in LOST_RACES:
             raise ConflictError(job.job_id) from None
         raise
 
@@ -252,15 +264,17 @@ def release(job: Job, day: date) -> None:
     entry, back = entry_of(job), unmade(job)
     give_back = [_day(day).add(Value(-back))] if back else []
     old = [_day(day - timedelta(days=days)).remove() for days in OLD_DAYS]
-    changes: list[_Change] = [
-        (_owners(job.owner), [_Spent.active.delete({entry}), *give_back, *old], _Spent.active.contains(entry))
-    ]
+    active = _Spent.active.contains(entry)
+    ended: _Change = (_owners(job.owner), [_Spent.active.delete({entry}), *give_back, *old], active)
+    changes = [ended]
     if back and settings().daily_pictures:
-        changes.append((_item(_STACK), [*give_back, *old], None))
+        changes.append((_item(_STACK), [*give_back, *old], _day(day) >= Value(back)))
     try:
         _update(changes)
     except _RefusedError:
-        return  # it was counted before
+        # It was counted before, or the stack's limit or time zone is another one than at the order.
+        with suppress(_RefusedError):
+            _update([(_owners(job.owner), [_Spent.active.delete({entry})], active)])
 
 
 def spent(owner: str) -> Spent:
@@ -352,14 +366,14 @@ def _save(record: _Job, condition: Condition | None) -> None:
     try:
         record.save(condition)
     except PutError as error:
-        if error.cause_response_code == "ConditionalCheckFailedException":
+        if error.cause_response_code in LOST_RACES:
             raise ConflictError(record.job_id) from None
         raise
 
 
 def _save_and_count(record: _Job, order: Order, condition: Condition | None) -> None:
     """Save and count in one transaction: neither happens without the other."""
-    for _ in range(CONTENDED_TRIES):
+    for _ in range(REFUSED_TRIES):
         try:
             return _update(_counts(order), record, condition)
         except _RefusedError as refused:
@@ -377,7 +391,7 @@ def _counts(order: Order) -> list[_Change]:
     if limits.active_jobs:
         actions.append(_Spent.active.add({order.entry}))
         fewer = size(_Spent.active) < Value(limits.active_jobs)  # type: ignore[no-untyped-call]  # PynamoDB leaves it untyped
-        conditions.append(_Spent.active.does_not_exist() | fewer)
+        conditions.append(_Spent.active.does_not_exist() | (fewer & ~_Spent.active.contains(order.entry)))
     changes: list[_Change] = [(_owners(order.owner), actions, _all(conditions))]
     if limits.pictures:
         actions = [day.add(Value(order.pictures)), keep]
@@ -431,7 +445,7 @@ def _update(
             codes = [reason and reason.code for reason in error.cancellation_reasons or ()]
             if "ConditionalCheckFailed" in codes:
                 raise _RefusedError(record=bool(record) and codes[0] == "ConditionalCheckFailed") from None
-            if not CONTENTION & {*codes}:
+            if not CONTENTION & {*codes, error.cause_response_code}:
                 raise
         else:
             return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 from triptych import job_ids
 from triptych.aws import bucket, queues, table
@@ -89,7 +89,7 @@ def seconds_to_the_next_day(now: datetime) -> int:
     """Return how long an owner whose day is full has to wait."""
     here = now.astimezone(settings().timezone)
     tomorrow = (here + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-    return int((tomorrow - here).total_seconds()) + 1
+    return int((tomorrow.astimezone(UTC) - now).total_seconds()) + 1  # in UTC: a day may have 23 or 25 hours
 
 
 def _same(job: Job, request: JobRequest) -> Job:

@@ -13,6 +13,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import IO, TYPE_CHECKING
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from triptych import backoff
 from triptych.aws import bucket, queues
 from triptych.deadlines import deadline
@@ -56,6 +58,7 @@ PHOTO_URL_SLACK_SECONDS = 60
 UNANSWERED_SECONDS = listing.LATEST_SECONDS
 ANSWERED_SECONDS = 30
 SAME_TIME = timedelta(seconds=5)
+TOGETHER = timedelta(seconds=120)  # doubts of this time are settled by one reading of the list
 ASKING_SECONDS = 10.0  # no round starts later: a round takes up to 13 s, and the function has 40
 CANCEL_AGAIN_SECONDS = 5
 OPENING_SECONDS = 60  # longer than the timeout of the function that opens photos
@@ -185,7 +188,13 @@ def _ask(job: Job, arrived: Sequence[Event], *, seeded: bool) -> Job | None:
         logger.error("one POST created more than one prediction", prediction_ids=doubled)
         count("PredictionsDoubled", len(doubled))
         if not predictions.cancel_all(doubled):
-            queues.send_doubled(job.job_id, job.photo.key, doubled, delay=CANCEL_AGAIN_SECONDS)
+            try:
+                queues.send_doubled(job.job_id, job.photo.key, doubled, delay=CANCEL_AGAIN_SECONDS)
+            except (
+                BotoCoreError,
+                ClientError,
+            ):  # the images that were just stored as asked still need their POSTs
+                unexpected("a doubled prediction may run on", prediction_ids=doubled)
     if intended is None:
         return None
     _log_settled(doubts)
@@ -216,6 +225,13 @@ def _settled_doubts(job: Job, now: datetime) -> tuple[list[Event], list[str]]:
     }
     if not doubtful:
         return [], []
+    # A retry may bring back a doubt of long ago. The list is read for the oldest ones first, not for all the time between.
+    oldest = min(image.asked_at or job.created_at for image in doubtful.values())
+    doubtful = {
+        tag: image
+        for tag, image in doubtful.items()
+        if (image.asked_at or job.created_at) < oldest + TOGETHER
+    }
     asked = [image.asked_at or job.created_at for image in doubtful.values()]
     try:
         due = any(image.not_before is None or now >= image.not_before for image in doubtful.values())

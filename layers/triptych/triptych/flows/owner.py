@@ -55,7 +55,12 @@ def retry(job: Job) -> Job | None:
     reclaims = bool(retried.having(ImageStatus.GENERATING))
     delay = RECLAIM_SECONDS if reclaims else settings().first_look_seconds
     queues.send_to_watchdog(message, delay=delay)
-    after = record.move_on(job, event, order=order).job
+
+    def rule(current: Job) -> Job:
+        # The order counts what this retry of this job may make. Another retry was faster if the version differs.
+        return apply(current, event, event.at) if current.version == job.version else current
+
+    after = record.update(job, rule, order=order).job
     if after and after.retried_at == event.at:
         queues.send_to_generation(after.job_id, after.photo.key)
         logger.info("job retried")
