@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import boto3
 import httpx
+from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.deployed import updates
 from tests.deployed.judge import Judge
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _watch_updates(stack: Stack, minutes: int) -> int:
     try:
         sys.stdout.write(f"{updates.watch(stack, minutes)}\n")
-    except ProblemError as error:
+    except (ProblemError, BotoCoreError, ClientError) as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0

@@ -33,6 +33,9 @@ def watch(stack: Stack, minutes: int) -> str:
     if status.endswith("_IN_PROGRESS"):
         raise ProblemError(f"{stack.name} is {status}. {of_status(status)}")
     triggers = _alarms(stack) if minutes else []
+    wanted = {"RollbackTriggers": triggers, "MonitoringTimeInMinutes": minutes}
+    if _is_set(stack.description.get("RollbackConfiguration", {}), wanted):
+        return f"It is already so: {_what(minutes)}"
     try:
         stack.client("cloudformation").update_stack(
             StackName=stack.name,
@@ -40,21 +43,33 @@ def watch(stack: Stack, minutes: int) -> str:
             # A parameter that is not named would get its default.
             Parameters=[{"ParameterKey": name, "UsePreviousValue": True} for name in stack.parameters],
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
-            RollbackConfiguration={"RollbackTriggers": triggers, "MonitoringTimeInMinutes": minutes},
+            RollbackConfiguration=wanted,
         )
     except ClientError as error:
         if NO_CHANGE not in str(error):
             raise
         raise ProblemError(
-            "CloudFormation takes this setting only together with a change. Set it in the console with your next "
-            "change: the stack, Update, Rollback configuration."
+            "CloudFormation changes this setting only together with something else of the stack. Set it in the console "
+            "with your next change: the stack, Update, Rollback configuration."
         ) from error
+    return f"CloudFormation is asked to update the stack. When the update has succeeded: {_what(minutes)}"
+
+
+def _what(minutes: int) -> str:
     if not minutes:
         return "CloudFormation watches no alarm after an update."
     return (
         f"CloudFormation watches {' and '.join(TRIGGERS)} for {minutes} minutes after each update, which lasts as "
-        "much longer. It does so for this update already."
+        "much longer."
     )
+
+
+def _is_set(given: dict[str, Any], wanted: dict[str, Any]) -> bool:
+    arns = [
+        sorted(one["Arn"] for one in configuration.get("RollbackTriggers", []))
+        for configuration in (given, wanted)
+    ]
+    return arns[0] == arns[1] and given.get("MonitoringTimeInMinutes", 0) == wanted["MonitoringTimeInMinutes"]
 
 
 def _alarms(stack: Stack) -> list[dict[str, Any]]:

@@ -7,4 +7,8 @@ from tests import environment
 environment.ensure("tests.iam")
 from tests.iam import recorded  # noqa: E402  # it needs the environment
 
-sys.exit(recorded.record(*sys.argv[1:]))
+if sys.argv[1:]:
+    sys.exit(
+        "python3 -m tests.iam takes no options: a part of the tests would write a part of the decisions."
+    )
+sys.exit(recorded.record())

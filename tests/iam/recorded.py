@@ -20,10 +20,10 @@ def load() -> tuple[Decision, ...]:
     return DECISIONS.validate_json(FILE.read_bytes())
 
 
-def record(*options: str) -> int:
-    """Run the end-to-end tests, and write every distinct decision to FILE; return pytest's exit code."""
+def record() -> int:
+    """Run all end-to-end tests, and write every distinct decision to FILE; return pytest's exit code."""
     with tempfile.TemporaryDirectory(prefix="decisions-") as folder:
-        command = [sys.executable, "-m", "pytest", *(options or TESTS)]
+        command = [sys.executable, "-m", "pytest", *TESTS]
         done = subprocess.run(command, cwd=ROOT, env={**os.environ, RECORD: folder}, check=False)
         files = [DECISIONS.validate_json(file.read_bytes()) for file in Path(folder).iterdir()]
     if done.returncode == 0:

@@ -31,7 +31,7 @@ class World:
         self.cloudformation = Stubber(self.stack.client("cloudformation"))
         self.cloudwatch = Stubber(self.stack.client("cloudwatch"))
 
-    def describe(self, status: str = "UPDATE_COMPLETE") -> None:
+    def describe(self, status: str = "UPDATE_COMPLETE", watched: list[str] | None = None) -> None:
         found: dict[str, Any] = {
             "StackName": "triptych",
             "CreationTime": "2026-01-01T00:00:00Z",
@@ -41,6 +41,8 @@ class World:
                 {"ParameterKey": "TimeZone", "ParameterValue": "Asia/Seoul"},
             ],
         }
+        if watched:
+            found["RollbackConfiguration"] = self.expected(watched, 15)["RollbackConfiguration"]
         self.cloudformation.add_response("describe_stacks", {"Stacks": [found]}, {"StackName": "triptych"})
 
     def list_alarms(self, state: str = "OK", alarms: dict[str, str] = ALARMS) -> None:
@@ -99,9 +101,25 @@ def test_alarms_are_set_and_everything_else_is_kept(world: World) -> None:
 
 def test_zero_minutes_end_the_watch_after_a_rollback(world: World) -> None:
     """An alarm may still be on. It is not asked."""
-    world.describe("UPDATE_ROLLBACK_COMPLETE")
+    world.describe("UPDATE_ROLLBACK_COMPLETE", watched=sorted(ALARMS.values()))
     world.cloudformation.add_response("update_stack", {"StackId": "id"}, world.expected([], 0))
-    assert updates.watch(world.stack, 0) == "CloudFormation watches no alarm after an update."
+    assert "CloudFormation watches no alarm after an update." in updates.watch(world.stack, 0)
+
+
+@pytest.mark.parametrize("minutes", [0, 15])
+def test_setting_that_is_already_so_updates_nothing(world: World, minutes: int) -> None:
+    world.describe(watched=sorted(ALARMS.values()) if minutes else None)
+    if minutes:
+        world.list_alarms()
+    assert "already so" in updates.watch(world.stack, minutes)
+
+
+def test_other_time_is_set(world: World) -> None:
+    both = sorted(ALARMS.values())
+    world.describe(watched=both)
+    world.list_alarms()
+    world.cloudformation.add_response("update_stack", {"StackId": "id"}, world.expected(both, 30))
+    assert "for 30 minutes" in updates.watch(world.stack, 30)
 
 
 def test_alarm_that_is_on_is_no_trigger(world: World) -> None:
