@@ -272,7 +272,9 @@ def release(job: Job, day: date) -> None:
     try:
         _update(changes)
     except _RefusedError:
-        # It was counted before, or the stack's limit or time zone is another one than at the order.
+        if not back:
+            return  # it was counted before
+        # So it was, or the stack's limit or time zone is another one than at the order.
         with suppress(_RefusedError):
             _update([(_owners(job.owner), [_Spent.active.delete({entry})], active)])
 
