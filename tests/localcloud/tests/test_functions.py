@@ -29,14 +29,6 @@ from tests.localcloud.template import TemplateError
 from tests.localcloud.tests.toy_function import HANDLER, start, toy
 
 
-@pytest.fixture
-def code(tmp_path: Path) -> Path:
-    folder = tmp_path / "toy"
-    folder.mkdir()
-    (folder / "toy.py").write_text(HANDLER)
-    return folder
-
-
 def invoke(functions: Functions, **event: object) -> Result:
     return functions.invoke("toy", json.dumps(event).encode())
 

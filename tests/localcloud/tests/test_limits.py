@@ -16,7 +16,7 @@ import pytest
 
 from tests.localcloud import limits
 from tests.localcloud.functions import THROTTLED, Functions, Result
-from tests.localcloud.tests.toy_function import HANDLER, start, toy
+from tests.localcloud.tests.toy_function import start, toy
 
 NOBODY = 65534
 PYTHON: str = getattr(sys, "_base_executable", sys.executable)
@@ -52,14 +52,6 @@ def invoke(functions: Functions, **event: object) -> Result:
 def error(result: Result) -> tuple[str, str]:
     found = json.loads(result.payload)
     return found["errorType"], found["errorMessage"]
-
-
-@pytest.fixture
-def code(tmp_path: Path) -> Path:
-    folder = tmp_path / "toy"
-    folder.mkdir()
-    (folder / "toy.py").write_text(HANDLER)
-    return folder
 
 
 @pytest.fixture
