@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 
 from triptych.aws import event_bus, table
-from triptych.flows import create_job
+from triptych.deadlines import day_of
 from triptych.runtime.observability import about_job, about_no_job, logger, metrics, unexpected
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def _record(record: DynamoDBRecord) -> None:
         job = table.read_image(images["OldImage" if is_deleted else "NewImage"])
         about_job(job.job_id)
         try:
-            table.release(job, create_job.day_of(job.watched_since))
+            table.release(job, day_of(job.watched_since))
         finally:  # neither failure keeps the other step from being done
             if not is_deleted:
                 event_bus.announce(job)

@@ -12,6 +12,7 @@ from description import describe, methods_at
 from replies import respond
 from triptych import spending
 from triptych.aws import table
+from triptych.deadlines import seconds_to_the_next_day
 from triptych.failures import FailureKind
 from triptych.flows import create_job, owner
 from triptych.job import MOST_RETRIES
@@ -141,7 +142,7 @@ def _(_error: table.ContendedError) -> ApiError:
 
 
 def _tomorrow(kind: FailureKind, what: str | None = None) -> ApiError:
-    return ApiError(kind, what, {"Retry-After": str(create_job.seconds_to_the_next_day(clock.now()))})
+    return ApiError(kind, what, {"Retry-After": str(seconds_to_the_next_day(clock.now()))})
 
 
 def _unrouted(app: APIGatewayHttpResolver) -> ApiError:

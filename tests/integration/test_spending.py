@@ -18,7 +18,7 @@ import generate
 from tests.support.events import api_event, s3_notification, sqs_event
 from tests.support.world import World
 from triptych.aws import event_bus, queues, table
-from triptych.deadlines import longest_life
+from triptych.deadlines import day_of, longest_life, seconds_to_the_next_day
 from triptych.failures import FailureKind
 from triptych.flows import create_job, owner, record
 from triptych.job import Canceled, DeadlinePassed, Job, JobRejected, JobStatus, UploadArrived, UploadExpired
@@ -163,7 +163,7 @@ def test_pictures_that_were_not_made_are_given_back_once(
         end(world, context, before, ended)
     assert ann.pictures == 0
     total = table._spent(table._STACK)  # nobody else needs the stack's count
-    assert total.on(create_job.day_of(world.clock.time)) == 0
+    assert total.on(day_of(world.clock.time)) == 0
 
 
 def test_made_pictures_are_not_given_back(world: World, context: SimpleNamespace, ann: Client) -> None:
@@ -273,7 +273,7 @@ def test_limit_that_comes_later_gives_nothing_back_to_the_stack(
     settings.cache_clear()
     finish(world, context, job, UploadExpired())
     total = table._spent(table._STACK)  # nobody else needs the stack's count
-    assert total.on(create_job.day_of(world.clock.time)) == 0
+    assert total.on(day_of(world.clock.time)) == 0
     assert ann.usage()["active_jobs"] == 0
 
 
@@ -334,5 +334,5 @@ def test_day_ends_at_midnight_though_clocks_change(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("TIMEZONE", "Europe/Berlin")
     settings.cache_clear()
     now = datetime.fromisoformat(time)
-    end = now + timedelta(seconds=create_job.seconds_to_the_next_day(now))
+    end = now + timedelta(seconds=seconds_to_the_next_day(now))
     assert settings().local_time(end)[11:19] == "00:00:01"

@@ -1,14 +1,14 @@
-"""The deadlines of a job: when it ends whatever happens, and until when its photo may arrive."""
+"""The deadlines of a job: when it ends whatever happens, and until when its photo may arrive. The days of the stack."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, timedelta
 from typing import TYPE_CHECKING
 
 from triptych.settings import settings
 
 if TYPE_CHECKING:
-    from datetime import datetime
+    from datetime import date, datetime
 
     from triptych.job import Job
 
@@ -41,3 +41,15 @@ def upload_url_seconds(job: Job, now: datetime) -> int:
     """Return how long an upload URL made `now` is valid: its configured life, but not past the upload's deadline."""
     left = int((upload_deadline(job) - now).total_seconds())
     return max(1, min(settings().upload_url_seconds, left))
+
+
+def day_of(time: datetime) -> date:
+    """Return the day, in the stack's time zone, for which an order of this time counts."""
+    return time.astimezone(settings().timezone).date()
+
+
+def seconds_to_the_next_day(now: datetime) -> int:
+    """Return how long an owner whose day is full has to wait."""
+    here = now.astimezone(settings().timezone)
+    tomorrow = (here + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    return int((tomorrow.astimezone(UTC) - now).total_seconds()) + 1  # in UTC: a day may have 23 or 25 hours

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from datetime import UTC, date, datetime, timedelta
 
 from triptych import job_ids
 from triptych.aws import bucket, queues, table
+from triptych.deadlines import day_of
 from triptych.flows import record
 from triptych.job import Job, JobRequest, new_job
 from triptych.runtime import clock
@@ -78,18 +78,6 @@ def order_of(job: Job) -> Order:
             active_jobs=given.max_active_jobs_per_owner,
         ),
     )
-
-
-def day_of(time: datetime) -> date:
-    """Return the day, in the stack's time zone, for which an order of this time counts."""
-    return time.astimezone(settings().timezone).date()
-
-
-def seconds_to_the_next_day(now: datetime) -> int:
-    """Return how long an owner whose day is full has to wait."""
-    here = now.astimezone(settings().timezone)
-    tomorrow = (here + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-    return int((tomorrow.astimezone(UTC) - now).total_seconds()) + 1  # in UTC: a day may have 23 or 25 hours
 
 
 def _same(job: Job, request: JobRequest) -> Job:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from triptych.aws import table
-from triptych.deadlines import longest_life
-from triptych.flows import create_job
+from triptych.deadlines import day_of, longest_life, seconds_to_the_next_day
 from triptych.runtime import clock
 
 
@@ -24,10 +23,10 @@ class Usage:
 def read(owner: str) -> Usage:
     """Return what the owner has used up to now."""
     now = clock.now()
-    spent, today = table.spent(owner), create_job.day_of(now)
+    spent, today = table.spent(owner), day_of(now)
     return Usage(
         pictures_today=spent.on(today),
         pictures_this_month=spent.in_month_of(today),
         active_jobs=len(spent.active - spent.stale(now, longest_life())),
-        day_ends_at=now + timedelta(seconds=create_job.seconds_to_the_next_day(now)),
+        day_ends_at=now + timedelta(seconds=seconds_to_the_next_day(now)),
     )
