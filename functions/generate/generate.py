@@ -1,13 +1,15 @@
 """Create the predictions for a photo that has arrived.
 
 The generation queue delivers S3 event notifications and messages of the form `{"job_id", "original_s3_key"}`. With
-`"doubled"`, such a message names predictions that are only to be canceled.
+`"doubled"`, such a message names predictions that are only to be canceled. The waiting queue delivers such messages for
+jobs that wait in line.
 """
 
 from __future__ import annotations
 
 from triptych.runtime import init  # isort: skip  # before all else
 
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
@@ -17,16 +19,21 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from triptych import backoff
 from triptych.aws import bucket, queues
 from triptych.aws.queues import GenerationMessage
-from triptych.flows import generate
+from triptych.flows import generate, wait_in_line
+from triptych.pace import Pace
 from triptych.replicate import predictions, transport
 from triptych.runtime import clock
 from triptych.runtime.observability import count, logger, metrics, unexpected
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
     from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
+# What this process knows about Replicate's rate limit.
+pace = Pace()
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
 
@@ -77,27 +84,65 @@ def _record(record: SQSRecord) -> None:
         return
     receives = int(record.attributes.approximate_receive_count)
     for task in _tasks(message):
+        again = task.again or receives > 1
         if task.doubled:
-            if not predictions.cancel_all(task.doubled):
-                queues.put_back(record.receipt_handle, seconds=round(backoff.seconds_after(receives)))
-                raise NotYetError
-            continue
-        try:
-            job = generate.photo_arrived(task.job_id, task.original_s3_key, again=task.again or receives > 1)
-        except Exception:
-            unexpected("put back", tries=receives)
-            # Without this, the message would wait until its visibility timeout ends.
-            queues.put_back(record.receipt_handle, seconds=round(backoff.seconds_after(receives)))
-            raise
-        wait = backoff.seconds_until_next(job, receives, clock.now())
-        if wait is None:
-            continue
-        logger.info("put back", seconds=wait, tries=receives)
-        if backoff.is_worn_out(receives):
-            queues.send_to_generation(task.job_id, task.original_s3_key, again=True, delay=wait)
-            continue
-        queues.put_back(record.receipt_handle, seconds=wait)
+            _cancel(record, task, receives)
+        elif queues.is_of_waiting_queue(record.event_source_arn):
+            with _put_back(record, receives, waiting=True):
+                _take_turn(record, task, again=again)
+        else:
+            _photo(record, task, receives, again=again)
+
+
+def _cancel(record: SQSRecord, task: GenerationMessage, receives: int) -> None:
+    if not predictions.cancel_all(task.doubled):
+        queues.put_back(record.receipt_handle, seconds=round(backoff.seconds_after(receives)))
         raise NotYetError
+
+
+def _photo(record: SQSRecord, task: GenerationMessage, receives: int, *, again: bool) -> None:
+    with _put_back(record, receives, waiting=False):
+        if not again and _waited_long(record) and wait_in_line.pass_on(task.job_id, task.original_s3_key):
+            return
+        job = generate.photo_arrived(task.job_id, task.original_s3_key, pace, again=again)
+        if wait_in_line.enter_if_throttled(job, pace):
+            return
+    wait = backoff.seconds_until_next(job, receives, clock.now())
+    if wait is None:
+        return
+    logger.info("put back", seconds=wait, tries=receives)
+    if backoff.is_worn_out(receives):
+        queues.send_to_generation(task.job_id, task.original_s3_key, again=True, delay=wait)
+        return
+    queues.put_back(record.receipt_handle, seconds=wait)
+    raise NotYetError
+
+
+@contextmanager
+def _put_back(record: SQSRecord, receives: int, *, waiting: bool) -> Iterator[None]:
+    """After an error, put the message back. Otherwise it would wait until its visibility timeout ends."""
+    try:
+        yield
+    except Exception:
+        unexpected("put back", tries=receives)
+        seconds = round(backoff.seconds_after(receives))
+        queues.put_back(record.receipt_handle, seconds=seconds, waiting=waiting)
+        raise
+
+
+def _take_turn(record: SQSRecord, task: GenerationMessage, *, again: bool) -> None:
+    rest = wait_in_line.take_turn(task.job_id, task.original_s3_key, pace, again=again)
+    if rest:
+        # SQS counts the time until the message is deleted as time that its owner uses.
+        queues.remove_from_waiting(record.receipt_handle)
+        logger.info("rests", seconds=round(rest))
+        clock.sleep(rest)
+
+
+def _waited_long(record: SQSRecord) -> bool:
+    """Return whether the message had to wait for a free invocation: many photos arrive."""
+    sent, received = record.attributes.sent_timestamp, record.attributes.approximate_first_receive_timestamp
+    return int(received) - int(sent) > wait_in_line.CROWD_SECONDS * 1000
 
 
 def _tasks(message: Message) -> list[GenerationMessage]:

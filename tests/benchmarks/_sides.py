@@ -60,7 +60,7 @@ class Side:
     stand_in: replicate.StandIn
     s3: Any
     bucket: str
-    prepare: Callable[[int], list[Any]]  # creates so many jobs
+    prepare: Callable[..., list[Any]]  # creates so many jobs; Triptych's also takes the number of an owner
     start: Callable[[list[Any]], list[str]]  # starts prepared jobs; returns their ids
     look: Callable[[], dict[str, Found]]  # returns every job, by id
     glance: Callable[
@@ -158,6 +158,7 @@ def triptych(
         "MaxActiveJobsPerOwner": "0",
         "GenerateConcurrency": "20",  # as in an older account, so that only `workers` is a limit
         "WatchdogConcurrency": "20",
+        "WaitingConcurrency": "8",
         **(parameters or {}),
     }
     photo = photo or sample.photo()
@@ -179,10 +180,10 @@ def triptych(
         http = stack.enter_context(httpx.Client(timeout=60, trust_env=False))
         crowd = stack.enter_context(ThreadPoolExecutor(CLIENTS))
 
-        def create(_: int) -> dict[str, Any]:
+        def create(owner: int) -> dict[str, Any]:
             answer = http.post(
                 f"{cloud.api}/api/v1/jobs",
-                headers={"authorization": f"Bearer {cloud.tokens[0]}"},
+                headers={"authorization": f"Bearer {cloud.tokens[owner]}"},
                 json={"content_type": "image/jpeg", "content_length": len(photo)},
             )
             return dict(answer.raise_for_status().json())
@@ -220,7 +221,7 @@ def triptych(
             server,
             s3,
             cloud.bucket,
-            prepare=lambda jobs: list(crowd.map(create, range(jobs))),
+            prepare=lambda jobs, owner=0: list(crowd.map(create, [owner] * jobs)),
             start=lambda created: list(crowd.map(upload, created)),
             look=look,
             glance=glance,

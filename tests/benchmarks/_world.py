@@ -26,6 +26,7 @@ from tests.support.photos import picture
 from triptych.aws import bucket
 from triptych.flows import create_job, generate, record
 from triptych.job import Job, JobRequest, OutputStored
+from triptych.pace import Pace
 from triptych.runtime import clock
 from triptych.runtime.observability import logger, metrics
 
@@ -63,7 +64,7 @@ class World:
     def asked_job(self) -> Job:
         """Create a job whose three predictions are running."""
         job = self.new_job()
-        return _existing(generate.photo_arrived(job.job_id, job.photo.key))
+        return _existing(generate.photo_arrived(job.job_id, job.photo.key, Pace()))
 
     def done_job(self) -> Job:
         """Create a job whose three outputs are stored."""

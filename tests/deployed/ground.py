@@ -138,7 +138,7 @@ class Ground:
         limits = self.stack.client("lambda").get_account_settings()["AccountLimit"]
         return enough_concurrency(
             limits["UnreservedConcurrentExecutions"],
-            generate=self.stack.number("GenerateConcurrency"),
+            generate=self.stack.number("GenerateConcurrency") + self.stack.number("WaitingConcurrency"),
             watchdog=self.stack.number("WatchdogConcurrency"),
             announce=self.stack.number("AnnounceConcurrency"),
         )
@@ -264,13 +264,13 @@ def of_status(status: str) -> str | None:
 
 
 def enough_concurrency(limit: int, *, generate: int, watchdog: int, announce: int) -> str:
-    """Check that the account's limit leaves a function for the API when all triggers are busy.
+    """Check that the account's limit is enough when all triggers are busy.
 
     Raises:
-        ProblemError: It leaves none.
+        ProblemError: It is not.
     """
     triggers = generate + watchdog + SHARDS * announce
-    if limit <= triggers:
+    if limit < triggers:
         raise ProblemError(
             f"The account runs {limit} functions at a time, and the triggers alone may take {triggers}. Ask AWS for "
             "more in Service Quotas (Lambda, Concurrent executions), or lower GenerateConcurrency."

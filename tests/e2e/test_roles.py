@@ -169,31 +169,52 @@ def delete_during_the_opening_of_the_photo(operator: Operator) -> None:
     pytest.fail("generate removed no prepared photo of a deleted job")
 
 
-def lose_the_message_and_the_webhooks(operator: Operator) -> None:
-    """Replicate throttles; the waiting message and every webhook are lost."""
-    refused = Fault(kind="refuse", on="create", status=429, seconds=4, hints=("body",), times=3)
-    operator.replicate.set_faults(refused, Fault(kind="drop_webhook"))
+def lose_the_message_of_a_retry_and_the_webhooks(operator: Operator) -> None:
+    operator.replicate.set_faults(Fault(kind="fail", times=1), Fault(kind="drop_webhook"))
     created = operator.create(**operator.heic())
     assert operator.upload(created).status_code == 200
     job_id = created["job_id"]
-    operator.until(lambda: operator.says(job_id, "put back"), "back-off")
-    operator.aws("sqs").purge_queue(QueueUrl=operator.cloud.queues["generation"])
-    assert operator.end_of(job_id)["status"] == "SUCCEEDED"
+    assert operator.end_of(job_id)["status"] == "PARTIAL"
+    with operator.paused(*operator.pids()["generate"]):
+        assert operator.request("POST", f"/api/v1/jobs/{job_id}/retry").status_code == 200
+        assert operator.end_of(job_id)["status"] == "SUCCEEDED"
     assert "prepared" in operator.objects(job_id)
 
 
+def wait_in_line(operator: Operator) -> None:
+    """Replicate throttles, and the watchdog takes the message for lost."""
+    operator.replicate.set_faults(
+        Fault(kind="refuse", on="create", status=429, seconds=4, hints=("body",), times=3)
+    )
+    job_id = operator.start()
+    operator.until(lambda: operator.says(job_id, "waits in line"), "place in line")
+    assert operator.end_of(job_id)["status"] == "SUCCEEDED"
+
+
+def handle_messages_of_an_unreadable_record(operator: Operator) -> None:
+    for queue in ("GenerationQueueUrl", "WaitingQueueUrl"):
+        job_id = str(uuid.uuid4())
+        item = {"job_id": {"S": job_id}, "owner": {"S": "nobody"}}
+        operator.aws("dynamodb").put_item(TableName=operator.cloud.table, Item=item)
+        message = {"job_id": job_id, "original_s3_key": f"uploads/{job_id}/photo.jpg"}
+        url = operator.cloud.stack.outputs[queue]
+        operator.aws("sqs").send_message(QueueUrl=url, MessageBody=json.dumps(message))
+        operator.until(partial(operator.says, job_id, "put back"), "back-off")
+        operator.aws("dynamodb").delete_item(TableName=operator.cloud.table, Key={"job_id": {"S": job_id}})
+
+
 def put_a_message_back_very_often(operator: Operator) -> None:
-    """A message close to its last receive is replaced by a new one, which finishes the job."""
+    """A message close to its last receive is replaced by a new one. An integration test follows that one."""
     with operator.lost_events():
         job_id = operator.start()
         key = operator.item(job_id)["photo_key"]
-    operator.replicate.set_faults(Fault(kind="refuse", on="create", status=429, seconds=1, times=3))
+    operator.replicate.set_faults(Fault(kind="refuse", on="create", status=503, times=3))
     message = {"job_id": job_id, "original_s3_key": key}
     event = json.dumps(sqs_event(message, receives=15)).encode()
     assert json.loads(operator.cloud.functions.invoke("GenerateFunction", event).payload) == {
         "batchItemFailures": []
     }
-    assert operator.end_of(job_id)["status"] == "SUCCEEDED"
+    assert operator.request("POST", f"/api/v1/jobs/{job_id}/cancel").status_code == 200
 
 
 def cancel_during_the_copy_of_outputs(operator: Operator) -> None:
@@ -253,8 +274,10 @@ SCENARIOS: Sequence[Callable[[Operator], None]] = (
     run_with_a_prepared_photo_and_delete,
     upload_after_a_deletion,
     delete_during_the_opening_of_the_photo,
-    lose_the_message_and_the_webhooks,
+    lose_the_message_of_a_retry_and_the_webhooks,
     put_a_message_back_very_often,
+    wait_in_line,  # from then on, processes know that Replicate throttles
+    handle_messages_of_an_unreadable_record,
     cancel_during_the_copy_of_outputs,
     retry_a_failed_image,
     finish_an_interrupted_deletion,

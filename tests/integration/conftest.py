@@ -5,8 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
+import generate
 from tests.support.world import World, world_on_moto
 from triptych.aws import queues
+from triptych.pace import Pace
 
 
 @pytest.fixture
@@ -22,6 +24,7 @@ def context() -> SimpleNamespace:
 
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setattr(generate, "pace", Pace())
     with world_on_moto(monkeypatch) as world:
         yield world
 

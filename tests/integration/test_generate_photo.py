@@ -21,6 +21,7 @@ from triptych.aws import bucket, queues, table
 from triptych.flows import create_job
 from triptych.flows import generate as generation
 from triptych.job import MOST_OPENS, ImageStatus, Job, JobRequest, JobStatus, is_retryable
+from triptych.pace import Pace
 from triptych.photo import inspection
 
 HEIC = picture("HEIF")
@@ -128,7 +129,7 @@ def kill(*_: Any, **__: Any) -> Any:
 
 def open_again(world: World, job_id: str) -> Job | None:
     key = world.job(job_id).photo.key
-    return generation.photo_arrived(job_id, key, again=True)
+    return generation.photo_arrived(job_id, key, Pace(), again=True)
 
 
 def test_photo_that_kills_the_process_is_opened_four_times(

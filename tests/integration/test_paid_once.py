@@ -29,6 +29,7 @@ from triptych.failures import FailureKind
 from triptych.flows import create_job, owner
 from triptych.flows import generate as generation
 from triptych.job import ImageStatus, JobRequest, JobStatus, is_retryable
+from triptych.pace import Pace
 from triptych.photo import inspection
 from triptych.settings import settings
 
@@ -381,9 +382,9 @@ def test_death_after_the_inspection_does_not_count(
         patch.setattr(generation, "advance", killed)
         for _ in range(5):
             with pytest.raises(KeyboardInterrupt):
-                generation.photo_arrived(job_id, world.job(job_id).photo.key, again=True)
+                generation.photo_arrived(job_id, world.job(job_id).photo.key, Pace(), again=True)
             world.clock.advance(61)
-    generation.photo_arrived(job_id, world.job(job_id).photo.key, again=True)
+    generation.photo_arrived(job_id, world.job(job_id).photo.key, Pace(), again=True)
     assert len(world.job(job_id).having(ImageStatus.GENERATING)) == 3
 
 

@@ -22,6 +22,7 @@ from triptych.aws import bucket, queues, table
 from triptych.flows import generate as generation
 from triptych.flows import owner
 from triptych.job import ImageStatus, JobStatus, is_retryable
+from triptych.pace import Pace
 from triptych.photo import inspection
 from triptych.replicate import predictions
 
@@ -188,7 +189,7 @@ def test_photo_whose_opening_died_is_unopenable_at_the_deadline(
     with monkeypatch.context() as patch:
         patch.setattr(inspection, "inspect", die)
         with pytest.raises(KeyboardInterrupt):
-            generation.photo_arrived(job_id, f"uploads/{job_id}/photo.jpg", again=True)
+            generation.photo_arrived(job_id, f"uploads/{job_id}/photo.jpg", Pace(), again=True)
     world.clock.advance(1900)
     run_watchdog(world, job_id, context)
     job = world.job(job_id)
@@ -272,7 +273,7 @@ def test_generation_killed_after_the_intention_is_continued(
     with monkeypatch.context() as patch:
         patch.setattr(predictions, "create", killed)
         with pytest.raises(KeyboardInterrupt):
-            generation.photo_arrived(job_id, f"uploads/{job_id}/photo.jpg")
+            generation.photo_arrived(job_id, f"uploads/{job_id}/photo.jpg", Pace())
     run_watchdog(world, job_id, context)
     assert world.replicate.creates == []  # the POST may be under way
     world.clock.advance(300)

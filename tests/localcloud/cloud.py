@@ -20,7 +20,7 @@ from botocore.config import Config
 
 from tests.localcloud import aws, decisions, limits, provision, replicate, roles, template
 from tests.localcloud.event_bus import EventBus
-from tests.localcloud.event_sources import EventSources
+from tests.localcloud.event_sources import EventSources, workers_of_queues
 from tests.localcloud.functions import Functions, Machine
 from tests.localcloud.http_api import Gateway
 from tests.localcloud.http_server import HttpServer, Response
@@ -181,7 +181,14 @@ def local_cloud(  # noqa: PLR0913  # options, all by keyword
         if decisions.RECORD in os.environ and stack_name == template.STACK_NAME and names is None:
             stack.callback(_record, machine)
         functions = stack.enter_context(
-            Functions(made.functions, machines, workers=workers, log=log, concurrency=concurrency)
+            Functions(
+                made.functions,
+                machines,
+                workers=workers,
+                log=log,
+                concurrency=concurrency,
+                more_workers=workers_of_queues(made.event_sources, workers),
+            )
         )
         stack.enter_context(EventBus(made.event_targets, machine, functions.log, stack_name=stack_name))
         stack.enter_context(Streams(made.streams, functions, machines))

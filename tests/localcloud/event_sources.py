@@ -9,6 +9,7 @@ import json
 import logging
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Self, override
 
 import boto3
@@ -52,7 +53,7 @@ class EventSources(Background):
             _Poller(source, functions, machines[source.function], workers, self._stopping)
             for source in sources
         ]
-        self._runs = {f"poll-{poller.function}": poller.run for poller in self._pollers}
+        self._runs = {f"poll-{poller.name}": poller.run for poller in self._pollers}
 
     @override
     def start(self) -> Self:
@@ -66,6 +67,14 @@ class EventSources(Background):
         return super().start()
 
 
+def workers_of_queues(sources: Iterable[EventSource], workers: int) -> dict[str, int]:
+    """Return how many processes each function needs, by logical id, so that no queue takes another one's."""
+    needed: Counter[str] = Counter()
+    for source in sources:
+        needed[source.function] += min(workers, source.maximum_concurrency or workers)
+    return dict(needed)
+
+
 class _Poller:
     def __init__(
         self,
@@ -76,7 +85,7 @@ class _Poller:
         stopping: threading.Event,
     ) -> None:
         self._source = source
-        self.function = source.function
+        self.name = source.queue_arn.rpartition(":")[2]
         self._functions = functions
         self._region = machine.region
         self._stopping = stopping

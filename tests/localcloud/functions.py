@@ -510,6 +510,7 @@ class Functions:
         workers: Processes of each function, at most. One starts at once. Further invocations wait.
         log: The file to which their output is appended.
         concurrency: The account's concurrent executions. An invocation beyond them is refused.
+        more_workers: Processes of some functions, by logical id, where more than `workers` are needed.
         isolated: Give each process its own /tmp of the template's size, and a read-only file system around it.
 
     Raises:
@@ -526,6 +527,7 @@ class Functions:
         log: Path,
         concurrency: int = limits.ACCOUNT,
         isolated: bool = True,
+        more_workers: Mapping[str, int] | None = None,
     ) -> None:
         self.log = Log(log)
         account = limits.Account(concurrency)
@@ -536,7 +538,7 @@ class Functions:
                 environment = _environment(function, machine)
                 arn = f"arn:aws:lambda:{machine.region}:{machine.account}:function:{function.name}"
                 start = functools.partial(_Process, function, environment, arn, self.log, isolated=isolated)
-                pool = _Pool(function, start, workers, account)
+                pool = _Pool(function, start, max(workers, (more_workers or {}).get(logical_id, 0)), account)
                 self._pools[logical_id] = self._pools[function.name] = pool
         except BaseException:
             self.stop()

@@ -13,6 +13,7 @@ import time
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING
 from urllib.parse import quote_plus
+from weakref import WeakKeyDictionary
 
 import jsonpath_ng.ext
 import moto.backends
@@ -30,6 +31,8 @@ from moto.s3.notifications import S3NotificationEvent
 from moto.sqs import models
 from moto.sqs.models import Queue, SQSBackend
 
+from tests.support.fair_queues import FairOrder
+
 if TYPE_CHECKING:
     from moto.core.model import StructureShape
     from moto.s3.models import FakeBucket, FakeKey
@@ -39,11 +42,13 @@ if TYPE_CHECKING:
 # lock. It is notified when any queue gets a message, and when a message's visibility changes.
 changed = threading.Condition(threading.Lock())
 
+_orders: WeakKeyDictionary[Queue, FairOrder] = WeakKeyDictionary()
 _sequence = itertools.count(time.time_ns())
 _moto_event = notifications._get_s3_event  # moto has no public hook
 _moto_send_event = notifications.send_event
 _moto_receive_message = SQSBackend.receive_message
 _moto_add_message = Queue.add_message
+_moto_delete_message = Queue.delete_message
 _moto_change_message_visibility = SQSBackend.change_message_visibility
 _moto_serialize_structure = BaseJSONSerializer._serialize_type_structure
 
@@ -59,6 +64,8 @@ def _fix() -> None:
     notifications.send_event = _send_event
     SQSBackend.receive_message = _receive_message  # type: ignore[method-assign]  # a patch replaces a method
     Queue.add_message = _add_message  # type: ignore[method-assign]  # as above
+    Queue.messages = property(_messages)  # type: ignore[assignment,method-assign]  # as above
+    Queue.delete_message = _delete_message  # type: ignore[method-assign]  # as above
     SQSBackend.change_message_visibility = _change_message_visibility  # type: ignore[method-assign]  # as above
     DynamoDBStreamsBackend.get_records = _get_records  # type: ignore[method-assign]  # as above
     CognitoIdpResponse.revoke_token = _revoke_token  # type: ignore[attr-defined]  # moto lacks this action
@@ -147,6 +154,8 @@ def _receive_message(
         messages = _moto_receive_message(
             self, queue_name, count, 0, visibility_timeout, message_attribute_names
         )
+        for message in messages:
+            _order(self.get_queue(queue_name)).received(message.group_id, message.id, time.monotonic())
         left = end - time.monotonic()
         if messages or left <= 0:
             return messages
@@ -160,9 +169,33 @@ def _add_message(self: Queue, message: Message) -> None:
     changed.notify_all()
 
 
+def _messages(self: Queue) -> list[Message]:
+    """Return the visible messages in the order of a fair queue. moto ignores the groups of a standard queue."""
+    visible = [one for one in self._messages if one.visible and not one.delayed]
+    if self.fifo_queue or not any(one.group_id for one in visible):
+        return visible
+    return _order(self).sort([(one.group_id, one) for one in visible], time.monotonic())
+
+
+def _order(queue: Queue) -> FairOrder:
+    return _orders.setdefault(queue, FairOrder())
+
+
+def _delete_message(self: Queue, receipt_handle: str) -> None:
+    _end(self, receipt_handle)
+    _moto_delete_message(self, receipt_handle)
+
+
+def _end(queue: Queue, receipt_handle: str) -> None:
+    for message in queue._messages:
+        if message.had_receipt_handle(receipt_handle):
+            _order(queue).ended(message.id, time.monotonic())
+
+
 def _change_message_visibility(
     self: SQSBackend, queue_name: str, receipt_handle: str, visibility_timeout: int
 ) -> None:
+    _end(self.get_queue(queue_name), receipt_handle)
     _moto_change_message_visibility(self, queue_name, receipt_handle, visibility_timeout)
     changed.notify_all()
 

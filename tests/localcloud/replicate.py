@@ -120,6 +120,7 @@ class Server(ThreadingHTTPServer):
         retention: float = 3600,
         webhook_scale: float = 1,
         creates_per_minute: int = CREATES_PER_MINUTE,
+        creates_burst: int | None = None,
         requests_per_minute: int = REQUESTS_PER_MINUTE,
         run_seconds: float = RUN_SECONDS,
         allow_http_webhooks: bool = False,
@@ -139,7 +140,8 @@ class Server(ThreadingHTTPServer):
         )
         account = self.runner.account
         self.api = Api(account, token, allow_http_webhooks=allow_http_webhooks)
-        account.creates, account.others = per_minute(creates_per_minute), per_minute(requests_per_minute)
+        account.creates = per_minute(creates_per_minute, creates_burst)
+        account.others = per_minute(requests_per_minute)
         self.low_credit: dict[Fault, LowCredit] = {}
         self.lock = threading.Lock()
         self.requests: Counter[Route] = Counter()
@@ -424,6 +426,7 @@ def start(  # noqa: PLR0913  # options, all by keyword
     retention: float = 3600,
     webhook_scale: float = 1,
     creates_per_minute: int = CREATES_PER_MINUTE,
+    creates_burst: int | None = None,
     requests_per_minute: int = REQUESTS_PER_MINUTE,
     run_seconds: float = RUN_SECONDS,
     allow_http_webhooks: bool = False,
@@ -438,6 +441,7 @@ def start(  # noqa: PLR0913  # options, all by keyword
         retention: How long a prediction's data are kept after its end, in seconds.
         webhook_scale: The factor for the pauses between the deliveries of a webhook, which take up to a minute.
         creates_per_minute: The rate limit for creates, and its burst; 0 is none.
+        creates_burst: Another burst.
         requests_per_minute: The rate limit for all other requests to the API, and its burst; 0 is none.
         run_seconds: The time after which a running prediction fails.
         allow_http_webhooks: Accept webhook URLs with http too; Replicate accepts only https.
@@ -450,6 +454,7 @@ def start(  # noqa: PLR0913  # options, all by keyword
     command += [f"--seconds={seconds}", f"--retention={retention}", f"--webhook-scale={webhook_scale}"]
     command += [f"--creates-per-minute={creates_per_minute}", f"--requests-per-minute={requests_per_minute}"]
     command += [f"--run-seconds={run_seconds}"]
+    command += [] if creates_burst is None else [f"--creates-burst={creates_burst}"]
     command += ["--allow-http-webhooks"] if allow_http_webhooks else []
     command += [f"--fault={fault.model_dump_json()}" for fault in faults]
     # A new session, so that Ctrl-C in the terminal reaches only the parent, which ends the stand-in.
@@ -471,6 +476,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--retention", type=float, default=3600)
     parser.add_argument("--webhook-scale", type=float, default=1)
     parser.add_argument("--creates-per-minute", type=int, default=CREATES_PER_MINUTE)
+    parser.add_argument("--creates-burst", type=int)
     parser.add_argument("--requests-per-minute", type=int, default=REQUESTS_PER_MINUTE)
     parser.add_argument("--run-seconds", type=float, default=RUN_SECONDS)
     parser.add_argument(

@@ -77,7 +77,9 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
     TopologicalSorter(MODULES).prepare()
 
 
-@pytest.mark.parametrize("rules", ["job", "failures", "backoff", "job_ids", "metrics", "models", "deadlines"])
+@pytest.mark.parametrize(
+    "rules", ["job", "failures", "backoff", "job_ids", "metrics", "models", "deadlines", "pace"]
+)
 def test_the_rules_do_no_io(rules: str) -> None:
     tops = {name.split(".")[0] for name in names_imported(LAYER / f"{rules}.py")}
     assert tops <= {

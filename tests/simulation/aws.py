@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
+from tests.support.fair_queues import FairOrder
 from triptych.aws import table
 from triptych.spending import Order, Spent, entry_of, refuse, unmade
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from datetime import date
 
     from triptych.job import Job
@@ -184,8 +185,11 @@ class Message:
 
     number: int
     body: str
+    sent_at: datetime
     visible_at: datetime
+    group: str | None = None
     receives: int = 0
+    received_at: datetime | None = None  # for the first time
 
     @property
     def receipt(self) -> str:
@@ -203,18 +207,22 @@ class Queue:
     max_receives: int = 0
     messages: dict[int, Message] = field(default_factory=dict)
     sent: int = 0
+    fair: bool = False  # messages have groups
+    order: FairOrder = field(default_factory=FairOrder)
 
     def handle(self, operation: str, request: Request) -> Answer:
         match operation:
             case "SendMessage":
-                message = self.send(request["MessageBody"], request.get("DelaySeconds", 0))
+                message = self.send(
+                    request["MessageBody"], request.get("DelaySeconds", 0), request.get("MessageGroupId")
+                )
                 return {**OK, "MessageId": str(message.number)}
             case "ReceiveMessage":
                 received = self.receive()
                 return {**OK, "Messages": [self._described(received)]} if received else OK
             case "DeleteMessage":
                 number, _, _ = request["ReceiptHandle"].partition("/")
-                self.messages.pop(int(number), None)
+                self.delete(int(number))
                 return OK
             case "ChangeMessageVisibility":
                 number, _, _ = request["ReceiptHandle"].partition("/")
@@ -222,27 +230,41 @@ class Queue:
                 if found is None:
                     raise refusal(operation, "InvalidParameterValue")
                 found.visible_at = self.now() + timedelta(seconds=request["VisibilityTimeout"])
+                self.order.ended(found.number, self.now().timestamp())
                 return OK
         raise NotImplementedError(operation)
 
-    def send(self, body: str, delay: float) -> Message:
+    def send(self, body: str, delay: float, group: str | None = None) -> Message:
         self.sent += 1
-        message = Message(self.sent, body, self.now() + timedelta(seconds=delay))
+        now = self.now()
+        message = Message(self.sent, body, now, now + timedelta(seconds=delay), group)
         self.messages[message.number] = message
         return message
+
+    def delete(self, number: int) -> None:
+        self.messages.pop(number, None)
+        self.order.ended(number, self.now().timestamp())
 
     def receive(self) -> Message | None:
         """Return the first visible message and hide it. Move messages with too many receives to the dead-letter queue."""
         now = self.now()
-        for message in [one for one in self.messages.values() if one.visible_at <= now]:
+        for message in self._visible(now):
             if self.dead_letters and message.receives >= self.max_receives:
                 del self.messages[message.number]
                 self.dead_letters.send(message.body, 0)
                 continue
             message.receives += 1
+            message.received_at = message.received_at or now
+            self.order.received(message.group, message.number, now.timestamp())
             message.visible_at = now + timedelta(seconds=self.visibility)
             return message
         return None
+
+    def _visible(self, now: datetime) -> Iterable[Message]:
+        visible = (one for one in self.messages.values() if one.visible_at <= now)
+        if not self.fair:
+            return list(visible)
+        return self.order.sort([(one.group, one) for one in visible], now.timestamp())
 
     def _described(self, message: Message) -> dict[str, Any]:
         return {

@@ -14,7 +14,11 @@ from tests.simulation.replicate import MODEL_SECONDS
 from tests.simulation.run import END
 from tests.support.function_environment import ENVIRONMENT
 
-CONCURRENCY = 20  # GenerateConcurrency of an older account, so that only Replicate's limit matters
+CONCURRENCY = {
+    "generation": 20,
+    "waiting": 8,
+    "watchdog": 20,
+}  # of an older account, so that only Replicate's limit matters
 IMAGES = int(ENVIRONMENT["IMAGE_COUNT"])  # of each job
 
 

@@ -7,17 +7,18 @@ import hashlib
 import json
 import re
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from types import ModuleType
 from typing import Any, Self
 
 from aws_lambda_powertools.event_handler.api_gateway import BaseRouter
 from botocore.exceptions import ClientError
 
-from tests.simulation.aws import Answer, Queue, Request
+from tests.simulation.aws import Answer, Message, Queue, Request
 from tests.simulation.checks import OPEN, Checks, Record, ViolationError
 from tests.simulation.engine import Engine, Killed, Process
 from tests.simulation.faults import Faults
@@ -31,12 +32,19 @@ from tests.support.events import s3_notification, signed, sqs_event, stream_even
 from tests.support.function_environment import ENVIRONMENT
 from triptych.aws import bucket
 from triptych.job import Job
+from triptych.pace import Pace
 from triptych.replicate import transport, webhooks
 
 FORGED_SECRET = "whsec_" + base64.b64encode(b"not the secret").decode()
 STREAM_BATCH = 10
 LONGEST_BURIED_SECONDS = 5400
 JOB_IN_REQUEST = re.compile(r"(?:jobs/|job_id=)([^/&]+)")
+SOURCES = (  # queue, function, and its name for the trigger
+    ("generation", "generate", "Upload"),
+    ("waiting", "generate", "Turn"),
+    ("watchdog", "watchdog", "Look"),
+)
+DEFAULT: Mapping[str, int] = {}
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
 
@@ -45,6 +53,7 @@ class Source:
     """A queue that invokes a function."""
 
     queue: Queue
+    name: str
     function: str
     concurrency: int
     running: int = 0
@@ -54,13 +63,15 @@ class Source:
 class Cloud:
     """The cloud of one run. As a context manager it replaces all I/O of the layer."""
 
-    def __init__(self, faults: Faults, *, moto: bool = False, concurrency: int | None = None) -> None:
+    def __init__(
+        self, faults: Faults, *, moto: bool = False, concurrency: Mapping[str, int] = DEFAULT
+    ) -> None:
         """Set up the run.
 
         Args:
             faults: The faults of the run.
             moto: Use moto, whose mock must be active, instead of the stand-ins for DynamoDB, S3 and SSM.
-            concurrency: The concurrency of each queue's function; None is the template's default.
+            concurrency: The concurrency of each queue's function, by the queue, instead of the template's default.
         """
         self.engine = Engine()
         self.faults = faults
@@ -85,25 +96,29 @@ class Cloud:
         self.aws = Services(self, moto=moto)
         template = resources()
         self.sources: dict[str, Source] = {}
-        for name, function in (("generation", "generate"), ("watchdog", "watchdog")):
+        for name, function, trigger in SOURCES:
             queue = template[f"{name.title()}Queue"]["Properties"]
-            (event,) = template[f"{function.title()}Function"]["Properties"]["Events"].values()
+            event = template[f"{function.title()}Function"]["Properties"]["Events"][trigger]
             dead_letters = Queue(self.now, visibility=30)
             receives = queue["RedrivePolicy"]["maxReceiveCount"]
             self.sources[name] = Source(
-                Queue(self.now, queue["VisibilityTimeout"], dead_letters, receives),
+                Queue(self.now, queue["VisibilityTimeout"], dead_letters, receives, fair=name == "waiting"),
+                name,
                 function,
-                concurrency or event["Properties"]["ScalingConfig"]["MaximumConcurrency"],
+                concurrency.get(name) or event["Properties"]["ScalingConfig"]["MaximumConcurrency"],
             )
         self._timeouts = {
             name: template[f"{name.title()}Function"]["Properties"]["Timeout"] for name in FUNCTIONS
         }
         self._ends: dict[Process, Callable[[dict[str, Any] | None], None]] = {}
+        self._modules: dict[Process, ModuleType] = {}
         self._patches = ExitStack()
 
     def __enter__(self) -> Self:
         self._patches.enter_context(patched_io(self))
         self._forget()
+        for module in (one for idle in environments().values() for one in idle):
+            _renew(module)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -203,7 +218,7 @@ class Cloud:
         if about:
             self.checks.hinder(about, self.engine.now)
 
-    def send(self, queue: str, body: str, delay: float) -> None:
+    def send(self, queue: str, body: str, delay: float, group: str | None = None) -> None:
         """Send a message to a function's queue."""
         now = self.engine.now
         about = _job_of(body)
@@ -212,7 +227,7 @@ class Cloud:
             self.faults.struck(Situation.MESSAGE_LATE)
             delay += self.random.uniform(10, 600)
             self.checks.hinder(about, now + delay)
-        self.sources[queue].queue.send(body, delay)
+        self.sources[queue].queue.send(body, delay, group)
         self._pump(self.sources[queue])
 
     def _webhook(self, body: bytes, query: str, answered: Callable[[bool], None]) -> None:
@@ -236,15 +251,13 @@ class Cloud:
         """Deliver visible messages to the function, and look again when the next one becomes visible."""
         while source.running < source.concurrency and (message := source.queue.receive()):
             if self.faults.happens("message_dead", self.engine.now):
-                source.queue.messages.pop(message.number, None)
-                self._bury(source, message.body, Situation.DEAD_LETTER_REPLAYED)
+                source.queue.delete(message.number)
+                self._bury(source, message, Situation.DEAD_LETTER_REPLAYED)
                 continue
-            self._deliver(source, message.number, message.body, message.receives, message.receipt)
+            self._deliver(source, message, message.receives, message.receipt)
             if self.faults.happens("message_duplicated", self.engine.now):
                 self.faults.struck(Situation.MESSAGE_DOUBLED)
-                again = partial(
-                    self._deliver, source, message.number, message.body, message.receives, message.receipt
-                )
+                again = partial(self._deliver, source, message, message.receives, message.receipt)
                 self.engine.after(self.random.uniform(0, 30), again)
         waiting = source.queue.messages.values()
         if source.running < source.concurrency and waiting:
@@ -253,10 +266,10 @@ class Cloud:
                 source.looks_at = soonest
                 self.engine.after(soonest - self.engine.now, partial(self._pump, source))
 
-    def _bury(self, source: Source, body: str, situation: Situation) -> None:
+    def _bury(self, source: Source, message: Message, situation: Situation) -> None:
         """Make a message a dead letter, and move it back later."""
         wait = self.random.uniform(10, LONGEST_BURIED_SECONDS)
-        about = _job_of(body)
+        about = _job_of(message.body)
         if situation is Situation.DEAD_LETTER_REPLAYED:
             until = self.engine.now + wait
             self.checks.hinder(about, until)
@@ -264,23 +277,30 @@ class Cloud:
 
         def replay() -> None:
             self.faults.struck(situation)
-            source.queue.send(body, 0)
+            source.queue.send(message.body, 0, message.group)
             self._pump(source)
 
         self.engine.after(wait, replay)
 
-    def _deliver(self, source: Source, number: int, body: str, receives: int, receipt: str) -> None:
+    def _deliver(self, source: Source, message: Message, receives: int, receipt: str) -> None:
         source.running += 1
 
         def done(result: dict[str, Any] | None) -> None:
             source.running -= 1
             if result is not None and not result["batchItemFailures"]:
-                source.queue.messages.pop(number, None)
+                source.queue.delete(message.number)
                 if self.faults.happens("message_dead_after", self.engine.now):
-                    self._bury(source, body, Situation.DEAD_LETTER_REPEATED)
+                    self._bury(source, message, Situation.DEAD_LETTER_REPEATED)
             self._pump(source)
 
-        self.invoke(source.function, sqs_event(body, receives=receives, receipt=receipt), done)
+        event = sqs_event(
+            message.body,
+            receives=receives,
+            receipt=receipt,
+            queue=source.name,
+            waited=((message.received_at or message.sent_at) - message.sent_at).total_seconds(),
+        )
+        self.invoke(source.function, event, done)
 
     def invoke(
         self, function: str, event: dict[str, Any], done: Callable[[dict[str, Any] | None], None]
@@ -298,6 +318,7 @@ class Cloud:
             over = True
             self.engine.kill(process)  # no thread of it may go on
             del self._ends[process]
+            del self._modules[process]
             done(result)
 
         def body() -> None:
@@ -313,10 +334,12 @@ class Cloud:
                     self.engine.after(0, lambda: end(result))
 
         self._ends[process] = end
+        self._modules[process] = module
         self.engine.start(process, body)
 
         def time_out() -> None:
             if not over:
+                _renew(module)
                 self.faults.struck(Situation(f"{function} timed out"))
                 if process.about:
                     self.hinder(process.about)
@@ -327,6 +350,7 @@ class Cloud:
     def _crash(self, process: Process) -> None:
         self._forget()
         if process in self._ends:
+            _renew(self._modules[process])
             self._ends[process](None)
 
     def _forget(self) -> None:
@@ -417,11 +441,19 @@ class Cloud:
     def queue_request(self, operation: str, request: Request) -> Answer:
         name = request["QueueUrl"].rpartition("/")[2]
         if operation == "SendMessage":
-            self.send(name, request["MessageBody"], request.get("DelaySeconds", 0))
+            self.send(
+                name, request["MessageBody"], request.get("DelaySeconds", 0), request.get("MessageGroupId")
+            )
             return {"MessageId": "sent"}
         answer = self.sources[name].queue.handle(operation, request)
         self._pump(self.sources[name])
         return answer
+
+
+def _renew(module: ModuleType) -> None:
+    """Give a function's module the state of a new process."""
+    if "pace" in vars(module):
+        vars(module)["pace"] = Pace()
 
 
 def _job_of(body: str) -> str:

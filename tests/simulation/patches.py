@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 
     from tests.simulation.cloud import Cloud
 
-QUEUES = {"GENERATION_QUEUE_URL": "https://sqs/generation", "WATCHDOG_QUEUE_URL": "https://sqs/watchdog"}
+QUEUES = {
+    f"{name.upper()}_QUEUE_URL": f"https://sqs/{name}" for name in ("generation", "waiting", "watchdog")
+}
 
 
 @contextmanager

@@ -33,17 +33,29 @@ def webhook_for(prediction: dict[str, Any], clock: Clock, *, echoes: bool = Fals
     return webhook_event(body, signed(body, clock), urlsplit(prediction["webhook"]).query)
 
 
-def sqs_event(body: object, *, receives: int = 1, receipt: str = "receipt") -> dict[str, Any]:
-    """Build a batch of one message, as the event source mapping does."""
+def sqs_event(
+    body: object,
+    *,
+    receives: int = 1,
+    receipt: str = "receipt",
+    queue: str = "generation",
+    waited: float = 0.0,
+) -> dict[str, Any]:
+    """Build a batch of one message, as the event source mapping does. It has `waited` seconds to be received."""
+    attributes = {
+        "ApproximateReceiveCount": str(receives),
+        "SentTimestamp": "0",
+        "ApproximateFirstReceiveTimestamp": str(round(waited * 1000)),
+    }
     record = {
         "messageId": "m1",
         "receiptHandle": receipt,
         "body": body if isinstance(body, str) else json.dumps(body),
-        "attributes": {"ApproximateReceiveCount": str(receives), "SentTimestamp": "0"},
+        "attributes": attributes,
         "messageAttributes": {},
         "md5OfBody": "",
         "eventSource": "aws:sqs",
-        "eventSourceARN": "arn:aws:sqs:ap-northeast-2:123456789012:generation",
+        "eventSourceARN": f"arn:aws:sqs:ap-northeast-2:123456789012:{queue}",
         "awsRegion": "ap-northeast-2",
     }
     return {"Records": [record]}

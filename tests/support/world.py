@@ -86,8 +86,12 @@ def world_on_moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         s3 = boto3.client("s3")
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "ap-northeast-2"})
         sqs = boto3.client("sqs")
-        urls = {name: sqs.create_queue(QueueName=name)["QueueUrl"] for name in ("generation", "watchdog")}
+        urls = {
+            name: sqs.create_queue(QueueName=name)["QueueUrl"]
+            for name in ("generation", "waiting", "watchdog")
+        }
         monkeypatch.setenv("GENERATION_QUEUE_URL", urls["generation"])
+        monkeypatch.setenv("WAITING_QUEUE_URL", urls["waiting"])
         monkeypatch.setenv("WATCHDOG_QUEUE_URL", urls["watchdog"])
         boto3.client("ssm").put_parameter(Name="/triptych/replicate-token", Value=TOKEN, Type="SecureString")
         boto3.client("dynamodb").create_table(
@@ -112,6 +116,7 @@ def world_on_moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         fake_clock = Clock()
         replicate = FakeReplicate(fake_clock)
         monkeypatch.setattr(clock, "now", fake_clock.now)
+        monkeypatch.setattr(clock, "sleep", fake_clock.sleep)
         monkeypatch.setattr(transport, "http_transport", lambda: httpx.MockTransport(replicate.handle))
         client = httpx.Client(transport=httpx.MockTransport(replicate.handle))
         monkeypatch.setattr(downloads, "http_client", lambda: client)

@@ -64,6 +64,7 @@ SIMPLE = {
     "JobsFailedByUs": ("Sum", 300, 0),
     "WebhooksRejected": ("Sum", 300, 10),
     "GenerationDelayed": ("Maximum", 300, 600),
+    "LineTooLong": ("Maximum", 300, 900),
     "GenerationDeadLetters": ("Maximum", 300, 0),
     "WatchdogDeadLetters": ("Maximum", 300, 0),
     "AnnounceDeadLetters": ("Maximum", 300, 0),

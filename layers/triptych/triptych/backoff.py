@@ -1,7 +1,7 @@
 """Back-off: how long to wait before the next request to Replicate. Pure, except for the jitter.
 
 The wait happens in the generation queue: the job's message is put back for that long. SQS gives a message up after the queue's
-`maxReceiveCount` in template.yaml.
+`maxReceiveCount` in template.yaml. A job that waits for Replicate's rate limit waits elsewhere: see `pace`.
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from triptych.job import Job
 
 LONGEST_SECONDS = 300
-# The wait after a 429 that names no time. If many throttled jobs waited longer, the last of them would leave Replicate's
-# limit unused for as long.
-TURN_SECONDS = 12
 # A message that was received so often is replaced by a new one, before SQS gives it up. It is not replaced each time:
 # a message that SQS delivers twice would become more and more messages.
 MOST_RECEIVES = 15
@@ -28,13 +25,13 @@ FACTOR = 2.0  # of each wait to the wait before it
 _MOST_STEPS = 10
 
 
-def seconds_after(tries: int, longest: int = LONGEST_SECONDS) -> float:
+def seconds_after(tries: int) -> float:
     """Return the seconds to wait after so many tries.
 
-    Each wait is `FACTOR` times the wait before it, at most `longest`. A jitter of ±25 % is then added. The result is at most
+    Each wait is `FACTOR` times the wait before it. A jitter of ±25 % is then added. The result is at most
     `LONGEST_SECONDS`.
     """
-    wait = min(longest, FACTOR ** min(tries, _MOST_STEPS)) * random.uniform(0.75, 1.25)  # noqa: S311  # no secret
+    wait = FACTOR ** min(tries, _MOST_STEPS) * random.uniform(0.75, 1.25)  # noqa: S311  # no secret
     return min(LONGEST_SECONDS, wait)
 
 
@@ -44,10 +41,11 @@ def seconds_after_refusal(attempt: int, retry_after: float | None, *, throttled:
     Args:
         attempt: The attempt that was refused.
         retry_after: The seconds that Replicate named, if it did.
-        throttled: Whether it was a 429.
+        throttled: Whether it was a 429. Without a named time, its job's place in the line decides.
     """
-    wait = retry_after or seconds_after(attempt - 1, TURN_SECONDS if throttled else LONGEST_SECONDS)
-    return min(LONGEST_SECONDS, max(wait, 1.0))
+    if throttled:
+        return min(LONGEST_SECONDS, retry_after or 0.0)
+    return min(LONGEST_SECONDS, max(retry_after or seconds_after(attempt - 1), 1.0))
 
 
 def seconds_until_next(job: Job | None, receives: int, now: datetime) -> int | None:
@@ -64,8 +62,7 @@ def seconds_until_next(job: Job | None, receives: int, now: datetime) -> int | N
     unasked = job.having(ImageStatus.PENDING, ImageStatus.REQUESTING) if job else []
     if not job or not unasked or (job.started_at and now >= deadline(job)):
         return None
-    throttled = any(image.status is ImageStatus.PENDING and image.not_before for image in unasked)
-    wait = seconds_after(receives, TURN_SECONDS if throttled else LONGEST_SECONDS)
+    wait = seconds_after(receives)
     for image in unasked:
         if image.not_before and image.not_before > now:
             until = (image.not_before - now).total_seconds()

@@ -130,7 +130,7 @@ class Image:
     seed: int | None = None
     prediction_id: str | None = None
     asked_at: datetime | None = None
-    # PENDING: no POST before this time. REQUESTING: in doubt until this time; a prediction that Replicate does not list by
+    # PENDING: no POST before this time; its job waits in line, or its message was put back. REQUESTING: in doubt until this time; a prediction that Replicate does not list by
     # then does not exist.
     not_before: datetime | None = None
     reclaimed: bool = (
@@ -296,6 +296,13 @@ class PredictionNotCreated:
 
 
 @dataclass(frozen=True, slots=True)
+class WaitsInLine:
+    """The images without a prediction wait for Replicate's rate limit since `at`."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerLost:
     """The answer to the POST does not show whether the prediction exists. It is in doubt until then."""
 
@@ -368,6 +375,7 @@ type Event = (
     | Asked
     | PredictionCreated
     | PredictionNotCreated
+    | WaitsInLine
     | AnswerLost
     | GenerationRefused
     | OutputStored
@@ -414,6 +422,12 @@ def has_used_its_retries(job: Job) -> bool:
 def _may_succeed(job: Job) -> bool:
     retryable = job.error is None or job.error.retryable
     return not job.closed_as and bool(job.having(ImageStatus.FAILED)) and retryable
+
+
+def waits_in_line(job: Job) -> bool:
+    """Return whether the job waits for its turn to have predictions created."""
+    unopened = job.uploaded_at is not None and not job.has_photo and job.photo.opens == 0
+    return unopened or any(image.not_before for image in job.having(ImageStatus.PENDING))
 
 
 def awaits(image: Image, attempt: int, prediction_id: str) -> bool:
@@ -469,6 +483,8 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # on
             again = Image(index, attempt=attempt, not_before=not_before)
             refused = replace(again, status=ImageStatus.FAILED, error=job.error, not_before=None)
             return _put(job, refused if job.error else again)
+        case WaitsInLine(at):
+            return _in_line(job, at)
         case AnswerLost(index, attempt, in_doubt_until):
             if not _is_in_doubt(job.images[index], attempt):
                 return job
@@ -508,6 +524,12 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # on
             for image in failed:
                 job = _put(job, _retried(image, at))
             return replace(job, retried_at=at, retries=job.retries + 1, counted=len(failed), error=None)
+
+
+def _in_line(job: Job, at: datetime) -> Job:
+    for image in job.having(ImageStatus.PENDING):
+        job = _put(job, replace(image, not_before=image.not_before or at))
+    return job
 
 
 def _failed(job: Job, image: Image, prediction_id: str, kind: FailureKind) -> Image:

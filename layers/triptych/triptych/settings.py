@@ -50,9 +50,9 @@ class Settings(BaseModel):
 
     table: str
     bucket: str
-    image_count: Annotated[int, Field(ge=1, le=10)]
+    image_count: Annotated[int, Field(ge=1, le=10)] = 3  # only `api` gets it
     upload_url_seconds: Seconds
-    download_url_seconds: Seconds
+    download_url_seconds: Seconds = 900  # likewise
     watchdog_delay_seconds: Annotated[int, Field(ge=1, le=900)]
     generation_deadline_seconds: Seconds
     max_upload_bytes: Bytes
@@ -73,6 +73,7 @@ class Settings(BaseModel):
     max_active_jobs_per_owner: Limit = 0
     webhook_url: str | None = None
     generation_queue_url: str | None = None
+    waiting_queue_url: str | None = None
     watchdog_queue_url: str | None = None
     stack_name: str | None = None
 

@@ -89,12 +89,12 @@ def test_other_status_says_what_to_do(status: str, words: str) -> None:
 
 
 def test_new_account_has_enough_concurrency_for_the_defaults() -> None:
-    assert "at most 9" in enough_concurrency(10, generate=3, watchdog=2, announce=1)
+    assert "at most 10" in enough_concurrency(10, generate=4, watchdog=2, announce=1)
 
 
 def test_triggers_that_take_all_concurrency_are_named() -> None:
     with pytest.raises(ProblemError, match="Service Quotas"):
-        enough_concurrency(10, generate=4, watchdog=2, announce=1)
+        enough_concurrency(10, generate=5, watchdog=2, announce=1)
 
 
 def test_alarm_that_is_on_gives_its_description() -> None:

@@ -132,8 +132,9 @@ def test_stack_describes_functions_sources_routes_and_policies(stack: Stack, ser
     assert [layer.name for layer in generate.layers[:2]] == ["dependencies", "triptych"]
     assert generate.environment["WEBHOOK_URL"] == "http://127.0.0.1:3000/api/v1/webhooks/replicate"
     assert generate.environment["BUCKET"] == stack.outputs["Bucket"]
-    source = next(one for one in stack.event_sources if one.function == "GenerateFunction")
-    assert source.queue_url == stack.outputs["GenerationQueueUrl"]
+    queues = {one.queue_url: one for one in stack.event_sources if one.function == "GenerateFunction"}
+    assert queues.keys() == {stack.outputs["GenerationQueueUrl"], stack.outputs["WaitingQueueUrl"]}
+    source = queues[stack.outputs["GenerationQueueUrl"]]
     assert source.queue_url.startswith(server.endpoint)
     assert source.reports_batch_item_failures
     assert {(route.method, route.path) for route in stack.http_api.routes if route.authorizer is None} == {
@@ -148,7 +149,7 @@ def test_stack_describes_functions_sources_routes_and_policies(stack: Stack, ser
     assert owner.audience == (stack.outputs["UserPoolClientId"],)
     (back_off,) = [one for one in stack.policies["GenerateFunction"] if one.sid == "BackOff"]
     assert back_off.action == ("sqs:ChangeMessageVisibility", "sqs:SendMessage")
-    assert back_off.resource == (source.queue_arn,)
+    assert set(back_off.resource) == {one.queue_arn for one in queues.values()}
 
 
 def test_created_resources_match_the_template(
@@ -167,7 +168,7 @@ def test_created_resources_match_the_template(
     assert s3.get_bucket_encryption(Bucket=bucket)
     url = stack.outputs["GenerationQueueUrl"]
     attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-    assert attributes["VisibilityTimeout"] == "240"
+    assert attributes["VisibilityTimeout"] == "300"
     assert json.loads(attributes["RedrivePolicy"])["deadLetterTargetArn"].endswith(
         "GenerationDeadLetterQueue"
     )

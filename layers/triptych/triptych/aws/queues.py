@@ -1,14 +1,22 @@
-"""The generation queue and the watchdog queue: their messages, and the visibility of a message that has to wait."""
+"""The queues: their messages, and the visibility of a message that has to wait.
+
+The generation queue and the waiting queue hold the same messages, and `generate` reads both. The waiting queue serves
+owners in turn: SQS delivers the messages of quiet owners first.
+https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues-detailed.html
+"""
 
 from __future__ import annotations
 
+import hashlib
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, Field
 
 from triptych.aws import session
+from triptych.runtime.observability import logger
 from triptych.runtime.once import once
 from triptych.settings import settings
 
@@ -44,7 +52,7 @@ class WatchdogMessage(BaseModel):
 
 
 class GenerationMessage(BaseModel):
-    """A message of the generation queue, beside S3's own notifications: generate the images of one job."""
+    """A message of the generation queue (beside S3's own notifications) or the waiting queue: generate one job's images."""
 
     job_id: Annotated[str, Field(min_length=1, max_length=64)]
     original_s3_key: str
@@ -62,6 +70,24 @@ def send_to_generation(job_id: str, photo_key: str, *, again: bool = False, dela
         delay: Seconds.
     """
     _send(GenerationMessage(job_id=job_id, original_s3_key=photo_key, again=again), delay=delay)
+
+
+def send_to_waiting(job_id: str, photo_key: str, owner: str, *, delay: int = 0) -> None:
+    """Let a job wait in line for Replicate's rate limit.
+
+    Args:
+        job_id: The job.
+        photo_key: Where its photo lies.
+        owner: The job's owner. Owners are served in turn.
+        delay: Seconds until the job enters the line.
+    """
+    message = GenerationMessage(job_id=job_id, original_s3_key=photo_key)
+    _sqs().send_message(
+        QueueUrl=_given("WAITING_QUEUE_URL", settings().waiting_queue_url),
+        MessageBody=message.model_dump_json(),
+        MessageGroupId=hashlib.sha256(owner.encode()).hexdigest(),
+        DelaySeconds=min(delay, LONGEST_DELAY),
+    )
 
 
 def send_doubled(job_id: str, photo_key: str, prediction_ids: Sequence[str], *, delay: int) -> None:
@@ -89,10 +115,36 @@ def send_to_watchdog(message: WatchdogMessage, *, delay: int) -> None:
     )
 
 
-def put_back(receipt_handle: str, *, seconds: int) -> None:
-    """Have the generation queue deliver this message again in `seconds`, before its visibility timeout ends."""
+def is_of_waiting_queue(queue_arn: str) -> bool:
+    """Return whether this is the ARN of the waiting queue."""
+    url = _given("WAITING_QUEUE_URL", settings().waiting_queue_url)
+    return queue_arn.rpartition(":")[2] == url.rpartition("/")[2]
+
+
+def remove_from_waiting(receipt_handle: str) -> None:
+    """Delete this message of the waiting queue before its invocation ends. If that fails, Lambda deletes it later."""
+    url = _given("WAITING_QUEUE_URL", settings().waiting_queue_url)
+    try:
+        _sqs().delete_message(QueueUrl=url, ReceiptHandle=receipt_handle)
+    except (BotoCoreError, ClientError) as error:
+        logger.warning("not deleted yet", reason=type(error).__name__)
+
+
+def put_back(receipt_handle: str, *, seconds: int, waiting: bool = False) -> None:
+    """Have the queue deliver this message again in `seconds`, before its visibility timeout ends.
+
+    Args:
+        receipt_handle: The message.
+        seconds: Seconds.
+        waiting: It is a message of the waiting queue, not of the generation queue.
+    """
+    url = (
+        _given("WAITING_QUEUE_URL", settings().waiting_queue_url)
+        if waiting
+        else _given("GENERATION_QUEUE_URL", settings().generation_queue_url)
+    )
     _sqs().change_message_visibility(
-        QueueUrl=_given("GENERATION_QUEUE_URL", settings().generation_queue_url),
+        QueueUrl=url,
         ReceiptHandle=receipt_handle,
         VisibilityTimeout=seconds,
     )

@@ -23,7 +23,9 @@ from triptych.job import (
     OutputStored,
     UploadArrived,
     UploadExpired,
+    waits_in_line,
 )
+from triptych.pace import Pace
 from triptych.replicate import predictions
 from triptych.replicate.downloads import OutputBrokenError, OutputUnavailableError
 from triptych.replicate.tags import Tag
@@ -43,7 +45,18 @@ SEEN_BY = timedelta(seconds=generate.UNANSWERED_SECONDS)
 
 def finish(job: Job) -> Job | None:
     """Do what can be done now for a job that has not ended; return it as it is then, None if it has been deleted."""
+    if waits_in_line(job) and clock.now() < deadline(job):
+        _enter_again(job)
+        if not job.has_photo:
+            return job
     return _finish(job) if job.has_photo else _upload(job)
+
+
+def _enter_again(job: Job) -> None:
+    """Put a job that has waited in line for long at its end: its message may be lost. A second message does no harm."""
+    patience = timedelta(seconds=settings().watchdog_delay_seconds)
+    if job.started_at and clock.now() >= job.started_at + patience:
+        queues.send_to_waiting(job.job_id, job.photo.key, job.owner)
 
 
 def _upload(job: Job) -> Job | None:
@@ -128,7 +141,7 @@ def _learn(job: Job, *, last: bool) -> tuple[Job | None, list[Event]]:
     """
     started = clock.now()
     budget = TimeBudget(LOOK_SECONDS)
-    advanced = job if _waits_in_line(job) else generate.advance(job)
+    advanced = job if waits_in_line(job) and not last else generate.advance(job, pace=Pace())
     running = advanced.having(ImageStatus.GENERATING) if advanced else []
     before = [image for image in running if image.asked_at is None or image.asked_at < started]
     if advanced is None or not before:
@@ -136,14 +149,6 @@ def _learn(job: Job, *, last: bool) -> tuple[Job | None, list[Event]]:
     budget = budget.at_least(MIN_COPY_SECONDS)
     found = budget.run([partial(_result, advanced, image, budget, last=last) for image in before])
     return advanced, [event for event in found if event]
-
-
-def _waits_in_line(job: Job) -> bool:
-    """Return whether a throttled job's own message soon requests its images again. Two that ask disturb the others' turns."""
-    young = job.started_at and clock.now() < job.started_at + timedelta(
-        seconds=settings().watchdog_delay_seconds
-    )
-    return bool(young) and any(image.not_before for image in job.having(ImageStatus.PENDING))
 
 
 def _result(job: Job, image: Image, budget: TimeBudget, *, last: bool) -> Event | None:

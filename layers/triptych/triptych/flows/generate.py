@@ -4,6 +4,8 @@ The order of the steps keeps that promise. The intention to create a prediction 
 before the POST. Only the invocation whose write won sends the POST. From then on the image is in doubt until its
 prediction is known: from the answer, from its webhook, or from Replicate's list. A new prediction is created only if
 Replicate lists none and none can be on its way any more.
+
+While Replicate throttles the account, a job waits in line for its predictions: see `flows.wait_in_line`.
 """
 
 from __future__ import annotations
@@ -34,6 +36,8 @@ from triptych.job import (
     PredictionCreated,
     PredictionNotCreated,
     UploadArrived,
+    WaitsInLine,
+    apply,
     apply_all,
 )
 from triptych.replicate import listing, predictions
@@ -48,6 +52,7 @@ from triptych.settings import settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from triptych.pace import Pace
     from triptych.photo.inspection import Finding
     from triptych.replicate.listing import Listed
 
@@ -61,10 +66,10 @@ SAME_TIME = timedelta(seconds=5)
 TOGETHER = timedelta(seconds=120)  # doubts of this time are settled by one reading of the list
 ASKING_SECONDS = 10.0  # no round starts later: a round takes up to 13 s, and the function has 40
 CANCEL_AGAIN_SECONDS = 5
-OPENING_SECONDS = 60  # longer than the timeout of the function that opens photos
+OPENING_SECONDS = 70  # longer than the timeout of the function that opens photos
 
 
-def photo_arrived(job_id: str, key: str, *, again: bool = False) -> Job | None:
+def photo_arrived(job_id: str, key: str, pace: Pace, *, again: bool = False) -> Job | None:
     """Inspect a photo that has arrived in S3, and create the predictions for its job.
 
     Repeating it is harmless. If there is no such job or photo, or the photo is another job's, that is logged only.
@@ -72,6 +77,7 @@ def photo_arrived(job_id: str, key: str, *, again: bool = False) -> Job | None:
     Args:
         job_id: The job.
         key: Where the photo lies.
+        pace: What this process knows about Replicate's limit.
         again: This is not the first try. The photo may have killed the function the last time (memory or time), so the
             try is counted before the photo is opened. A first try is not counted, which saves a write.
 
@@ -90,11 +96,11 @@ def photo_arrived(job_id: str, key: str, *, again: bool = False) -> Job | None:
     if job.status.is_terminal:
         return job
     if job.has_photo:
-        return advance(job)
-    return _look_at_photo(job, key, again=again)
+        return advance(job, pace=pace)
+    return _look_at_photo(job, key, pace, again=again)
 
 
-def _look_at_photo(job: Job, key: str, *, again: bool) -> Job | None:
+def _look_at_photo(job: Job, key: str, pace: Pace, *, again: bool) -> Job | None:
     with bucket.fetch_photo(key, settings().max_upload_bytes) as upload:
         if upload is None:
             logger.warning("no such photo")
@@ -103,7 +109,7 @@ def _look_at_photo(job: Job, key: str, *, again: bool) -> Job | None:
         if upload.file is None:
             return record.move_on(job, arrived, JobRejected(FailureKind.PHOTO_TOO_LARGE)).job
         if not again:
-            return _use(_inspect(upload.file, job), job, arrived)
+            return _use(_inspect(upload.file, job), job, pace, arrived)
         now = clock.now()
         until = now + timedelta(seconds=OPENING_SECONDS)
         change = record.move_on(job, PhotoOpened(now, until, arrived))
@@ -113,7 +119,7 @@ def _look_at_photo(job: Job, key: str, *, again: bool) -> Job | None:
             return counted
         try:
             finding = _inspect(upload.file, counted)
-            return _use(finding, counted, arrived, PhotoLeft(until))
+            return _use(finding, counted, pace, arrived, PhotoLeft(until))
         except Exception:
             # The photo did not kill this invocation. Only a death counts.
             record.move_on(counted, PhotoLeft(until))
@@ -129,7 +135,9 @@ def _inspect(file: IO[bytes], job: Job) -> Finding:
     )
 
 
-def _use(finding: Finding, job: Job, arrived: UploadArrived, left: PhotoLeft | None = None) -> Job | None:
+def _use(
+    finding: Finding, job: Job, pace: Pace, arrived: UploadArrived, left: PhotoLeft | None = None
+) -> Job | None:
     from triptych.photo import inspection  # noqa: PLC0415  # as above
 
     match finding:
@@ -142,17 +150,16 @@ def _use(finding: Finding, job: Job, arrived: UploadArrived, left: PhotoLeft | N
             pass
     # A death in what follows is not the photo's.
     opened = record.move_on(job, left).job if left else job
-    after = advance(opened, arrived) if opened else None
+    after = advance(opened, arrived, pace=pace) if opened else None
     if after is None and arrived.prepared_key:  # the job has been deleted meanwhile
         bucket.remove(arrived.prepared_key)
     return after
 
 
-def advance(job: Job, *arrived: Event) -> Job | None:
-    """Settle doubts, create the pending predictions, and store it all, together with `arrived`.
+def advance(job: Job, *arrived: Event, pace: Pace) -> Job | None:
+    """Settle doubts, create the pending predictions at the same time, and store it all, together with `arrived`.
 
-    All predictions are created at the same time. Once Replicate has refused one for its rate limit, they are created one
-    after the other.
+    Nothing is created while this process knows that Replicate throttles the account.
 
     Raises:
         table.ConflictError: Too many races were lost; call again later.
@@ -163,13 +170,27 @@ def advance(job: Job, *arrived: Event) -> Job | None:
         unexpected("no input mapping for the model")
         return record.move_on(job, *arrived, JobRejected(FailureKind.MODEL_NOT_CONFIGURED)).job
     budget = TimeBudget(ASKING_SECONDS)
-    after = _ask(job, arrived, seeded=seeded)
-    while after and _to_ask_for(after, clock.now()) and not budget.is_spent:
-        after = _ask(after, (), seeded=seeded)
+    after = _ask(job, arrived, pace, seeded=seeded, most=_most(pace))
+    while after and to_ask_for(after, clock.now()) and _most(pace) != 0 and not budget.is_spent:
+        after = _ask(after, (), pace, seeded=seeded, most=_most(pace))
     return after
 
 
-def _ask(job: Job, arrived: Sequence[Event], *, seeded: bool) -> Job | None:
+def _most(pace: Pace) -> int | None:
+    return 0 if pace.is_throttled(clock.now()) else None
+
+
+def ask_in_turn(job: Job, pace: Pace) -> Job | None:
+    """Create as many of the job's pending predictions as the pace allows now, and settle its doubts.
+
+    Raises:
+        table.ConflictError: Too many races were lost; call again later.
+    """
+    seeded = settings().input_mapping.seed is not None
+    return _ask(job, (), pace, seeded=seeded, most=pace.allowed(clock.now()))
+
+
+def _ask(job: Job, arrived: Sequence[Event], pace: Pace, *, seeded: bool, most: int | None) -> Job | None:
     doubts: list[Event] = []
     doubled: list[str] = []
     asked: list[Asked] = []
@@ -180,8 +201,9 @@ def _ask(job: Job, arrived: Sequence[Event], *, seeded: bool) -> Job | None:
         job = apply_all(job, arrived, now)
         doubts, doubled = _settled_doubts(job, now)
         job = apply_all(job, doubts, now)
-        asked = [_asked(image, now, seeded=seeded) for image in _to_ask_for(job, now)]
-        return apply_all(job, asked, now)
+        asked = [_asked(image, now, seeded=seeded) for image in to_ask_for(job, now)[:most]]
+        job = apply_all(job, asked, now)
+        return apply(job, WaitsInLine(now), now)
 
     intended = record.update(job, intend, races=RACES).job
     if doubled:
@@ -200,7 +222,7 @@ def _ask(job: Job, arrived: Sequence[Event], *, seeded: bool) -> Job | None:
     _log_settled(doubts)
     if not asked:
         return intended
-    answers = _create(intended, [intended.images[one.index] for one in asked])
+    answers = _create(intended, [intended.images[one.index] for one in asked], pace)
     after = record.move_on(intended, *answers).job
     _cancel_unneeded(after, answers)
     return after
@@ -281,15 +303,16 @@ def _log_settled(settled: Sequence[Event]) -> None:
                 count("PredictionsNeverMade")
 
 
-def _to_ask_for(job: Job, now: datetime) -> list[Image]:
+def unasked(job: Job, now: datetime) -> list[Image]:
+    """Return the images that still need a prediction, while there is time for one."""
     if job.status.is_terminal or (deadline(job) - now).total_seconds() < predictions.MIN_CANCEL_AFTER:
         return []
-    pending = job.having(ImageStatus.PENDING)
-    times = [image.not_before for image in pending if image.not_before]
-    if not times:
-        return pending
-    # A rate limit concerns the account, not one image: several POSTs at once would all be refused.
-    return pending[:1] if max(times) <= now else []
+    return job.having(ImageStatus.PENDING)
+
+
+def to_ask_for(job: Job, now: datetime) -> list[Image]:
+    """Return the images whose predictions may be created now."""
+    return [image for image in unasked(job, now) if image.not_before is None or image.not_before <= now]
 
 
 def _asked(image: Image, now: datetime, *, seeded: bool) -> Asked:
@@ -297,14 +320,25 @@ def _asked(image: Image, now: datetime, *, seeded: bool) -> Asked:
     return Asked(image.index, seed, at=now, in_doubt_until=now + timedelta(seconds=UNANSWERED_SECONDS))
 
 
-def _create(job: Job, images: Sequence[Image]) -> list[Event]:
+def _create(job: Job, images: Sequence[Image], pace: Pace) -> list[Event]:
     webhook_url = settings().webhook_url
     if webhook_url is None:
         raise RuntimeError("WEBHOOK_URL is not set")
     new = [_new_prediction(job, image) for image in images]
     cancel_after = int((deadline(job) - clock.now()).total_seconds())
     answers = predictions.create(new, webhook_url=webhook_url, cancel_after=cancel_after)
+    _learn(pace, answers)
     return [_event(image, answer) for image, answer in zip(images, answers, strict=True)]
+
+
+def _learn(pace: Pace, answers: Sequence[Answer]) -> None:
+    now = clock.now()
+    for answer in answers:
+        if isinstance(answer, Created):
+            pace.created(now, answer.left)
+    refusals = [answer for answer in answers if isinstance(answer, NotCreated) and answer.throttled]
+    if refusals:  # of one round: they say the same
+        pace.refused(now, max((one.retry_after for one in refusals if one.retry_after), default=None))
 
 
 def _new_prediction(job: Job, image: Image) -> NewPrediction:

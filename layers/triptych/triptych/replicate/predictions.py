@@ -21,6 +21,8 @@ from triptych.settings import settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from triptych.pace import Left
+
 
 CREATE_SECONDS = 12.0  # from the connection to the last byte; a create request usually takes 1 s or 2 s
 CREATE_GRACE_SECONDS = 1.0
@@ -94,6 +96,7 @@ class Created:
     """Replicate has created the prediction."""
 
     prediction_id: str
+    left: Left | None = None  # of the rate limit, if Replicate says so
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +216,7 @@ def _create(
         return InDoubt(answered=False, reason=type(error).__name__)
     except ValidationError:
         return InDoubt(answered=True, reason="unreadable answer")
-    return Created(created.id)
+    return Created(created.id, exchange.left)
 
 
 def _result_of(error: transport.HttpError) -> Answer:

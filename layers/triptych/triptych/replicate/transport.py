@@ -20,6 +20,7 @@ from botocore.exceptions import ClientError
 from pydantic import BaseModel, ValidationError
 
 from triptych.aws import session
+from triptych.pace import Left
 from triptych.runtime import clock, tls
 from triptych.runtime.budget import TimeBudget
 from triptych.runtime.observability import logger
@@ -95,7 +96,7 @@ class HttpError(ReplicateUnavailableError):
     """Replicate answered with another status than 2xx. This holds what the client's `ReplicateError` drops.
 
     `retry_after` is the number of seconds to wait, from the body or else from Retry-After. It is None if neither holds a
-    positive number. Replicate documents neither. `ratelimit-reset` is ignored: its unit is not documented.
+    positive number. Replicate documents neither.
     """
 
     def __init__(self, status: int, headers: httpx.Headers, body: bytes) -> None:
@@ -121,18 +122,35 @@ def _retry_after_in_header(value: str) -> float | None:
     return None
 
 
+def _left(headers: httpx.Headers) -> Left | None:
+    """Return what the headers say about the rate limit, None if they do not. The unit of the reset is not documented."""
+    try:
+        return Left(
+            int(headers["ratelimit-remaining"]), _finite(float(headers.get("ratelimit-reset", "nan")))
+        )
+    except (KeyError, ValueError):
+        return None
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
 class TooLateToSendError(Exception):
     """The budget was spent before the request was sent. Replicate has not seen it."""
 
 
 class Exchange(httpx.BaseTransport):
-    """One request to Replicate and its answer, limited in time and size. `body` holds the answer's bytes.
+    """One request to Replicate and its answer, limited in time and size.
+
+    `body` holds the answer's bytes, and `left` what its headers say about the rate limit.
 
     An answer other than 2xx is raised from here, so that the client does not retry.
     """
 
     def __init__(self, budget: TimeBudget, headers: dict[str, str] | None = None) -> None:
         self.body = b""
+        self.left: Left | None = None
         self._budget = budget
         self._headers = headers or {}
 
@@ -142,6 +160,7 @@ class Exchange(httpx.BaseTransport):
         timeout = httpx.Timeout(left, connect=min(3.0, left)).as_dict()
         request.extensions = {**request.extensions, "timeout": timeout, "trace": self._trace}
         answer = http_transport().handle_request(request)
+        self.left = _left(answer.headers)
         try:
             for chunk in answer.iter_bytes():
                 self.body += chunk

@@ -1,0 +1,122 @@
+"""Wait in line for Replicate's rate limit.
+
+A job that Replicate refuses for now enters the waiting queue, and so does one that comes while many photos wait. SQS
+serves the owners of that queue in turn. Few invocations read it, and each waits in place until it may create predictions:
+so the messages keep their order, and hardly any request is wasted on a refusal.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from triptych import backoff
+from triptych.aws import bucket, queues
+from triptych.flows import generate, record
+from triptych.job import ImageStatus, Job, UploadArrived
+from triptych.runtime import clock
+from triptych.runtime.budget import TimeBudget
+from triptych.runtime.observability import about_job, logger
+
+if TYPE_CHECKING:
+    from triptych.pace import Pace
+
+TURN_SECONDS = 32.0  # a round of requests after it takes up to 13 s, and the function has 50
+REST_SECONDS = 40.0
+CROWD_SECONDS = 2.0  # a photo that waits longer for an invocation waits behind many
+
+
+def pass_on(job_id: str, key: str) -> bool:
+    """Let a photo that waits behind many others wait in the owners' line instead. Return whether it does.
+
+    It is not opened here, so that this takes a few milliseconds.
+    """
+    job = _read(job_id)
+    if job is None or job.status.is_terminal or not bucket.is_upload_of(key, job_id):
+        return False
+    if job.uploaded_at is None:
+        seen = bucket.look_at(key)
+        if seen is None:
+            return False
+        job = record.move_on(job, UploadArrived(key, seen.stored_at, inspected=False)).job
+    if job is None or job.status.is_terminal:
+        return False
+    _enter(job, 0)
+    return True
+
+
+def enter_if_throttled(job: Job | None, pace: Pace) -> bool:
+    """Let the job wait in line if it has images without a prediction and Replicate throttles the account.
+
+    Returns:
+        Whether it waits in line.
+    """
+    now = clock.now()
+    if job is None or not pace.is_throttled(now) or not generate.unasked(job, now):
+        return False
+    _enter(job, _delay(job, pace))
+    return True
+
+
+def take_turn(job_id: str, key: str, pace: Pace, *, again: bool) -> float:
+    """Create what a job at the head of the line still needs, as fast as Replicate's limit allows.
+
+    If the limit does not allow it within TURN_SECONDS, the job goes back to the end of its owner's line.
+
+    Args:
+        job_id: The job.
+        key: Where its photo lies.
+        pace: What this process knows about the limit.
+        again: The message is delivered again.
+
+    Returns:
+        How many seconds this process should rest, because others use up the limit. The job is theirs now.
+
+    Raises:
+        table.ConflictError: Too many races were lost; call again later.
+    """
+    rest, turn = TimeBudget(REST_SECONDS), TimeBudget(TURN_SECONDS)
+    leaves = pace.leaves_the_turn()
+    job = _read(job_id) if leaves else generate.photo_arrived(job_id, key, pace, again=again)
+    while job and not leaves and (wait := _seconds_to_wait(job, pace)) is not None:
+        if wait > turn.seconds_left:
+            break
+        clock.sleep(wait)
+        job = generate.ask_in_turn(job, pace)
+        leaves = pace.leaves_the_turn()
+    if job is None or job.status.is_terminal:
+        return 0.0
+    if generate.unasked(job, clock.now()):
+        _enter(job, 0 if leaves else _delay(job, pace))
+        return rest.seconds_left if leaves else 0.0
+    if job.having(ImageStatus.REQUESTING):
+        # Nothing to wait for in line: its doubts are settled by Replicate's list.
+        wait_for_list = backoff.seconds_until_next(job, 1, clock.now())
+        if wait_for_list is not None:
+            queues.send_to_generation(job.job_id, job.photo.key, delay=wait_for_list)
+    return 0.0
+
+
+def _read(job_id: str) -> Job | None:
+    about_job(job_id)
+    return record.read(job_id)
+
+
+def _enter(job: Job, delay: int) -> None:
+    queues.send_to_waiting(job.job_id, job.photo.key, job.owner, delay=delay)
+    logger.info("waits in line", seconds=delay)
+
+
+def _delay(job: Job, pace: Pace) -> int:
+    """Return how long to keep the job out of the line: 0, unless nobody could take a turn for so long."""
+    wait = _seconds_to_wait(job, pace) or 0.0
+    return round(wait) if wait > TURN_SECONDS else 0
+
+
+def _seconds_to_wait(job: Job, pace: Pace) -> float | None:
+    """Return the seconds until the job may be asked for; None if it needs no more predictions."""
+    now = clock.now()
+    unasked = generate.unasked(job, now)
+    if not unasked or not job.has_photo:
+        return None
+    named = min((image.not_before - now).total_seconds() if image.not_before else 0.0 for image in unasked)
+    return max(0.0, named, pace.seconds_to_wait(now))

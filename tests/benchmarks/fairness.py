@@ -1,0 +1,91 @@
+"""A crowd of jobs at Replicate's rate limit, and another owner's single job, on virtual time and in real time.
+
+The crowd is 200 jobs of one owner at 3 predictions a second (12 at once), then ten owners of unequal size, then 40 jobs
+of one owner with low credit: 6 predictions a minute, one at a time. The single job comes while the crowd waits. Its idle
+time is that of the same job without a crowd. All parameters have their defaults.
+"""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from tests.benchmarks import _sides
+from tests.benchmarks._report import Figure
+from tests.simulation.crowd import Crowd, crowd
+from tests.support.photos import JPEG
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+ONE, TEN, FEW = (200,), (5, 8, 10, 15, 20, 20, 25, 30, 30, 37), (40,)
+PER_MINUTE, BURST = 180, 12
+REAL = 200  # jobs in real time
+SECONDS = 1.5  # of a prediction in real time, about
+SLACK = 5.0  # seconds
+WAIT = 20.0  # seconds from the crowd's start to the single job
+PATIENCE = 900.0
+DEFAULTS = {"GenerateConcurrency": "2", "WaitingConcurrency": "2", "WatchdogConcurrency": "2"}
+
+
+def measure() -> Iterator[Figure]:
+    yield from _virtual("200 jobs of one owner", ONE, PER_MINUTE, BURST, newcomer_at=WAIT)
+    yield from _virtual("200 jobs of ten owners", TEN, PER_MINUTE, BURST, newcomer_at=WAIT)
+    yield from _virtual("40 jobs with low credit", FEW, 6, 1, newcomer_at=100)
+    yield from _real()
+
+
+def _virtual(
+    name: str, sizes: Sequence[int], per_minute: float, burst: int, newcomer_at: float
+) -> Iterator[Figure]:
+    found = crowd(sizes, per_minute=per_minute, burst=burst, newcomer_at=newcomer_at)
+    idle = crowd((), per_minute=per_minute, burst=burst, newcomer_at=newcomer_at)
+    yield from _figures(name, found.newcomer_ended, _idle(found, idle), found.requests_for_image, found.drain)
+    yield Figure(
+        f"{name}: jobs that did not succeed", sum(sizes) + 1 - found.states["SUCCEEDED"], "", at_most=0
+    )
+    if len(sizes) > 1:
+        yield Figure(f"{name}: Jain's index of the owners", found.jain, "")
+
+
+def _idle(found: Crowd, idle: Crowd) -> float:
+    """Return the time of the same job without a crowd. Its predictions take as long as they did in the crowd."""
+    return idle.newcomer_asked + found.newcomer_ended - found.newcomer_asked
+
+
+def _figures(name: str, single: float, idle: float, requests: float, drain: float) -> Iterator[Figure]:
+    yield Figure(
+        f"{name}: another owner's single job", single, "s", "twice its idle time + 5 s", 2 * idle + SLACK, 1.0
+    )
+    yield Figure(f"{name}: create requests for an image", requests, "", at_most=1.3)
+    yield Figure(f"{name}: until the last, of what the limit allows", drain, "", at_most=1.05)
+
+
+def _real() -> Iterator[Figure]:
+    stand_in = {"creates_per_minute": PER_MINUTE, "creates_burst": BURST, "seconds": SECONDS}
+    with _sides.triptych(DEFAULTS, workers=4, photo=JPEG, **stand_in) as side:
+        side.ends(side.start(side.prepare(2)), PATIENCE)  # warm
+        began = time.monotonic()
+        side.ends(side.start(side.prepare(1, owner=1)), PATIENCE)
+        idle = time.monotonic() - began
+        time.sleep(BURST * 60 / PER_MINUTE)  # Replicate's bucket is full again
+        before = side.stand_in.ledger()
+        made = side.prepare(REAL)
+        many = side.start(made)
+        time.sleep(WAIT)
+        at = time.monotonic()
+        one = side.start(side.prepare(1, owner=1))
+        (ended,) = side.ends(one, PATIENCE)
+        side.ends(many, PATIENCE)
+        ledger = side.stand_in.ledger()
+        states = side.look()
+    images = ledger.created - before.created
+    requests = ledger.requests["create"] - before.requests["create"]
+    times = [datetime.fromisoformat(one.created_at) for one in ledger.predictions]
+    last = (max(times) - sorted(times)[before.created]).total_seconds()
+    name = f"in real time, {REAL} jobs of one owner"
+    allowed = (images - BURST) * 60 / PER_MINUTE
+    yield from _figures(name, ended - at, idle, requests / images, last / allowed)
+    failed = sum(states[job].state != "done" for job in (*many, *one))
+    yield Figure(f"{name}: jobs that did not succeed", failed, "", at_most=0)
