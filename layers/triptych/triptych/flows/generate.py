@@ -247,7 +247,7 @@ def _settled_doubts(job: Job, now: datetime) -> tuple[list[Event], list[str]]:
             events.append(PredictionCreated(image.index, image.attempt, found[0]))
             doubled += found[1:]
         elif _proves_absence(listed, job, image, now):
-            events.append(PredictionNotCreated(image.index, image.attempt, now))
+            events.append(PredictionNotCreated(image.index, image.attempt, now, was_in_doubt=True))
     return events, doubled
 
 
@@ -276,7 +276,7 @@ def _log_settled(settled: Sequence[Event]) -> None:
             case PredictionCreated(index, _, prediction_id):
                 logger.info("adopted", image=index, prediction_id=prediction_id)
                 count("PredictionsAdopted")
-            case PredictionNotCreated(index, attempt, _):
+            case PredictionNotCreated(index, attempt):
                 logger.warning("never made", image=index, attempt=attempt)
                 count("PredictionsNeverMade")
 
