@@ -226,6 +226,7 @@ def test_job_without_attempts_left_is_not_retried(
 # ── cancel ──
 
 
+@pytest.mark.wastes
 def test_cancel_stops_predictions_and_keeps_stored_outputs(
     world: World, context: SimpleNamespace, call: Any, job_id: str, checks: Any
 ) -> None:
@@ -304,6 +305,7 @@ def test_prediction_in_doubt_at_the_end_is_found_and_canceled(
 # ── delete ──
 
 
+@pytest.mark.wastes
 def test_deleted_job_leaves_nothing(
     world: World, context: SimpleNamespace, call: Any, job_id: str, checks: Any
 ) -> None:

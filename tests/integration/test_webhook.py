@@ -96,6 +96,7 @@ def test_duplicates_and_late_events_change_nothing(
     assert len(downloads) == 1
 
 
+@pytest.mark.wastes
 def test_output_of_a_doubled_prediction_is_counted_not_taken(
     world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -341,6 +342,7 @@ def test_missing_signing_secret_is_answered_with_503(
 # ── deleted and ended jobs ──
 
 
+@pytest.mark.wastes
 def test_webhook_of_a_deleted_job_stores_nothing(world: World, context: SimpleNamespace, job_id: str) -> None:
     event = webhook_for(world.replicate.finish("p0"), world.clock)
     table.delete(world.job(job_id))

@@ -19,7 +19,7 @@ from triptych import backoff
 from triptych.aws import bucket, queues
 from triptych.deadlines import deadline
 from triptych.failures import FailureKind
-from triptych.flows import record
+from triptych.flows import costs, record
 from triptych.job import (
     AnswerLost,
     Asked,
@@ -187,6 +187,7 @@ def _ask(job: Job, arrived: Sequence[Event], *, seeded: bool) -> Job | None:
     if doubled:
         logger.error("one POST created more than one prediction", prediction_ids=doubled)
         count("PredictionsDoubled", len(doubled))
+        costs.count_cost(len(doubled))
         if not predictions.cancel_all(doubled):
             try:
                 queues.send_doubled(job.job_id, job.photo.key, doubled, delay=CANCEL_AGAIN_SECONDS)
@@ -201,6 +202,7 @@ def _ask(job: Job, arrived: Sequence[Event], *, seeded: bool) -> Job | None:
     if not asked:
         return intended
     answers = _create(intended, [intended.images[one.index] for one in asked])
+    costs.count_cost(sum(isinstance(answer, PredictionCreated) for answer in answers))
     after = record.move_on(intended, *answers).job
     _cancel_unneeded(after, answers)
     return after
@@ -276,6 +278,7 @@ def _log_settled(settled: Sequence[Event]) -> None:
             case PredictionCreated(index, _, prediction_id):
                 logger.info("adopted", image=index, prediction_id=prediction_id)
                 count("PredictionsAdopted")
+                costs.count_cost(1)
             case PredictionNotCreated(index, attempt):
                 logger.warning("never made", image=index, attempt=attempt)
                 count("PredictionsNeverMade")
