@@ -99,7 +99,7 @@ def _attacked(
     yield Figure("requests for the secret", secrets, "", "deliveries", sum(map(len, sent)), at_most=1)
     first = sum(bool(tries) and tries[0].status == 200 for tries in sent)  # OK
     got_in = sum(any(one.status == 200 for one in tries) for tries in sent)  # OK
-    least = None if cold else 0.9
+    least = None if route == "secret" else 0.9  # a process that does not know the secret puts them off
     yield Figure("signed webhooks that got in at once", first, "", "sent", len(sent))
     yield Figure("signed webhooks that got in", got_in, "", "sent", len(sent), at_least=least)
     yield Figure("jobs that succeeded", states["SUCCEEDED"], "", "jobs", len(jobs), at_least=1)
