@@ -115,6 +115,11 @@ def _(_error: owner.RetriesUsedError) -> ApiError:
 
 
 @of.register
+def _(_error: owner.AttemptsUsedError) -> ApiError:
+    return ApiError(FailureKind.RETRY_LIMIT_REACHED, "The failed images have no attempts left.")
+
+
+@of.register
 def _(_error: spending.OwnersDayFullError) -> ApiError:
     limit = settings().daily_pictures_per_owner
     return _tomorrow(

@@ -33,6 +33,7 @@ WORDS = {
     "output_too_large": "The picture is larger than the limit. Ask the operator to raise the limit.",
     "output_not_a_picture": "The model did not return a picture. Ask the operator to check the model.",
     "output_host_not_allowed": "The picture is at an address that is not allowed. Ask the operator to check it.",
+    "attempts_used": "The drawing service never confirmed this picture. Send the photo again later.",
     "all_images_failed": "No picture could be made. Each frame shows the reason.",
     "replicate_unauthorized": "The drawing service refused access. Ask the operator to renew the token.",
     "replicate_token_unreadable": "The token of the drawing service cannot be read. Ask the operator to check it.",
@@ -46,6 +47,7 @@ WORDS = {
 }
 # A retry would use the same photo again, so the page offers none.
 NOT_RETRYABLE = (
+    "attempts_used",
     "photo_animated",
     "photo_empty",
     "photo_too_complex",

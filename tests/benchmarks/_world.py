@@ -27,6 +27,7 @@ from triptych.aws import bucket
 from triptych.flows import create_job, generate, record
 from triptych.job import Job, JobRequest, OutputStored
 from triptych.pace import Pace
+from triptych.replicate.tags import Tag
 from triptych.runtime import clock
 from triptych.runtime.observability import logger, metrics
 
@@ -79,12 +80,13 @@ class World:
     def webhook(self, job: Job, size: int) -> dict[str, Any]:
         """Return a webhook's event: the job's first prediction succeeded with an output of `size` bytes."""
         image = job.images[0]
-        query = f"job_id={job.job_id}&image=0&attempt={image.attempt}"
+        url = Tag(job.job_id, 0, image.attempt).on(self.stack.outputs["WebhookUrl"], TOKEN)
+        query = url.partition("?")[2]
         prediction = {
             "id": image.prediction_id,
             "status": "succeeded",
             "output": self.replicate.output_url(size),
-            "webhook": f"{self.stack.outputs['WebhookUrl']}?{query}",
+            "webhook": url,
         }
         body = json.dumps(prediction).encode()
         return events.webhook_event(body, events.signed(body, Clock(clock.now())), query)

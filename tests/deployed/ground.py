@@ -78,6 +78,7 @@ class Ground:
             "layers": self.layers,
             "triggers": self.triggers,
             "recursion": self.recursion,
+            "throttles": self.throttles,
             "log retention": self.log_retention,
             "alarms": self.alarms,
             "dead letters": self.dead_letters,
@@ -196,6 +197,21 @@ class Ground:
                 )
             allowed.append(name)
         return f"allowed for {', '.join(allowed)}"
+
+    def throttles(self) -> str:
+        found = []
+        for name, _, properties in self.stack.templates_of_kind("AWS::ApiGatewayV2::Stage"):
+            api = self.stack.of_kind("AWS::ApiGatewayV2::Api")["HttpApi"]
+            stage = self.stack.client("apigatewayv2").get_stage(ApiId=api, StageName=properties["StageName"])
+            for route, wanted in properties.get("RouteSettings", {}).items():
+                there = stage.get("RouteSettings", {}).get(route, {})
+                if not wanted.items() <= there.items():
+                    raise ProblemError(
+                        f"{name} does not throttle {route} by itself, so forged webhooks can use up the clients' limit. "
+                        f"{DEPLOY_AGAIN}"
+                    )
+                found.append(f"{route}: {wanted['ThrottlingRateLimit']} a second")
+        return ", ".join(found)
 
     def configurations(self) -> dict[str, dict[str, Any]]:
         """Return each function's configuration, by its logical id."""

@@ -21,9 +21,8 @@ EXCLUDED_CHECKS = "positive_data_acceptance,unsupported_method"
 
 @pytest.fixture(scope="module")
 def cloud() -> Iterator[Driver]:
-    with serving(
-        "--parameter-overrides", "DailyPicturesPerOwner=0 DailyPictures=0 MaxActiveJobsPerOwner=0"
-    ) as driver:
+    limits = "DailyPicturesPerOwner=0 DailyPictures=0 MaxActiveJobsPerOwner=0"
+    with serving("--parameter-overrides", limits, wastes=True) as driver:  # a test deletes a running job
         yield driver
 
 

@@ -14,12 +14,14 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qs, urlsplit
+from zoneinfo import ZoneInfo
 
 import boto3
 import pillow_heif
@@ -147,7 +149,8 @@ def stand_in() -> Iterator[replicate.StandIn]:
 def shared(stand_in: replicate.StandIn) -> Iterator[Driver]:
     options = ["--replicate-url", stand_in.url, "--parameter-overrides", "MaxUploadBytes=6000000"]
     options += ["WatchdogDelaySeconds=2", "DownloadUrlSeconds=6"]
-    with serving(*options, environment={"REPLICATE_API_TOKEN": TOKEN}) as driver:
+    # Its tests cancel and delete running jobs.
+    with serving(*options, environment={"REPLICATE_API_TOKEN": TOKEN}, wastes=True) as driver:
         yield driver
 
 
@@ -257,6 +260,88 @@ def test_pictures_without_a_retry_left_offer_none(
     assert not browser.driver.find_element(By.ID, "retry").is_displayed()
     (refused,) = browser.complaints()
     assert "409" in refused
+
+
+@pytest.fixture
+def spent(cloud: Driver) -> Iterator[Callable[..., None]]:
+    """Return a function that sets what the second user has spent, until the end of the test."""
+    claims = cloud.printed["tokens"][1].split(".")[1]
+    sub = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["sub"]
+    key = {"job_id": {"S": f"spent by owner {sub}"}}
+    table: dict[str, Any] = {"TableName": cloud.printed["table"]}
+    dynamodb = cloud.aws("dynamodb")
+    before = dynamodb.get_item(**table, Key=key).get("Item", key)
+
+    def spend(pictures: int, active: int = 0) -> None:
+        now = datetime.now(ZoneInfo("Asia/Seoul"))
+        # Near midnight, the page may see the next day.
+        days = {(now + timedelta(days=one)).date().isoformat(): {"N": str(pictures)} for one in (0, 1)}
+        jobs = [f"{int(now.timestamp() * 1000) + one:x}-{one:08}" for one in range(active)]
+        dynamodb.put_item(**table, Item={**key, **days, **({"active": {"SS": jobs}} if jobs else {})})
+
+    yield spend
+    dynamodb.put_item(**table, Item=before)
+
+
+def test_pictures_left_today_are_shown(
+    browser: Browser, cloud: Driver, photo: Path, spent: Callable[..., None]
+) -> None:
+    spent(597)
+    browser.open(link(cloud, user=1))
+    browser.says("#usage", "You can make 3 more pictures today. The day ends at ")
+    make(browser, photo)
+    browser.says("#usage", "You have reached the limit of pictures for one day. You can make more from ")
+    browser.says("#status", "All three pictures are ready")
+    assert not browser.find("#make").is_enabled()
+    spent(0)
+    browser.click("#delete")
+    browser.click("#sure-yes")
+    browser.says("#usage", "You can make 600 more pictures today.")
+    assert browser.find("#make").is_enabled()
+
+
+@pytest.mark.parametrize(
+    ("pictures", "active", "said"),
+    [
+        (600, 0, "You have reached the limit of pictures for one day. You can make more from "),
+        (598, 0, "Only 2 more pictures can be made today, too few for a photo. You can make more from "),
+        (599, 0, "Only 1 more picture can be made today, too few for a photo."),
+        (0, 100, "Too many of your pictures are still being made. Wait until one of them is ready."),
+    ],
+)
+def test_reached_limit_is_explained_before_the_upload(
+    browser: Browser,
+    cloud: Driver,
+    photo: Path,
+    spent: Callable[..., None],
+    pictures: int,
+    active: int,
+    said: str,
+) -> None:
+    spent(pictures, active)
+    browser.open(link(cloud, user=1))
+    browser.says("#usage", said)
+    browser.choose(photo)
+    browser.find("#preview")
+    assert not browser.find("#make").is_enabled()
+    assert not browser.all("#problem")
+    if active:
+        spent(0)
+        browser.until(browser.find("#make").is_enabled, "an end of the wait")  # the page asks again by itself
+
+
+def test_limit_reached_by_another_tab_is_explained(
+    browser: Browser, cloud: Driver, photo: Path, spent: Callable[..., None]
+) -> None:
+    spent(0)
+    browser.open(link(cloud, user=1))
+    browser.says("#usage", "You can make 600 more pictures today.")
+    spent(600)
+    make(browser, photo)
+    browser.says("#problem", "You have reached the limit of pictures for one day. It is possible again in ")
+    browser.says("#usage", "You have reached the limit of pictures for one day. You can make more from ")
+    assert not browser.find("#make").is_enabled()
+    assert all("status of 429" in complaint for complaint in browser.complaints())
 
 
 def test_canceled_pictures_are_shown_as_canceled(

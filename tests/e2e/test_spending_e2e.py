@@ -1,10 +1,13 @@
-"""Concurrent requests fill the daily limit exactly."""
+"""Concurrent requests fill the daily limit exactly. What is made for nothing is noticed."""
 
 from __future__ import annotations
 
 import random
 import re
+import time
 from concurrent.futures import ThreadPoolExecutor
+
+import pytest
 
 from tests.localcloud import replicate
 from tests.localcloud.driving import serving
@@ -45,3 +48,26 @@ def test_fifty_retries_and_creates_at_once_fill_the_day_exactly() -> None:
             assert max(retries) == 1
             assert len(retries) == FAILED + answers.count(201)
             assert len(retries) + sum(retries) == counted == LIMIT
+
+
+def cancel_a_running_job() -> None:
+    """Run a local cloud, and in it a job that is canceled, until the webhook of one of its predictions has come."""
+    with (
+        replicate.start(TOKEN, seconds=0.1, allow_http_webhooks=True) as stand_in,
+        serving("--replicate-url", stand_in.url, environment={"REPLICATE_API_TOKEN": TOKEN}) as cloud,
+    ):
+        stand_in.set_faults(Fault(kind="slow_run", seconds=60))
+        job_id = cloud.start()
+        give_up_at = time.monotonic() + 60
+        while {image["status"] for image in cloud.job(job_id)["images"]} != {"GENERATING"}:
+            assert time.monotonic() < give_up_at, "no predictions"
+            time.sleep(0.1)  # there is no event to wait for
+        assert cloud.request("POST", f"/api/v1/jobs/{job_id}/cancel").status_code == 200
+        while "PredictionsWasted" not in cloud.log():
+            assert time.monotonic() < give_up_at, "no webhook of a canceled prediction"
+            time.sleep(0.1)  # as above
+
+
+def test_prediction_made_for_nothing_fails_its_test() -> None:
+    with pytest.raises(AssertionError, match="made for nothing"):
+        cancel_a_running_job()

@@ -9,6 +9,7 @@ import generate
 from tests.support.world import World, world_on_moto
 from triptych.aws import queues
 from triptych.pace import Pace
+from triptych.runtime import observability
 
 
 @pytest.fixture
@@ -20,6 +21,23 @@ def context() -> SimpleNamespace:
         aws_request_id="request-1",
         get_remaining_time_in_millis=lambda: 30_000,
     )
+
+
+@pytest.fixture(autouse=True)
+def waste(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Fail if a prediction is counted as made for nothing, or if a test with the mark `wastes` wastes none."""
+    counted: list[float] = []
+    add = observability.metrics.add_metric
+
+    def seen(name: str, unit: str, value: float) -> None:
+        if name == "PredictionsWasted":
+            counted.append(value)
+        add(name=name, unit=unit, value=value)
+
+    monkeypatch.setattr(observability.metrics, "add_metric", seen)
+    yield
+    expected = request.node.get_closest_marker("wastes") is not None
+    assert bool(counted) == expected, f"{sum(counted)} predictions were made for nothing"
 
 
 @pytest.fixture

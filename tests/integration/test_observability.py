@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,8 +29,8 @@ from tests.support.events import (
 from tests.support.photos import JPEG, PNG, picture
 from tests.support.world import World
 from triptych.aws import event_bus, queues, table
-from triptych.flows import record
-from triptych.job import JobStatus, UploadExpired
+from triptych.flows import owner, record
+from triptych.job import DeadlinePassed, Job, JobStatus, UploadExpired
 from triptych.runtime.observability import logger, metrics
 
 REQUEST = {"content_type": "image/jpeg", "content_length": len(JPEG)}
@@ -88,6 +88,7 @@ def test_repeated_events_of_a_job_are_counted_once(
         "JobsCreated": 1,
         "PhotosArrived": 1,
         "PredictionsCreated": 3,
+        "EstimatedDollars": pytest.approx(0.12),
         "ImagesStored": 3,
         "BytesCopied": 3 * len(PNG),
         "WebhooksApplied": 3,
@@ -181,6 +182,56 @@ def test_predictions_in_doubt_are_counted_as_adopted_or_never_created(
     found = totals(capsys.readouterr().out)
     assert found["PredictionsAdopted"] == 1
     assert found["PredictionsNeverMade"] == found["PredictionsCreated"] == 1
+    assert found["EstimatedDollars"] == pytest.approx(0.08)  # one created, one adopted from the list
+
+
+@pytest.mark.wastes
+@pytest.mark.parametrize("end", [owner.cancel, owner.delete])
+def test_billed_prediction_of_a_job_that_is_over_is_wasted(
+    world: World,
+    context: SimpleNamespace,
+    end: Callable[[Job], object],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    job_id = world.new_job()
+    deliver(job_id, context)
+    end(world.job(job_id))
+    capsys.readouterr()
+    send_webhook(world, "p0", context)
+    send_webhook(world, "p1", context, status="canceled", output=None)
+    send_webhook(world, "p2", context, status="failed", output=None)  # Replicate does not bill it
+    found = totals(capsys.readouterr().out)
+    assert (found["WebhooksIgnored"], found["PredictionsWasted"]) == (3, 2)
+
+
+@pytest.mark.wastes
+def test_prediction_canceled_at_the_deadline_is_wasted(
+    world: World, context: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job_id = world.new_job()
+    deliver(job_id, context)
+    record.move_on(world.job(job_id), DeadlinePassed())
+    capsys.readouterr()
+    send_webhook(world, "p0", context)  # a retry may still use this output
+    assert "PredictionsWasted" not in totals(capsys.readouterr().out)
+    send_webhook(world, "p1", context, status="canceled", output=None)
+    assert totals(capsys.readouterr().out)["PredictionsWasted"] == 1
+
+
+@pytest.mark.wastes
+def test_late_prediction_of_a_lost_attempt_is_wasted(
+    world: World, context: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job_id = world.new_job()
+    deliver(job_id, context)
+    done = world.replicate.finish("p0")
+    image = world.job(job_id).images[0]
+    assert image.prediction_id == "p0"
+    lost = {**done, "id": "lost", "webhook": done["webhook"].replace("attempt=1", "attempt=0")}
+    lost["input"] = {}
+    capsys.readouterr()
+    webhook.handler(webhook_for(lost, world.clock, echoes=True), context)
+    assert totals(capsys.readouterr().out) == {"WebhooksIgnored": 1, "PredictionsWasted": 1}
 
 
 def test_photos_are_counted_as_prepared_or_rejected(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from contextlib import nullcontext
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -27,7 +28,7 @@ from triptych.aws import bucket, queues, table
 from triptych.deadlines import upload_deadline
 from triptych.failures import FailureKind
 from triptych.flows import collect, owner, record
-from triptych.job import MOST_RETRIES, DeadlinePassed, ImageStatus, JobStatus
+from triptych.job import MOST_BILLABLE, MOST_RETRIES, DeadlinePassed, ImageStatus, JobStatus
 from triptych.replicate import predictions
 from triptych.replicate.downloads import Fetched, OutputUnavailableError
 from triptych.replicate.predictions import Prediction
@@ -207,9 +208,25 @@ def test_job_is_retried_at_most_four_times(
     assert len(world.replicate.creates) == 3 * (1 + MOST_RETRIES)
 
 
+def test_job_without_attempts_left_is_not_retried(
+    world: World, context: SimpleNamespace, call: Any, failed_id: str, checks: Any, tasks: Any
+) -> None:
+    job = world.job(failed_id)
+    table.put(replace(job, images=tuple(replace(one, billable=MOST_BILLABLE) for one in job.images)))
+    before = world.job(failed_id)
+    checks.clear()
+    tasks.clear()
+    status, answer = call("POST", f"/api/v1/jobs/{failed_id}/retry")
+    assert (status, answer["error"]["code"]) == (409, "retry_limit_reached")
+    assert answer["error"]["message"] == "The failed images have no attempts left. Create a new job."
+    assert world.job(failed_id) == before
+    assert checks == tasks == []
+
+
 # ── cancel ──
 
 
+@pytest.mark.wastes
 def test_cancel_stops_predictions_and_keeps_stored_outputs(
     world: World, context: SimpleNamespace, call: Any, job_id: str, checks: Any
 ) -> None:
@@ -288,6 +305,7 @@ def test_prediction_in_doubt_at_the_end_is_found_and_canceled(
 # ── delete ──
 
 
+@pytest.mark.wastes
 def test_deleted_job_leaves_nothing(
     world: World, context: SimpleNamespace, call: Any, job_id: str, checks: Any
 ) -> None:

@@ -49,6 +49,7 @@ FULL_IMAGE = Image(
     not_before=at(6),
     reclaimed=True,
     broken=7,
+    billable=3,
     output=Output("outputs/j/0.png", "image/png", 8),
     error=Failure("a_code", "A message."),
 )

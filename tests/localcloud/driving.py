@@ -93,9 +93,19 @@ class Serving(Driver):
 
 @contextmanager
 def serving(
-    *options: str, environment: Mapping[str, str] | None = None, stderr: IO[str] | None = None
+    *options: str,
+    environment: Mapping[str, str] | None = None,
+    stderr: IO[str] | None = None,
+    wastes: bool = False,
 ) -> Iterator[Serving]:
-    """Run `python -m tests.localcloud serve --json OPTIONS` until the context ends, then stop it by SIGTERM."""
+    """Run `python -m tests.localcloud serve --json OPTIONS` until the context ends, then stop it by SIGTERM.
+
+    Args:
+        options: More options.
+        environment: More environment variables.
+        stderr: Where its standard error goes.
+        wastes: Whether predictions may be made for nothing. Otherwise one in the log is an error.
+    """
     process = subprocess.Popen(
         [PYTHON, "-m", "tests.localcloud", "serve", "--json", *options],
         cwd=ROOT,
@@ -110,7 +120,10 @@ def serving(
         line = process.stdout.readline()
         assert line, "the local cloud ended before it was ready"
         with httpx.Client(trust_env=False, timeout=30) as http:
-            yield Serving(json.loads(line), http, sample.photo(), process)
+            running = Serving(json.loads(line), http, sample.photo(), process)
+            yield running
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=20)
+    wasted = [line for line in running.log().splitlines() if '"PredictionsWasted"' in line]
+    assert wastes or not wasted, f"predictions were made for nothing: {wasted}"

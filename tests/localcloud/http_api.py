@@ -22,6 +22,7 @@ import jwt
 
 from tests.localcloud.functions import THROTTLED, TOO_LARGE
 from tests.localcloud.http_server import Request, Response, json_message
+from tests.localcloud.throttle import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -77,6 +78,7 @@ class Gateway:
         self._api = api
         self._functions = functions
         self._account = account
+        self._throttles = {key: Throttle(rate) for key, rate in api.throttles.items()}
         self._keys = {name: _Keys(authorizer.issuer, cognito) for name, authorizer in api.authorizers.items()}
 
     def __call__(self, request: Request) -> Response:
@@ -100,8 +102,10 @@ class Gateway:
     def _answer(self, request: Request, request_id: str) -> Response:
         path, _, query = ABSOLUTE.sub("", request.target).partition("?")
         matched = match(self._api.routes, request.method, path)
-        if matched is None:
-            return json_message(404, "Not Found")
+        if matched is None or not self._permits(matched):
+            return (
+                json_message(404, "Not Found") if matched is None else json_message(429, "Too Many Requests")
+            )
         claims = None
         if matched.route.authorizer is not None:
             try:
@@ -124,6 +128,10 @@ class Gateway:
         except ValueError as error:
             _log.warning("%s: the function's answer is not a valid response: %s", matched.key, error)
         return json_message(500, "Internal Server Error")
+
+    def _permits(self, matched: Match) -> bool:
+        throttle = self._throttles.get(matched.key)
+        return throttle is None or throttle.permits()
 
     def _claims(self, authorizer: str, request: Request) -> dict[str, object]:
         token = re.sub(r"(?i)^bearer\s+", "", request.header("authorization").strip())

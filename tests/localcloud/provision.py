@@ -10,7 +10,7 @@ import itertools
 import json
 import re
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import boto3
@@ -32,6 +32,7 @@ from tests.localcloud.stack import (
     StreamSource,
 )
 from tests.localcloud.template import CODE_BUCKET, Json, Template, TemplateError, explain, load, text
+from tests.localcloud.throttle import Rate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -631,7 +632,16 @@ def _route(
 
 
 def _stage(making: _Making, name: str, properties: Json) -> None:
-    making.made(name, cfn.Stage.model_validate(properties).stage_name)
+    stage = cfn.Stage.model_validate(properties)
+    throttles = {
+        key: Rate(one.throttling_burst_limit, one.throttling_rate_limit)
+        for key, one in stage.route_settings.items()
+    }
+    there = {f"{route.method} {route.path}" for route in making.http_api.routes}
+    if unknown := throttles.keys() - there:  # API Gateway refuses the stage
+        raise TemplateError(f"RouteSettings: there is no route {', '.join(sorted(unknown))}")
+    making.http_api = replace(making.http_api, throttles=throttles)
+    making.made(name, stage.stage_name)
 
 
 _MAKERS: Mapping[str, Callable[[_Making, str, Json], None]] = {

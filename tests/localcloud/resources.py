@@ -509,11 +509,19 @@ class AccessLog(Strict):
     format: JsonText[dict[str, str]]
 
 
+class RouteSettings(Strict):
+    """A token bucket, as API Gateway throttles."""
+
+    throttling_burst_limit: Annotated[int, Field(gt=0)]
+    throttling_rate_limit: Annotated[float, Field(gt=0)]  # requests a second
+
+
 class Stage(Strict):
     api_id: str
     stage_name: Literal["$default"]
     auto_deploy: Literal[True]
     default_route_settings: Annotated[Json, "clients on one machine do not reach the throttle"] = None
+    route_settings: dict[str, RouteSettings] = Field(default_factory=dict)
     access_log_settings: Annotated[AccessLog | None, "the local log holds the functions' lines only"] = None
     tags: Tags = None
 

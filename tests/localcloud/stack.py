@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path  # dataclass fields have this type
 
 from tests.localcloud import limits
 from tests.localcloud.patterns import Pattern
 from tests.localcloud.policies import Statement
+from tests.localcloud.throttle import Rate
 
 
 @dataclass(frozen=True)
@@ -107,6 +109,7 @@ class HttpApi:
     routes: tuple[Route, ...]
     authorizers: dict[str, Authorizer]
     cors: Cors | None
+    throttles: Mapping[str, Rate] = field(default_factory=dict)  # by the route's key, such as "GET /"
 
 
 @dataclass(frozen=True)

@@ -167,6 +167,16 @@ def recursion_not_allowed(stack: Rehearsed) -> Iterator[None]:
 
 
 @contextmanager
+def route_without_its_throttle(stack: Rehearsed) -> Iterator[None]:
+    apis, name = stack.cloud.client("apigatewayv2"), stack.name_of("HttpApi")
+    settings = apis.get_stage(ApiId=name, StageName="$default")["RouteSettings"]
+    assert settings
+    apis.update_stage(ApiId=name, StageName="$default", RouteSettings={})
+    yield
+    apis.update_stage(ApiId=name, StageName="$default", RouteSettings=settings)
+
+
+@contextmanager
 def layer_missing(stack: Rehearsed) -> Iterator[None]:
     functions, name = stack.cloud.client("lambda"), stack.name_of("GenerateFunction")
     layers = [one["Arn"] for one in functions.get_function_configuration(FunctionName=name)["Layers"]]
@@ -229,6 +239,11 @@ BROKEN_GROUND: dict[str, tuple[Callable[[Rehearsed], Any], str, str]] = {
     "wrong token": (wrong_token, "Replicate's account", "Store the token again"),
     "alarm on": (alarm_on, "alarms", "GenerateConcurrency"),
     "recursion not allowed": (recursion_not_allowed, "recursion", "put-function-recursion-config"),
+    "route without its throttle": (
+        route_without_its_throttle,
+        "throttles",
+        "POST /api/v1/webhooks/replicate",
+    ),
     "layer missing": (layer_missing, "layers", "GenerateFunction runs without ImagingLayer"),
     "dead letter": (dead_letter, "dead letters", "WatchdogDeadLetterQueueUrl holds 1"),
 }

@@ -83,6 +83,7 @@ class Cloud:
         self._stream_failures = 0  # in a row
         self._announcing = False
         self.errors: list[str] = []  # uncaught exceptions of handlers
+        self.metrics: Counter[str] = Counter()  # the sum of each
         self.checks = Checks(self)
         self.replicate = Replicate(
             self.engine,
@@ -120,6 +121,9 @@ class Cloud:
         for module in (one for idle in environments().values() for one in idle):
             _renew(module)
         return self
+
+    def count(self, *, name: str, unit: str, value: float) -> None:  # powertools' signature
+        self.metrics[name] += value  # type: ignore[assignment]  # typeshed: a Counter counts whole things
 
     def __exit__(self, *_: object) -> None:
         self.engine.close()

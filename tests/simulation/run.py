@@ -37,6 +37,7 @@ class Result:
     longest_run_on: float = 0.0  # seconds that a prediction ran after its job's end, where nothing hindered
     longest_run_on_hindered: float = 0.0
     posts: int = 0  # create requests to Replicate
+    wasted: int = 0  # predictions that the handlers counted as made for nothing
     slowest: float = 0.0  # virtual seconds from the upload, or the retry, to the end
     trace: str = ""
 
@@ -87,6 +88,7 @@ def _take_figures(result: Result, cloud: Cloud) -> None:
     result.longest_run_on_hindered = checks.longest_run_on_hindered
     result.posts = sum(request.endswith("Replicate create") for request in cloud.requests)
     result.orphans = len(checks.orphans())
+    result.wasted = int(cloud.metrics["PredictionsWasted"])
     result.slowest = max(
         (
             checks.ended_at[record.job_id] - cloud.seconds(record.started_at)

@@ -21,13 +21,16 @@ SEEDS = range(1, TURNS + 2)
 def test_promises_hold_under_all_faults() -> None:
     """Run seeds in which every kind of fault has its turn; most situations must really happen."""
     situations: Counter[Situation] = Counter()
+    wasted = 0
     for seed in SEEDS:
         result = run(seed, JOBS)
         again = f"python -m tests.simulation --jobs {JOBS} --seed {seed}"
         assert result.violation is None, f"{result.violation}; again: {again}; faults: {result.faults}"
         situations += result.situations
+        wasted += result.wasted
     never = missing(situations)
     assert len(never) <= len(Situation) / 10, never
+    assert wasted > 0  # jobs are canceled and deleted while predictions run
 
 
 def test_without_faults_every_job_succeeds_and_pays_each_image_once() -> None:
@@ -35,6 +38,7 @@ def test_without_faults_every_job_succeeds_and_pays_each_image_once() -> None:
     assert result.violation is None
     assert result.states == {"SUCCEEDED": 20}
     assert result.billed == result.images == 60
+    assert result.wasted == 0
     assert result.slowest < 60
 
 
@@ -50,6 +54,7 @@ def test_outage_of_twenty_minutes_fails_no_image(kind: str) -> None:
     assert result.violation is None
     assert result.states == {"SUCCEEDED": JOBS}
     assert result.billed == result.images == 3 * JOBS
+    assert result.wasted == 0
 
 
 @pytest.mark.parametrize("kind", sorted(REPLICATE_OUTAGES.keys() - {"slow"}))
@@ -58,7 +63,7 @@ def test_outage_beyond_the_deadline_is_reported_and_costs_nothing(kind: str) -> 
     assert result.violation is None
     assert result.states == {"FAILED": JOBS}
     assert result.failures == {"deadline_exceeded": 3 * JOBS}
-    assert result.billed == 0
+    assert result.billed == result.wasted == 0
 
 
 def test_requests_per_job_do_not_grow_with_the_jobs() -> None:

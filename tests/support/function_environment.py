@@ -34,6 +34,7 @@ ENVIRONMENT = {
     "DAILY_PICTURES_PER_OWNER": "0",
     "DAILY_PICTURES": "0",
     "MAX_ACTIVE_JOBS_PER_OWNER": "0",
+    "PICTURE_COST_DOLLARS": "0.04",
     "TIMEZONE": "Asia/Seoul",
     "DEFAULT_PROMPT": "Paint it.",
     "REPLICATE_MODEL": "black-forest-labs/flux-kontext-pro",

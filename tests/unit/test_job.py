@@ -13,7 +13,10 @@ from tests.support.jobs import START as NOW
 from tests.support.jobs import waiting_job
 from triptych.failures import Failure, FailureKind
 from triptych.job import (
+    MOST_ATTEMPTS,
+    MOST_BILLABLE,
     MOST_OPENS,
+    MOST_RETRIES,
     MOVES,
     AnswerLost,
     Asked,
@@ -36,6 +39,7 @@ from triptych.job import (
     UploadExpired,
     apply,
     apply_all,
+    has_used_its_attempts,
     has_used_its_retries,
     is_retryable,
 )
@@ -217,6 +221,82 @@ def test_image_in_doubt_is_not_requested_after_a_refusal() -> None:
     assert (job.status, job.failure) == (JobStatus.FAILED, FAILURE)
 
 
+# ── attempts ──
+
+
+def lost(index: int, attempt: int, at: datetime) -> PredictionNotCreated:
+    """Return the event that Replicate's list does not hold the prediction."""
+    return PredictionNotCreated(index, attempt, at, was_in_doubt=True)
+
+
+def after_lost_attempts(lost_attempts: int) -> tuple[Job, list[float]]:
+    """Return a job of one image whose attempts were all lost, and the seconds from each to the next."""
+    job, now, waits = apply(waiting_job(1), arrived(), NOW), NOW, []
+    for attempt in range(1, lost_attempts + 1):
+        asked_at = now
+        job = apply_all(job, [Asked(0, 1, now, now), AnswerLost(0, attempt, now), lost(0, attempt, now)], now)
+        now = job.images[0].not_before or now
+        waits.append((now - asked_at).total_seconds())
+    return job, waits
+
+
+def test_lost_attempts_are_limited_and_ever_rarer() -> None:
+    job, waits = after_lost_attempts(MOST_BILLABLE - 1)
+    assert job.status is JobStatus.GENERATING
+    assert waits == [30 * attempt for attempt in range(1, MOST_BILLABLE)]
+    job, _ = after_lost_attempts(MOST_BILLABLE)
+    assert job.failure
+    assert (job.status, job.failure.code) == (JobStatus.FAILED, "attempts_used")
+    assert has_used_its_attempts(job)
+    assert not is_retryable(job)
+    assert apply(job, Retried(NOW), NOW) is job
+
+
+def test_refused_attempts_use_up_none_that_may_be_billed() -> None:
+    job = apply(waiting_job(1), arrived(), NOW)
+    for attempt in range(1, MOST_ATTEMPTS + 1):
+        assert job.status is JobStatus.GENERATING
+        job = apply_all(job, [Asked(0, 1, NOW, NOW), PredictionNotCreated(0, attempt, NOW)], NOW)
+        assert job.images[0].billable == 0
+    assert job.failure
+    assert job.failure.code == "attempts_used"
+
+
+def test_refusal_for_good_is_not_billed() -> None:
+    job = apply_all(waiting_job(1), [arrived(), asked(0), GenerationRefused(0, 1, KIND)], NOW)
+    assert job.images[0].billable == 0
+
+
+def test_predictions_of_all_retries_count_as_attempts() -> None:
+    job = generating()
+    for attempt in range(1, MOST_RETRIES + 2):
+        assert [image.billable for image in job.images] == [attempt] * 3
+        job = apply_all(job, [failed(0, attempt), failed(1, attempt), failed(2, attempt)], NOW)
+        events = [(asked(index), PredictionCreated(index, attempt + 1, f"p{index}")) for index in range(3)]
+        job = apply_all(job, [Retried(NOW), *(event for pair in events for event in pair)], NOW)
+
+
+def test_retry_spares_an_image_without_attempts() -> None:
+    job, _ = after_lost_attempts(MOST_BILLABLE)
+    other = replace(apply_all(generating(), [failed(0), failed(1), stored(2)], NOW).images[1], index=1)
+    job = replace(job, images=(job.images[0], other))
+    retried = apply(job, Retried(NOW), NOW)
+    assert [image.status for image in retried.images] == ["FAILED", "PENDING"]
+    assert retried.counted == 1
+
+
+def test_output_that_is_gone_gets_no_attempt_beyond_the_limit() -> None:
+    job = generating(1)
+    image = replace(job.images[0], billable=MOST_BILLABLE - 1)
+    job = apply(replace(job, images=(image,)), DeadlinePassed(), NOW)
+    job = apply(job, Retried(NOW), NOW)
+    assert job.images[0].reclaimed
+    job = replace(job, images=(replace(job.images[0], billable=MOST_BILLABLE),))
+    job = apply(job, failed(0), NOW)
+    assert job.failure
+    assert job.failure.code == "attempts_used"
+
+
 # ── any history of events ──
 
 indices = st.integers(0, 2)
@@ -230,7 +310,7 @@ events = st.one_of(
     st.just(UploadExpired()),
     st.builds(Asked, indices, st.integers(0, 9) | st.none(), times, times),
     st.builds(PredictionCreated, indices, attempts, ids),
-    st.builds(PredictionNotCreated, indices, attempts, times),
+    st.builds(PredictionNotCreated, indices, attempts, times, st.booleans()),
     st.builds(AnswerLost, indices, attempts, times),
     st.builds(GenerationRefused, indices, attempts, st.just(KIND)),
     st.builds(OutputStored, indices, attempts, ids, st.just(OUTPUT)),

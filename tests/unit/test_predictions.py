@@ -25,8 +25,17 @@ json_values = st.recursive(
 
 
 def test_tag_is_read_back_from_both_urls() -> None:
-    assert Tag.of_query(TAG.on("https://api.example.com/hook").partition("?")[2]) == TAG
+    assert Tag.of_query(TAG.on("https://api.example.com/hook", "a token").partition("?")[2]) == TAG
     assert Tag.of_photo_url(PHOTO_URL) == TAG
+
+
+def test_key_belongs_to_one_tag_and_one_token() -> None:
+    query = TAG.on("https://api.example.com/hook", "a token").partition("?")[2]
+    assert TAG.has_key(query, "a token")
+    assert not TAG.has_key(query, "another token")
+    assert not TAG._replace(attempt=2).has_key(query, "a token")
+    for wrong in ("", "key=", f"{query}&key=x", query[:-1], "key=\ud800"):
+        assert not TAG.has_key(wrong, "a token")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +84,7 @@ def test_prompt_that_looks_like_a_photo_url_has_no_tag() -> None:
 
 
 def test_two_different_tags_are_both_returned() -> None:
-    other = TAG.on("https://x").replace("image=2", "image=1")
+    other = TAG.on("https://x", "a token").replace("image=2", "image=1")
     assert (
         len(
             Prediction.model_validate({"id": "p", "webhook": other, "input": {"input_image": PHOTO_URL}}).tags

@@ -99,6 +99,18 @@ def test_alarm_watches_dropped_recursive_invocations() -> None:
     assert len(watched) == sum(function.get("RecursiveLoop") == "Allow" for _, function in functions) == 2
 
 
+# ── the webhooks' route ──
+
+
+def test_route_of_the_webhooks_has_a_throttle_of_its_own() -> None:
+    (stage,) = of_type("AWS::ApiGatewayV2::Stage").values()
+    throttle = stage["RouteSettings"]["POST /api/v1/webhooks/replicate"]
+    assert throttle["ThrottlingRateLimit"] >= 250  # signed webhooks get in beside forged ones
+    (api,) = of_type("AWS::ApiGatewayV2::Api").values()
+    there = {f"{method.upper()} {path}" for path, ways in api["Body"]["paths"].items() for method in ways}
+    assert stage["RouteSettings"].keys() <= there
+
+
 # ── sizes ──
 
 

@@ -84,14 +84,32 @@ def test_alarm_threshold_matches_the_runbook(name: str) -> None:
     ("name", "expression"),
     [
         (name, "SUM(FILL(METRICS(), 0))")
-        for name in ("FunctionErrors", "FunctionThrottles", "RecursionStopped")
+        for name in ("FunctionErrors", "FunctionThrottles", "RecursionStopped", "ManyPredictions")
     ],
 )
 def test_errors_and_throttles_are_summed(name: str, expression: str) -> None:
     alarm = ALARMS[name]
     assert [one["Expression"] for one in alarm["Metrics"] if "Expression" in one] == [expression]
     assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
-    assert alarm["Threshold"] <= 2
+    assert name == "ManyPredictions" or alarm["Threshold"] <= 2
+
+
+def test_alarm_on_predictions_counts_all_that_exist_in_an_hour() -> None:
+    alarm = ALARMS["ManyPredictions"]
+    assert alarm["Threshold"] == {"Ref": "PredictionsPerHourAlarm"}
+    periods = {one["MetricStat"]["Period"] for one in alarm["Metrics"] if "MetricStat" in one}
+    assert periods == {3600}
+    names = {one["MetricName"] for one in metrics_of(alarm)}
+    assert names == {"PredictionsCreated", "PredictionsAdopted", "PredictionsDoubled"}
+    assert alarm["EvaluationPeriods"] == 1
+
+
+def test_alarm_on_predictions_can_be_turned_off() -> None:
+    without = load(overrides={"PredictionsPerHourAlarm": "0"})
+    assert "ManyPredictions" not in without.resources
+    assert "ManyPredictions" in load().resources
+    limits = load().parameters
+    assert 0 < int(limits["PredictionsPerHourAlarm"]) < int(limits["DailyPictures"])
 
 
 def test_access_log_holds_nothing_that_a_client_writes() -> None:
@@ -184,9 +202,12 @@ def test_dashboard_shows_every_metric_except_client_requests() -> None:
 
 
 @pytest.mark.parametrize("callback", ["", "https://example.com/ends"])
-def test_dashboard_shows_every_alarm(callback: str) -> None:
-    (widget,) = [one for one in dashboard(CallbackUrl=callback)["widgets"] if one["type"] == "alarm"]
-    there = {f"arn:{name}" for name in ALARMS if callback or name != "CallbackDeadLetters"}
+@pytest.mark.parametrize("predictions", ["0", "300"])
+def test_dashboard_shows_every_alarm(callback: str, predictions: str) -> None:
+    body = dashboard(CallbackUrl=callback, PredictionsPerHourAlarm=predictions)
+    (widget,) = [one for one in body["widgets"] if one["type"] == "alarm"]
+    absent = {"CallbackDeadLetters": not callback, "ManyPredictions": predictions == "0"}
+    there = {f"arn:{name}" for name in ALARMS if not absent.get(name)}
     assert set(widget["properties"]["alarms"]) == there
 
 

@@ -9,6 +9,7 @@ const NUMERALS = ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X"];
 const POLL_SECONDS = 2; // if the API names no Retry-After
 const JOBS_A_PAGE = 6;
 const FULL_MEGABYTE = 1048576; // bytes
+const ACTIVE_SECONDS = 10; // until the page asks again whether a job has ended elsewhere
 
 // ── failures, in words that say what to do ──
 
@@ -321,8 +322,12 @@ async function choose(file) {
   } catch (problem) {
     say("problem", problem.message);
   }
-  $("make").disabled = !photo || sending !== null;
+  enableMake();
   if (photo) $("make").focus();
+}
+
+function enableMake() {
+  $("make").disabled = !photo || sending !== null || full;
 }
 
 // Some systems do not know the type of .heic.
@@ -358,8 +363,8 @@ $("composer").addEventListener("submit", async (event) => {
   const prompt = $("prompt").value.trim();
   if (order?.photo !== photo || order.prompt !== prompt) order = { photo, prompt, key: crypto.randomUUID() };
   say("problem", "");
-  $("make").disabled = true;
   sending = new AbortController();
+  enableMake();
   try {
     await make(order, sending);
     order = null;
@@ -373,7 +378,8 @@ $("composer").addEventListener("submit", async (event) => {
   } finally {
     sending = null;
     showUpload(null);
-    $("make").disabled = !photo;
+    enableMake();
+    showUsage();
     if ($("problem").textContent) $("make").focus();
   }
 });
@@ -384,6 +390,7 @@ async function make({ photo, prompt, key }, sending) {
   const answer = await api("POST", "/jobs", { body, headers: { "idempotency-key": key }, signal });
   const { job_id, status, upload } = await answer.json();
   sending.jobId = job_id;
+  showUsage();
   stopWatching();
   history.replaceState(null, "", `#job=${job_id}`);
   setRatio($("preview"));
@@ -397,6 +404,40 @@ async function make({ photo, prompt, key }, sending) {
   }
   if (shown?.job_id === job_id) watch(job_id);
   else list(); // another job was opened meanwhile
+}
+
+// ── what may still be made today ──
+
+let full = false; // the next request would exceed a limit
+let askingAgain = null; // timer
+
+/** Say how many pictures are left, or why none can be made now: before a photo is sent, not after. */
+async function showUsage() {
+  const asker = owner;
+  let usage;
+  try {
+    usage = await (await api("GET", "/usage")).json();
+  } catch {
+    return; // the API refuses what exceeds a limit, whatever this line says
+  }
+  if (asker !== owner || !tokens) return; // signed out meanwhile
+  const left = usage.daily_pictures === null ? Infinity : Math.max(0, usage.daily_pictures - usage.pictures_today);
+  const turn = new Date(usage.day_ends_at);
+  const busy = usage.max_active_jobs !== null && usage.active_jobs >= usage.max_active_jobs;
+  full = busy || left < settings.imageCount;
+  enableMake();
+  say("usage", usageSentence(left, turn, busy));
+  clearTimeout(askingAgain);
+  askingAgain = setTimeout(showUsage, Math.max(1000, busy ? ACTIVE_SECONDS * 1000 : turn - Date.now()));
+}
+
+function usageSentence(left, turn, busy) {
+  const at = new Intl.DateTimeFormat("en", { timeStyle: "short" }).format(turn);
+  const some = `${left.toLocaleString("en")} more ${left === 1 ? "picture" : "pictures"}`;
+  if (!left) return `${WORDS.daily_limit_reached} You can make more from ${at}.`;
+  if (left < settings.imageCount) return `Only ${some} can be made today, too few for a photo. You can make more from ${at}.`;
+  if (busy) return WORDS.too_many_active_jobs;
+  return left === Infinity ? "" : `You can make ${some} today. The day ends at ${at}.`;
 }
 
 function showUpload(percent) {
@@ -597,6 +638,7 @@ for (const [id, act] of Object.entries({
       throw problem;
     }
     watch(job.job_id);
+    showUsage();
   },
   cancel: async (job) => {
     if (sending?.jobId === job.job_id) sending.abort();
@@ -663,6 +705,7 @@ const STATES = {
 };
 
 async function list(from = null) {
+  if (!from) showUsage();
   try {
     const query = new URLSearchParams({ limit: JOBS_A_PAGE, ...(from && { cursor: from }) });
     const page = await (await api("GET", `/jobs?${query}`)).json();
@@ -762,6 +805,9 @@ function clearStudio() {
   cards.clear();
   $("earlier").hidden = true;
   say("problem", "");
+  full = false;
+  clearTimeout(askingAgain);
+  say("usage", "");
   showEmpty();
 }
 

@@ -120,6 +120,12 @@ class FailureKind(Enum):
         retryable=True,
         ends="image",
     )
+    ATTEMPTS_USED = _Row(
+        "Replicate did not confirm the image's prediction, however often it was requested.",
+        "Create a new job later.",
+        Fault.SERVICE,
+        ends="image",
+    )
     ALL_IMAGES_FAILED = _Row(
         "All images failed, for different reasons.",
         "Read the error of each image.",

@@ -137,6 +137,7 @@ class Image:
         False  # a retry asks for the output of this prediction again, before it pays for another one
     )
     broken: int = 0  # looks of the watchdog that found a cut, empty or missing output
+    billable: int = 0  # attempts that may have cost money: all but those that Replicate refused
     output: Output | None = None
     error: Failure | None = None
 
@@ -293,6 +294,7 @@ class PredictionNotCreated:
     index: int
     attempt: int
     not_before: datetime
+    was_in_doubt: bool = False  # only Replicate's list shows it; otherwise Replicate refused the POST
 
 
 @dataclass(frozen=True, slots=True)
@@ -387,6 +389,12 @@ type Event = (
 )
 
 MOST_RETRIES = 4  # of a job
+# Attempts for an image, in all retries together. An attempt that Replicate refused costs nothing, and a crowd has many.
+MOST_BILLABLE = 20
+MOST_ATTEMPTS = 2000
+DOUBT = timedelta(
+    seconds=30
+)  # the n-th attempt that proves to be lost delays the next one by n times as long
 MOST_OPENS = 3  # after the first try; a death can also have another reason than the photo
 MOST_BROKEN = 5  # looks that may find an output broken: the fifth comes after about 13 minutes
 OUTPUT_LIFE = timedelta(hours=1)
@@ -411,12 +419,17 @@ def apply_all(job: Job, events: Sequence[Event], now: datetime) -> Job:
 
 def is_retryable(job: Job) -> bool:
     """Return whether a retry reopens the job: a failed image may succeed, and the job has a retry left."""
-    return _may_succeed(job) and job.retries < MOST_RETRIES
+    return _may_succeed(job) and job.retries < MOST_RETRIES and bool(_retryable(job))
 
 
 def has_used_its_retries(job: Job) -> bool:
     """Return whether a retry is refused only because the job has no retries left."""
     return job.status.is_terminal and _may_succeed(job) and job.retries >= MOST_RETRIES
+
+
+def has_used_its_attempts(job: Job) -> bool:
+    """Return whether a retry is refused only because no failed image has an attempt left."""
+    return job.status.is_terminal and _may_succeed(job) and not _retryable(job)
 
 
 def _may_succeed(job: Job) -> bool:
@@ -428,6 +441,14 @@ def waits_in_line(job: Job) -> bool:
     """Return whether the job waits for its turn to have predictions created."""
     unopened = job.uploaded_at is not None and not job.has_photo and job.photo.opens == 0
     return unopened or any(image.not_before for image in job.having(ImageStatus.PENDING))
+
+
+def _retryable(job: Job) -> list[Image]:
+    return [image for image in job.having(ImageStatus.FAILED) if _has_attempts(image)]
+
+
+def _has_attempts(image: Image) -> bool:
+    return image.billable < MOST_BILLABLE and image.attempt < MOST_ATTEMPTS
 
 
 def awaits(image: Image, attempt: int, prediction_id: str) -> bool:
@@ -468,21 +489,19 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # on
         case Asked(index, seed, at, in_doubt_until):
             if not job.has_photo or job.images[index].status is not ImageStatus.PENDING:
                 return job
-            attempt = job.images[index].attempt + 1
-            asked = Image(
-                index, ImageStatus.REQUESTING, attempt, seed, asked_at=at, not_before=in_doubt_until
+            image = job.images[index]
+            asked = replace(
+                image, status=ImageStatus.REQUESTING, attempt=image.attempt + 1, billable=image.billable + 1
             )
-            return _put(job, asked)
+            return _put(job, replace(asked, seed=seed, asked_at=at, not_before=in_doubt_until))
         case PredictionCreated(index, attempt, prediction_id):
             if not _is_in_doubt(job.images[index], attempt):
                 return job
             return _put(job, _created(job.images[index], prediction_id))
-        case PredictionNotCreated(index, attempt, not_before):
+        case PredictionNotCreated(index, attempt, not_before, was_in_doubt):
             if not _is_in_doubt(job.images[index], attempt):
                 return job
-            again = Image(index, attempt=attempt, not_before=not_before)
-            refused = replace(again, status=ImageStatus.FAILED, error=job.error, not_before=None)
-            return _put(job, refused if job.error else again)
+            return _put(job, _not_created(job, job.images[index], not_before, was_in_doubt=was_in_doubt))
         case WaitsInLine(at):
             return _in_line(job, at)
         case AnswerLost(index, attempt, in_doubt_until):
@@ -493,7 +512,8 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # on
             if not _is_in_doubt(job.images[index], attempt):
                 return job
             failure = Failure.of(kind)
-            refused = replace(job.images[index], status=ImageStatus.FAILED, error=failure, not_before=None)
+            image = _not_billed(job.images[index])
+            refused = replace(image, status=ImageStatus.FAILED, error=failure, not_before=None)
             job = _put(replace(job, error=failure), refused)
             return _move(job, ImageStatus.FAILED, only=ImageStatus.PENDING, error=failure)
         case OutputStored(index, attempt, prediction_id, output):
@@ -520,10 +540,10 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # on
         case Retried(at):
             if not is_retryable(job):
                 return job
-            failed = job.having(ImageStatus.FAILED)
+            job, failed = replace(job, error=None), _retryable(job)
             for image in failed:
-                job = _put(job, _retried(image, at))
-            return replace(job, retried_at=at, retries=job.retries + 1, counted=len(failed), error=None)
+                job = _put(job, _retried(image, job, at))
+            return replace(job, retried_at=at, retries=job.retries + 1, counted=len(failed))
 
 
 def _in_line(job: Job, at: datetime) -> Job:
@@ -535,17 +555,37 @@ def _in_line(job: Job, at: datetime) -> Job:
 def _failed(job: Job, image: Image, prediction_id: str, kind: FailureKind) -> Image:
     gone = image.reclaimed and kind is not FailureKind.OUTPUT_UNAVAILABLE
     if gone and job.error is None:
-        return Image(image.index, attempt=image.attempt)  # a new prediction is needed
+        return _once_more(image, job)  # a new prediction is needed
     error = job.error if gone and job.error else Failure.of(kind)
     return replace(_created(image, prediction_id), status=ImageStatus.FAILED, error=error)
 
 
-def _retried(image: Image, at: datetime) -> Image:
+def _not_created(job: Job, image: Image, not_before: datetime, *, was_in_doubt: bool) -> Image:
+    if not was_in_doubt:
+        image = _not_billed(image)
+    elif image.asked_at:
+        not_before = max(not_before, image.asked_at + image.billable * DOUBT)
+    return _once_more(image, job, not_before)
+
+
+def _once_more(image: Image, job: Job, not_before: datetime | None = None) -> Image:
+    """Return the image as it waits for another attempt, or as failed if there is none: no image waits without one."""
+    again = Image(image.index, attempt=image.attempt, not_before=not_before, billable=image.billable)
+    used = None if _has_attempts(image) else Failure.of(FailureKind.ATTEMPTS_USED)
+    error = job.error or used
+    return replace(again, status=ImageStatus.FAILED, error=error, not_before=None) if error else again
+
+
+def _not_billed(image: Image) -> Image:
+    return replace(image, billable=max(0, image.billable - 1))  # an item of an older release has no count
+
+
+def _retried(image: Image, job: Job, at: datetime) -> Image:
     doubtful = image.not_before and image.asked_at and at - image.asked_at < OUTPUT_LIFE
     if image.error and image.error.code in RECLAIMABLE and (image.prediction_id or doubtful):
         status = ImageStatus.GENERATING if image.prediction_id else ImageStatus.REQUESTING
         return replace(image, status=status, error=None, reclaimed=True, broken=0)
-    return Image(image.index, attempt=image.attempt)
+    return _once_more(image, job)
 
 
 def _is_in_doubt(image: Image, attempt: int) -> bool:

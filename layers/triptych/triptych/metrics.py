@@ -42,6 +42,8 @@ type Metric = Literal[
     "PredictionsAdopted",
     "PredictionsDoubled",
     "PredictionsNeverMade",
+    "PredictionsWasted",
+    "EstimatedDollars",
     "WebhooksApplied",
     "WebhooksIgnored",
     "WebhooksRejected",

@@ -56,8 +56,8 @@ class Settings(BaseModel):
     watchdog_delay_seconds: Annotated[int, Field(ge=1, le=900)]
     generation_deadline_seconds: Seconds
     max_upload_bytes: Bytes
-    max_photo_pixels: Annotated[int, Field(gt=0)]
-    max_photo_edge: Annotated[int, Field(ge=0)]  # pixels; 0 is no limit
+    max_photo_pixels: Annotated[int, Field(gt=0)] = 70_000_000  # only `generate` gets it
+    max_photo_edge: Annotated[int, Field(ge=0)] = 2048  # pixels; 0 is no limit; likewise
     max_output_bytes: Bytes
     allowed_output_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)]
     replicate_delivery_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)]
@@ -71,6 +71,7 @@ class Settings(BaseModel):
     daily_pictures_per_owner: Limit = 0
     daily_pictures: Limit = 0
     max_active_jobs_per_owner: Limit = 0
+    picture_cost_dollars: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
     webhook_url: str | None = None
     generation_queue_url: str | None = None
     waiting_queue_url: str | None = None

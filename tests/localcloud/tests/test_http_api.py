@@ -22,6 +22,7 @@ from tests.localcloud.functions import Functions, Machine, Result
 from tests.localcloud.http_api import Gateway, body, claim_text, match, response_from
 from tests.localcloud.http_server import HttpServer, Request, Response
 from tests.localcloud.stack import Authorizer, Cors, Function, HttpApi, Route
+from tests.localcloud.throttle import Rate
 
 HANDLER = """
 import json
@@ -250,6 +251,20 @@ def test_slow_function_is_a_503(monkeypatch: pytest.MonkeyPatch) -> None:
     gateway = Gateway(api, Never(), cognito="", account="")  # type: ignore[arg-type]  # the gateway uses only `submit`
     response = gateway(Request("GET", "/", (), b"", "127.0.0.1"))
     assert (response.status, response.body) == (503, b'{"message":"Service Unavailable"}')
+
+
+def test_throttled_route_leaves_the_others_open() -> None:
+    class Answering:
+        def submit(self, name: str, payload: bytes) -> Future[Result]:
+            done: Future[Result] = Future()
+            done.set_result(Result(b'{"statusCode": 200}'))
+            return done
+
+    api = HttpApi((route("GET", "/a"), route("GET", "/b")), {}, None, {"GET /a": Rate(2, 0.001)})
+    gateway = Gateway(api, Answering(), cognito="", account="")  # type: ignore[arg-type]  # as above
+    answers = [gateway(Request("GET", path, (), b"", "127.0.0.1")) for path in ("/a", "/a", "/a", "/b")]
+    assert [answer.status for answer in answers] == [200, 200, 429, 200]
+    assert answers[2].body == b'{"message":"Too Many Requests"}'
 
 
 # Tokens.

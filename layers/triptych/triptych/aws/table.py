@@ -103,6 +103,7 @@ class _Image(MapAttribute[str, object]):
     not_before = UTCDateTimeAttribute(null=True)
     reclaimed = BooleanAttribute(null=True)
     broken = NumberAttribute(null=True)
+    billable = NumberAttribute(null=True)
     output_key = UnicodeAttribute(null=True)
     content_type = UnicodeAttribute(null=True)
     size = NumberAttribute(null=True)
@@ -493,6 +494,7 @@ def _to_map(image: Image) -> _Image:
         not_before=image.not_before,
         reclaimed=image.reclaimed or None,
         broken=image.broken or None,
+        billable=image.billable or None,
         output_key=image.output and image.output.key,
         content_type=image.output and image.output.content_type,
         size=image.output and image.output.size,
@@ -540,6 +542,7 @@ def _to_image(item: _Image) -> Image:
         not_before=item.not_before,
         reclaimed=bool(item.reclaimed),
         broken=int(item.broken or 0),
+        billable=int(item.billable or 0),
         output=output,
         error=_to_failure(item.error_code, item.error_message),
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from triptych.aws import bucket
 from triptych.failures import FailureKind
-from triptych.flows import record
+from triptych.flows import costs, record
 from triptych.job import (
     Event,
     Image,
@@ -65,6 +65,7 @@ def take(prediction: Prediction, tag: Tag) -> Handling:
         raise UnboundError
     job = record.read(tag.job_id)
     if job is None:
+        costs.count_if_wasted(prediction, tag, job)
         return Handling.IGNORED
     if tag.image >= len(job.images):
         raise UnboundError
@@ -74,7 +75,9 @@ def take(prediction: Prediction, tag: Tag) -> Handling:
     if _is_doubled(image, tag, prediction):
         logger.error("one POST created more than one prediction", prediction_ids=[prediction.id])
         count("PredictionsDoubled")
+        costs.count_cost(1)
     if job.status.is_terminal or not awaits(image, tag.attempt, prediction.id):
+        costs.count_if_wasted(prediction, tag, job)
         return Handling.IGNORED
     change = record.move_on(job, result(job, tag, prediction, TimeBudget(COPY_SECONDS)))
     return Handling.APPLIED if change.written else Handling.IGNORED

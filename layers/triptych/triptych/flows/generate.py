@@ -21,7 +21,7 @@ from triptych import backoff
 from triptych.aws import bucket, queues
 from triptych.deadlines import deadline
 from triptych.failures import FailureKind
-from triptych.flows import record
+from triptych.flows import costs, record
 from triptych.job import (
     AnswerLost,
     Asked,
@@ -209,6 +209,7 @@ def _ask(job: Job, arrived: Sequence[Event], pace: Pace, *, seeded: bool, most: 
     if doubled:
         logger.error("one POST created more than one prediction", prediction_ids=doubled)
         count("PredictionsDoubled", len(doubled))
+        costs.count_cost(len(doubled))
         if not predictions.cancel_all(doubled):
             try:
                 queues.send_doubled(job.job_id, job.photo.key, doubled, delay=CANCEL_AGAIN_SECONDS)
@@ -223,6 +224,7 @@ def _ask(job: Job, arrived: Sequence[Event], pace: Pace, *, seeded: bool, most: 
     if not asked:
         return intended
     answers = _create(intended, [intended.images[one.index] for one in asked], pace)
+    costs.count_cost(sum(isinstance(answer, PredictionCreated) for answer in answers))
     after = record.move_on(intended, *answers).job
     _cancel_unneeded(after, answers)
     return after
@@ -269,7 +271,7 @@ def _settled_doubts(job: Job, now: datetime) -> tuple[list[Event], list[str]]:
             events.append(PredictionCreated(image.index, image.attempt, found[0]))
             doubled += found[1:]
         elif _proves_absence(listed, job, image, now):
-            events.append(PredictionNotCreated(image.index, image.attempt, now))
+            events.append(PredictionNotCreated(image.index, image.attempt, now, was_in_doubt=True))
     return events, doubled
 
 
@@ -298,7 +300,8 @@ def _log_settled(settled: Sequence[Event]) -> None:
             case PredictionCreated(index, _, prediction_id):
                 logger.info("adopted", image=index, prediction_id=prediction_id)
                 count("PredictionsAdopted")
-            case PredictionNotCreated(index, attempt, _):
+                costs.count_cost(1)
+            case PredictionNotCreated(index, attempt):
                 logger.warning("never made", image=index, attempt=attempt)
                 count("PredictionsNeverMade")
 

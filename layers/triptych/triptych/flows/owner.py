@@ -7,7 +7,15 @@ from datetime import timedelta
 from triptych.aws import bucket, queues, table
 from triptych.deadlines import expires_at
 from triptych.flows import cleanup, create_job, record
-from triptych.job import Canceled, ImageStatus, Job, Retried, apply, has_used_its_retries
+from triptych.job import (
+    Canceled,
+    ImageStatus,
+    Job,
+    Retried,
+    apply,
+    has_used_its_attempts,
+    has_used_its_retries,
+)
 from triptych.runtime import clock
 from triptych.runtime.observability import count, logger
 from triptych.settings import settings
@@ -18,6 +26,10 @@ RECLAIM_SECONDS = 2
 
 class RetriesUsedError(Exception):
     """The job has been retried as often as a job may be."""
+
+
+class AttemptsUsedError(Exception):
+    """No failed image of the job has an attempt left."""
 
 
 class TooOldError(Exception):
@@ -34,6 +46,7 @@ def retry(job: Job) -> Job | None:
 
     Raises:
         RetriesUsedError: The job has no retries left.
+        AttemptsUsedError: The failed images have no attempts left.
         TooOldError: The job expires too soon.
         LimitReachedError: The retry exceeds a limit.
         table.ContendedError: Too many jobs at once.
@@ -41,6 +54,8 @@ def retry(job: Job) -> Job | None:
     event = Retried(at=clock.now())
     if has_used_its_retries(job):
         raise RetriesUsedError
+    if has_used_its_attempts(job):
+        raise AttemptsUsedError
     retried = apply(job, event, event.at)
     if retried is job:
         return job

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from triptych import job_ids
 from triptych.aws import bucket, table
+from triptych.flows import costs
 from triptych.job import Event, Job, OutputStored, apply_all
 from triptych.metrics import ended, figures
 from triptych.runtime import clock
@@ -128,5 +129,7 @@ def delete(job: Job) -> Job | None:
 def _count(before: Job, after: Job) -> None:
     for name, value in figures(before, after):
         count(name, value)
+        if name == "PredictionsAdopted":
+            costs.count_cost(value)
     if ended(before, after):
         logger.info("job ended", status=after.status)

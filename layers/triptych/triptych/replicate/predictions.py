@@ -198,7 +198,7 @@ def _create(
             lambda: transport.client(token, exchange).predictions.create(
                 version=settings().replicate_model,
                 input=dict(model_input),
-                webhook=one.tag.on(webhook_url),
+                webhook=one.tag.on(webhook_url, token),
                 webhook_events_filter=["completed"],
             )
         )

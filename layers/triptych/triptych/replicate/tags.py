@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import re
 from typing import NamedTuple, Self
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+KEY_BYTES = 16
 _NUMBER = re.compile(r"[0-9]{1,6}")
 
 
@@ -24,10 +27,25 @@ class Tag(NamedTuple):
     def file_name(self) -> str:
         return f"{self.job_id}.{self.image}.{self.attempt}"
 
-    def on(self, webhook_url: str) -> str:
-        """Return the webhook URL for this prediction."""
-        query = {"job_id": self.job_id, "image": self.image, "attempt": self.attempt}
+    def on(self, webhook_url: str, token: str) -> str:
+        """Return the webhook URL for this prediction, with its key."""
+        query = {"job_id": self.job_id, "image": self.image, "attempt": self.attempt, "key": self._key(token)}
         return f"{webhook_url}?{urlencode(query)}"
+
+    def has_key(self, query: str, token: str) -> bool:
+        """Return whether a webhook URL's query holds this tag's key: only this stack and Replicate know it.
+
+        The key proves nothing about the body of a webhook. It only keeps others from making a function ask Replicate for
+        the signing secret.
+        """
+        given = parse_qs(query, max_num_fields=16).get("key", [""])
+        return len(given) == 1 and hmac.compare_digest(
+            given[0].encode("utf-8", "replace"), self._key(token).encode()
+        )
+
+    def _key(self, token: str) -> str:
+        digest = hmac.digest(token.encode(), f"webhook of {self.file_name}".encode(), "sha256")
+        return base64.urlsafe_b64encode(digest[:KEY_BYTES]).rstrip(b"=").decode()
 
     @classmethod
     def of_query(cls, query: str) -> Self | None:
