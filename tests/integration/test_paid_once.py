@@ -30,6 +30,7 @@ from triptych.flows import create_job, owner
 from triptych.flows import generate as generation
 from triptych.job import ImageStatus, JobRequest, JobStatus, is_retryable
 from triptych.photo import inspection
+from triptych.replicate import predictions
 from triptych.settings import settings
 
 type Checks = list[tuple[queues.WatchdogMessage, int]]
@@ -102,6 +103,24 @@ def killed(*_: object, **__: object) -> Any:
 
 
 # ── nothing runs on ──
+
+
+def test_failing_cancellation_is_repeated_in_a_dozen_looks(
+    world: World, context: SimpleNamespace, checks: Checks, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where SQS delivers messages twice, each look has more than one successor. Many looks would become too many."""
+    monkeypatch.setattr(predictions, "cancel", lambda _: False)
+    call("POST", f"/api/v1/jobs/{job_id}/cancel", context)
+    looks: list[float] = []
+    started = world.clock.time
+    while checks:
+        message, delay = checks.pop()
+        world.clock.advance(delay)
+        looks.append((world.clock.time - started).total_seconds())
+        look(message, context)
+    assert sum(at < 60 for at in looks) >= 4
+    assert looks[-1] >= settings().generation_deadline_seconds
+    assert len(looks) <= 13
 
 
 @pytest.mark.parametrize("fault", ["cancellations fail", "S3 fails"])
