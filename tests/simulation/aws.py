@@ -186,6 +186,7 @@ class Message:
     body: str
     visible_at: datetime
     receives: int = 0
+    waited: float = 0.0  # seconds from when it became visible to its latest delivery
 
     @property
     def receipt(self) -> str:
@@ -240,6 +241,7 @@ class Queue:
                 self.dead_letters.send(message.body, 0)
                 continue
             message.receives += 1
+            message.waited = (now - message.visible_at).total_seconds()
             message.visible_at = now + timedelta(seconds=self.visibility)
             return message
         return None

@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from tests.simulation.checks import LARGE_JPEG, PHOTOS, Record, ViolationError
 from tests.simulation.cloud import Cloud
-from tests.simulation.replicate import RETENTION_SECONDS
 from tests.simulation.situations import Situation
 from tests.support.events import api_event
 from tests.support.photos import JPEG
+from tests.support.replicate.account import RETENTION_SECONDS
 from triptych.job import MOST_RETRIES
 
 RETRY_SECONDS = 20.0

@@ -215,11 +215,11 @@ class Cloud:
         self.sources[queue].queue.send(body, delay)
         self._pump(self.sources[queue])
 
-    def _webhook(self, body: bytes, query: str, answered: Callable[[bool], None]) -> None:
+    def _webhook(self, body: bytes, query: str, answered: Callable[[int | None], None]) -> None:
         headers = signed(body, WallClock(self.now() + timedelta(seconds=self.faults.skew)))
 
         def done(result: dict[str, Any] | None) -> None:
-            answered(result is not None and 200 <= result["statusCode"] < 300)
+            answered(result["statusCode"] if result else None)
 
         self.invoke("webhook", webhook_event(body, headers, query), done)
 
@@ -239,6 +239,7 @@ class Cloud:
                 source.queue.messages.pop(message.number, None)
                 self._bury(source, message.body, Situation.DEAD_LETTER_REPLAYED)
                 continue
+            self.checks.on_delivered(_job_of(message.body), message.waited)
             self._deliver(source, message.number, message.body, message.receives, message.receipt)
             if self.faults.happens("message_duplicated", self.engine.now):
                 self.faults.struck(Situation.MESSAGE_DOUBLED)

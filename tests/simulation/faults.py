@@ -45,6 +45,7 @@ HIGHEST = {
     "create_5xx_after": 0.3,
     "create_500_after": 0.2,  # an answer of Replicate's own, although the prediction was made
     "create_unreadable": 0.2,
+    "create_doubled": 0.2,  # one POST makes two predictions
     "create_odd": 0.3,  # an answer that the client library cannot parse
     # Other requests to Replicate.
     "read_failed": 0.3,

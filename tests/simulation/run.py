@@ -36,6 +36,8 @@ class Result:
     most_messages: int = 0  # sent to the queues for one job
     longest_run_on: float = 0.0  # seconds that a prediction ran after its job's end, where nothing hindered
     longest_run_on_hindered: float = 0.0
+    longest_wait: float = 0.0  # of a message for a free function
+    doubled: int = 0  # second predictions of one POST
     posts: int = 0  # create requests to Replicate
     slowest: float = 0.0  # virtual seconds from the upload, or the retry, to the end
     trace: str = ""
@@ -78,6 +80,8 @@ def _take_figures(result: Result, cloud: Cloud) -> None:
     checks = cloud.checks
     result.states = checks.summary()
     result.billed = len(cloud.replicate.predictions)
+    result.doubled = sum(made.doubled for made in cloud.replicate.predictions.values())
+    result.longest_wait = checks.longest_wait
     result.images = len(checks.billed)
     result.failures = Counter(
         image.error for record in checks.records.values() for image in record.images if image.error

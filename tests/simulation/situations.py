@@ -62,6 +62,7 @@ class Situation(StrEnum):
     EVENT_LOST = "event of an upload lost"
     EVENT_DOUBLED = "event of an upload doubled"
     MESSAGE_LATE = "message late"
+    MESSAGE_CROWDED = "message waited in a crowd"
     MESSAGE_DOUBLED = "message doubled"
     DEAD_LETTER_REPLAYED = "dead letter replayed"
     DEAD_LETTER_REPEATED = "dead letter replayed that had been processed"
@@ -79,6 +80,8 @@ class Situation(StrEnum):
     POST_5XX_AFTER = "POST: 502 with a prediction"
     POST_500_AFTER = "POST: 500 with a prediction"
     POST_UNREADABLE = "POST: unreadable answer"
+    POST_DOUBLED = "POST: two predictions"
+    DOUBLE_CANCELED = "POST: second prediction canceled"
     POST_ODD = "POST: answer that the client library cannot parse"
     # Other requests to Replicate.
     LIST_FAILED = "list: 503"
