@@ -13,16 +13,14 @@ from collections.abc import Iterator
 from itertools import count
 from random import Random
 
-import boto3
 import pytest
-from moto import mock_aws
 
 from tests.simulation.checks import ViolationError
 from tests.simulation.clients import Client
 from tests.simulation.cloud import Cloud
 from tests.simulation.faults import Faults
+from tests.simulation.moto_aws import moto_aws
 from tests.simulation.replicate import output
-from tests.support.function_environment import BUCKET, ENVIRONMENT, TOKEN, forget_caches
 from triptych.aws import bucket, table
 from triptych.job import JobStatus
 
@@ -36,22 +34,8 @@ type Crashes = dict[int, str]  # number of a request → "before" or "after" it 
 
 @pytest.fixture(scope="module")
 def aws() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch, mock_aws():
-        for name, value in ENVIRONMENT.items():
-            patch.setenv(name, value)
-        patch.delenv("AWS_ENDPOINT_URL", raising=False)
-        region = {"LocationConstraint": "ap-northeast-2"}
-        boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=region)  # type: ignore[arg-type]  # a region, to the stubs
-        boto3.client("ssm").put_parameter(Name="/triptych/replicate-token", Value=TOKEN, Type="SecureString")
-        boto3.client("dynamodb").create_table(
-            TableName="jobs",
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": "job_id", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "job_id", "KeyType": "HASH"}],
-        )
-        forget_caches()
+    with moto_aws():
         yield
-        forget_caches()
 
 
 def run(crashes: Crashes, rates: dict[str, float], *, moto: bool) -> list[str]:

@@ -36,6 +36,7 @@ from triptych.replicate import transport, webhooks
 FORGED_SECRET = "whsec_" + base64.b64encode(b"not the secret").decode()
 STREAM_BATCH = 10
 LONGEST_BURIED_SECONDS = 5400
+REPLAY_SECONDS = 600  # until an operator replays again what failed
 JOB_IN_REQUEST = re.compile(r"(?:jobs/|job_id=)([^/&]+)")
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -71,6 +72,8 @@ class Cloud:
         self._stream: list[dict[str, Any]] = []  # images of writes that `announce` has not handled yet
         self._stream_failures = 0  # in a row
         self._announcing = False
+        (stream,) = resources()["AnnounceFunction"]["Properties"]["Events"].values()
+        self._stream_retries: int = stream["Properties"]["MaximumRetryAttempts"]
         self.errors: list[str] = []  # uncaught exceptions of handlers
         self.checks = Checks(self)
         self.replicate = Replicate(
@@ -185,17 +188,45 @@ class Cloud:
         """Invoke `announce` with a batch of the stream, as its event source mapping does."""
         batch = self._stream[:STREAM_BATCH]
 
-        def done(result: dict[str, Any] | None) -> None:
-            failed = [int(one["itemIdentifier"]) for one in result["batchItemFailures"]] if result else [0]
-            self._stream_failures = self._stream_failures + 1 if failed else 0
-            del self._stream[: min(failed, default=len(batch))]
+        def done(done: int) -> None:
+            del self._stream[:done]
+            failed = done < len(batch)
+            self._stream_failures = (1 if done else self._stream_failures + 1) if failed else 0
+            if self._stream_failures > self._stream_retries:
+                self._stream_failures = 0
+                self._give_up(batch[done:])
             self._announcing = False
             self._announce_soon()
+
+        self._invoke_announce(batch, done)
+
+    def _invoke_announce(self, batch: list[dict[str, Any]], done: Callable[[int], None]) -> None:
+        """Invoke `announce`; call `done` with the number of records before the first that failed."""
+
+        def answered(result: dict[str, Any] | None) -> None:
+            failed = [int(one["itemIdentifier"]) for one in result["batchItemFailures"]] if result else [0]
+            done(min(failed, default=len(batch)))
 
         event = stream_event(*batch)
         for record, images in zip(event["Records"], batch, strict=True):
             record["dynamodb"] = {**images, "SequenceNumber": record["dynamodb"]["SequenceNumber"]}
-        self.invoke("announce", event, done)
+        self.invoke("announce", event, answered)
+
+    def _give_up(self, batch: list[dict[str, Any]]) -> None:
+        """Make records of the stream a dead letter, which an operator replays later, all of them until none fails."""
+        del self._stream[: len(batch)]
+        self.faults.struck(Situation.STREAM_GIVEN_UP)
+
+        def replay() -> None:
+            self._invoke_announce(batch, done)
+
+        def done(done: int) -> None:
+            if done < len(batch):
+                self.engine.after(REPLAY_SECONDS, replay)
+            else:
+                self.faults.struck(Situation.STREAM_REPLAYED)
+
+        self.engine.after(self.random.uniform(10, LONGEST_BURIED_SECONDS), replay)
 
     def hinder(self, job_id: str | None = None) -> None:
         """Note that a fault hinders the work for a job: this one, or the one of the running process."""

@@ -43,20 +43,21 @@ class Result:
     trace: str = ""
 
 
-def run(seed: int, jobs: int, faults: Faults | None = None) -> Result:
+def run(seed: int, jobs: int, faults: Faults | None = None, *, moto: bool = False) -> Result:
     """Run `jobs` clients with faults until all is over, and check the promises.
 
     Args:
         seed: The seed of the run.
         jobs: The number of jobs.
         faults: The faults; None lets the seed draw them.
+        moto: Use moto, whose mock must be active, instead of the stand-ins for DynamoDB, S3 and SSM.
     """
     faults = faults or Faults.drawn(seed, jobs / JOBS_PER_SECOND)
     rate = JOBS_PER_SECOND if faults.per_minute >= 600 else LOW_CREDIT_JOBS_PER_SECOND
     if rate != JOBS_PER_SECOND:
         faults.until = jobs / rate + (LASTING_SECONDS if faults.lasting else 600)
     result = Result(seed, jobs, faults.described())
-    with Cloud(faults) as cloud:
+    with Cloud(faults, moto=moto) as cloud:
         clients = [Client(cloud, number) for number in range(jobs)]
         for client in clients:
             cloud.engine.after(cloud.random.uniform(0, jobs / rate), client.start)
@@ -66,6 +67,8 @@ def run(seed: int, jobs: int, faults: Faults | None = None) -> Result:
             cloud.checks.at_the_end(over=over)
             if faults.retention:
                 retention.plan(cloud, clients)
+                if faults.at_the_edge:
+                    faults.resume(*retention.EDGE)
                 over = cloud.engine.run(retention.DURATION)
                 cloud.checks.at_the_end(over=over)
         except ViolationError as violation:

@@ -57,6 +57,7 @@ class Situation(StrEnum):
     DYNAMODB_DOWN = "DynamoDB down"
     S3_DOWN = "S3 down"
     SQS_DOWN = "SQS down"
+    EVENTBRIDGE_DOWN = "EventBridge down"
     REPLICATE_DOWN = "Replicate down"
     # Messages.
     EVENT_LOST = "event of an upload lost"
@@ -67,6 +68,8 @@ class Situation(StrEnum):
     DEAD_LETTER_REPLAYED = "dead letter replayed"
     DEAD_LETTER_REPEATED = "dead letter replayed that had been processed"
     EVENT_REFUSED = "event of an end refused"
+    STREAM_GIVEN_UP = "stream's batch became a dead letter"
+    STREAM_REPLAYED = "stream's dead letter replayed"
     ANNOUNCED_AGAIN = "end announced more than once"
     # The POST that creates a prediction.
     POST_REFUSED = "POST: no connection"
@@ -87,6 +90,7 @@ class Situation(StrEnum):
     LIST_FAILED = "list: 503"
     LIST_LAGGED = "list: lagged behind a prediction"
     LIST_PAGED = "list: several pages"
+    BODY_TRICKLED = "body of an answer trickled"
     GET_FAILED = "get: 503"
     CANCEL_FAILED = "cancel: 503"
     SECRET_FAILED = "signing secret: 503"
@@ -132,6 +136,7 @@ class Situation(StrEnum):
     KEY_REUSED_EARLY = "key used again before the old job was removed"
     EXPIRED_RECORD = "record removed by its TTL"
     EXPIRED_OBJECT = "object removed by the bucket's lifecycle"
+    FAULT_AT_THE_EDGE = "fault at the end of retention"
     RETRIED_AT_THE_EDGE = "retried in the last hour of retention"
     REFUSED_AT_THE_EDGE = "retry refused in the last hour of retention"
     RETRIED = "retried: a new prediction"
