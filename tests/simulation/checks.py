@@ -15,7 +15,7 @@ from triptych.aws import bucket
 
 if TYPE_CHECKING:
     from tests.simulation.cloud import Cloud
-    from tests.simulation.replicate import Prediction
+    from tests.simulation.replicate import Prediction, Slot
     from triptych.job import Job
 
 DEADLINE_SECONDS = 1800
@@ -149,6 +149,9 @@ class Checks:
         self.uploads: dict[str, bytes] = {}  # the uploaded photo, by job
         self.outputs: dict[str, bytes] = {}  # the objects in S3 under outputs/
         self.billed: defaultdict[tuple[str, int], list[Prediction]] = defaultdict(list)
+        self.doubled: set[Slot] = (
+            set()
+        )  # of which one POST made two: nothing may ever tell of the one not taken
         self.given_up: dict[
             tuple[str, int], int
         ] = {}  # by image: the failed attempt before the owner's last retry
@@ -256,6 +259,7 @@ class Checks:
         job_id, index, attempt = prediction.slot
         where = f"job {job_id}, image {index}"
         if prediction.doubled:
+            self.doubled.add(prediction.slot)
             self.billed[job_id, index].append(prediction)
             return
         usable = self._usable((job_id, index))
@@ -263,7 +267,7 @@ class Checks:
         held = [
             one.id
             for one in self.billed.get((job_id, index), ())
-            if not one.doubled and self._cloud.replicate.holds(one.id)
+            if one.slot not in self.doubled and self._cloud.replicate.holds(one.id)
         ]
         self._expect(not held, f"{where} is paid for again, but Replicate holds {held}")
         self.billed[job_id, index].append(prediction)
@@ -281,7 +285,8 @@ class Checks:
             )
 
     def _begin_anew(self, record: Record) -> None:
-        """Forget the predictions of an expired job with the same id."""
+        """Forget the photo and the predictions of an expired job with the same id."""
+        self.uploads.pop(record.job_id, None)
         for index in range(len(record.images)):
             self.billed.pop((record.job_id, index), None)
             self.given_up.pop((record.job_id, index), None)
@@ -319,9 +324,7 @@ class Checks:
         """Check that a prediction did not run on after its job was over."""
         job_id, now = prediction.slot.job_id, self._cloud.engine.now
         over = self.forgotten.get(job_id, self.ended_at.get(job_id))
-        if (
-            over is None or prediction.doubled
-        ):  # nothing may ever have told of the second prediction of a POST
+        if over is None or prediction.slot in self.doubled:
             return
         since = max(over, prediction.created_at)
         hindered = self.hindered.get(job_id, -RUN_ON_SECONDS)
@@ -445,7 +448,7 @@ class Checks:
                 )
                 if (
                     image.status == "STORED"
-                    or made.doubled
+                    or made.slot in self.doubled
                     or made.slot.attempt != image.attempt
                     or not usable
                 ):

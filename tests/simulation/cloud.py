@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Callable
@@ -49,7 +50,7 @@ class Source:
     function: str
     concurrency: int
     running: int = 0
-    looks_at: float = -1.0  # time of the next look at the queue
+    looks_at: float = math.inf  # time of the next look at the queue
 
 
 class Cloud:
@@ -281,9 +282,15 @@ class Cloud:
         waiting = source.queue.messages.values()
         if source.running < source.concurrency and waiting:
             soonest = (min(one.visible_at for one in waiting) - START).total_seconds()
-            if not self.engine.now < source.looks_at <= soonest:
+            if not source.looks_at <= soonest:
                 source.looks_at = soonest
-                self.engine.after(soonest - self.engine.now, partial(self._pump, source))
+                self.engine.after(soonest - self.engine.now, partial(self._look, source, soonest))
+
+    def _look(self, source: Source, at: float) -> None:
+        # The engine's time may be a little less than `at`, so it does not show whether this look is over.
+        if source.looks_at == at:
+            source.looks_at = math.inf
+        self._pump(source)
 
     def _bury(self, source: Source, body: str, situation: Situation) -> None:
         """Make a message a dead letter, and move it back later."""
