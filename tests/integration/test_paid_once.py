@@ -281,6 +281,7 @@ def test_one_cut_download_after_a_retry_does_not_pay_again(
     message = queues.WatchdogMessage(job_id=job_id, born_at=world.job(job_id).watched_since)
     world.replicate.on_download = lambda _: streamed(PNG[:-20])
     for _ in range(5):
+        world.clock.advance(200)
         look(message, context)
     assert world.job(job_id).status is JobStatus.FAILED
     checks.clear()
