@@ -72,7 +72,7 @@ class World:
         job = self.asked_job()
         stored = []
         for image in job.images:
-            key = bucket.output_key(job, image.index, "image/png")
+            key = bucket.output_key(job, image.index, image.prediction_id or "", "image/png")
             output = bucket.store_output(key, "image/png", len(OUTPUT), io.BytesIO(OUTPUT))
             stored.append(OutputStored(image.index, image.attempt, image.prediction_id or "", output))
         return _existing(record.move_on(job, *stored).job)

@@ -1,125 +1,65 @@
-"""A crash at every step: one job, killed just before and just after each request of its functions.
+"""A crash at every step: [crashes.py](crashes.py) kills the functions of one job at each of their requests.
 
-`tests.simulation.cloud` numbers the requests of a run without a crash, so a new request is covered without a change
-here. A crash has the consequences that it has in production: SQS delivers the message again when its visibility
-timeout ends, Replicate and the client repeat their calls, and the watchdog checks the job. Time is virtual. The test
-that crashes once at each step uses moto's DynamoDB, S3 and SSM. The slower ones use the simulation's stand-ins, which
-tests compare with moto.
+The test of the plain job uses moto's DynamoDB, S3 and SSM. The others use the simulation's stand-ins, which tests
+compare with moto.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import count
-from random import Random
-
-import boto3
 import pytest
-from moto import mock_aws
 
-from tests.simulation.checks import ViolationError
-from tests.simulation.clients import Client
-from tests.simulation.cloud import Cloud
-from tests.simulation.faults import Faults
-from tests.simulation.replicate import output
-from tests.support.function_environment import BUCKET, ENVIRONMENT, TOKEN, forget_caches
-from triptych.aws import bucket, table
+from tests.integration.crashes import Scenario, broken, every_pair, every_step, random_pairs
+from tests.simulation.moto_aws import moto_aws
 from triptych.job import JobStatus
 
-DAY = 86_400.0
-NO_WEBHOOKS = {"webhook_dropped": 1.0}
+PLAIN = Scenario()
+CANCELED = (
+    JobStatus.CANCELED,
+    JobStatus.SUCCEEDED,
+)  # a crash can delay the request of the owner until the end
+NEVER_UPLOADED = {"client_never_uploads": 1.0}
 
-numbers = count()  # moto's table is shared, so each run needs a client of its own
-
-type Crashes = dict[int, str]  # number of a request → "before" or "after" it takes effect
-
-
-@pytest.fixture(scope="module")
-def aws() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch, mock_aws():
-        for name, value in ENVIRONMENT.items():
-            patch.setenv(name, value)
-        patch.delenv("AWS_ENDPOINT_URL", raising=False)
-        region = {"LocationConstraint": "ap-northeast-2"}
-        boto3.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=region)  # type: ignore[arg-type]  # a region, to the stubs
-        boto3.client("ssm").put_parameter(Name="/triptych/replicate-token", Value=TOKEN, Type="SecureString")
-        boto3.client("dynamodb").create_table(
-            TableName="jobs",
-            BillingMode="PAY_PER_REQUEST",
-            AttributeDefinitions=[{"AttributeName": "job_id", "AttributeType": "S"}],
-            KeySchema=[{"AttributeName": "job_id", "KeyType": "HASH"}],
-        )
-        forget_caches()
-        yield
-        forget_caches()
-
-
-def run(crashes: Crashes, rates: dict[str, float], *, moto: bool) -> list[str]:
-    """Run one job to its end and return the names of the requests that its functions made.
-
-    Raises:
-        ViolationError: A promise was broken.
-    """
-    # The seed is fixed: all runs are equal up to the crash, so a number always means the same request.
-    faults = Faults(Random(4), rates, until=DAY, crashes=crashes)
-    with Cloud(faults, moto=moto) as cloud:
-        client = Client(cloud, next(numbers))
-        cloud.engine.after(0, client.start)
-        cloud.checks.at_the_end(over=cloud.engine.run(DAY))
-        job = table.get(client.job_id)
-        if job is None or job.status is not JobStatus.SUCCEEDED:
-            raise ViolationError(f"{job}")
-        if client.view is None or client.view["status"] != "SUCCEEDED":
-            raise ViolationError(f"its client sees {client.view}")
-        if len(cloud.replicate.predictions) != len(job.images):
-            raise ViolationError(f"{len(cloud.replicate.predictions)} predictions are billed")
-        expected = {
-            image.output.key: output(image.prediction_id)
-            for image in job.images
-            if image.output and image.prediction_id
-        }
-        if cloud.aws.stored(f"{bucket.OUTPUTS}/{job.job_id}/") != expected:
-            raise ViolationError("the objects in S3 differ from the job's outputs")
-    return cloud.requests
+SCENARIOS = {
+    "no webhook": Scenario({"webhook_dropped": 1.0}),
+    "prepared photo": Scenario({"client_uploads_large": 1.0}),
+    "adoption": Scenario({"create_cut_after": 1.0}, for_seconds=60),
+    "low credit": Scenario(low_credit=True),
+    "announce": Scenario({"event_refused": 1.0}, for_seconds=300),
+    "cancel": Scenario(action="cancel", after_seconds=12, statuses=CANCELED),
+    "delete": Scenario(action="delete", after_seconds=12),
+    "retry": Scenario(
+        {"prediction_failed": 1.0}, for_seconds=60, action="retry", after_seconds=200, most_predictions=6
+    ),
+}
+SHORTEST = {
+    "cancel before the photo": Scenario(
+        NEVER_UPLOADED, action="cancel", after_seconds=12, statuses=(JobStatus.CANCELED, JobStatus.EXPIRED)
+    ),
+    "delete before the photo": Scenario(NEVER_UPLOADED, action="delete", after_seconds=12),
+}
 
 
-def broken(plans: list[Crashes], rates: dict[str, float], *, moto: bool = False) -> list[str]:
-    """Describe each plan that broke a promise, with the place of its crash."""
-    found = []
-    usual = run({}, rates, moto=moto)
-    for crashes in plans:
-        try:
-            run(crashes, rates, moto=moto)
-        except ViolationError as violation:
-            steps = [
-                f"{how} request {k} ({usual[k - 1] if k <= len(usual) else 'of the recovery'})"
-                for k, how in crashes.items()
-            ]
-            found.append(f"killed {', then '.join(steps)}: {violation}")
-    return found
+def test_crash_at_any_step_loses_and_bills_nothing() -> None:
+    with moto_aws():
+        plans, found = broken(PLAIN, every_step, moto=True)
+    assert plans > 40
+    assert found == []
 
 
-def every_step(rates: dict[str, float]) -> list[Crashes]:
-    requests = len(run({}, rates, moto=False))
-    return [{k: how} for k in range(1, requests + 1) for how in ("before", "after")]
+def test_second_crash_loses_and_bills_nothing() -> None:
+    _, found = broken(PLAIN, random_pairs)
+    assert found == []
 
 
-def test_crash_at_any_step_loses_and_bills_nothing(aws: None) -> None:
-    plans = every_step({})
-    assert len(plans) > 40
-    assert broken(plans, {}, moto=True) == []
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_crash_in_a_rarer_flow_breaks_no_promise(name: str) -> None:
+    plans, found = broken(SCENARIOS[name], every_step)
+    assert plans > 40
+    assert found == []
 
 
-def test_crash_without_webhooks_loses_and_bills_nothing(aws: None) -> None:
-    assert broken(every_step(NO_WEBHOOKS), NO_WEBHOOKS) == []
-
-
-def test_second_crash_loses_and_bills_nothing(aws: None) -> None:
-    random = Random(4)
-    once = every_step({})
-    plans = [
-        {k: how, random.randint(k + 1, len(once) // 2 + 10): random.choice(["before", "after"])}
-        for crash in once * 3
-        for k, how in crash.items()
-    ]
-    assert broken(plans, {}) == []
+@pytest.mark.parametrize("name", SHORTEST)
+def test_each_pair_of_crashes_breaks_no_promise(name: str) -> None:
+    plans, found = broken(SHORTEST[name], every_pair)
+    assert plans > 200
+    assert found == []

@@ -26,11 +26,14 @@ from tests.support.photos import JPEG, PNG, picture
 from tests.support.world import World
 from triptych.aws import bucket, queues, table
 from triptych.failures import FailureKind
-from triptych.flows import create_job, owner
+from triptych.flows import collect, create_job, owner, record
 from triptych.flows import generate as generation
-from triptych.job import ImageStatus, JobRequest, JobStatus, is_retryable
+from triptych.job import ImageStatus, JobRequest, JobStatus, OutputStored, is_retryable
 from triptych.pace import Pace
 from triptych.photo import inspection
+from triptych.replicate import predictions
+from triptych.replicate.predictions import Prediction
+from triptych.runtime.budget import TimeBudget
 from triptych.settings import settings
 
 type Checks = list[tuple[queues.WatchdogMessage, int]]
@@ -103,6 +106,57 @@ def killed(*_: object, **__: object) -> Any:
 
 
 # ── nothing runs on ──
+
+
+def test_cancel_killed_after_its_write_still_ends_predictions(
+    world: World, context: SimpleNamespace, checks: Checks, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    move_on = record.move_on
+
+    def stored_and_killed(*given: Any) -> Any:
+        move_on(*given)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "move_on", stored_and_killed)
+        with pytest.raises(KeyboardInterrupt):
+            owner.cancel(world.job(job_id))
+    assert world.job(job_id).status is JobStatus.CANCELED
+    drain(world, checks, context, seconds=60)
+    assert stopped(world) == {"p0", "p1", "p2"}
+
+
+def test_message_of_a_cancel_that_was_never_stored_ends(
+    world: World, context: SimpleNamespace, checks: Checks, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(record, "move_on", killed)
+        with pytest.raises(KeyboardInterrupt):
+            owner.cancel(world.job(job_id))
+    drain(world, checks, context, seconds=200)
+    assert checks == []
+    assert world.job(job_id).status is JobStatus.GENERATING
+    assert not any(
+        request.method == "GET" for request in world.replicate.requests
+    )  # no second series of looks
+
+
+def test_failing_cancellation_is_repeated_in_a_dozen_looks(
+    world: World, context: SimpleNamespace, checks: Checks, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where SQS delivers messages twice, each look has more than one successor. Many looks would become too many."""
+    monkeypatch.setattr(predictions, "cancel", lambda _: False)
+    call("POST", f"/api/v1/jobs/{job_id}/cancel", context)
+    looks: list[float] = []
+    started = world.clock.time
+    while checks:
+        message, delay = checks.pop()
+        world.clock.advance(delay)
+        looks.append((world.clock.time - started).total_seconds())
+        look(message, context)
+    assert sum(at < 60 for at in looks) >= 4
+    assert looks[-1] >= settings().generation_deadline_seconds
+    assert len(looks) <= 13
 
 
 @pytest.mark.parametrize("fault", ["cancellations fail", "S3 fails"])
@@ -228,6 +282,7 @@ def test_one_cut_download_after_a_retry_does_not_pay_again(
     message = queues.WatchdogMessage(job_id=job_id, born_at=world.job(job_id).watched_since)
     world.replicate.on_download = lambda _: streamed(PNG[:-20])
     for _ in range(5):
+        world.clock.advance(200)
         look(message, context)
     assert world.job(job_id).status is JobStatus.FAILED
     checks.clear()
@@ -237,6 +292,26 @@ def test_one_cut_download_after_a_retry_does_not_pay_again(
     look(queues.WatchdogMessage(job_id=job_id, born_at=world.job(job_id).watched_since), context)
     assert world.job(job_id).status is JobStatus.SUCCEEDED
     assert len(world.replicate.creates) == 3
+
+
+def test_two_outputs_of_one_post_never_share_a_key(
+    world: World, context: SimpleNamespace, checks: Checks
+) -> None:
+    job_id = world.new_job()
+    world.replicate.after_create = lambda _: httpx.Response(502)
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    twin = world.replicate.account.predictions["p0"]
+    world.replicate.account.add(dataclasses.replace(twin, id="double"))
+    ended = [Prediction.model_validate(world.replicate.finish(name)) for name in ("p0", "double")]
+    job = world.job(job_id)
+    (tag,) = ended[0].tags
+    first, second = (collect.result(job, tag, one, TimeBudget(5)) for one in ended)
+    assert isinstance(first, OutputStored)
+    assert isinstance(second, OutputStored)
+    assert first.output.key != second.output.key
+    record.move_on(job, first)
+    record.move_on(job, second)  # removes its own output only
+    assert world.object_keys(f"{bucket.OUTPUTS}/") == [first.output.key]
 
 
 def test_failed_cancel_of_a_double_is_tried_again(

@@ -244,10 +244,24 @@ def test_output_that_stays_broken_fails_at_the_fifth_look(
     for _ in range(4):
         run_watchdog(world, running, context)
         assert world.job(running).status is JobStatus.GENERATING
+        world.clock.advance(200)
     run_watchdog(world, running, context)
     job = world.job(running)
     assert {image.error.code for image in job.images if image.error} == {"output_unavailable"}
     assert job.status is JobStatus.FAILED
+
+
+def test_look_that_sqs_delivers_again_counts_once(
+    world: World, context: SimpleNamespace, running: str
+) -> None:
+    world.replicate.on_download = lambda _: httpx.Response(404)
+    for prediction_id in ("p0", "p1", "p2"):
+        world.replicate.finish(prediction_id)
+    for _ in range(6):
+        run_watchdog(world, running, context)
+        world.clock.advance(10)
+    assert [image.broken for image in world.job(running).images] == [1, 1, 1]
+    assert world.job(running).status is JobStatus.GENERATING
 
 
 def test_output_of_a_failing_host_is_awaited(world: World, context: SimpleNamespace, running: str) -> None:

@@ -8,6 +8,7 @@
 * `network`: the network between the functions and Replicate.
 * `cloud`: the functions and their event sources. Every request of a handler passes through it.
 * `services`, `functions`, `patches`: the AWS requests of the handlers, their code, and the patches that connect both.
+* `moto_aws`: moto's AWS, for runs on the real code of the table.
 * `clients`: the clients of the API.
 * `retention`: the end of retention, when records and objects vanish.
 * `checks`: the promises, checked at each step and at the end.

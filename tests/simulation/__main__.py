@@ -83,6 +83,9 @@ def _summary(results: list[Result], seconds: float) -> str:
     broken = sum(result.violation is not None for result in results)
     billed = sum(result.billed for result in results)
     images = sum(result.images for result in results)
+    doubled = sum(result.doubled for result in results)
+    retried = billed - images - doubled
+    longest_wait = max(result.longest_wait for result in results)
     run_on = max(result.longest_run_on for result in results)
     hindered = max(result.longest_run_on_hindered for result in results)
     slowest = max(results, key=lambda result: result.slowest)
@@ -92,11 +95,12 @@ def _summary(results: list[Result], seconds: float) -> str:
             f"{jobs} jobs in {len(results)} runs, {broken} of them broke a promise",
             table(_situations(results)),
             "",
-            f"predictions billed: {billed}, for {images} images; the other {billed - images} are retries of owners",
+            f"predictions billed: {billed}, for {images} images; owners retried {retried}, one POST made two {doubled} times",
             f"jobs by state: {', '.join(f'{state} {n}' for state, n in states.most_common())}",
             f"failed images by code: {', '.join(f'{code} {n}' for code, n in failures.most_common()) or 'none'}",
             f"create requests to Replicate: {posts}",
             f"most messages sent for one job: {max(result.most_messages for result in results)}",
+            f"longest time that a message waited for a free function: {longest_wait:.0f} s",
             f"longest time that a prediction ran after its job's end: {run_on:.1f} s, {hindered:.0f} s where faults hindered",
             f"slowest job: {slowest.slowest:.0f} virtual s from the upload to the end (seed {slowest.seed})",
             f"wall time: {seconds:.0f} s, {jobs / seconds:.0f} jobs/s",

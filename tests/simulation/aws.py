@@ -190,6 +190,7 @@ class Message:
     group: str | None = None
     receives: int = 0
     received_at: datetime | None = None  # for the first time
+    waited: float = 0.0  # seconds from when it became visible to its latest delivery
 
     @property
     def receipt(self) -> str:
@@ -256,6 +257,7 @@ class Queue:
             message.receives += 1
             message.received_at = message.received_at or now
             self.order.received(message.group, message.number, now.timestamp())
+            message.waited = (now - message.visible_at).total_seconds()
             message.visible_at = now + timedelta(seconds=self.visibility)
             return message
         return None

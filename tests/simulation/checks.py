@@ -15,7 +15,7 @@ from triptych.aws import bucket
 
 if TYPE_CHECKING:
     from tests.simulation.cloud import Cloud
-    from tests.simulation.replicate import Prediction
+    from tests.simulation.replicate import Prediction, Slot
     from triptych.job import Job
 
 DEADLINE_SECONDS = 1800
@@ -31,6 +31,7 @@ RECOVERY_SECONDS = (
     VISIBILITY_SECONDS + 300 + 120
 )  # after a fault: redelivery, the list's longest lag, two tries
 SOON_SECONDS = 10
+CROWD_SECONDS = 5.0  # a message that waits longer for a free function waits in a crowd
 MOST_MESSAGES = 150  # for one job, under any faults
 RETENTION = timedelta(days=30)
 SEOUL = timedelta(hours=9)
@@ -132,6 +133,10 @@ class Checks:
         self.forgotten: dict[str, float] = {}  # deleted jobs: when
         self.expired: set[str] = set()  # jobs removed by their TTL; a late retry's outputs stay for longer
         self.hindered: dict[str, float] = {}  # by job: until when a fault can delay what is done for it
+        # By job: the waits of its messages for a free function, each with its end. The queue has few functions, so in a
+        # crowd (after an outage, say) a cancellation waits its turn.
+        self.crowded: defaultdict[str, list[tuple[float, float]]] = defaultdict(list)
+        self.longest_wait = 0.0
         self.held_until: dict[str, float] = {}  # by job: when its dead letter was moved back
         self.ends: Counter[tuple[str, str]] = Counter()  # by job and status
         self.announced: Counter[tuple[str, str]] = Counter()
@@ -144,6 +149,9 @@ class Checks:
         self.uploads: dict[str, bytes] = {}  # the uploaded photo, by job
         self.outputs: dict[str, bytes] = {}  # the objects in S3 under outputs/
         self.billed: defaultdict[tuple[str, int], list[Prediction]] = defaultdict(list)
+        self.doubled: set[Slot] = (
+            set()
+        )  # of which one POST made two: nothing may ever tell of the one not taken
         self.given_up: dict[
             tuple[str, int], int
         ] = {}  # by image: the failed attempt before the owner's last retry
@@ -250,9 +258,17 @@ class Checks:
         """Check a prediction that was made and billed."""
         job_id, index, attempt = prediction.slot
         where = f"job {job_id}, image {index}"
+        if prediction.doubled:
+            self.doubled.add(prediction.slot)
+            self.billed[job_id, index].append(prediction)
+            return
         usable = self._usable((job_id, index))
         self._expect(not usable, f"{where} is paid for twice: attempt {attempt}, and {usable}")
-        held = [one.id for one in self.billed.get((job_id, index), ()) if self._cloud.replicate.holds(one.id)]
+        held = [
+            one.id
+            for one in self.billed.get((job_id, index), ())
+            if one.slot not in self.doubled and self._cloud.replicate.holds(one.id)
+        ]
         self._expect(not held, f"{where} is paid for again, but Replicate holds {held}")
         self.billed[job_id, index].append(prediction)
         self._count(job_id)
@@ -262,14 +278,15 @@ class Checks:
         else:
             image = record.images[index]
             self._expect(image.attempt == attempt, f"{where} was requested before its intention was stored")
-            given = [one for one in prediction.body["input"].values() if str(one).startswith("https://")]
+            given = [str(one) for one in prediction.core.input.values() if str(one).startswith("https://")]
             keys = [urlsplit(one).path.removeprefix("/") for one in given]
             self._expect(
                 all(map(self._cloud.aws.holds, keys)), f"{where} is given a photo that is not in S3: {keys}"
             )
 
     def _begin_anew(self, record: Record) -> None:
-        """Forget the predictions of an expired job with the same id."""
+        """Forget the photo and the predictions of an expired job with the same id."""
+        self.uploads.pop(record.job_id, None)
         for index in range(len(record.images)):
             self.billed.pop((record.job_id, index), None)
             self.given_up.pop((record.job_id, index), None)
@@ -296,15 +313,22 @@ class Checks:
         """Note that a fault hinders the work for a job until then."""
         self.hindered[job_id] = max(until, self.hindered.get(job_id, 0.0))
 
+    def on_delivered(self, job_id: str, waited: float) -> None:
+        """Note how long a message for a job waited for a free function."""
+        self.longest_wait = max(self.longest_wait, waited)
+        if waited > CROWD_SECONDS:
+            self.crowded[job_id].append((self._cloud.engine.now, waited))
+            self._cloud.faults.struck(Situation.MESSAGE_CROWDED)
+
     def on_finished(self, prediction: Prediction) -> None:
         """Check that a prediction did not run on after its job was over."""
         job_id, now = prediction.slot.job_id, self._cloud.engine.now
         over = self.forgotten.get(job_id, self.ended_at.get(job_id))
-        if over is None:
+        if over is None or prediction.slot in self.doubled:
             return
         since = max(over, prediction.created_at)
         hindered = self.hindered.get(job_id, -RUN_ON_SECONDS)
-        allowed = RUN_ON_SECONDS
+        allowed = RUN_ON_SECONDS + sum(waited for at, waited in self.crowded[job_id] if at >= since)
         if hindered >= since - RUN_ON_SECONDS:
             allowed += max(0.0, hindered - since) + RECOVERY_SECONDS
             self.longest_run_on_hindered = max(self.longest_run_on_hindered, now - since)
@@ -340,7 +364,7 @@ class Checks:
         return [
             f"{one.id}, attempt {one.slot.attempt}"
             for one in self.billed.get(slot, ())
-            if one.slot.attempt > given_up
+            if one.slot.attempt > given_up and not one.doubled
         ]
 
     def at_the_end(self, *, over: bool) -> None:
@@ -420,11 +444,14 @@ class Checks:
         for index, image in enumerate(record.images):
             for made in self.billed.get((record.job_id, index), ()):
                 usable = (
-                    made.status == "succeeded"
-                    and made.body["output"]
-                    and image.error != "output_not_a_picture"
+                    made.status == "succeeded" and made.core.output and image.error != "output_not_a_picture"
                 )
-                if image.status == "STORED" or made.slot.attempt != image.attempt or not usable:
+                if (
+                    image.status == "STORED"
+                    or made.slot in self.doubled
+                    or made.slot.attempt != image.attempt
+                    or not usable
+                ):
                     continue
                 if image.error == "output_unavailable" and made.was_bad:
                     continue  # every look found it cut; the owner's retry asks for it again

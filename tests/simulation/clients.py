@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from tests.simulation.checks import LARGE_JPEG, PHOTOS, Record, ViolationError
 from tests.simulation.cloud import Cloud
-from tests.simulation.replicate import RETENTION_SECONDS
 from tests.simulation.situations import Situation
 from tests.support.events import api_event
 from tests.support.photos import JPEG
+from tests.support.replicate.account import RETENTION_SECONDS
 from triptych.job import MOST_RETRIES
 
 RETRY_SECONDS = 20.0
@@ -135,11 +135,15 @@ class Client:
 
     def _act(self, action: str) -> None:
         """Cancel, delete or retry, perhaps in two tabs at once."""
-        self._ask(*self._request(action))
+        self.ask(action)
         if self._happens("client_acts_twice"):
             self.cloud.faults.struck(Situation.TWO_TABS)
             other = self._request(self.cloud.random.choice(["cancel", "delete", "retry", action]))
             self.cloud.engine.after(self.cloud.random.uniform(0, 0.5), partial(self._ask, *other))
+
+    def ask(self, action: str) -> None:
+        """Cancel, delete or retry."""
+        self._ask(*self._request(action))
 
     def _request(self, action: str) -> tuple[str, str]:
         path = f"/api/v1/jobs/{self.job_id}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -38,6 +39,7 @@ from triptych.replicate import transport, webhooks
 FORGED_SECRET = "whsec_" + base64.b64encode(b"not the secret").decode()
 STREAM_BATCH = 10
 LONGEST_BURIED_SECONDS = 5400
+REPLAY_SECONDS = 600  # until an operator replays again what failed
 JOB_IN_REQUEST = re.compile(r"(?:jobs/|job_id=)([^/&]+)")
 SOURCES = (  # queue, function, and its name for the trigger
     ("generation", "generate", "Upload"),
@@ -57,7 +59,7 @@ class Source:
     function: str
     concurrency: int
     running: int = 0
-    looks_at: float = -1.0  # time of the next look at the queue
+    looks_at: float = math.inf  # time of the next look at the queue
 
 
 class Cloud:
@@ -82,6 +84,8 @@ class Cloud:
         self._stream: list[dict[str, Any]] = []  # images of writes that `announce` has not handled yet
         self._stream_failures = 0  # in a row
         self._announcing = False
+        (stream,) = resources()["AnnounceFunction"]["Properties"]["Events"].values()
+        self._stream_retries: int = stream["Properties"]["MaximumRetryAttempts"]
         self.errors: list[str] = []  # uncaught exceptions of handlers
         self.metrics: Counter[str] = Counter()  # the sum of each
         self.checks = Checks(self)
@@ -204,17 +208,45 @@ class Cloud:
         """Invoke `announce` with a batch of the stream, as its event source mapping does."""
         batch = self._stream[:STREAM_BATCH]
 
-        def done(result: dict[str, Any] | None) -> None:
-            failed = [int(one["itemIdentifier"]) for one in result["batchItemFailures"]] if result else [0]
-            self._stream_failures = self._stream_failures + 1 if failed else 0
-            del self._stream[: min(failed, default=len(batch))]
+        def done(done: int) -> None:
+            del self._stream[:done]
+            failed = done < len(batch)
+            self._stream_failures = (1 if done else self._stream_failures + 1) if failed else 0
+            if self._stream_failures > self._stream_retries:
+                self._stream_failures = 0
+                self._give_up(batch[done:])
             self._announcing = False
             self._announce_soon()
+
+        self._invoke_announce(batch, done)
+
+    def _invoke_announce(self, batch: list[dict[str, Any]], done: Callable[[int], None]) -> None:
+        """Invoke `announce`; call `done` with the number of records before the first that failed."""
+
+        def answered(result: dict[str, Any] | None) -> None:
+            failed = [int(one["itemIdentifier"]) for one in result["batchItemFailures"]] if result else [0]
+            done(min(failed, default=len(batch)))
 
         event = stream_event(*batch)
         for record, images in zip(event["Records"], batch, strict=True):
             record["dynamodb"] = {**images, "SequenceNumber": record["dynamodb"]["SequenceNumber"]}
-        self.invoke("announce", event, done)
+        self.invoke("announce", event, answered)
+
+    def _give_up(self, batch: list[dict[str, Any]]) -> None:
+        """Make records of the stream a dead letter, which an operator replays later, all of them until none fails."""
+        del self._stream[: len(batch)]
+        self.faults.struck(Situation.STREAM_GIVEN_UP)
+
+        def replay() -> None:
+            self._invoke_announce(batch, done)
+
+        def done(done: int) -> None:
+            if done < len(batch):
+                self.engine.after(REPLAY_SECONDS, replay)
+            else:
+                self.faults.struck(Situation.STREAM_REPLAYED)
+
+        self.engine.after(self.random.uniform(10, LONGEST_BURIED_SECONDS), replay)
 
     def hinder(self, job_id: str | None = None) -> None:
         """Note that a fault hinders the work for a job: this one, or the one of the running process."""
@@ -234,11 +266,11 @@ class Cloud:
         self.sources[queue].queue.send(body, delay, group)
         self._pump(self.sources[queue])
 
-    def _webhook(self, body: bytes, query: str, answered: Callable[[bool], None]) -> None:
+    def _webhook(self, body: bytes, query: str, answered: Callable[[int | None], None]) -> None:
         headers = signed(body, WallClock(self.now() + timedelta(seconds=self.faults.skew)))
 
         def done(result: dict[str, Any] | None) -> None:
-            answered(result is not None and 200 <= result["statusCode"] < 300)
+            answered(result["statusCode"] if result else None)
 
         self.invoke("webhook", webhook_event(body, headers, query), done)
 
@@ -258,6 +290,7 @@ class Cloud:
                 source.queue.delete(message.number)
                 self._bury(source, message, Situation.DEAD_LETTER_REPLAYED)
                 continue
+            self.checks.on_delivered(_job_of(message.body), message.waited)
             self._deliver(source, message, message.receives, message.receipt)
             if self.faults.happens("message_duplicated", self.engine.now):
                 self.faults.struck(Situation.MESSAGE_DOUBLED)
@@ -266,9 +299,15 @@ class Cloud:
         waiting = source.queue.messages.values()
         if source.running < source.concurrency and waiting:
             soonest = (min(one.visible_at for one in waiting) - START).total_seconds()
-            if not self.engine.now < source.looks_at <= soonest:
+            if not source.looks_at <= soonest:
                 source.looks_at = soonest
-                self.engine.after(soonest - self.engine.now, partial(self._pump, source))
+                self.engine.after(soonest - self.engine.now, partial(self._look, source, soonest))
+
+    def _look(self, source: Source, at: float) -> None:
+        # The engine's time may be a little less than `at`, so it does not show whether this look is over.
+        if source.looks_at == at:
+            source.looks_at = math.inf
+        self._pump(source)
 
     def _bury(self, source: Source, message: Message, situation: Situation) -> None:
         """Make a message a dead letter, and move it back later."""

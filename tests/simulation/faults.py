@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import TYPE_CHECKING
 
+from tests.simulation.situations import Situation
+
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from tests.simulation.situations import Situation
 
 # kind of fault → its highest rate among the requests, messages and so on that it can hit
 HIGHEST = {
@@ -45,8 +45,10 @@ HIGHEST = {
     "create_5xx_after": 0.3,
     "create_500_after": 0.2,  # an answer of Replicate's own, although the prediction was made
     "create_unreadable": 0.2,
+    "create_doubled": 0.2,  # one POST makes two predictions
     "create_odd": 0.3,  # an answer that the client library cannot parse
     # Other requests to Replicate.
+    "body_trickles": 0.1,
     "read_failed": 0.3,
     "download_failed": 0.3,
     "download_cut": 0.2,
@@ -113,7 +115,13 @@ RARE = {
     "Replicate list": 3,
     "Replicate get": 3,
 }
-OUTAGES = ("replicate", "dynamodb", "s3", "sqs")
+OUTAGES: dict[str, tuple[float, float]] = {  # the shortest and the longest
+    "replicate": (60, 480),
+    "dynamodb": (60, 480),
+    "s3": (60, 480),
+    "sqs": (60, 480),
+    "eventbridge": (900, 3000),  # long enough that Lambda gives up records of the stream
+}
 # The kinds of an outage of Replicate, as fault rates. No other fault happens during an outage.
 REPLICATE_OUTAGES: dict[str, dict[str, float]] = {
     "unreachable": {},  # half of the requests get no connection, the other half get 503
@@ -137,9 +145,11 @@ class Faults:
     skew: float = 0.0  # seconds by which Replicate's clock is ahead
     daily_limit: int = 0  # pictures of an owner in a day
     retention: bool = False  # the run goes on until all jobs have expired
+    at_the_edge: bool = False  # faults happen there too
     lasting: bool = False  # faults go on through the deadlines
     echoes: bool = False  # Replicate's answers hold `webhook`, which its schema lacks
     until: float = 0.0  # no fault happens from this second on
+    paused: float = 0.0  # nor between `until` of the first part of the run and this second
     crashes: dict[int, str] = field(default_factory=dict)  # number of a request → "before" or "after"
     injected: Counter[str] = field(default_factory=Counter)  # faults that were drawn
     situations: Counter[Situation] = field(default_factory=Counter)  # what has really happened
@@ -161,9 +171,9 @@ class Faults:
             if has(kind):
                 for one in (kind, *TOGETHER.get(kind, ())):
                     faults.rates[one] = round(HIGHEST[one] * random.uniform(LOWEST, 1), 3)
-        for service in OUTAGES:
+        for service, lengths in OUTAGES.items():
             if has(f"{service} down", also=share / 4):
-                begin, length = random.uniform(0, span), random.uniform(60, 480)
+                begin, length = random.uniform(0, span), random.uniform(*lengths)
                 faults.outages[service] = [(begin, begin + length)]
         faults._draw_conditions(random, has, share, span)
         return faults
@@ -183,6 +193,8 @@ class Faults:
         if has("daily limit", also=0):
             self.daily_limit = 24
         self.retention = has("retention", also=share / 2)
+        self.at_the_edge = has("faults at the edge", also=0)
+        self.retention |= self.at_the_edge
         if has("lasting", also=share / 2):
             self.lasting, self.until = True, span + LASTING_SECONDS
 
@@ -196,10 +208,16 @@ class Faults:
 
     def happens(self, kind: str, now: float, weight: float = 1) -> bool:
         rate = self.rates.get(kind)
-        if rate is None or now >= self.until or self.random.random() >= rate * weight:
+        if rate is None or not self.paused <= now < self.until or self.random.random() >= rate * weight:
             return False
         self.injected[kind] += 1
+        if self.paused:
+            self.struck(Situation.FAULT_AT_THE_EDGE)
         return True
+
+    def resume(self, since: float, until: float) -> None:
+        """Let faults happen again in this time."""
+        self.paused, self.until = since, until
 
     def struck(self, situation: Situation, times: int = 1) -> None:
         """Count a situation that has really happened."""
@@ -240,7 +258,7 @@ class Faults:
         if self.daily_limit:
             parts.append(f"{self.daily_limit} pictures a day")
         if self.retention:
-            parts.append("until all jobs have expired")
+            parts.append("until all jobs have expired" + ", with faults" * self.at_the_edge)
         if self.lasting:
             parts.append("faults go on through the deadlines")
         if self.echoes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import httpx
@@ -9,7 +10,10 @@ import httpx
 from tests.simulation.situations import Situation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.simulation.cloud import Cloud
+    from tests.simulation.engine import Engine
 
 # Faults of a POST that strike before a prediction is made, and those that strike after.
 CREATE_BEFORE = {
@@ -33,9 +37,26 @@ FAILED = {
     "secret": Situation.SECRET_FAILED,
     "download": Situation.DOWNLOAD_FAILED,
 }
+TRICKLE_SECONDS = (2.0, 60.0)
 LATEST_SECONDS = (
     40.0  # how long after the client's timeout a request may still arrive; the layer allows 90 s in all
 )
+
+
+class _Trickle(httpx.SyncByteStream):
+    """The body of an answer, of which a little comes in time for each read."""
+
+    def __init__(self, engine: Engine, answer: httpx.Response, seconds: float, timeout: float) -> None:
+        self._engine = engine
+        self._content = answer.read()
+        self._pieces = math.ceil(seconds / (timeout / 2))
+        self._pause = seconds / self._pieces
+
+    def __iter__(self) -> Iterator[bytes]:
+        size = math.ceil(len(self._content) / self._pieces) or 1
+        for start in range(0, len(self._content), size):
+            self._engine.sleep(self._pause)
+            yield self._content[start : start + size]
 
 
 class Network(httpx.BaseTransport):
@@ -64,9 +85,17 @@ class Network(httpx.BaseTransport):
             return self._answer(request, kind, fault)
 
         try:
-            return self._cloud.exchange(f"Replicate {kind}", effect, there=there, back=back, timeout=timeout)
+            answer = self._cloud.exchange(
+                f"Replicate {kind}", effect, there=there, back=back, timeout=timeout
+            )
         except TimeoutError:
             raise httpx.ReadTimeout("nothing came", request=request) from None
+        if not self._cloud.faults.happens("body_trickles", self._cloud.engine.now):
+            return answer
+        self._cloud.faults.struck(Situation.BODY_TRICKLED)
+        self._cloud.hinder()
+        body = _Trickle(self._cloud.engine, answer, random.uniform(*TRICKLE_SECONDS), timeout)
+        return httpx.Response(answer.status_code, headers=answer.headers, stream=body)
 
     def _fault(self, kind: str) -> str | None:
         faults, now = self._cloud.faults, self._cloud.engine.now

@@ -1,4 +1,4 @@
-"""The stand-in for Replicate on virtual time: it makes, bills and lists predictions, and calls webhooks."""
+"""Replicate on virtual time: the core in `tests/support/replicate`, with the simulation's faults, outputs and webhooks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import httpx
@@ -15,23 +15,34 @@ import httpx
 from tests.simulation.engine import Engine
 from tests.simulation.faults import Faults
 from tests.simulation.situations import Situation
-from tests.support.function_environment import SECRET
+from tests.support.fake_replicate import answered
+from tests.support.function_environment import SECRET, TOKEN
+from tests.support.replicate import webhooks
+from tests.support.replicate.account import (
+    REQUESTS_PER_MINUTE,
+    RETENTION_SECONDS,
+    Account,
+    per_minute,
+)
+from tests.support.replicate.api import Api
+from tests.support.replicate.prediction import SECOND, nanoseconds
+from tests.support.replicate.refusals import Hint, throttled
 
-RETENTION_SECONDS = 3600
-WEBHOOK_TRIES = (
-    0,
-    5,
-    15,
-    35,
-    60,
-)  # seconds after the end, as Replicate documents: the last after about a minute
-PAGE = 100
+if TYPE_CHECKING:
+    from tests.support.replicate.prediction import Prediction as CorePrediction
+    from tests.support.replicate.prediction import Status
+
 MODEL_SECONDS = (3.0, 40.0)
-ENDS = {
+QUEUED = 0.3  # the part of its time that a prediction waits before it starts
+THROTTLED_SECONDS = 7.0
+HINTS: tuple[Hint, ...] = ("body",)
+ENDS: dict[str | None, tuple[Status, Situation | None]] = {
+    None: ("succeeded", None),
     "prediction_failed": ("failed", Situation.PREDICTION_FAILED),
     "prediction_canceled": ("canceled", Situation.PREDICTION_CANCELED),
     "prediction_aborted": ("aborted", Situation.PREDICTION_ABORTED),
 }
+END_FAULTS = tuple(kind for kind in ENDS if kind)
 
 
 class Slot(NamedTuple):
@@ -49,107 +60,111 @@ def output(prediction_id: str) -> bytes:
 
 @dataclass(eq=False)
 class Prediction:
-    """A prediction that was made and billed."""
+    """A prediction that was made, as the checks see it."""
 
-    id: str
+    core: CorePrediction
     slot: Slot
-    body: dict[str, Any]
     created_at: float
     query: str  # of the webhook's URL
+    doubled: bool = False  # the second prediction of one POST
     finished_at: float | None = None
     cut_until: float = 0.0  # its output is cut in every download until then
     was_bad: bool = False  # a download of its output was cut, or was no picture
 
     @property
+    def id(self) -> str:
+        return self.core.id
+
+    @property
     def status(self) -> str:
-        return str(self.body["status"])
+        return self.core.status
 
 
 @dataclass
 class Replicate:
     """The stand-in.
 
-    `call` delivers a webhook with body and query, and reports whether the answer was 2xx. `forge` delivers one with a
-    wrong signature.
+    `call` delivers a webhook with body and query, and reports the status of the answer (None: no answer). `forge`
+    delivers one with a wrong signature.
     """
 
     engine: Engine
     faults: Faults
     start: datetime
-    call: Callable[[bytes, str, Callable[[bool], None]], None]
+    call: Callable[[bytes, str, Callable[[int | None], None]], None]
     on_created: Callable[[Prediction], None] = lambda _: None
     forge: Callable[[bytes, str], None] = lambda _body, _query: None
     on_finished: Callable[[Prediction], None] = lambda _: None
     predictions: dict[str, Prediction] = field(default_factory=dict)
     _doomed: dict[str, bool] = field(default_factory=dict)  # jobs of which every prediction fails
-    _credit: float = 0
-    _credit_at: float = 0
+    _doubling: bool = False  # a POST makes its second prediction
 
     def __post_init__(self) -> None:
-        self._credit = self.faults.burst
+        faults = self.faults
+        others = faults.others_per_minute
+        self._account = Account(
+            secret=SECRET,
+            creates=per_minute(faults.per_minute, faults.burst),
+            others=per_minute(REQUESTS_PER_MINUTE),
+            hints=HINTS,
+            echoes=faults.echoes,
+            lag=faults.list_lag,
+            busy_every=int(60 * SECOND / others) if others else None,
+            on_create=self._created,
+            on_end=self._ended,
+        )
+        self._api = Api(self._account, TOKEN)
 
-    def answer(self, request: httpx.Request) -> httpx.Response:  # noqa: PLR0911  # one return for each route
+    def answer(self, request: httpx.Request) -> httpx.Response:
         """Answer a request to the API or the delivery host."""
         path = request.url.path
         if request.url.host == "replicate.delivery":
             return self._download(path.split("/")[1])
-        match request.method, path.removeprefix("/v1/").split("/"):
-            case "POST", ["predictions"]:
-                return self._create(request)
-            case "GET", ["predictions"]:
-                return self._list(request.url.params)
-            case "GET", ["predictions", name]:
-                found = self.predictions.get(name)
-                if found is None:
-                    return httpx.Response(404, json={"detail": "Not found."})
-                return httpx.Response(200, json=self._visible(found))
-            case "POST", ["predictions", name, "cancel"]:
-                self._end(self.predictions[name], "canceled")
-                return httpx.Response(200, json=self._visible(self.predictions[name]))
-            case "GET", ["webhooks", "default", "secret"]:
-                return httpx.Response(200, json={"key": SECRET})
-        raise NotImplementedError(f"{request.method} {path}")
+        if request.method == "POST" and path == "/v1/predictions":
+            return self._create(request)
+        answer = answered(self._api, request, self._time())
+        if path == "/v1/predictions" and answer.is_success:
+            self._note_list(answer)
+        return answer
+
+    def _time(self) -> int:
+        """Return Replicate's time, in nanoseconds since the epoch."""
+        return nanoseconds(self.start + timedelta(seconds=self.engine.now + self.faults.skew))
 
     def _create(self, request: httpx.Request) -> httpx.Response:
         now = self.engine.now
-        self._credit += (now - self._credit_at) * self.faults.per_minute / 60
-        self._credit, self._credit_at = min(self._credit, self.faults.burst), now
-        if self._credit < 1 or self.faults.happens("create_throttled", now):
-            self.faults.injected["throttled"] += 1
-            low = self._credit < 1
-            self.faults.struck(Situation.POST_LOW_CREDIT if low else Situation.POST_THROTTLED)
-            soonest = math.ceil(max(0.0, 1 - self._credit) * 60 / self.faults.per_minute) or 7
-            return httpx.Response(429, json={"detail": "Throttled.", "status": 429, "retry_after": soonest})
-        self._credit -= 1
-        asked = json.loads(request.content)
-        query = parse_qs(urlsplit(asked["webhook"]).query)
-        slot = Slot(query["job_id"][0], int(query["image"][0]), int(query["attempt"][0]))
-        name = f"p{len(self.predictions)}"
-        body = {
-            "id": name,
-            "model": "black-forest-labs/flux-kontext-pro",
-            "version": "hidden",
-            "status": "starting",
-            "input": asked["input"],
-            "output": None,
-            "error": None,
-            "logs": "",
-            "webhook": asked["webhook"],
-            "created_at": self._time(now),
-        }
-        made = Prediction(name, slot, body, now, urlsplit(asked["webhook"]).query)
-        if not self.faults.echoes:
-            del body["webhook"]
-        self.predictions[name] = made
-        self._plan(made, int(request.headers["cancel-after"].removesuffix("s")))
-        answer = dict(body)
-        if self.faults.happens("create_odd", now):
-            answer |= {"version": None, "model": None}
-            self.faults.struck(Situation.POST_ODD)
+        if self.faults.happens("create_throttled", now):
+            self._note_throttled(Situation.POST_THROTTLED)
+            refused = throttled(THROTTLED_SECONDS, HINTS)
+            return httpx.Response(refused.status, json=refused.body)
+        answer = answered(self._api, request, self._time())
+        if answer.status_code == httpx.codes.TOO_MANY_REQUESTS:
+            self._note_throttled(Situation.POST_LOW_CREDIT)
+        if not answer.is_success:
+            return answer
         if self.faults.skew:
             self.faults.struck(Situation.CLOCK_SKEWED)
-        self.on_created(made)
-        return httpx.Response(201, json=answer)
+        if self.faults.happens("create_doubled", now):
+            self._doubling = True
+            if answered(self._api, request, self._time()).is_success:
+                self.faults.struck(Situation.POST_DOUBLED)
+            self._doubling = False
+        if self.faults.happens("create_odd", now):
+            self.faults.struck(Situation.POST_ODD)
+            return httpx.Response(201, json={**answer.json(), "version": None, "model": None})
+        return answer
+
+    def _note_throttled(self, situation: Situation) -> None:
+        self.faults.injected["throttled"] += 1
+        self.faults.struck(situation)
+
+    def _note_list(self, answer: httpx.Response) -> None:
+        if answer.json()["next"]:
+            self.faults.struck(Situation.LIST_PAGED)
+        lag = self.faults.list_lag
+        latest = list(self.predictions.values())[-10:] if lag else []
+        if any(one.created_at > self.engine.now - lag for one in latest):
+            self.faults.struck(Situation.LIST_LAGGED)
 
     def holds(self, name: str) -> bool:
         """Return whether the output of this prediction can be had whole now, and could be had before."""
@@ -157,42 +172,7 @@ class Replicate:
         if found is None or found.finished_at is None or found.was_bad:
             return False
         removed = self.engine.now > found.finished_at + RETENTION_SECONDS
-        return found.status == "succeeded" and bool(found.body["output"]) and not removed
-
-    def _list(self, params: httpx.QueryParams) -> httpx.Response:
-        after, before = (
-            (datetime.fromisoformat(params[name]) - self.start).total_seconds() - self.faults.skew
-            for name in ("created_after", "created_before")
-        )
-        before = min(before, self.engine.now - self.faults.list_lag + 1e-6)
-        skip = int(params.get("cursor", 0))
-        own = [(one.created_at, one) for one in self.predictions.values() if after <= one.created_at < before]
-        if any(before <= one.created_at <= self.engine.now for one in self._latest()):
-            self.faults.struck(Situation.LIST_LAGGED)
-        rows = sorted(own + self._others(after, before), key=lambda row: row[0], reverse=True)
-        following = None
-        if len(rows) > skip + PAGE:
-            self.faults.struck(Situation.LIST_PAGED)
-            asked = params.set("cursor", str(skip + PAGE))
-            following = f"https://api.replicate.com/v1/predictions?{asked}"
-        page = [self._row(at, one) for at, one in rows[skip : skip + PAGE]]
-        return httpx.Response(200, json={"previous": None, "next": following, "results": page})
-
-    def _latest(self) -> list[Prediction]:
-        """Return the latest predictions, if the list lags behind."""
-        return list(self.predictions.values())[-10:] if self.faults.list_lag else []
-
-    def _others(self, after: float, before: float) -> list[tuple[float, Prediction | None]]:
-        """Return the times of the predictions that other users of the account have created, before this run too."""
-        if not self.faults.others_per_minute:
-            return []
-        every = 60 / self.faults.others_per_minute
-        first, last = math.ceil(after / every), math.ceil(min(before, self.engine.now) / every)
-        return [(number * every, None) for number in range(first, last)]
-
-    def _row(self, at: float, one: Prediction | None) -> dict[str, Any]:
-        other = {"id": f"other{at:.1f}", "status": "succeeded", "input": {}, "created_at": self._time(at)}
-        return self._visible(one) if one else other
+        return found.status == "succeeded" and bool(found.core.output) and not removed
 
     def _download(self, name: str) -> httpx.Response:
         found = self.predictions[name]
@@ -211,60 +191,67 @@ class Replicate:
             self.faults.struck(Situation.OUTPUT_CUT_LONG if now < found.cut_until else Situation.DOWNLOAD_CUT)
         return httpx.Response(200, stream=httpx.ByteStream(content), headers=length)
 
-    def _visible(self, prediction: Prediction) -> dict[str, Any]:
-        ended = prediction.finished_at
-        if ended is not None and self.engine.now > ended + RETENTION_SECONDS:
-            return {**prediction.body, "input": {}, "output": None, "logs": None}
-        return prediction.body
+    def _created(self, core: CorePrediction) -> None:
+        query = urlsplit(core.webhook or "").query
+        named = parse_qs(query)
+        slot = Slot(named["job_id"][0], int(named["image"][0]), int(named["attempt"][0]))
+        made = Prediction(core, slot, self.engine.now, query, doubled=self._doubling)
+        self.predictions[core.id] = made
+        self._plan(made)
+        self.on_created(made)
 
-    def _time(self, at: float) -> str:
-        return (
-            (self.start + timedelta(seconds=at + self.faults.skew))
-            .isoformat(timespec="microseconds")
-            .replace("+00:00", "123Z")
-        )
-
-    def _plan(self, prediction: Prediction, cancel_after: int) -> None:
-        now, faults = self.engine.now, self.faults
+    def _plan(self, prediction: Prediction) -> None:
+        """Draw when and how the prediction ends."""
+        now, faults, core = self.engine.now, self.faults, prediction.core
         seconds = faults.random.uniform(*MODEL_SECONDS)
         situation = None
         if faults.happens("finished_at_once", now):
             seconds, situation = 0.01, Situation.FINISHED_AT_ONCE
         elif faults.happens("finished_late", now):
             seconds, situation = faults.random.uniform(60, 1500), Situation.FINISHED_LATE
-        status, why = ENDS.get(faults.one_of(tuple(ENDS), now) or "", ("succeeded", None))
-        job_id = prediction.slot.job_id
-        if self._doomed.setdefault(job_id, faults.happens("predictions_all_fail", now)):
-            status, why = "failed", Situation.ALWAYS_FAILED
+        status, why = self._drawn_end(prediction.slot.job_id)
         if faults.happens("output_cut_long", now):
             prediction.cut_until = now + faults.random.uniform(600, 2 * RETENTION_SECONDS)
-        if seconds > cancel_after:
-            seconds, status, why = cancel_after, "canceled", None
 
         def end() -> None:
             if prediction.finished_at is None:
                 for one in filter(None, (situation, why)):
                     faults.struck(one)
-            self._end(prediction, status)
+            error = "The model has failed." if status == "failed" else None
+            found = self._output(prediction) if status == "succeeded" else None
+            self._account.end(core, status, self._time(), output=found, error=error)
 
+        def start() -> None:
+            self._account.start(core, self._time())
+
+        if status != "aborted":
+            self.engine.after(seconds * QUEUED, start)
         self.engine.after(seconds, end)
+        left = math.inf if core.expires is None else (core.expires - self._time()) / SECOND
+        if left <= seconds:
+            self.engine.after(left + 0.001, lambda: self._account.advance(self._time()))
 
-    def _end(self, prediction: Prediction, status: str) -> None:
-        if prediction.finished_at is not None:
-            return
-        now = self.engine.now
-        prediction.finished_at = now
-        prediction.body |= {"status": status, "completed_at": self._time(now)}
-        if status == "failed":
-            prediction.body["error"] = "The model has failed."
-        if status == "succeeded":
-            if self.faults.happens("output_missing", now):
-                self.faults.struck(Situation.OUTPUT_MISSING)
-            else:
-                url = f"https://replicate.delivery/{prediction.id}/out.png"
-                prediction.body["output"] = [url] if len(prediction.id) % 2 else url
+    def _drawn_end(self, job_id: str) -> tuple[Status, Situation | None]:
+        now, faults = self.engine.now, self.faults
+        drawn = ENDS[faults.one_of(END_FAULTS, now)]
+        doomed = self._doomed.setdefault(job_id, faults.happens("predictions_all_fail", now))
+        return ("failed", Situation.ALWAYS_FAILED) if doomed else drawn
+
+    def _output(self, prediction: Prediction) -> str | list[str] | None:
+        if prediction.finished_at is None and self.faults.happens("output_missing", self.engine.now):
+            self.faults.struck(Situation.OUTPUT_MISSING)
+            return None
+        url = f"https://replicate.delivery/{prediction.id}/out.png"
+        return [url] if len(prediction.id) % 2 else url
+
+    def _ended(self, core: CorePrediction) -> None:
+        prediction = self.predictions[core.id]
+        prediction.finished_at = self.engine.now
+        if prediction.doubled and core.status == "canceled":
+            self.faults.struck(Situation.DOUBLE_CANCELED)
         self.on_finished(prediction)
-        self._call_webhook(prediction)
+        if webhooks.is_sent(core, "completed"):
+            self._call_webhook(prediction)
 
     def _call_webhook(self, prediction: Prediction) -> None:
         faults, now = self.faults, self.engine.now
@@ -272,7 +259,8 @@ class Replicate:
             faults.struck(Situation.WEBHOOK_LOST)
             return
         query = prediction.query
-        body = json.dumps(prediction.body).encode()
+        view = self._account.view(prediction.core)
+        body = json.dumps(view).encode()
         late = faults.random.uniform(60, 900) if faults.happens("webhook_late", now) else 0
         copies = faults.random.randint(2, 5) if faults.happens("webhook_duplicated", now) else 1
         if late:
@@ -281,10 +269,10 @@ class Replicate:
             faults.struck(Situation.WEBHOOK_DOUBLED)
         for _ in range(copies):
             delay = late + faults.random.uniform(0.05, 0.5)
-            self.engine.after(delay, lambda: self._deliver(body, query, list(WEBHOOK_TRIES)))
+            self.engine.after(delay, lambda: self._deliver(body, query, list(webhooks.RETRIES)))
         if faults.happens("webhook_out_of_order", now):
             faults.struck(Situation.WEBHOOK_OUT_OF_ORDER)
-            old = json.dumps({**prediction.body, "status": "processing", "output": None}).encode()
+            old = json.dumps({**view, "status": "processing", "output": None}).encode()
             self.engine.after(late + 1, lambda: self._deliver(old, query, [0]))
         self._mislead(prediction, body)
 
@@ -294,8 +282,7 @@ class Replicate:
         if faults.happens("webhook_forged", now):
             faults.struck(Situation.WEBHOOK_FORGED)
             claimed = f"https://replicate.delivery/{prediction.id}/forged.png"
-            claim = {**prediction.body, "status": "succeeded", "output": claimed}
-            forged = json.dumps(claim).encode()
+            forged = json.dumps({**json.loads(body), "status": "succeeded", "output": claimed}).encode()
             self.engine.after(0.01, lambda: self.forge(forged, prediction.query))
         if faults.happens("webhook_misdirected", now):
             faults.struck(Situation.WEBHOOK_MISDIRECTED)
@@ -306,8 +293,8 @@ class Replicate:
     def _deliver(self, body: bytes, query: str, tries: list[int]) -> None:
         tried = tries.pop(0)
 
-        def answered(well: bool) -> None:  # noqa: FBT001  # a callback has one argument
-            if not well and tries:
+        def done(status: int | None) -> None:
+            if not webhooks.is_accepted(status) and tries:
                 self.engine.after(tries[0] - tried, lambda: self._deliver(body, query, tries))
 
-        self.call(body, query, answered)
+        self.call(body, query, done)

@@ -20,6 +20,7 @@ LATEST_TTL = timedelta(hours=48)  # DynamoDB removes an item within a few days a
 REUSED_WITHIN = timedelta(days=3)
 REUSES, RETRIES = 0.5, 0.7  # how many clients use their key again, and how many retry late
 DURATION = timedelta(days=36).total_seconds()
+EDGE = (timedelta(days=29).total_seconds(), timedelta(days=34).total_seconds())  # all of this happens in it
 
 
 def plan(cloud: Cloud, clients: Sequence[Client]) -> None:

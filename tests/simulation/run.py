@@ -36,26 +36,29 @@ class Result:
     most_messages: int = 0  # sent to the queues for one job
     longest_run_on: float = 0.0  # seconds that a prediction ran after its job's end, where nothing hindered
     longest_run_on_hindered: float = 0.0
+    longest_wait: float = 0.0  # of a message for a free function
+    doubled: int = 0  # second predictions of one POST
     posts: int = 0  # create requests to Replicate
     wasted: int = 0  # predictions that the handlers counted as made for nothing
     slowest: float = 0.0  # virtual seconds from the upload, or the retry, to the end
     trace: str = ""
 
 
-def run(seed: int, jobs: int, faults: Faults | None = None) -> Result:
+def run(seed: int, jobs: int, faults: Faults | None = None, *, moto: bool = False) -> Result:
     """Run `jobs` clients with faults until all is over, and check the promises.
 
     Args:
         seed: The seed of the run.
         jobs: The number of jobs.
         faults: The faults; None lets the seed draw them.
+        moto: Use moto, whose mock must be active, instead of the stand-ins for DynamoDB, S3 and SSM.
     """
     faults = faults or Faults.drawn(seed, jobs / JOBS_PER_SECOND)
     rate = JOBS_PER_SECOND if faults.per_minute >= 600 else LOW_CREDIT_JOBS_PER_SECOND
     if rate != JOBS_PER_SECOND:
         faults.until = jobs / rate + (LASTING_SECONDS if faults.lasting else 600)
     result = Result(seed, jobs, faults.described())
-    with Cloud(faults) as cloud:
+    with Cloud(faults, moto=moto) as cloud:
         clients = [Client(cloud, number) for number in range(jobs)]
         for client in clients:
             cloud.engine.after(cloud.random.uniform(0, jobs / rate), client.start)
@@ -65,6 +68,8 @@ def run(seed: int, jobs: int, faults: Faults | None = None) -> Result:
             cloud.checks.at_the_end(over=over)
             if faults.retention:
                 retention.plan(cloud, clients)
+                if faults.at_the_edge:
+                    faults.resume(*retention.EDGE)
                 over = cloud.engine.run(retention.DURATION)
                 cloud.checks.at_the_end(over=over)
         except ViolationError as violation:
@@ -79,6 +84,8 @@ def _take_figures(result: Result, cloud: Cloud) -> None:
     checks = cloud.checks
     result.states = checks.summary()
     result.billed = len(cloud.replicate.predictions)
+    result.doubled = sum(made.doubled for made in cloud.replicate.predictions.values())
+    result.longest_wait = checks.longest_wait
     result.images = len(checks.billed)
     result.failures = Counter(
         image.error for record in checks.records.values() for image in record.images if image.error

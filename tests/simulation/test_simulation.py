@@ -11,11 +11,13 @@ from tests.simulation.burst import drain
 from tests.simulation.clients import Client
 from tests.simulation.cloud import Cloud
 from tests.simulation.faults import REPLICATE_OUTAGES, TURNS, Faults
-from tests.simulation.run import END, run
+from tests.simulation.moto_aws import moto_aws
+from tests.simulation.run import END, JOBS_PER_SECOND, run
 from tests.simulation.situations import Situation, missing
 
 JOBS = 30
 SEEDS = range(1, TURNS + 2)
+MOTO_SEEDS = (1, 4)
 
 
 def test_promises_hold_under_all_faults() -> None:
@@ -31,6 +33,16 @@ def test_promises_hold_under_all_faults() -> None:
     never = missing(situations)
     assert len(never) <= len(Situation) / 10, never
     assert wasted > 0  # jobs are canceled and deleted while predictions run
+
+
+def test_promises_hold_on_the_real_code_of_the_table() -> None:
+    """Here PynamoDB's requests reach moto, which evaluates their conditions. Other runs replace `aws.table`."""
+    for seed in MOTO_SEEDS:
+        faults = Faults.drawn(seed, JOBS / JOBS_PER_SECOND)
+        faults.retention = False
+        with moto_aws():
+            result = run(seed, JOBS, faults, moto=True)
+        assert result.violation is None, f"seed {seed}: {result.violation}; faults: {result.faults}"
 
 
 def test_without_faults_every_job_succeeds_and_pays_each_image_once() -> None:

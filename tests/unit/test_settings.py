@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from tests.support.function_environment import ENVIRONMENT
-from triptych.models import PRESETS, InputMapping, mapping_for
+from triptych.models import InputMapping, mapping_for
 from triptych.settings import MisconfiguredError, Settings, settings
 
 
@@ -62,12 +62,14 @@ def test_given_mapping_overrides_the_preset() -> None:
     }
 
 
-def test_every_preset_maps_the_photo_and_the_prompt() -> None:
-    for model, mapping in PRESETS.items():
-        values = mapping_for(f"{model}:abc").input_for("https://x", "Paint it.", 7)
-        assert values[mapping.image] == (["https://x"] if mapping.image_is_list else "https://x")
-        assert "Paint it." in values.values()
-        assert (7 in values.values()) == (mapping.seed is not None)
+def test_version_of_a_known_model_uses_its_preset() -> None:
+    mapping = mapping_for("black-forest-labs/flux-kontext-pro:abc")
+    assert mapping.input_for("https://x", "Paint it.", 7) == {
+        "input_image": "https://x",
+        "prompt": "Paint it.",
+        "seed": 7,
+        "output_format": "png",
+    }
 
 
 def test_an_unknown_model_needs_a_mapping() -> None:

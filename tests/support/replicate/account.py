@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from heapq import heappop, heappush
 from itertools import count
 from typing import TYPE_CHECKING, Literal
@@ -229,8 +230,7 @@ class Account:
 
     def _row(self, created: int, name: str) -> Json:
         own = self.predictions.get(name)
-        other = Prediction(name, "another/model", "hidden", {}, created, started=created, status="processing")
-        return self.view(own or other)
+        return self.view(own) if own else _other(name, created, self.base, echoes=self.echoes)
 
     def _end(
         self,
@@ -250,6 +250,13 @@ class Account:
 
     def _look(self, prediction: Prediction, at: int) -> None:
         heappush(self._due, (at, next(self._dues), prediction))
+
+
+@lru_cache(maxsize=10_000)  # readers of a busy account's list get the same rows again and again
+def _other(name: str, created: int, base: str, *, echoes: bool) -> Json:
+    """Return the row of a prediction of another user."""
+    other = Prediction(name, "another/model", "hidden", {}, created, started=created, status="processing")
+    return other.view(base, echoes=echoes)
 
 
 def take(limit: Limit, now: int, hints: tuple[Hint, ...]) -> dict[str, str]:

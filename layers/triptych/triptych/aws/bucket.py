@@ -72,14 +72,17 @@ def job_of_upload(key: str) -> str | None:
     return found["job_id"] if found else None
 
 
-def output_key(job: Job, index: int, content_type: str) -> str:
-    """Return where an image's output lies.
+def output_key(job: Job, index: int, prediction_id: str, content_type: str) -> str:
+    """Return where the output of an image's prediction lies.
 
     After a retry, the name holds the attempt. An invocation that still copies an output from before the retry then
-    writes and removes another object.
+    writes and removes another object. While the image does not know its prediction, the name holds the prediction: one
+    POST can make two, and both can end at once.
     """
-    attempt = f".{job.images[index].attempt}" if job.retried_at else ""
-    return f"{OUTPUTS}/{job.job_id}/{index}{attempt}.{EXTENSIONS[content_type]}"
+    image = job.images[index]
+    attempt = f".{image.attempt}" if job.retried_at else ""
+    own = "" if image.prediction_id == prediction_id else f".{prediction_id}"
+    return f"{OUTPUTS}/{job.job_id}/{index}{attempt}{own}.{EXTENSIONS[content_type]}"
 
 
 def presign_upload(job: Job, seconds: int) -> tuple[str, dict[str, str]]:

@@ -48,7 +48,8 @@ class WatchdogMessage(BaseModel):
     job_id: str
     born_at: datetime
     left: tuple[RunningPrediction, ...] | None = None  # only if the job was deleted, at `born_at`
-    uploads_until: datetime | None = None  # likewise: until when an upload URL of the job is valid
+    canceled_at: datetime | None = None  # only if the owner cancels the job: when
+    uploads_until: datetime | None = None  # of a deleted job: until when an upload URL of the job is valid
 
 
 class GenerationMessage(BaseModel):

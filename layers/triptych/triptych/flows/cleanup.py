@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 # A copy that was under way when the job was deleted has arrived by then.
 IN_FLIGHT_SECONDS = 300
-CANCEL_SECONDS = (5, 60)  # until a failed cancellation is tried again: the shortest and the longest wait
+# Until a failed cancellation is tried again: the shortest and the longest wait. Each wait is as long as all before it, so
+# that few looks are needed. A message that SQS delivers twice has two successors, so many looks would become too many.
+CANCEL_SECONDS = (5, 300)
 
 
 def running_predictions(job: Job) -> tuple[RunningPrediction, ...]:

@@ -108,7 +108,7 @@ def result(job: Job, tag: Tag, prediction: Prediction, budget: TimeBudget) -> Ev
     match prediction.status:
         case "succeeded" if prediction.output_url:
             try:
-                output = _copy(prediction.output_url, job, tag.image, budget)
+                output = _copy(prediction.output_url, job, tag.image, prediction.id, budget)
             except OutputRefusedError as refused:
                 return failed(refused.failure)
             return OutputStored(tag.image, tag.attempt, prediction.id, output)
@@ -124,7 +124,7 @@ def result(job: Job, tag: Tag, prediction: Prediction, budget: TimeBudget) -> Ev
             return PredictionCreated(tag.image, tag.attempt, prediction.id)
 
 
-def _copy(url: str, job: Job, index: int, budget: TimeBudget) -> Output:
+def _copy(url: str, job: Job, index: int, prediction_id: str, budget: TimeBudget) -> Output:
     limits = settings()
     with fetch(
         url,
@@ -136,7 +136,7 @@ def _copy(url: str, job: Job, index: int, budget: TimeBudget) -> Output:
         if budget.is_spent:
             # The caller has gone on without this copy. The job may even be deleted by now.
             raise OutputUnavailableError("too slow")
-        key = bucket.output_key(job, index, fetched.content_type)
+        key = bucket.output_key(job, index, prediction_id, fetched.content_type)
         return bucket.store_output(key, fetched.content_type, fetched.size, fetched.file)
 
 

@@ -151,6 +151,14 @@ def _learn(job: Job, *, last: bool) -> tuple[Job | None, list[Event]]:
     return advanced, [event for event in found if event]
 
 
+def _is_another_look(job: Job) -> bool:
+    """Return whether the job's last change is half as long ago as looks are apart. SQS may deliver a look twice."""
+    now = clock.now()
+    watched = (now - (job.started_at or job.created_at)).total_seconds()
+    apart = min(settings().watchdog_delay_seconds, watched / 2)
+    return now >= job.updated_at + timedelta(seconds=apart / 2)
+
+
 def _result(job: Job, image: Image, budget: TimeBudget, *, last: bool) -> Event | None:
     prediction_id = image.prediction_id or ""
     try:
@@ -166,7 +174,8 @@ def _result(job: Job, image: Image, budget: TimeBudget, *, last: bool) -> Event 
         logger.warning("no output", prediction_id=prediction_id, reason=str(error))
         broken = OutputBroken(image.index, image.attempt, prediction_id)
         lost = ImageFailed(image.index, image.attempt, prediction_id, FailureKind.OUTPUT_UNAVAILABLE)
-        return lost if last else broken if isinstance(error, OutputBrokenError) else None
+        counts = isinstance(error, OutputBrokenError) and (image.broken == 0 or _is_another_look(job))
+        return lost if last else broken if counts else None
     except ReplicateUnavailableError as error:
         logger.warning("the prediction cannot be read", prediction_id=prediction_id, reason=str(error))
         return None

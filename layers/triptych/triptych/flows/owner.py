@@ -22,6 +22,7 @@ from triptych.settings import settings
 
 # Until the watchdog asks for the output of an earlier prediction. The retry is stored by then.
 RECLAIM_SECONDS = 2
+CANCELED_SECONDS = 1  # until the watchdog cancels the predictions. The cancellation is stored by then.
 
 
 class RetriesUsedError(Exception):
@@ -86,11 +87,10 @@ def cancel(job: Job) -> Job | None:
     """Cancel a job; stored images stay. The watchdog cancels its predictions at once. None: it has been deleted."""
     if job.status.is_terminal:
         return job
-    after = record.move_on(job, Canceled()).job
-    if after:
-        message = queues.WatchdogMessage(job_id=job.job_id, born_at=after.watched_since)
-        queues.send_to_watchdog(message, delay=0)
-    return after
+    # The message comes first, as in `retry`: a crash after the write would leave the predictions to the next look.
+    message = queues.WatchdogMessage(job_id=job.job_id, born_at=job.watched_since, canceled_at=clock.now())
+    queues.send_to_watchdog(message, delay=CANCELED_SECONDS)
+    return record.move_on(job, Canceled()).job
 
 
 def delete(job: Job) -> None:

@@ -13,6 +13,8 @@ from triptych.runtime.observability import about_job
 from triptych.settings import settings
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from triptych.aws.queues import WatchdogMessage
 
 SOON_SECONDS = 5
@@ -29,11 +31,9 @@ def look(message: WatchdogMessage) -> int | None:
     job = record.read(message.job_id)
     if message.left is not None:
         return cleanup.clean_up(message, message.left, job)
-    if job is None or message.born_at > job.watched_since:
-        # The job (or its retry) is not stored yet, or never will be, or the job has been deleted.
-        may_come = clock.now() < message.born_at + timedelta(seconds=CREATION_SECONDS)
-        return SOON_SECONDS if may_come else None
-    if message.born_at < job.watched_since:
+    if since := _not_stored_since(message, job):
+        return SOON_SECONDS if clock.now() < since + timedelta(seconds=CREATION_SECONDS) else None
+    if job is None or message.born_at < job.watched_since:
         return None  # the message of a later retry watches the job
     if job.status is JobStatus.CANCELED:
         return cleanup.stop(job.job_id, job.updated_at, cleanup.running_predictions(job))
@@ -43,6 +43,16 @@ def look(message: WatchdogMessage) -> int | None:
 
     after = finish.finish(job)
     return None if after is None or after.status.is_terminal else _next_look(after)
+
+
+def _not_stored_since(message: WatchdogMessage, job: Job | None) -> datetime | None:
+    """Return when the message announced something that is not stored: it will be soon, or never. None: all is stored."""
+    if (
+        job is None or message.born_at > job.watched_since
+    ):  # the job, or its retry; or the job has been deleted
+        return message.born_at
+    awaits_cancel = message.born_at == job.watched_since and not job.status.is_terminal
+    return message.canceled_at if awaits_cancel else None
 
 
 def _next_look(job: Job) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Annotated
 
 import httpx
@@ -58,7 +58,7 @@ class Prediction(BaseModel):
     webhook: Annotated[str | None, BeforeValidator(_text_or_none)] = None
     created_at: Annotated[datetime | None, BeforeValidator(_time_or_none)] = None
 
-    @property
+    @cached_property  # the list of a busy account has thousands of rows, and each is asked for its tags several times
     def tags(self) -> set[Tag]:
         """The tags in the photo's URL (part of `input`) and in the webhook's URL. Normally there is exactly one.
 
@@ -67,7 +67,7 @@ class Prediction(BaseModel):
         """
         found = [Tag.of_query(self.webhook.partition("?")[2]) if self.webhook else None]
         given = self.input if isinstance(self.input, dict) else {}
-        for photo in map(given.get, _photo_fields()):
+        for photo in map(given.get, _photo_fields() if given else ()):
             urls = photo if isinstance(photo, list) else [photo]
             found += [Tag.of_photo_url(url) for url in urls if isinstance(url, str)]
         return {tag for tag in found if tag}
