@@ -15,6 +15,7 @@ import generate
 from tests.integration.generating import DONE, KEPT, deliver
 from tests.support.events import s3_notification, sqs_event
 from tests.support.function_environment import BUCKET
+from tests.support.photo_corpus import jpeg_of_scans
 from tests.support.photos import JPEG, picture
 from tests.support.world import World
 from triptych.aws import bucket, queues, table
@@ -22,7 +23,7 @@ from triptych.flows import create_job
 from triptych.flows import generate as generation
 from triptych.job import MOST_OPENS, ImageStatus, Job, JobRequest, JobStatus, is_retryable
 from triptych.pace import Pace
-from triptych.photo import inspection
+from triptych.photo import bounded, formats, inspection
 
 HEIC = picture("HEIF")
 
@@ -146,6 +147,40 @@ def test_photo_that_kills_the_process_is_opened_four_times(
     job = world.job(job_id)
     assert job.failure
     assert (job.status, job.failure.code) == (JobStatus.FAILED, "photo_unopenable")
+    assert not is_retryable(job)
+    assert world.replicate.requests == []
+
+
+def test_opening_that_hangs_counts_as_a_death(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = new_job(world, HEIC, "image/heic")
+
+    def hang(*_: Any, **__: Any) -> Any:
+        raise bounded.StuckError
+
+    monkeypatch.setattr(bounded, "run", hang)
+    for receives in range(1, 2 + MOST_OPENS):
+        assert arrive(world, job_id, context, receives) == KEPT
+        world.clock.advance(generation.OPENING_SECONDS)
+    assert arrive(world, job_id, context, 10) == DONE
+    job = world.job(job_id)
+    assert job.failure
+    assert job.failure.code == "photo_unopenable"
+
+
+@pytest.mark.parametrize("receives", [1, 2])
+def test_photo_beyond_the_limits_fails_at_the_first_try(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, receives: int
+) -> None:
+    monkeypatch.setattr(bounded, "CPU_SECONDS", 1)
+    monkeypatch.setattr(bounded, "WALL_SECONDS", 60.0)
+    monkeypatch.setattr(formats, "is_too_complex", lambda *_: False)
+    job_id = new_job(world, jpeg_of_scans(12_000, (1_000, 900)), "image/jpeg")
+    assert arrive(world, job_id, context, receives) == DONE
+    job = world.job(job_id)
+    assert job.failure
+    assert (job.status, job.failure.code) == (JobStatus.FAILED, "photo_too_complex")
     assert not is_retryable(job)
     assert world.replicate.requests == []
 

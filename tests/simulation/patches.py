@@ -58,6 +58,7 @@ def patched_io(cloud: Cloud) -> Iterator[None]:
         put(patch("triptych.runtime.clock.monotonic", lambda: engine.now))
         put(patch("triptych.runtime.clock.sleep", engine.sleep))
         put(patch("triptych.runtime.budget.run_in_threads", engine.run_tasks))
+        put(patch("triptych.photo.bounded.run", lambda task: task()))  # a fork of many threads, and real time
         load_all()
         put(patch.object(parameters.base, "datetime", SimpleNamespace(now=cloud.now)))
         put(patch.object(uuid, "uuid4", lambda: uuid.UUID(int=chance.getrandbits(128), version=4)))

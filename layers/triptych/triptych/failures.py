@@ -68,15 +68,15 @@ class FailureKind(Enum):
         "The photo has more pixels than the limit.", "Scale it down.", Fault.CLIENT, ends="job"
     )
     PHOTO_TOO_COMPLEX = _Row(
-        "The JPEG has too many scans or segments.",
-        "Save it again with another program.",
+        "The photo takes too much memory or time to open.",
+        "Save it again with another program, or send a smaller photo.",
         Fault.CLIENT,
         ends="job",
     )
     PHOTO_UNOPENABLE = _Row(
-        "The photo takes too much memory or time to open.",
+        "The function died or hung each time that it opened the photo.",
         "Send a smaller photo, or save it again with another program.",
-        Fault.SERVICE,  # it passed every check, so it should have been opened
+        Fault.SERVICE,  # only a child of the function opens a photo, so the function should have lived on
         ends="job",
     )
     UPLOAD_EXPIRED = _Row(

@@ -18,7 +18,6 @@ from triptych.job import (
     ImageFailed,
     ImageStatus,
     Job,
-    JobRejected,
     OutputBroken,
     OutputStored,
     UploadArrived,
@@ -86,10 +85,9 @@ def _found(job: Job, seen: bucket.Look) -> Job | None:
     """
     end = (job.started_at or seen.stored_at) + timedelta(seconds=settings().generation_deadline_seconds)
     if clock.now() >= end:
-        # Late, if no try to open the photo has died: a retry inspects it first.
-        died = job.photo.opens > 0 and not (job.photo.opening_until and clock.now() < job.photo.opening_until)
-        why = JobRejected(FailureKind.PHOTO_UNOPENABLE) if died else DeadlinePassed()
-        return record.move_on(job, UploadArrived(job.photo.key, seen.stored_at, inspected=False), why).job
+        # Late, and not the photo's fault: a retry inspects it first.
+        arrived = UploadArrived(job.photo.key, seen.stored_at, inspected=False)
+        return record.move_on(job, arrived, DeadlinePassed()).job
     logger.warning("the event of the upload was lost, or the photo could not be opened")
     count("UploadsFound")
     queues.send_to_generation(job.job_id, job.photo.key, again=True)

@@ -40,6 +40,7 @@ from triptych.job import (
     apply,
     apply_all,
 )
+from triptych.photo import bounded
 from triptych.replicate import listing, predictions
 from triptych.replicate.predictions import Answer, Created, InDoubt, NewPrediction, NotCreated, Refused
 from triptych.replicate.tags import Tag
@@ -78,8 +79,9 @@ def photo_arrived(job_id: str, key: str, pace: Pace, *, again: bool = False) -> 
         job_id: The job.
         key: Where the photo lies.
         pace: What this process knows about Replicate's limit.
-        again: This is not the first try. The photo may have killed the function the last time (memory or time), so the
-            try is counted before the photo is opened. A first try is not counted, which saves a write.
+        again: This is not the first try. Something may have killed the function the last time. That should not have been
+            the photo, but it may have been, so the try is counted before the photo is opened. A first try is not counted,
+            which saves a write.
 
     Returns:
         The job, or None if there is nothing to do.
@@ -120,6 +122,8 @@ def _look_at_photo(job: Job, key: str, pace: Pace, *, again: bool) -> Job | None
         try:
             finding = _inspect(upload.file, counted)
             return _use(finding, counted, pace, arrived, PhotoLeft(until))
+        except bounded.StuckError:  # counts: the photo may be the reason
+            raise
         except Exception:
             # The photo did not kill this invocation. Only a death counts.
             record.move_on(counted, PhotoLeft(until))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,19 +65,23 @@ def is_whole(kind: str, head: bytes, tail: bytes, size: int) -> bool:
             return True
 
 
-# ── the work of decoding a JPEG ──
+# ── the work of opening a file ──
 
 # Each scan is a pass over all pixels, and can be as short as 10 bytes. libjpeg's own progressive scripts have 10 scans
-# (CMYK: 18), and mozjpeg writes at most 16. At 70 megapixels, the worst 64 scans take 5 s of CPU; a usual progressive
-# photo takes 2 s.
+# (CMYK: 18), and mozjpeg writes at most 16.
 MOST_SCANS = 64
-# Pillow's time grows with the square of the number of EXIF segments. A segment holds up to 64 KiB, so real files have
-# a few hundred at most.
+# Scans times pixels: 20 scans of 70 megapixels, or 64 of 21. They take up to 2 s of CPU.
+MOST_PASSES = 1_400_000_000
+# A segment holds up to 64 KiB, so real files have a few hundred at most.
 MOST_SEGMENTS = 1_000
+MOST_EXIF = 64  # segments. Pillow's time grows with the square of their number; cameras write one.
 MOST_JUNK = 2**20  # bytes between the segments before the first scan; Pillow reads them one by one
+# Pillow reads the chunks of a PNG one by one, in Python. Encoders write chunks of 8 KiB or more.
+USUAL_CHUNK = 1_024  # bytes
 # Frames with arithmetic coding. No camera writes them, and their decoder does not stop at the end of its data: 31 KB took
 # 22 s of CPU.
 _ARITHMETIC = frozenset({0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF})
+_FRAMES = frozenset({0xC0, 0xC1, 0xC2})
 _FIRST_MARKER = 0xC0
 # Pillow skips the segments of these markers by their length. After filling and other markers it reads on.
 _PILLOW_SEGMENT = re.compile(rb"\xff([\x01-\xc7\xc9-\xcf\xda-\xef\xfe])")
@@ -87,24 +91,64 @@ _JPEG_SEGMENT = re.compile(rb"\xff([\xc0-\xcf\xd9-\xdd\xe0-\xef\xfe])")
 
 
 def is_too_complex(kind: str, data: mmap | bytes) -> bool:
-    """Return whether a JPEG uses arithmetic coding, or has more scans or segments than any camera or encoder writes.
+    """Return whether a file has more scans, segments, chunks or boxes than any camera or encoder writes.
 
-    This decodes no pixel. It reads the file as libjpeg does and, up to the first scan, as Pillow does: the two do not
-    read the same markers.
+    So has a JPEG with arithmetic coding. This decodes no pixel.
     """
-    if kind != "image/jpeg":
-        return False
-    scans = 0
-    for segments, (marker, _) in enumerate(jpeg_segments(data), 1):
+    match kind:
+        case "image/jpeg":
+            return _is_complex_jpeg(data)
+        case "image/png":
+            return _has_many_parts(data, at=8, order="big", around=12)
+        case "image/webp":
+            return _has_many_parts(data, at=12, order="little", around=8)
+        case _:
+            return _has_many_boxes(data)
+
+
+def _is_complex_jpeg(data: mmap | bytes) -> bool:
+    """Read the file as libjpeg does and, up to the first scan, as Pillow does: they do not read the same markers."""
+    scans = pixels = 0
+    for segments, (marker, at) in enumerate(jpeg_segments(data), 1):
         scans += marker == _SOS
+        if marker in _FRAMES:
+            height, width = int.from_bytes(data[at + 5 : at + 7]), int.from_bytes(data[at + 7 : at + 9])
+            pixels = max(pixels, height * width)
         if scans > MOST_SCANS or segments > MOST_SEGMENTS or marker in _ARITHMETIC:
             return True
-    junk = end = 0
+    if scans > 1 and scans * pixels > MOST_PASSES:
+        return True
+    junk = end = exif = 0
     for segments, (begin, after) in enumerate(_header_segments(data), 1):
         junk, end = junk + begin - end, after
-        if segments > MOST_SEGMENTS or junk > MOST_JUNK:
+        exif += data[begin + 1 : begin + 2] == b"\xe1" and data[begin + 4 : begin + 8] == b"Exif"
+        if segments > MOST_SEGMENTS or junk > MOST_JUNK or exif > MOST_EXIF:
             return True
     return False
+
+
+def _has_many_parts(data: mmap | bytes, *, at: int, order: Literal["big", "little"], around: int) -> bool:
+    """Return whether a PNG or WebP has more than a thousand chunks, and most of them are tiny.
+
+    In a PNG the length stands before the name of a chunk, in a WebP behind it.
+    """
+    most, length = max(MOST_SEGMENTS, len(data) // USUAL_CHUNK), at if order == "big" else at + 4
+    for _ in range(most + 1):
+        if length + 4 > len(data):
+            return False
+        size = int.from_bytes(data[length : length + 4], order)
+        length += around + size + (size % 2 if order == "little" else 0)
+    return True
+
+
+def _has_many_boxes(data: mmap | bytes) -> bool:
+    at = 0
+    for _ in range(MOST_SEGMENTS):
+        if at + 8 > len(data):
+            return False
+        size = int.from_bytes(data[at : at + 4])
+        at += max(8, int.from_bytes(data[at + 8 : at + 16]) if size == 1 else size or len(data))
+    return True
 
 
 def _header_segments(data: mmap | bytes) -> Iterator[tuple[int, int]]:

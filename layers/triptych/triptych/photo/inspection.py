@@ -10,8 +10,11 @@ JPEG.
 
 from __future__ import annotations
 
+import importlib
 import io
 import mmap
+import os
+import re
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,7 +24,7 @@ from typing import IO, TYPE_CHECKING
 from PIL import Image, ImageCms, PngImagePlugin
 
 from triptych.failures import FailureKind
-from triptych.photo import formats
+from triptych.photo import av1, bounded, formats
 from triptych.runtime.observability import logger
 
 if TYPE_CHECKING:
@@ -56,6 +59,8 @@ UPRIGHT = {
 }
 ORIENTATION_TAG = 0x0112
 WHITE = (255, 255, 255)
+# What libheif, libavif and Pillow say when they get no memory, or stop at a limit of their own.
+_NO_MEMORY = re.compile("memory|security limit", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,30 +85,72 @@ class Rejected:
 type Finding = Ready | Prepared | Rejected
 
 
-def inspect(file: IO[bytes], announced: str, *, max_pixels: int, max_edge: int) -> Finding:  # noqa: PLR0911  # one for each reason
-    """Inspect a photo.
+def inspect(file: IO[bytes], announced: str, *, max_pixels: int, max_edge: int) -> Finding:
+    """Inspect a photo, in a child process with limits on CPU time and memory.
 
     Args:
         file: The whole photo, in a real file.
         announced: The media type that the client declared.
         max_pixels: A photo with more pixels is rejected before one is decoded.
         max_edge: A longer edge, in pixels, is scaled down. 0 is no limit.
+
+    Raises:
+        bounded.StuckError: The child waited for something until its time was over.
+        bounded.ChildError: The layer, the disk or this code failed, not the photo.
     """
-    size = file.seek(0, io.SEEK_END)
-    if not size:
+    if not file.seek(0, io.SEEK_END):
         return Rejected(FailureKind.PHOTO_EMPTY)
+    # Not through the buffer of `file`: parent and child share its position.
+    kind = formats.content_type(os.pread(file.fileno(), formats.HEAD_BYTES, 0)) or ""
+    if failure := _check_type(kind, announced):
+        return Rejected(failure)
+    _import_decoder(kind)  # here, so that it is still imported for the next photo
+    try:
+        return _read(bounded.run(lambda: _written(_look(file, kind, max_pixels, max_edge))))
+    except bounded.ExceededError:
+        return Rejected(FailureKind.PHOTO_TOO_COMPLEX)
+    except bounded.CrashedError:
+        return Rejected(FailureKind.PHOTO_UNREADABLE)
+
+
+def _check_type(kind: str, announced: str) -> FailureKind | None:
+    if kind not in DECODERS and kind != formats.HEIF_SEQUENCE:
+        return FailureKind.PHOTO_UNSUPPORTED
+    if kind not in MAY_BE.get(announced, {announced}):
+        return FailureKind.PHOTO_TYPE_MISMATCH
+    return FailureKind.PHOTO_ANIMATED if kind == formats.HEIF_SEQUENCE else None
+
+
+def _written(finding: Finding) -> bytes:
+    match finding:
+        case Rejected(failure):
+            return b"x" + failure.code.encode()
+        case Prepared(jpeg):
+            return b"p" + jpeg
+        case Ready():
+            return b"r"
+
+
+def _read(answer: bytes) -> Finding:
+    """Return the finding that the child wrote. Nothing else is read from it: a photo may have taken the child over."""
+    match answer[:1]:
+        case b"r":
+            return Ready()
+        case b"p":
+            return Prepared(answer[1:])
+        case _:
+            return Rejected(FailureKind[answer[1:].decode().upper()])
+
+
+def _look(file: IO[bytes], kind: str, max_pixels: int, max_edge: int) -> Finding:
+    """Return the finding. This runs in the child: whatever reads the whole photo, or a part of it in a loop."""
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        kind = formats.content_type(data[: formats.HEAD_BYTES])
-        if kind not in DECODERS and kind != formats.HEIF_SEQUENCE:
-            return Rejected(FailureKind.PHOTO_UNSUPPORTED)
-        if kind not in MAY_BE.get(announced, {announced}):
-            return Rejected(FailureKind.PHOTO_TYPE_MISMATCH)
-        if kind == formats.HEIF_SEQUENCE:
-            return Rejected(FailureKind.PHOTO_ANIMATED)
         if formats.is_too_complex(kind, data):
             return Rejected(FailureKind.PHOTO_TOO_COMPLEX)
         if DECODERS[kind] == "HEIF" and not formats.is_whole_heif(data):
             return Rejected(FailureKind.PHOTO_UNREADABLE)
+        if DECODERS[kind] == "AVIF" and (failure := _check_frames(data, max_pixels)):
+            return Rejected(failure)
         bare = formats.holds_only_the_picture(kind, data)
     try:
         return _decode(file, DECODERS[kind], max_pixels, max_edge or JPEG_LONGEST_EDGE, bare=bare)
@@ -113,7 +160,23 @@ def inspect(file: IO[bytes], announced: str, *, max_pixels: int, max_edge: int) 
         if _is_ours(error):
             raise
         logger.info("the photo cannot be read", kind=kind, reason=type(error).__name__)
-        return Rejected(FailureKind.PHOTO_UNREADABLE)
+        exceeded = _NO_MEMORY.search(str(error))
+        return Rejected(FailureKind.PHOTO_TOO_COMPLEX if exceeded else FailureKind.PHOTO_UNREADABLE)
+
+
+def _check_frames(data: mmap.mmap, max_pixels: int) -> FailureKind | None:
+    """Return what is wrong with an AVIF whose frames are not what its container says."""
+    try:
+        found = av1.frames(data)
+    except av1.MalformedError:
+        return FailureKind.PHOTO_UNREADABLE
+    if found is None:
+        return FailureKind.PHOTO_ANIMATED
+    if found.items > av1.MOST_ITEMS:
+        return FailureKind.PHOTO_TOO_COMPLEX
+    if any(width * height > max_pixels for width, height in found.frames):
+        return FailureKind.PHOTO_TOO_MANY_PIXELS
+    return None if found.frames <= found.claimed else FailureKind.PHOTO_UNREADABLE
 
 
 @contextmanager
@@ -131,13 +194,12 @@ def _refusing_above(max_pixels: int) -> Iterator[None]:
 
 
 def _is_ours(error: Exception) -> bool:
-    """Return whether the layer or the disk failed, not the photo. Pillow's own OSErrors have no number."""
-    return isinstance(error, ImportError) or (isinstance(error, OSError) and error.errno is not None)
+    """Return whether the layer, the disk or the child's memory failed. Pillow's own OSErrors have no number."""
+    numbered = isinstance(error, OSError) and error.errno is not None
+    return numbered or isinstance(error, ImportError | MemoryError)
 
 
 def _decode(file: IO[bytes], decoder: str, max_pixels: int, longest: int, *, bare: bool) -> Finding:
-    if decoder == "HEIF":
-        _register_heif()
     file.seek(0)
     with _refusing_above(max_pixels), Image.open(file, formats=(decoder,)) as image:
         if image.width * image.height > max_pixels:
@@ -150,6 +212,17 @@ def _decode(file: IO[bytes], decoder: str, max_pixels: int, longest: int, *, bar
             image.load()  # reads to the last byte, so it finds a truncated file
             return Ready()
         return Prepared(_as_jpeg(image, longest))
+
+
+def _import_decoder(kind: str) -> None:
+    Image.preinit()  # JPEG and PNG
+    match DECODERS[kind]:
+        case "HEIF":
+            _register_heif()
+        case "WEBP":
+            importlib.import_module("PIL.WebPImagePlugin")
+        case "AVIF":
+            importlib.import_module("PIL.AvifImagePlugin")
 
 
 @cache
@@ -190,6 +263,8 @@ def _turn(image: Image.Image) -> Image.Transpose | None:
     """Return how to turn the image upright. A HEIF decoder has turned it already and removed the EXIF orientation."""
     try:
         return UPRIGHT.get(image.getexif().get(ORIENTATION_TAG, 1))
+    except MemoryError:
+        raise
     except Exception:  # noqa: BLE001  # broken metadata fails in many ways, and the image itself is not damaged
         return None
 
