@@ -17,7 +17,7 @@ OPERATIONS = {
     "dynamodb": {"DeleteItem", "GetItem", "PutItem", "Query", "TransactWriteItems"},
     "events": {"PutEvents"},
     "s3": {"DeleteObject", "GetObject", "HeadBucket", "HeadObject", "ListObjectsV2", "PutObject"},
-    "sqs": {"ChangeMessageVisibility", "SendMessage"},
+    "sqs": {"ChangeMessageVisibility", "DeleteMessage", "SendMessage"},
     "ssm": {"GetParameter"},
 }
 

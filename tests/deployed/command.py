@@ -26,7 +26,7 @@ INTERRUPTED = 130
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Judge a stack, or set what its updates watch; return 0 if all is good."""
-    options = _options(arguments)
+    options = options_of(arguments)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as after Ctrl-C
     stack = Stack(boto3.Session(region_name=options.region), options.stack)
     if options.watch_updates is not None:
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             else:
                 return 1
         except KeyboardInterrupt:
-            report.say("\nInterrupted.")
+            report.interrupted(judge.spent())
             return INTERRUPTED
         return report.end(judge.predictions)
 
@@ -68,7 +68,8 @@ def _agreed(judge: Judge, report: Report, *, yes: bool) -> bool:
     return input("Go on? [y/N] ").strip().lower() in {"y", "yes"}
 
 
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
+    """Read the command's options; exit with a message if one is wrong."""
     parser = argparse.ArgumentParser(
         prog="python3 -m tests.deployed",
         description="Judge a deployed stack: its ground, then one job and what must be refused.",

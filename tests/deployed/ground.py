@@ -270,10 +270,15 @@ def no_dead_letters(stack: Stack) -> str:
 
 def of_status(status: str) -> str | None:
     """Return what is wrong with a stack of this status, or None."""
+    match status.endswith("_IN_PROGRESS"), "ROLLBACK" in status:
+        case True, False:
+            return "Wait until the deployment has ended."
+        case True, True:
+            return "The last deployment failed. Wait until it has been taken back."
+    if status == "UPDATE_ROLLBACK_FAILED":
+        return "The last deployment could not be taken back. Run aws cloudformation continue-update-rollback."
     if "ROLLBACK" in status:
         return "The last deployment failed and was taken back. Read the stack's events, then deploy again."
-    if status.endswith("_IN_PROGRESS"):
-        return "Wait until the deployment has ended."
     if status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"}:
         return "Read the stack's events, then deploy again."
     return None

@@ -69,6 +69,7 @@ class Judge:
     photo: bytes
     given: Sequence[str] = ()  # tokens of another issuer's users
     predictions: int = 0  # paid for
+    jobs: Sequence[str] = ()  # that were created
     started: float = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
@@ -101,7 +102,18 @@ class Judge:
             if self.report.check("users", lambda: self._sign_in(users)):
                 self._run(client)
         finally:
+            self.jobs = sorted(job_id for _, job_id in client.made)
             self.report.check("clean-up", lambda: self._clean_up(client))
+
+    def spent(self) -> int | None:
+        """Return how many predictions Replicate lists for the jobs, or None if it does not answer."""
+        if not self.jobs:
+            return 0
+        since = datetime.fromtimestamp(self.started, UTC)
+        try:
+            return self.ground.replicate.predictions_of(self.jobs, since)
+        except (ProblemError, NotJudgedError, httpx.HTTPError):
+            return None
 
     def _sign_in(self, users: list[User]) -> str:
         if "UserPoolId" in self.stack.outputs:
@@ -214,7 +226,7 @@ class Judge:
         images = client.job(job_id)["images"]
         since = datetime.fromtimestamp(self.started, UTC)
         self.predictions = sum(image["prediction_id"] is not None for image in images)
-        self.predictions = max(self.predictions, self.ground.replicate.predictions_of(job_id, since))
+        self.predictions = max(self.predictions, self.ground.replicate.predictions_of([job_id], since))
         scenarios.must(
             self.predictions == count,
             f"Replicate made {self.predictions} predictions for {count} images. Look for the job in the logs.",

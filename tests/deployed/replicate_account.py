@@ -16,6 +16,8 @@ from tests.deployed.scenarios import expect
 from tests.deployed.verdict import NotJudgedError, ProblemError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tests.deployed.stack import Stack
 
 MODEL = re.compile(r"(?P<model>[^/:]+/[^/:]+)(:(?P<version>.+))?")
@@ -90,14 +92,14 @@ class ReplicateAccount:
         expect(answer, HTTPStatus.OK, str(answer.request.url.path))
         return str(answer.json()["key"])
 
-    def predictions_of(self, job_id: str, since: datetime) -> int:
-        """Return how many predictions since then belong to the job: the input or the webhook names it."""
+    def predictions_of(self, job_ids: Sequence[str], since: datetime) -> int:
+        """Return how many predictions since then belong to one of the jobs: the input or the webhook names it."""
         found, path = 0, "/v1/predictions"
         for _ in range(MOST_PAGES):
             answer = self.get(path)
             expect(answer, HTTPStatus.OK, "GET /v1/predictions")
             page = answer.json()
-            found += sum(job_id in json.dumps(one) for one in page["results"])
+            found += sum(any(job_id in json.dumps(one) for job_id in job_ids) for one in page["results"])
             last = page["results"][-1]["created_at"] if page["results"] else ""
             if not page.get("next") or not last or datetime.fromisoformat(last) < since:
                 break

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from tests.deployed.stack import Stack
 
 TRIGGERS = ("ApiServerErrors", "FunctionErrors")  # logical ids of the alarms
-MOST = 180  # minutes; CloudFormation's limit
+# Minutes. CloudFormation's limit is 180, but SAM CLI waits for an update at most 60: https://github.com/aws/aws-sam-cli/issues/4478
+MOST = 45
 NO_CHANGE = "No updates are to be performed"
 
 
@@ -48,6 +49,7 @@ def watch(stack: Stack, minutes: int) -> str:
     except ClientError as error:
         if NO_CHANGE not in str(error):
             raise
+        # AWS documents neither that this setting alone is an update nor that it is none.
         raise ProblemError(
             "CloudFormation changes this setting only together with something else of the stack. Set it in the console "
             "with your next change: the stack, Update, Rollback configuration."

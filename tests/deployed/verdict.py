@@ -68,28 +68,42 @@ class Report:
 
     def end(self, predictions: int) -> int:
         """Write the verdict; return the exit code."""
-        seconds = round(time.monotonic() - self.started, 1)
         if self.as_json:
-            verdict = "FAILED" if self.failed else "ok"
-            self._write(
-                json.dumps(
-                    {
-                        "verdict": verdict,
-                        "failed": self.failed,
-                        "predictions": predictions,
-                        "seconds": seconds,
-                    }
-                )
-            )
+            self._verdict("FAILED" if self.failed else "ok", predictions)
         else:
             skipped = sum(line.result == "not judged" for line in self.lines)
             passed = len(self.lines) - skipped - len(self.failed)
-            self._write(f"\n{passed} ok, {skipped} not judged, {len(self.failed)} failed, in {seconds} s.")
+            self._write(
+                f"\n{passed} ok, {skipped} not judged, {len(self.failed)} failed, in {self._seconds()} s."
+            )
             self._write(f"Predictions paid for: {predictions}.")
             self._write(
                 f"The stack is not good: {', '.join(self.failed)}." if self.failed else "The stack is good."
             )
         return 1 if self.failed else 0
+
+    def interrupted(self, predictions: int | None) -> None:
+        """Write that the judgement was interrupted, and what it had spent; None if that is not known."""
+        if self.as_json:
+            self._verdict("interrupted", predictions)
+        elif predictions is None:
+            self._write(
+                "\nInterrupted. Replicate does not say what was spent. Look at https://replicate.com/predictions."
+            )
+        else:
+            self._write(f"\nInterrupted. Predictions paid for: {predictions}.")
+
+    def _verdict(self, verdict: str, predictions: int | None) -> None:
+        found = {
+            "verdict": verdict,
+            "failed": self.failed,
+            "predictions": predictions,
+            "seconds": self._seconds(),
+        }
+        self._write(json.dumps(found))
+
+    def _seconds(self) -> float:
+        return round(time.monotonic() - self.started, 1)
 
     def _write(self, text: str) -> None:
         self.out.write(text + "\n")

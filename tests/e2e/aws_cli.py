@@ -1,4 +1,4 @@
-"""A stand-in for `aws`, with the commands of the README's check after a deployment, for machines without AWS CLI.
+"""A stand-in for `aws`, with commands of the documents, for machines without AWS CLI.
 
 It takes values as AWS CLI does: from `file://`, as JSON, or as the shorthand `Name=a,Value=b`. It appends its arguments to
 the file `$AWS_CLI_LOG`.
@@ -9,13 +9,18 @@ from __future__ import annotations
 import json
 import os
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import boto3
 import jmespath  # type: ignore[import-untyped]  # no py.typed
+from botocore.stub import Stubber
 
 LISTS = frozenset({"--user-attributes"})
+PLAIN_LISTS = frozenset({"--attribute-names"})
 FLAGS = frozenset({"--permanent"})
+# Operations that no cloud here has: botocore checks the request against AWS's model, and this is the answer.
+ANSWERS = {"start-message-move-task": {"TaskHandle": "a-handle"}}
 
 
 def shorthand(text: str) -> dict[str, str]:
@@ -27,6 +32,8 @@ def value(name: str, words: list[str]) -> object:
     """Parse the words after a parameter."""
     if name in FLAGS:
         return True
+    if name in PLAIN_LISTS:
+        return words
     if name in LISTS:
         return [shorthand(word) for word in words]
     (word,) = words
@@ -51,9 +58,13 @@ def main() -> None:
     parameters.pop("--output", None)
     client = boto3.client(service)  # type: ignore[call-overload]  # any service
     camel = {name: "".join(part.capitalize() for part in name[2:].split("-")) for name in parameters}
-    answer = getattr(client, operation.replace("-", "_"))(
-        **{camel[name]: value(name, words) for name, words in parameters.items()}
-    )
+    method = operation.replace("-", "_")
+    with Stubber(client) if operation in ANSWERS else nullcontext() as stub:
+        if stub:
+            stub.add_response(method, ANSWERS[operation])
+        answer = getattr(client, method)(
+            **{camel[name]: value(name, words) for name, words in parameters.items()}
+        )
     found = jmespath.search(query[0], answer)
     sys.stdout.write(f"{found if isinstance(found, str) else json.dumps(found, default=str)}\n")
 

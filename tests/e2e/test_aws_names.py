@@ -15,11 +15,9 @@ from botocore.config import Config
 from tests.localcloud import replicate, sample
 from tests.localcloud.aws_names import AwsNames
 from tests.localcloud.cloud import Cloud, local_cloud
-from tests.support.browser import CHROMEDRIVER, CHROMIUM, browsing
+from tests.support.browser import MAY_BE_SKIPPED, browsing
 
-pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and CHROMEDRIVER), reason="there is no chromium with its chromedriver here"
-)
+pytestmark = pytest.mark.skipif(MAY_BE_SKIPPED, reason="there is no chromium with its chromedriver here")
 REGION = "ap-northeast-2"
 TOKEN = "r8_the_token_of_this_test"
 EMAIL, PASSWORD = "lovelace@example.com", "First-password-1"

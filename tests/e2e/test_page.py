@@ -35,17 +35,13 @@ from tests.environment import ROOT
 from tests.localcloud import replicate, sample
 from tests.localcloud.driving import PYTHON, Driver, serving
 from tests.localcloud.replicate_faults import Fault
-from tests.support.browser import CHROMEDRIVER, CHROMIUM, Browser, browsing
+from tests.support.browser import MAY_BE_SKIPPED, Browser, browsing
 from triptych.job import MOST_RETRIES
 
 if TYPE_CHECKING:
     from mypy_boto3_cognito_idp import CognitoIdentityProviderClient
 
-# With REQUIRE_BROWSER, as in CI, the tests fail without a browser.
-pytestmark = pytest.mark.skipif(
-    not ((CHROMIUM and CHROMEDRIVER) or os.environ.get("REQUIRE_BROWSER")),
-    reason="there is no chromium with its chromedriver here",
-)
+pytestmark = pytest.mark.skipif(MAY_BE_SKIPPED, reason="there is no chromium with its chromedriver here")
 TOKEN = "r8_the_token_of_this_test"
 PASSWORD = "First-password-1"
 USER = {"USER_ID_FOR_SRP": "the-user"}  # the user's name in Cognito's challenges

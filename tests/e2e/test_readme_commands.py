@@ -18,6 +18,8 @@ from botocore.config import Config
 
 from tests.environment import ROOT
 from tests.localcloud.driving import PYTHON, Serving, serving
+from tests.localcloud.template import ACCOUNT
+from tests.recorded.cases import load
 from tests.support import readme
 
 PASSWORD = """Aa1 ,="'$ !\\%{"""  # characters that a shell or AWS CLI's shorthand would interpret
@@ -62,18 +64,23 @@ def shell(name: str, script: str, folder: Path, environment: Mapping[str, str]) 
     return done.stdout
 
 
-@pytest.mark.parametrize("name", ["bash", "zsh"])
-@pytest.mark.parametrize("cli", ["AWS CLI", "stand-in"])
-def test_user_with_any_password_gets_a_token(cloud: Serving, tmp_path: Path, name: str, cli: str) -> None:
+def settings(cloud: Serving, folder: Path) -> dict[str, str]:
+    """Return the environment variables that point a command at the local cloud."""
     aws = cloud.printed["aws"]
-    settings = {
+    return {
         "AWS_ENDPOINT_URL": aws["endpoint"],
         "AWS_DEFAULT_REGION": aws["region"],
         "AWS_REGION": aws["region"],
         "AWS_ACCESS_KEY_ID": aws["access_key_id"],
         "AWS_SECRET_ACCESS_KEY": aws["secret_access_key"],
-        "AWS_CLI_LOG": str(tmp_path / "log"),
+        "AWS_CLI_LOG": str(folder / "log"),
     }
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh"])
+@pytest.mark.parametrize("cli", ["AWS CLI", "stand-in"])
+def test_user_with_any_password_gets_a_token(cloud: Serving, tmp_path: Path, name: str, cli: str) -> None:
+    aws = cloud.printed["aws"]
     if cli == "stand-in":
         script = shlex.join([sys.executable, str(ROOT / "tests/e2e/aws_cli.py")])
         executable(tmp_path / "bin" / "aws", f'#!/bin/sh\nexec {script} "$@"\n')
@@ -95,7 +102,9 @@ def test_user_with_any_password_gets_a_token(cloud: Serving, tmp_path: Path, nam
     )
     commands = block("aws cognito-idp admin-create-user") + block("API=$(output ApiUrl)\nTOKEN=")
     script = f'{output}{commands}\nprintf %s "$TOKEN"'
-    printed = shell(name, script, tmp_path, {**settings, "EMAIL": email, "PASSWORD": PASSWORD})
+    printed = shell(
+        name, script, tmp_path, {**settings(cloud, tmp_path), "EMAIL": email, "PASSWORD": PASSWORD}
+    )
 
     token = printed[printed.index("eyJ") :]
     answer = cloud.http.get(
@@ -107,6 +116,29 @@ def test_user_with_any_password_gets_a_token(cloud: Serving, tmp_path: Path, nam
     assert (attributes["email"], attributes["email_verified"]) == (email, "true")
     if cli == "stand-in":
         assert "%{" not in (tmp_path / "log").read_text()  # no part of the password is an argument
+
+
+@pytest.mark.parametrize("name", ["bash", "zsh"])
+def test_replay_of_dead_letters_is_a_request_that_aws_recorded(
+    cloud: Serving, tmp_path: Path, name: str
+) -> None:
+    queues = {"Generation": "generation_dlq", "Watchdog": "watchdog_dlq"}
+    urls = {f"{kind}DeadLetterQueueUrl": cloud.printed["queues"][queue] for kind, queue in queues.items()}
+    cases = "".join(f"{output}) echo {url};; " for output, url in urls.items())
+    output = f'output() {{ case "$1" in {cases}esac; }}\n'
+    script = shlex.join([sys.executable, str(ROOT / "tests/e2e/aws_cli.py")])
+    executable(tmp_path / "bin" / "aws", f'#!/bin/sh\nexec {script} "$@"\n')
+    shell(name, output + block("for url in "), tmp_path, settings(cloud, tmp_path))
+
+    calls = [json.loads(line) for line in (tmp_path / "log").read_text().splitlines()]
+    moves = [call[2:] for call in calls if call[:2] == ["sqs", "start-message-move-task"]]
+    region = cloud.printed["aws"]["region"]
+    arns = [f"arn:aws:sqs:{region}:{ACCOUNT}:{url.rpartition('/')[2]}" for url in urls.values()]
+    assert moves == [["--source-arn", arn] for arn in arns]
+    # AWS moved these messages back to the queue that they came from.
+    (recorded,) = [case for case in load("sqs") if case.name == "move dead letters back"]
+    (step,) = [one for one in recorded.content["steps"] if one["call"] == "sqs.start_message_move_task"]
+    assert (set(step["with"]), step["answer"]["status"]) == ({"SourceArn"}, 200)
 
 
 def test_commands_that_serve_prints_can_be_pasted(tmp_path: Path) -> None:

@@ -219,7 +219,7 @@ def test_output_without_a_usable_token_is_unavailable(
         monkeypatch.setattr(transport, "token", no_token)
     else:
         monkeypatch.setattr(transport, "token", lambda: value)
-    monkeypatch.setattr(webhooks, "signing_secret", lambda: SECRET)
+    monkeypatch.setattr(webhooks, "_known_secret", lambda _: SECRET)
     world.replicate.on_download = lambda request: (
         illegal(request) if "authorization" in request.headers else httpx.Response(401)
     )

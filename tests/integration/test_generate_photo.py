@@ -99,7 +99,10 @@ def test_photo_that_needs_no_preparation_is_used_unchanged(world: World, context
 def test_second_receive_uses_the_prepared_copy(
     world: World, context: SimpleNamespace, waits: list[int]
 ) -> None:
-    world.replicate.before_create = lambda _: httpx.Response(429, json={"retry_after": 5})
+    def refused(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused", request=request)
+
+    world.replicate.before_create = refused
     job_id = new_job(world, HEIC, "image/heic")
     assert arrive(world, job_id, context) == KEPT
     world.replicate.before_create = lambda _: None

@@ -26,11 +26,13 @@ from tests.support.events import (
     webhook_event,
     webhook_for,
 )
+from tests.support.function_environment import TOKEN, WEBHOOK_URL
 from tests.support.photos import JPEG, PNG, picture
 from tests.support.world import World
 from triptych.aws import event_bus, queues, table
 from triptych.flows import owner, record
 from triptych.job import DeadlinePassed, Job, JobStatus, UploadExpired
+from triptych.replicate.tags import Tag
 from triptych.runtime.observability import logger, metrics
 
 REQUEST = {"content_type": "image/jpeg", "content_length": len(JPEG)}
@@ -227,7 +229,7 @@ def test_late_prediction_of_a_lost_attempt_is_wasted(
     done = world.replicate.finish("p0")
     image = world.job(job_id).images[0]
     assert image.prediction_id == "p0"
-    lost = {**done, "id": "lost", "webhook": done["webhook"].replace("attempt=1", "attempt=0")}
+    lost = {**done, "id": "lost", "webhook": Tag(job_id, 0, 0).on(WEBHOOK_URL, TOKEN)}
     lost["input"] = {}
     capsys.readouterr()
     webhook.handler(webhook_for(lost, world.clock, echoes=True), context)

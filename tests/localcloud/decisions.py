@@ -21,7 +21,9 @@ _CHANGING = (
     (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), str(uuid.UUID(int=0))),
     (re.compile(r"\b\d{4}-\d{2}-\d{2}T[\d:.]+"), _MOMENT),
     (re.compile(r"(?<= on )\d{4}-\d{2}-\d{2}\b"), _MOMENT[:10]),
-    (re.compile(r"(?<=photo-)[0-9a-f]{8}\b"), "00000000"),
+    # No policy knows an image's number, its attempt, or the type of a file.
+    (re.compile(r"(?<=/)\d+(?:\.\d+)?\.\w+$"), "0.png"),
+    (re.compile(r"(?<=/)photo(?:-[0-9a-f]{8})?\.\w+$"), "photo.jpg"),
 )
 
 
@@ -44,7 +46,7 @@ DECISIONS = TypeAdapter(tuple[Decision, ...])
 
 
 def normal(text: str) -> str:
-    """Replace what differs from run to run: ids of jobs and owners, and times."""
+    """Replace what differs from run to run: ids of jobs and owners, times, numbers of images, types of files."""
     for pattern, constant in _CHANGING:
         text = pattern.sub(constant, text)
     return text

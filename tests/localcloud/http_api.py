@@ -90,13 +90,13 @@ class Gateway:
             and request.method == "OPTIONS"
             and request.header("access-control-request-method")
         ):
-            return Response(204, preflight(cors, origin))
+            return Response(204, cors_headers(cors, origin, preflight=True))
         request_id = f"{uuid.uuid4().hex[:15]}="
         response = self._answer(request, request_id)
         headers = [*response.headers, ("apigw-requestid", request_id)]
         if cors and origin:  # API Gateway replaces the function's CORS headers
             headers = [pair for pair in headers if not pair[0].startswith("access-control-")]
-            headers += actual(cors, origin)
+            headers += cors_headers(cors, origin, preflight=False)
         return Response(response.status, tuple(headers), response.body)
 
     def _answer(self, request: Request, request_id: str) -> Response:
@@ -369,29 +369,17 @@ def _allowed(cors: Cors, origin: str) -> str | None:
     return None
 
 
-def preflight(cors: Cors, origin: str) -> tuple[tuple[str, str], ...]:
-    """Return the CORS headers for a preflight; none if the origin is not allowed."""
+def cors_headers(cors: Cors, origin: str, *, preflight: bool) -> tuple[tuple[str, str], ...]:
+    """Return the CORS headers of a response; none if the origin is not allowed."""
     allowed = _allowed(cors, origin)
     if allowed is None:
         return ()
     headers = {
-        "access-control-allow-origin": allowed,
-        "access-control-allow-methods": ",".join(cors.allow_methods),
-        "access-control-allow-headers": ",".join(cors.allow_headers),
-        "access-control-max-age": str(cors.max_age),
-        "access-control-allow-credentials": "true" if cors.allow_credentials else "",
+        "allow-origin": allowed,
+        "allow-methods": ",".join(cors.allow_methods) if preflight else "",
+        "allow-headers": ",".join(cors.allow_headers) if preflight else "",
+        "max-age": str(cors.max_age) if preflight else "",
+        "expose-headers": "" if preflight else ",".join(cors.expose_headers),
+        "allow-credentials": "true" if cors.allow_credentials else "",
     }
-    return tuple((name, value) for name, value in headers.items() if value)
-
-
-def actual(cors: Cors, origin: str) -> tuple[tuple[str, str], ...]:
-    """Return the CORS headers for any other response; none if the origin is not allowed."""
-    allowed = _allowed(cors, origin)
-    if allowed is None:
-        return ()
-    headers = {
-        "access-control-allow-origin": allowed,
-        "access-control-expose-headers": ",".join(cors.expose_headers),
-        "access-control-allow-credentials": "true" if cors.allow_credentials else "",
-    }
-    return tuple((name, value) for name, value in headers.items() if value)
+    return tuple((f"access-control-{name}", value) for name, value in headers.items() if value)

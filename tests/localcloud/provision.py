@@ -596,20 +596,9 @@ def _api(making: _Making, name: str, properties: Json) -> None:
             for method, operation in operations.items()
         ),
         authorizers=authorizers,
-        cors=_api_cors(body.cors) if body.cors else None,
+        cors=Cors(**dict(body.cors)) if body.cors else None,
     )
     making.made(name, name.lower(), ApiEndpoint=making.api_url, ApiId=name.lower())
-
-
-def _api_cors(cors: cfn.ApiCors) -> Cors:
-    return Cors(
-        allow_origins=cors.allow_origins,
-        allow_methods=cors.allow_methods,
-        allow_headers=cors.allow_headers,
-        expose_headers=cors.expose_headers,
-        max_age=cors.max_age,
-        allow_credentials=cors.allow_credentials,
-    )
 
 
 def _route(

@@ -10,6 +10,7 @@ template's gaps before `sam deploy`.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import re
@@ -17,11 +18,15 @@ import secrets
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import time
+import zipfile
 import zlib
 from contextvars import ContextVar
 from importlib.metadata import version
+from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -78,6 +83,7 @@ def serve() -> None:
     _count_as_tls()
     _send_request_ids()
     _read_event_sources()
+    _unpack_once()
     from ministack import app  # noqa: PLC0415  # only MiniStack's environment has it
 
     sys.argv = ["ministack"]
@@ -400,6 +406,34 @@ def _read_event_sources() -> None:
         return found
 
     iam_actions.request_tag_context = with_source
+
+
+def _unpack_once() -> None:
+    """Unpack each layer once, and link to it from each process's folder. Gap in 1.5.33: each process has a copy.
+
+    An update starts all functions anew. It removes the copies, file by file, before MiniStack answers another request:
+    on a loaded machine it answered nothing for two minutes.
+    """
+    from ministack.core import lambda_runtime  # noqa: PLC0415  # as above
+
+    unpacked: dict[str, str] = {}
+    lock = threading.Lock()
+
+    class Archive(zipfile.ZipFile):
+        def namelist(self) -> list[str]:
+            return []  # MiniStack looks at each name, and these archives are SAM's
+
+        def extractall(self, path: Any = None, members: object = None, pwd: object = None) -> None:
+            digest = hashlib.sha256(Path(str(self.filename)).read_bytes()).hexdigest()
+            with lock:
+                if digest not in unpacked:
+                    folder = tempfile.mkdtemp(prefix="unpacked-")
+                    super().extractall(folder, super().namelist())
+                    unpacked[digest] = folder
+            for entry in Path(unpacked[digest]).iterdir():
+                Path(path, entry.name).symlink_to(entry)
+
+    lambda_runtime.zipfile = SimpleNamespace(ZipFile=Archive, BadZipFile=zipfile.BadZipFile)
 
 
 if __name__ == "__main__":

@@ -8,11 +8,14 @@ import time
 from collections import Counter
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+
+import httpx
 
 from tests.environment import ROOT
 from tests.localcloud.http_server import HttpServer, Request, Response
-from tests.rehearsal import deploy, rehearsal
+from tests.rehearsal import deploy, older, rehearsal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -27,7 +30,7 @@ type Say = Callable[[str, float, str], None]  # a step, its seconds, its result
 
 TEMPLATE = ROOT / "template.yaml"
 RELEASES = ROOT / "tests/releases"
-EVERY_SECONDS = 2  # a job that starts while the stack is updated
+EVERY_SECONDS = 5  # a job that starts while the stack is updated
 END_SECONDS = 90  # until a job's end
 RETAINED = {"AWS::Cognito::UserPool", "AWS::DynamoDB::Table", "AWS::S3::Bucket"}
 # How to list what a stack made: service, operation, its arguments, the list's name, the name of an element's id.
@@ -94,8 +97,8 @@ class Traffic(threading.Thread):
         while not self._end.is_set():
             try:
                 self.jobs.append(self._driver.start())
-            except (AssertionError, OSError) as error:
-                self.refusals.append(str(error)[:300])
+            except (AssertionError, OSError, httpx.HTTPError) as error:
+                self.refusals.append(f"{type(error).__name__}: {error}"[:300])
             self._end.wait(EVERY_SECONDS)
 
     def finish(self) -> list[str]:
@@ -130,20 +133,35 @@ class Rehearsal:
     def build(self) -> str:
         """Run `sam build`, also for the last release's template if it differs from today's."""
         self.today = deploy.build(self.folder)
-        self.last, path = self.today, last_release()
+        last, path = self.today, last_release()
         if path.read_bytes() != TEMPLATE.read_bytes():
             other = self.folder / "release"
             other.mkdir()
-            self.last = deploy.build(other, path)
+            last = deploy.build(other, path)
+        self.older = older.older(last, self.folder / "older")
         return f"{len(self.today.template()['Resources'])} resources in the template"
 
     def deploy_today(self) -> str:
         """Deploy today's template as a new stack."""
         return self._deploy(self.today)
 
-    def deploy_release(self) -> str:
-        """Deploy the last release's template as a new stack."""
-        return f"{last_release().stem}, {self._deploy(self.last)}"
+    def deploy_older(self) -> str:
+        """Deploy an older release as a new stack. It lacks a route and some parameters of today's."""
+        url = self._deploy(self.older)
+        if (status := self._describes_itself()) != HTTPStatus.UNAUTHORIZED:
+            raise StepError(f"the older release has today's route: {status}")
+        if present := set(older.PARAMETERS) & self._parameters().keys():
+            raise StepError(f"the older release has parameters of today's: {present}")
+        return f"{last_release().stem} without {', '.join(older.PARAMETERS)} and a route, {url}"
+
+    def _describes_itself(self) -> int:
+        return self.driver.http.get(self.rehearsed.outputs["ApiUrl"] + older.PATH).status_code
+
+    def _parameters(self) -> dict[str, str]:
+        (found,) = self.rehearsed.cloud.client("cloudformation").describe_stacks(
+            StackName=self.rehearsed.stack
+        )["Stacks"]
+        return {one["ParameterKey"]: one["ParameterValue"] for one in found["Parameters"]}
 
     def _deploy(self, built: deploy.Build) -> str:
         callback = f"{self.receiver.server.url}/ends"
@@ -173,17 +191,20 @@ class Rehearsal:
             raise StepError("X-Triptych-Key is not the stack's secret")
         return f"{self.receiver.jobs[job]} call, with the stack's key"
 
-    def update_from_release(self) -> str:
-        """Update to today's template while jobs run; all of them end."""
+    def update_from_older(self) -> str:
+        """Update to today's release while jobs run; all of them end."""
         waiting = self.driver.create()
         paid = len(self.replicate.ledger().predictions)
         traffic = Traffic(self.driver)
         traffic.start()
         began = time.monotonic()
-        # Changes every function, because the release's template may be today's.
-        self.rehearsed.deploy(self.today, {"DownloadUrlSeconds": "600"})
+        self.rehearsed.deploy(self.today, {})
         seconds = time.monotonic() - began
         jobs = traffic.finish()
+        if (status := self._describes_itself()) != HTTPStatus.OK:
+            raise StepError(f"the update did not add the route: {status}")
+        if missing := set(older.PARAMETERS) - self._parameters().keys():
+            raise StepError(f"the update did not add the parameters {missing}")
         self.driver.upload(waiting)
         for job_id in (*jobs, str(waiting["job_id"])):
             job = self.driver.end_of(job_id, within=END_SECONDS)
@@ -221,7 +242,7 @@ class Rehearsal:
 
 FIRST = ("start", "build", "deploy_today", "job")
 WHOLE = (
-    *("start", "build", "deploy_release", "job", "callback", "update_from_release", "update_parameter"),
+    *("start", "build", "deploy_older", "job", "callback", "update_from_older", "update_parameter"),
     "delete",
 )
 

@@ -24,7 +24,7 @@ from tests.localcloud import replicate
 from tests.localcloud.driving import PYTHON
 from tests.rehearsal import deploy, ministack
 from tests.rehearsal.ministack import Ministack
-from tests.support.browser import CHROMEDRIVER, CHROMIUM
+from tests.support.browser import MAY_BE_SKIPPED
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the layers are built for Lambda's Linux"),
@@ -282,7 +282,7 @@ def test_good_stack_passes_for_three_predictions(rehearsed: Rehearsed) -> None:
     assert judgement.results("FAILED") == set(), judgement.lines
     assert judgement.code == 0
     without = {"credit", "expired upload", "callback"}
-    without |= set() if CHROMIUM and CHROMEDRIVER else {"page in a browser"}
+    without |= {"page in a browser"} if MAY_BE_SKIPPED else set()
     assert judgement.results("not judged") == without
     assert judgement.verdict["predictions"] == rehearsed.stand_in.ledger().created - before == 3
     assert_nothing_is_left(rehearsed)
@@ -326,18 +326,23 @@ def test_without_a_terminal_nothing_is_spent(rehearsed: Rehearsed) -> None:
     assert rehearsed.users() == []
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_judgement_cleans_up(rehearsed: Rehearsed, number: signal.Signals) -> None:
+@pytest.mark.parametrize(("number", "last"), [(signal.SIGINT, "predictions"), (signal.SIGTERM, "create")])
+def test_interrupted_judgement_cleans_up_and_counts(
+    rehearsed: Rehearsed, number: signal.Signals, last: str
+) -> None:
+    before = rehearsed.stand_in.ledger().created
     with rehearsed.command("--yes", "--json") as process:
         assert process.stdout
         for line in process.stdout:
-            if json.loads(line)["check"] == "create":
+            if json.loads(line)["check"] == last:
                 break
         process.send_signal(number)
         rest = [json.loads(line) for line in process.stdout]
     assert process.returncode == 130
-    assert rest[-1]["check"] == "clean-up"
-    assert rest[-1]["result"] == "ok"
+    assert rest[-2]["check"] == "clean-up"
+    assert rest[-2]["result"] == "ok"
+    assert rest[-1]["verdict"] == "interrupted"
+    assert rest[-1]["predictions"] == rehearsed.stand_in.ledger().created - before
     assert_nothing_is_left(rehearsed)
 
 

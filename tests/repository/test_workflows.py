@@ -1,8 +1,10 @@
-"""Every action is pinned to a reviewed commit, and Dependabot updates it."""
+"""Every action is pinned to a reviewed commit, and Dependabot updates it. The example of a deployment does what the README says."""
 
 from __future__ import annotations
 
 import re
+import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.deployed import updates
+from tests.deployed.command import options_of
 from tests.environment import ROOT
 
 WORKFLOWS = sorted(
@@ -42,3 +46,56 @@ def test_actions_are_pinned_by_commit_and_name_their_version(workflow: Path) -> 
 def test_dependabot_updates_the_actions() -> None:
     updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
     assert [each["directory"] for each in updates if each["package-ecosystem"] == "github-actions"] == ["/"]
+
+
+# The example of a deployment.
+
+DEPLOY = yaml.safe_load((ROOT / ".github/workflows/deploy.yml").read_text())["jobs"]["deploy"]
+STEPS: list[dict[str, Any]] = DEPLOY["steps"]
+COMMANDS = [shlex.split(step["run"]) for step in STEPS if "run" in step]
+CREDENTIALS = next(step["with"] for step in STEPS if "aws-actions/configure-aws" in step.get("uses", ""))
+
+
+def test_deployment_builds_deploys_and_judges_in_this_order() -> None:
+    modules = [command[1:4] for command in COMMANDS]
+    assert modules == [
+        ["-m", "tests.sam", "build"],
+        ["-m", "tests.sam", "deploy"],
+        ["-m", "tests.deployed", "--stack"],
+    ]
+    for command in COMMANDS:
+        assert command[0] == "python3"
+        assert (ROOT / command[2].replace(".", "/") / "__main__.py").is_file()
+
+
+def test_deployment_asks_nothing() -> None:
+    build, deploy, judge = COMMANDS
+    assert "--no-confirm-changeset" in deploy
+    assert options_of(judge[3:]).yes
+    (settings,) = {
+        option for words in (build, deploy) for option in words[words.index("--config-env") + 1 :][:1]
+    }
+    assert settings in tomllib.loads((ROOT / "samconfig.toml").read_text())
+    assert f"settings of `{settings}` in samconfig.toml" in readme_section()
+
+
+def test_deployment_stores_no_key_and_asks_for_approval() -> None:
+    assert DEPLOY["permissions"] == {"contents": "read", "id-token": "write"}
+    assert set(CREDENTIALS) == {"role-to-assume", "aws-region", "role-duration-seconds"}
+    assert "secrets." not in str(DEPLOY)
+    names = re.findall(r"vars\.(\w+)", str(DEPLOY))
+    assert {f"`{name}`" for name in (*names, DEPLOY["environment"])} <= set(
+        re.findall(r"`\w+`", readme_section())
+    )
+
+
+def test_credentials_of_the_deployment_last_as_long_as_its_job() -> None:
+    minutes = DEPLOY["timeout-minutes"]
+    assert CREDENTIALS["role-duration-seconds"] >= 60 * minutes
+    assert minutes >= updates.MOST + 15  # a build, an update without its watch, and a judgement
+
+
+def readme_section() -> str:
+    """Return what functions/README.md says about deploy.yml."""
+    text = (ROOT / "functions/README.md").read_text()
+    return text[text.index("**From GitHub.**") : text.index("## Update")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,8 @@ from tests.environment import CACHE
 
 CHROMIUM = shutil.which("chromium")
 CHROMEDRIVER = shutil.which("chromedriver")
+# With REQUIRE_BROWSER, as in CI, the tests fail without a browser.
+MAY_BE_SKIPPED = not ((CHROMIUM and CHROMEDRIVER) or os.environ.get("REQUIRE_BROWSER"))
 FLAGS = (
     "--headless",
     "--no-sandbox",

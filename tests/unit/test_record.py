@@ -10,7 +10,7 @@ import pytest
 from tests.simulation.aws import Jobs
 from tests.support.jobs import START, waiting_job
 from triptych.aws import bucket, table
-from triptych.flows import record
+from triptych.flows import costs, record
 from triptych.job import (
     Asked,
     Canceled,
@@ -43,6 +43,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Store:
     for function in (store.jobs.get, store.jobs.create, store.jobs.put, store.jobs.delete):
         monkeypatch.setattr(table, function.__name__, function)
     monkeypatch.setattr(record, "count", lambda name, _value=1: store.counted.append(name))
+    monkeypatch.setattr(costs, "count_cost", lambda _: None)
     monkeypatch.setattr(bucket, "remove", store.removed.append)
     monkeypatch.setattr(clock, "now", lambda: START)
     return store

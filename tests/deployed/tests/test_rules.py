@@ -9,14 +9,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, override
+from typing import Any, Self, cast, override
 
 import httpx
 import pytest
 
 from tests.deployed import scenarios
-from tests.deployed.ground import enough_concurrency, of_alarms, of_status, plain
+from tests.deployed.ground import Ground, enough_concurrency, of_alarms, of_status, plain
 from tests.deployed.replicate_account import ReplicateAccount
+from tests.deployed.stack import Stack
 from tests.deployed.user import User
 from tests.deployed.verdict import NotJudgedError, ProblemError, Report, without_queries
 from tests.support.client import Client
@@ -81,6 +82,9 @@ def test_complete_stack_is_good(status: str) -> None:
         ("ROLLBACK_COMPLETE", "was taken back"),
         ("UPDATE_IN_PROGRESS", "Wait"),
         ("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "Wait"),
+        ("UPDATE_ROLLBACK_IN_PROGRESS", "Wait until it has been taken back"),
+        ("UPDATE_ROLLBACK_COMPLETE_CLEANUP_IN_PROGRESS", "Wait until it has been taken back"),
+        ("UPDATE_ROLLBACK_FAILED", "continue-update-rollback"),
         ("DELETE_FAILED", "events"),
     ],
 )
@@ -110,6 +114,51 @@ def test_alarms_without_data_are_not_on() -> None:
     assert of_alarms({"a": {"StateValue": "INSUFFICIENT_DATA"}, "b": {"StateValue": "OK"}}) == (
         "2 alarms are off, 1 of them without data yet"
     )
+
+
+LAYER, LAYER_ARN = "ImagingLayer0a1b2c3d4e", "arn:aws:lambda:eu-west-1:123456789012:layer:imaging:3"
+
+
+@dataclass
+class Layered:
+    """A stack of one function with one layer, and its Lambda client."""
+
+    size: int
+    attached: str = LAYER_ARN
+
+    def client(self, _: str) -> Self:
+        return self
+
+    def of_kind(self, kind: str) -> dict[str, str]:
+        return {LAYER: LAYER_ARN} if kind.endswith("LayerVersion") else {"GenerateFunction": "generate"}
+
+    def templates_of_kind(self, _: str) -> list[tuple[str, str, dict[str, Any]]]:
+        return [("GenerateFunction", "generate", {"Layers": [{"Ref": LAYER}]})]
+
+    def get_function_configuration(self, **_: str) -> dict[str, Any]:
+        return {"Layers": [{"Arn": self.attached}]}
+
+    def get_layer_version_by_arn(self, **_: str) -> dict[str, Any]:
+        return {"Content": {"CodeSize": self.size}}
+
+
+def layers(stack: Layered) -> str:
+    return Ground(cast("Stack", stack), httpx.Client()).layers()
+
+
+def test_full_layer_is_good() -> None:
+    assert layers(Layered(5_000_000)) == "ImagingLayer are where the template names them"
+
+
+def test_empty_layer_is_named() -> None:
+    """An empty ZIP file has 22 bytes."""
+    with pytest.raises(ProblemError, match=r"ImagingLayer is empty \(22 bytes\)\. Deploy again"):
+        layers(Layered(22))
+
+
+def test_function_with_another_layer_is_named() -> None:
+    with pytest.raises(ProblemError, match="GenerateFunction runs without ImagingLayer"):
+        layers(Layered(5_000_000, LAYER_ARN.replace(":3", ":2")))
 
 
 def test_layer_is_named_as_in_the_template() -> None:
@@ -150,7 +199,7 @@ def test_only_predictions_of_the_job_are_counted_on_all_pages() -> None:
 
     replicate = ReplicateAccount(Visitor(page).http, "https://replicate.example", "r8_x")
     since = datetime(2026, 11, 27, 8, 8, 30, tzinfo=UTC)
-    assert replicate.predictions_of("a-job", since) == 2
+    assert replicate.predictions_of(["a-job", "no-job"], since) == 2
 
 
 # ── the scenarios ──
@@ -301,6 +350,18 @@ def test_verdict_names_what_failed() -> None:
     assert "fourth: KeyError: 'etag'" in out.getvalue()
     assert "1 ok, 1 not judged, 2 failed" in out.getvalue()
     assert out.getvalue().endswith("Predictions paid for: 3.\nThe stack is not good: third, fourth.\n")
+
+
+@pytest.mark.parametrize(
+    ("spent", "words"),
+    [(2, "Predictions paid for: 2.\n"), (None, "Look at https://replicate.com/predictions.\n")],
+)
+def test_interrupted_judgement_says_what_was_spent(spent: int | None, words: str) -> None:
+    out, as_json = io.StringIO(), io.StringIO()
+    Report(out).interrupted(spent)
+    assert out.getvalue().endswith(words)
+    Report(as_json, as_json=True).interrupted(spent)
+    assert json.loads(as_json.getvalue())["predictions"] == spent
 
 
 def test_good_verdict_exits_with_zero() -> None:

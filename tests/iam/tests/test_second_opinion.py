@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import uuid
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
+from pathlib import Path
 
 import pytest
 
 from tests.iam import recorded, simulator
 from tests.iam.policies import documents
-from tests.localcloud.decisions import Decision
+from tests.localcloud.decisions import RECORD, Decision, normal, write
 from tests.localcloud.policies import Policy, Statement, differences, granting
 
 # Where the two disagree, with the reason. None today.
@@ -105,6 +107,32 @@ def test_every_permission_of_every_role_is_recorded() -> None:
 def test_recorded_verdicts_are_those_of_todays_iam() -> None:
     made = recorded.load()
     assert [decision for decision in made if ours(decision) != decision] == [], RECORD_AGAIN
+
+
+def test_request_with_a_new_key_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The end-to-end tests fail on one: see their conftest.py."""
+    monkeypatch.setenv(RECORD, str(tmp_path))
+    made = recorded.load()
+    write(made)
+    assert recorded.unknown(tmp_path) == []
+    keyed = next(one for one in made if one.keys)
+    new = replace(keyed, keys=((keyed.keys[0][0], ("a new value",)),))
+    write([new])
+    assert recorded.unknown(tmp_path) == [new]
+
+
+@pytest.mark.parametrize(
+    ("path", "form"),
+    [
+        ("outputs/{}/2.1.webp", "outputs/{}/0.png"),
+        ("uploads/{}/photo-0a1b2c3d.heic", "uploads/{}/photo.jpg"),
+        ("uploads/{}/late.jpg", "uploads/{}/late.jpg"),
+        ("another/{}/1.png", "another/{}/0.png"),
+    ],
+)
+def test_form_keeps_all_that_a_policy_can_name(path: str, form: str) -> None:
+    job, none = str(uuid.uuid4()), str(uuid.UUID(int=0))
+    assert normal(f"arn:aws:s3:::b/{path.format(job)}") == f"arn:aws:s3:::b/{form.format(none)}"
 
 
 def test_lock_holds_hashes_and_no_download_address() -> None:

@@ -18,7 +18,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.localcloud import http_api, http_server
-from tests.localcloud.functions import Functions, Machine, Result
+from tests.localcloud.functions import THROTTLED, TOO_LARGE, Functions, Machine, Result
 from tests.localcloud.http_api import Gateway, body, claim_text, match, response_from
 from tests.localcloud.http_server import HttpServer, Request, Response
 from tests.localcloud.stack import Authorizer, Cors, Function, HttpApi, Route
@@ -265,6 +265,23 @@ def test_throttled_route_leaves_the_others_open() -> None:
     answers = [gateway(Request("GET", path, (), b"", "127.0.0.1")) for path in ("/a", "/a", "/a", "/b")]
     assert [answer.status for answer in answers] == [200, 200, 429, 200]
     assert answers[2].body == b'{"message":"Too Many Requests"}'
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status", "message"),
+    [(THROTTLED, 503, "Service Unavailable"), (TOO_LARGE, 413, "Request Entity Too Large")],
+)
+def test_refused_invocation_has_api_gateways_status(refusal: str, status: int, message: str) -> None:
+    class Refusing:
+        def submit(self, name: str, payload: bytes) -> Future[Result]:
+            future: Future[Result] = Future()
+            future.set_result(Result(b'{"errorType": "any"}', refusal))
+            return future
+
+    api = HttpApi((route("GET", "/"),), {}, None)
+    gateway = Gateway(api, Refusing(), cognito="", account="")  # type: ignore[arg-type]  # the gateway uses only `submit`
+    response = gateway(Request("GET", "/", (), b"", "127.0.0.1"))
+    assert (response.status, json.loads(response.body)) == (status, {"message": message})
 
 
 # Tokens.

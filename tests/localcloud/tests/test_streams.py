@@ -13,13 +13,14 @@ import boto3
 import pytest
 
 from tests.localcloud import aws, streams
-from tests.localcloud.functions import Functions, Machine, Result
+from tests.localcloud.functions import THROTTLED, Functions, Machine, Result
 from tests.localcloud.patterns import Pattern
 from tests.localcloud.stack import StreamSource
 from tests.localcloud.streams import Streams
 
 PATTERN: Pattern = {"dynamodb": {"NewImage": {"status": {"S": ["DONE"]}}}}
 OK = Result(b'{"batchItemFailures": []}')
+THROTTLE = Result(b'{"errorType": "TooManyRequestsException"}', THROTTLED)
 CRASHED = Result(b'{"errorType": "Runtime.ExitError"}', "Unhandled")
 
 
@@ -172,6 +173,28 @@ def test_batch_without_bisection_is_redelivered_whole(table: Table, answer: Resu
     function = Function(lambda _: next(answers))
     with table.reading(function, bisects=False):
         assert function.wait_for(2) == [["a", "b"], ["a", "b"]]
+
+
+def test_throttled_invocation_is_repeated_and_counts_as_no_retry(
+    table: Table, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "THROTTLED_SECONDS", 0)
+    table.put("a")
+    answers = iter([THROTTLE, THROTTLE, OK, OK])
+    function = Function(lambda _: next(answers))
+    with table.reading(function, retries=0):
+        function.wait_for(3)
+        table.put("b")
+        assert function.wait_for(4) == [["a"], ["a"], ["a"], ["b"]]
+    assert "Messages" not in table.sqs.receive_message(QueueUrl=table.queue)
+
+
+def test_throttled_reader_stops_with_its_cloud(table: Table) -> None:
+    table.put("a")
+    function = Function(lambda _: THROTTLE)
+    with table.reading(function, retries=0):
+        function.wait_for(2)
+    assert "Messages" not in table.sqs.receive_message(QueueUrl=table.queue)
 
 
 def test_read_records_are_deleted_and_reading_continues(table: Table) -> None:
