@@ -27,6 +27,7 @@ LARGEST = 300_000  # bytes of all data; S3's description alone has four times as
 # Actions of Lambda itself with a function's role: polling and logging.
 OF_LAMBDA = {
     *("dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"),
+    *("sqs:GetQueueAttributes", "sqs:ReceiveMessage"),
     *("logs:CreateLogStream", "logs:PutLogEvents"),
 }
 # Operations whose IAM actions have other names.
