@@ -13,7 +13,7 @@ import pytest
 import generate
 from tests.support.events import s3_notification, sqs_event
 from tests.support.world import World
-from triptych import backoff
+from triptych import backoff, pace
 from triptych.aws import queues
 from triptych.flows import generate as generation
 from triptych.job import ImageStatus
@@ -22,7 +22,7 @@ from triptych.replicate.transport import HttpError
 DETAIL = {"detail": "Request was throttled. Your rate limit resets in ~30s."}
 UNHINTED = (1, 1)  # seconds without a hint
 SEVEN = (7, 8)
-LONGEST = (backoff.LONGEST_SECONDS, backoff.LONGEST_SECONDS)
+LONGEST = (pace.MOST_SECONDS, pace.MOST_SECONDS)
 
 Line = list[tuple[str, int]]
 
@@ -40,7 +40,7 @@ def line(monkeypatch: pytest.MonkeyPatch) -> Line:
     """The jobs that entered the line, each with its delay in seconds."""
     seen: Line = []
     monkeypatch.setattr(
-        queues, "send_to_waiting", lambda job_id, _key, _owner, *, delay=0: seen.append((job_id, delay))
+        queues, "send_to_waiting", lambda job_id, _key, _owner, *, delay=0, **_: seen.append((job_id, delay))
     )
     return seen
 
@@ -93,7 +93,7 @@ def deliver(world: World, job_id: str, context: SimpleNamespace, receives: int =
         ({"retry_after": -5}, {"retry-after": "7"}, SEVEN),
         ({"retry_after": "soon"}, {"retry-after": "7"}, SEVEN),
         ({"retry_after": 7}, {"retry-after": "200"}, SEVEN),
-        ({}, {"ratelimit-remaining": "0", "ratelimit-reset": "7"}, UNHINTED),
+        ({}, {"ratelimit-remaining": "0", "ratelimit-reset": "7"}, SEVEN),
         ({}, {"ratelimit-remaining": "0", "ratelimit-reset": "1795737600"}, UNHINTED),
     ],
 )

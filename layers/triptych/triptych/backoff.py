@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from triptych.deadlines import deadline
 from triptych.job import ImageStatus
+from triptych.pace import MOST_SECONDS
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -44,7 +45,7 @@ def seconds_after_refusal(attempt: int, retry_after: float | None, *, throttled:
         throttled: Whether it was a 429. Without a named time, its job's place in the line decides.
     """
     if throttled:
-        return min(LONGEST_SECONDS, retry_after or 0.0)
+        return min(MOST_SECONDS, retry_after or 0.0)
     return min(LONGEST_SECONDS, max(retry_after or seconds_after(attempt - 1), 1.0))
 
 

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 FORGOTTEN_SECONDS = 60.0  # without an answer for so long, a process knows nothing about the limit
 FIRST_SECONDS = 1.0  # between two requests, after a first refusal that names no time
 SLOW_SECONDS = 5.0  # between two requests: a limit like the one of an account with little credit
-MOST_SECONDS = 300.0  # a named time is not believed beyond
+MOST_SECONDS = 60.0  # a named time is not believed beyond: one odd answer would stop everybody
+LEAST_SECONDS = 0.1  # between two requests; below this, no limit is felt
 LONGEST_SECONDS = 12.0  # the longest wait after a refusal that names no time
 SOON_SECONDS = 60.0  # a later reset than this is not believed: Replicate does not document its unit
 # What a success and a refusal do to the interval. In a crowd about one request in nine is refused, and none is wasted.
@@ -30,7 +31,7 @@ WAIT_LONGER = 1.5  # after each further refusal in a row
 MOST_SAVED = 3  # requests that may follow a pause at once: those of one job
 RESTS_SECONDS = 600.0  # the longest time without a try, at a slow limit
 ANSWER_SECONDS = 1.5  # to a create request, about
-MOST_PASSES = 7  # turns that a process leaves to the others before it tries again
+MOST_PASSES = 3  # turns that a process leaves to the others before it tries again
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +77,13 @@ class Pace:
         """Return the seconds until a request may be sent."""
         return max(0.0, (self._next_at - now).total_seconds()) if self._next_at else 0.0
 
-    def leaves_the_turn(self) -> bool:
+    def leaves_the_turn(self, now: datetime) -> bool:
         """Return whether this process should leave its turn to the others, and rest.
 
         At a slow limit one process is enough, and every other one only takes its place away. So whoever is refused twice
         in a row rests, and then tries ever less often. Calling this counts the turn.
         """
+        self._forget(now)
         if self._passes:
             self._passes -= 1
             return True
@@ -107,8 +109,12 @@ class Pace:
             self._next_at = max(last, now - timedelta(seconds=saved)) + timedelta(seconds=self._interval)
             if left and none_left and left.reset and 0 < left.reset <= SOON_SECONDS:
                 self._next_at = min(self._next_at, max(last, now + timedelta(seconds=left.reset)))
+        if self._losses:
+            self._is_measured = False  # the limit is another one now
         self._refusals = self._losses = self._passes = 0
         self._created_at = now
+        if self._interval and self._interval < LEAST_SECONDS:
+            self.__init__()  # type: ignore[misc]  # it knows of no limit any more
 
     def refused(self, now: datetime, retry_after: float | None) -> None:
         """Learn from a refusal. Several refusals of one round of requests count once.
@@ -120,7 +126,7 @@ class Pace:
         retry_after = min(retry_after, MOST_SECONDS) if retry_after else None
         self._refusals += 1
         if not self._interval:
-            self._interval = min(retry_after or FIRST_SECONDS, LONGEST_SECONDS)
+            self._interval = max(LEAST_SECONDS, min(retry_after or FIRST_SECONDS, LONGEST_SECONDS))
         elif self._refusals == 1:
             self._slow_down(now, retry_after)
         elif not self.is_slow:
@@ -137,7 +143,10 @@ class Pace:
         self._next_at = max(self._next_at or now, now + timedelta(seconds=wait))
 
     def _slow_down(self, now: datetime, retry_after: float | None) -> None:
-        self._is_measured = True
+        # An outage refuses again and again, which says nothing about the limit.
+        self._is_measured |= bool(
+            self._created_at and self._refused_at and self._created_at > self._refused_at
+        )
         slower = self._interval * SLOW_DOWN
         if retry_after and self._created_at:
             # The time from the last success to the next token is the longest interval that makes sense.

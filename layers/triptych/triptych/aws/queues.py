@@ -73,16 +73,17 @@ def send_to_generation(job_id: str, photo_key: str, *, again: bool = False, dela
     _send(GenerationMessage(job_id=job_id, original_s3_key=photo_key, again=again), delay=delay)
 
 
-def send_to_waiting(job_id: str, photo_key: str, owner: str, *, delay: int = 0) -> None:
+def send_to_waiting(job_id: str, photo_key: str, owner: str, *, again: bool = False, delay: int = 0) -> None:
     """Let a job wait in line for Replicate's rate limit.
 
     Args:
         job_id: The job.
         photo_key: Where its photo lies.
         owner: The job's owner. Owners are served in turn.
+        again: An invocation may have died while it opened this photo.
         delay: Seconds until the job enters the line.
     """
-    message = GenerationMessage(job_id=job_id, original_s3_key=photo_key)
+    message = GenerationMessage(job_id=job_id, original_s3_key=photo_key, again=again)
     _sqs().send_message(
         QueueUrl=_given("WAITING_QUEUE_URL", settings().waiting_queue_url),
         MessageBody=message.model_dump_json(),

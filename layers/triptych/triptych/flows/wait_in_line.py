@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 TURN_SECONDS = 32.0  # a round of requests after it takes up to 13 s, and the function has 50
 REST_SECONDS = 40.0
+OPENING_SECONDS = 20  # until another look at a photo that another invocation opens
 CROWD_SECONDS = 2.0  # a photo that waits longer for an invocation waits behind many
 
 
@@ -75,24 +76,26 @@ def take_turn(job_id: str, key: str, pace: Pace, *, again: bool) -> float:
         table.ConflictError: Too many races were lost; call again later.
     """
     rest, turn = TimeBudget(REST_SECONDS), TimeBudget(TURN_SECONDS)
-    leaves = pace.leaves_the_turn()
+    leaves = pace.leaves_the_turn(clock.now())
     job = _read(job_id) if leaves else generate.photo_arrived(job_id, key, pace, again=again)
     while job and not leaves and (wait := _seconds_to_wait(job, pace)) is not None:
-        if wait > turn.seconds_left:
+        if turn.is_spent or wait > turn.seconds_left:
             break
         clock.sleep(wait)
         job = generate.ask_in_turn(job, pace)
-        leaves = pace.leaves_the_turn()
+        leaves = pace.leaves_the_turn(clock.now())
     if job is None or job.status.is_terminal:
         return 0.0
     if generate.unasked(job, clock.now()):
-        _enter(job, 0 if leaves else _delay(job, pace))
+        opens_elsewhere = not job.has_photo and not leaves
+        delay = OPENING_SECONDS if opens_elsewhere else 0 if leaves else _delay(job, pace)
+        _enter(job, delay, again=opens_elsewhere or again)
         return rest.seconds_left if leaves else 0.0
     if job.having(ImageStatus.REQUESTING):
         # Nothing to wait for in line: its doubts are settled by Replicate's list.
         wait_for_list = backoff.seconds_until_next(job, 1, clock.now())
         if wait_for_list is not None:
-            queues.send_to_generation(job.job_id, job.photo.key, delay=wait_for_list)
+            queues.send_to_generation(job.job_id, job.photo.key, again=True, delay=wait_for_list)
     return 0.0
 
 
@@ -101,8 +104,8 @@ def _read(job_id: str) -> Job | None:
     return record.read(job_id)
 
 
-def _enter(job: Job, delay: int) -> None:
-    queues.send_to_waiting(job.job_id, job.photo.key, job.owner, delay=delay)
+def _enter(job: Job, delay: int, *, again: bool = False) -> None:
+    queues.send_to_waiting(job.job_id, job.photo.key, job.owner, again=again, delay=delay)
     logger.info("waits in line", seconds=delay)
 
 

@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 from pydantic import BaseModel, ValidationError
 
 from triptych.aws import session
-from triptych.pace import Left
+from triptych.pace import SOON_SECONDS, Left
 from triptych.runtime import clock, tls
 from triptych.runtime.budget import TimeBudget
 from triptych.runtime.observability import logger
@@ -95,14 +95,16 @@ def read[T: BaseModel](kind: type[T], request: Callable[[Client], object]) -> T:
 class HttpError(ReplicateUnavailableError):
     """Replicate answered with another status than 2xx. This holds what the client's `ReplicateError` drops.
 
-    `retry_after` is the number of seconds to wait, from the body or else from Retry-After. It is None if neither holds a
-    positive number. Replicate documents neither.
+    `retry_after` is the number of seconds to wait, from the body, from Retry-After or from a near ratelimit-reset. It is
+    None if none holds a positive number. Replicate documents none.
     """
 
     def __init__(self, status: int, headers: httpx.Headers, body: bytes) -> None:
         super().__init__(f"HTTP {status}")
         self.status = status
-        hints = (_retry_after_in_body(body), _retry_after_in_header(headers.get("retry-after", "")))
+        left = _left(headers)
+        reset = left.reset if left and left.reset and left.reset <= SOON_SECONDS else None
+        hints = (_retry_after_in_body(body), _retry_after_in_header(headers.get("retry-after", "")), reset)
         self.retry_after = next((hint for hint in hints if hint and 0 < hint < math.inf), None)
 
 
