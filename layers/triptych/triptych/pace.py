@@ -128,7 +128,9 @@ class Pace:
         if not self._interval:
             self._interval = max(LEAST_SECONDS, min(retry_after or FIRST_SECONDS, LONGEST_SECONDS))
         elif self._refusals == 1:
-            self._slow_down(now, retry_after)
+            if self._created_at and self._refused_at and self._created_at > self._refused_at:
+                self._slow_down(now, self._created_at, retry_after)
+            # Otherwise nothing succeeded since: an outage refuses again and again, and shows no limit.
         elif not self.is_slow:
             self._interval *= SLOW_DOWN
         longer = min(
@@ -142,15 +144,12 @@ class Pace:
         self._refused_at = now
         self._next_at = max(self._next_at or now, now + timedelta(seconds=wait))
 
-    def _slow_down(self, now: datetime, retry_after: float | None) -> None:
-        # An outage refuses again and again, which says nothing about the limit.
-        self._is_measured |= bool(
-            self._created_at and self._refused_at and self._created_at > self._refused_at
-        )
+    def _slow_down(self, now: datetime, created_at: datetime, retry_after: float | None) -> None:
+        self._is_measured = True
         slower = self._interval * SLOW_DOWN
-        if retry_after and self._created_at:
+        if retry_after:
             # The time from the last success to the next token is the longest interval that makes sense.
-            measured = (now - self._created_at).total_seconds() + retry_after
+            measured = (now - created_at).total_seconds() + retry_after
             slower = min(slower, max(self._interval, measured))
         self._interval = slower
 
