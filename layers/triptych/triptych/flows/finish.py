@@ -36,7 +36,6 @@ from triptych.settings import settings
 
 LOOK_SECONDS = 32.0  # for one look, of the function's 40
 MIN_COPY_SECONDS = 1.0
-LINE_SECONDS = 300  # each message that is added lives as long as its job waits
 HOPELESS_SECONDS = 600  # how long S3 may fail to answer whether the photo is there
 
 # Replicate knows every prediction that exists by then.
@@ -54,7 +53,7 @@ def finish(job: Job) -> Job | None:
 
 def _enter_again(job: Job) -> None:
     """Put a job that has waited in line for long at its end: its message may be lost. A second message does no harm."""
-    patience = timedelta(seconds=max(LINE_SECONDS, settings().watchdog_delay_seconds))
+    patience = timedelta(seconds=settings().watchdog_delay_seconds)
     if job.started_at and clock.now() >= job.started_at + patience:
         queues.send_to_waiting(job.job_id, job.photo.key, job.owner)
 
