@@ -41,6 +41,11 @@ class Left:
     requests: int
     reset: float | None = None  # seconds
 
+    @property
+    def near_reset(self) -> float | None:
+        """The reset, if it is believed."""
+        return self.reset if self.reset and 0 < self.reset <= SOON_SECONDS else None
+
 
 class Pace:
     """What a process knows about Replicate's limit from the answers to its own create requests."""
@@ -107,8 +112,8 @@ class Pace:
             # A slow limit saves up nothing, but the interval counts from one request to the next, not from the answer.
             saved = ANSWER_SECONDS if self.is_slow else (MOST_SAVED - 1) * self._interval
             self._next_at = max(last, now - timedelta(seconds=saved)) + timedelta(seconds=self._interval)
-            if left and none_left and left.reset and 0 < left.reset <= SOON_SECONDS:
-                self._next_at = min(self._next_at, max(last, now + timedelta(seconds=left.reset)))
+            if left and none_left and left.near_reset:
+                self._next_at = min(self._next_at, max(last, now + timedelta(seconds=left.near_reset)))
         if self._losses:
             self._is_measured = False  # the limit is another one now
         self._refusals = self._losses = self._passes = 0

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_sqs.type_defs import SendMessageRequestTypeDef
 
 LONGEST_DELAY = 900  # seconds; the limit of SQS
 
@@ -70,7 +71,8 @@ def send_to_generation(job_id: str, photo_key: str, *, again: bool = False, dela
         again: This is not the first delivery for the job.
         delay: Seconds.
     """
-    _send(GenerationMessage(job_id=job_id, original_s3_key=photo_key, again=again), delay=delay)
+    message = GenerationMessage(job_id=job_id, original_s3_key=photo_key, again=again)
+    _send(_generation_queue(), message, delay)
 
 
 def send_to_waiting(job_id: str, photo_key: str, owner: str, *, again: bool = False, delay: int = 0) -> None:
@@ -84,50 +86,40 @@ def send_to_waiting(job_id: str, photo_key: str, owner: str, *, again: bool = Fa
         delay: Seconds until the job enters the line.
     """
     message = GenerationMessage(job_id=job_id, original_s3_key=photo_key, again=again)
-    _sqs().send_message(
-        QueueUrl=_given("WAITING_QUEUE_URL", settings().waiting_queue_url),
-        MessageBody=message.model_dump_json(),
-        MessageGroupId=hashlib.sha256(owner.encode()).hexdigest(),
-        DelaySeconds=min(delay, LONGEST_DELAY),
-    )
+    _send(_waiting_queue(), message, delay, group=hashlib.sha256(owner.encode()).hexdigest())
 
 
 def send_doubled(job_id: str, photo_key: str, prediction_ids: Sequence[str], *, delay: int) -> None:
     """Have `generate` cancel, in `delay` seconds, predictions that one POST created beside the first."""
-    _send(
-        GenerationMessage(job_id=job_id, original_s3_key=photo_key, doubled=tuple(prediction_ids)),
-        delay=delay,
-    )
-
-
-def _send(message: GenerationMessage, *, delay: int) -> None:
-    _sqs().send_message(
-        QueueUrl=_given("GENERATION_QUEUE_URL", settings().generation_queue_url),
-        MessageBody=message.model_dump_json(),
-        DelaySeconds=min(delay, LONGEST_DELAY),
-    )
+    message = GenerationMessage(job_id=job_id, original_s3_key=photo_key, doubled=tuple(prediction_ids))
+    _send(_generation_queue(), message, delay)
 
 
 def send_to_watchdog(message: WatchdogMessage, *, delay: int) -> None:
     """Have the watchdog look at a job in `delay` seconds."""
-    _sqs().send_message(
-        QueueUrl=_given("WATCHDOG_QUEUE_URL", settings().watchdog_queue_url),
-        MessageBody=message.model_dump_json(),
-        DelaySeconds=min(delay, LONGEST_DELAY),
-    )
+    _send(_given("WATCHDOG_QUEUE_URL", settings().watchdog_queue_url), message, delay)
+
+
+def _send(url: str, message: BaseModel, delay: int, *, group: str | None = None) -> None:
+    request: SendMessageRequestTypeDef = {
+        "QueueUrl": url,
+        "MessageBody": message.model_dump_json(),
+        "DelaySeconds": min(delay, LONGEST_DELAY),
+    }
+    if group:
+        request["MessageGroupId"] = group
+    _sqs().send_message(**request)
 
 
 def is_of_waiting_queue(queue_arn: str) -> bool:
     """Return whether this is the ARN of the waiting queue."""
-    url = _given("WAITING_QUEUE_URL", settings().waiting_queue_url)
-    return queue_arn.rpartition(":")[2] == url.rpartition("/")[2]
+    return queue_arn.rpartition(":")[2] == _waiting_queue().rpartition("/")[2]
 
 
 def remove_from_waiting(receipt_handle: str) -> None:
     """Delete this message of the waiting queue before its invocation ends. If that fails, Lambda deletes it later."""
-    url = _given("WAITING_QUEUE_URL", settings().waiting_queue_url)
     try:
-        _sqs().delete_message(QueueUrl=url, ReceiptHandle=receipt_handle)
+        _sqs().delete_message(QueueUrl=_waiting_queue(), ReceiptHandle=receipt_handle)
     except (BotoCoreError, ClientError) as error:
         logger.warning("not deleted yet", reason=type(error).__name__)
 
@@ -140,16 +132,19 @@ def put_back(receipt_handle: str, *, seconds: int, waiting: bool = False) -> Non
         seconds: Seconds.
         waiting: It is a message of the waiting queue, not of the generation queue.
     """
-    url = (
-        _given("WAITING_QUEUE_URL", settings().waiting_queue_url)
-        if waiting
-        else _given("GENERATION_QUEUE_URL", settings().generation_queue_url)
-    )
     _sqs().change_message_visibility(
-        QueueUrl=url,
+        QueueUrl=_waiting_queue() if waiting else _generation_queue(),
         ReceiptHandle=receipt_handle,
         VisibilityTimeout=seconds,
     )
+
+
+def _generation_queue() -> str:
+    return _given("GENERATION_QUEUE_URL", settings().generation_queue_url)
+
+
+def _waiting_queue() -> str:
+    return _given("WAITING_QUEUE_URL", settings().waiting_queue_url)
 
 
 def _given(name: str, value: str | None) -> str:

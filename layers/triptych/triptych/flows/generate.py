@@ -65,7 +65,7 @@ UNANSWERED_SECONDS = listing.LATEST_SECONDS
 ANSWERED_SECONDS = 30
 SAME_TIME = timedelta(seconds=5)
 TOGETHER = timedelta(seconds=120)  # doubts of this time are settled by one reading of the list
-ASKING_SECONDS = 10.0  # no round starts later: a round takes up to 13 s, and the function has 40
+ASKING_SECONDS = 10.0  # no round starts later: a round takes up to 13 s, and the function has 50
 CANCEL_AGAIN_SECONDS = 5
 OPENING_SECONDS = 70  # longer than the timeout of the function that opens photos
 

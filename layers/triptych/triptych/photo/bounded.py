@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 # The slowest photo that a phone writes, a HEIC of 48 megapixels, takes 2.5 s. `python3 -m tests.benchmarks photo bombs`
 # measures this.
 CPU_SECONDS = 8
-# The function has one CPU for the parent, which waits, and for the child. The function's timeout is 40 s, and what follows
+# The function has one CPU for the parent, which waits, and for the child. The function's timeout is 50 s, and what follows
 # takes up to 13 s.
 WALL_SECONDS = 16.0
 DEFAULT_MIB = 1769  # the function's memory in template.yaml, where no Lambda says it

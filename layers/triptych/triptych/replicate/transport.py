@@ -20,7 +20,7 @@ from botocore.exceptions import ClientError
 from pydantic import BaseModel, ValidationError
 
 from triptych.aws import session
-from triptych.pace import SOON_SECONDS, Left
+from triptych.pace import Left
 from triptych.runtime import clock, tls
 from triptych.runtime.budget import TimeBudget
 from triptych.runtime.observability import logger
@@ -103,8 +103,11 @@ class HttpError(ReplicateUnavailableError):
         super().__init__(f"HTTP {status}")
         self.status = status
         left = _left(headers)
-        reset = left.reset if left and left.reset and left.reset <= SOON_SECONDS else None
-        hints = (_retry_after_in_body(body), _retry_after_in_header(headers.get("retry-after", "")), reset)
+        hints = (
+            _retry_after_in_body(body),
+            _retry_after_in_header(headers.get("retry-after", "")),
+            left.near_reset if left else None,
+        )
         self.retry_after = next((hint for hint in hints if hint and 0 < hint < math.inf), None)
 
 
