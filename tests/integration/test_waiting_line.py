@@ -99,10 +99,26 @@ def test_process_that_others_beat_at_a_slow_limit_rests(world: World, context: S
     jobs = [world.new_job() for _ in range(4)]
     for job_id in jobs:
         turn(job_id, context)
-    asked = len(world.replicate.creates)
     assert max(world.clock.slept) > wait_in_line.REST_SECONDS / 2
+    asked = len(world.replicate.creates)
+    world.replicate.add("another", {}, world.clock.time)
     turn(jobs[0], context)
     assert len(world.replicate.creates) == asked  # it leaves the turn to the others
+
+
+@pytest.mark.parametrize("list_fails", [False, True])
+def test_beaten_process_tries_again_if_nobody_is_seen_to_win(
+    world: World, context: SimpleNamespace, *, list_fails: bool
+) -> None:
+    world.replicate.before_create = throttle
+    jobs = [world.new_job() for _ in range(4)]
+    for job_id in jobs:
+        turn(job_id, context)
+    world.replicate.before_create = lambda _: None
+    if list_fails:
+        world.replicate.on_read = lambda _: httpx.Response(503)
+    turn(jobs[0], context)
+    assert statuses(world, jobs[0]) == {ImageStatus.GENERATING}
 
 
 def test_wish_of_a_day_keeps_no_job_in_line(world: World, context: SimpleNamespace) -> None:
@@ -226,6 +242,21 @@ def test_watchdog_leaves_an_unopened_photo_in_line(world: World, context: Simple
     watchdog.handler(sqs_event(look), context)
     assert [message["job_id"] for message in waiting(world)] == [job_id]
     assert world.job(job_id).status is JobStatus.GENERATING
+
+
+def test_round_is_no_larger_than_the_requests_that_are_left(world: World, context: SimpleNamespace) -> None:
+    left = iter(range(3, -1, -1))
+
+    def some_left(_: httpx.Request) -> httpx.Response:
+        made = list(world.replicate.predictions.values())[-1]
+        headers = {"ratelimit-remaining": str(next(left)), "ratelimit-reset": "20"}
+        return httpx.Response(201, json=made, headers=headers)
+
+    world.replicate.after_create = some_left
+    world.replicate.before_create = lambda _: throttle() if len(world.replicate.predictions) == 4 else None
+    assert deliver(world, world.new_job(), context) == DONE
+    assert deliver(world, world.new_job(), context) == DONE
+    assert len(world.replicate.creates) == 4  # three, and the one that was left
 
 
 def test_answer_without_requests_left_slows_the_process_down(world: World, context: SimpleNamespace) -> None:

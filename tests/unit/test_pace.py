@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -82,40 +81,100 @@ def test_process_alone_uses_up_a_slow_limit() -> None:
     assert refused <= 0.25 * made
 
 
-def test_loser_at_a_slow_limit_rests_ever_longer() -> None:
-    pace, turns, at = Pace(), [], 0.0
-    for turn in range(60):
-        if not pace.leaves_the_turn(after(at)):
-            turns.append(turn)
-            pace.refused(after(at), 10)
-        at += 40
-    gaps = [later - earlier for earlier, later in pairwise(turns)]
-    assert gaps == sorted(gaps)
-    assert rules.MOST_PASSES < max(gaps) <= rules.MOST_PASSES + 2
-    assert len(turns) < 20
+def beaten(pace: Pace) -> float:
+    """Let a process lose its turn at a slow limit; return the time."""
+    for second in (0, 10):
+        assert not pace.loses_the_turn(after(second))
+        pace.refused(after(second), 10)
+    assert pace.loses_the_turn(after(10))
+    return 10
+
+
+def test_beaten_process_loses_its_next_turn_after_one_refusal() -> None:
+    pace = Pace()
+    beaten(pace)
+    assert not pace.loses_the_turn(after(50))
+    pace.refused(after(50), 10)
+    assert pace.loses_the_turn(after(50))
+
+
+@pytest.mark.parametrize(
+    ("predictions", "leaves"), [(0, False), (1, True), (6, True), (7, False), (100, False)]
+)
+def test_others_at_a_slow_pace_use_the_limit_up(predictions: int, *, leaves: bool) -> None:
+    pace = Pace()
+    beaten(pace)
+    assert pace.asks_for_others(after(50))
+    assert pace.leaves_it_to_others(after(50), predictions) is leaves
+
+
+def test_process_that_leaves_it_to_others_remembers_the_limit() -> None:
+    pace = Pace()
+    beaten(pace)
+    for second in range(50, 2000, 40):
+        assert pace.asks_for_others(after(second))
+        pace.leaves_it_to_others(after(second), 3)
+    assert pace.is_throttled(after(2000))
+
+
+def test_process_looks_for_others_only_after_it_was_beaten() -> None:
+    pace = Pace()
+    pace.refused(NOW, 10)
+    assert not pace.asks_for_others(NOW)
 
 
 def test_fast_limit_makes_nobody_rest() -> None:
     pace = Pace()
     for _ in range(10):
         pace.refused(NOW, 1)
-        assert not pace.leaves_the_turn(NOW)
+        assert not pace.loses_the_turn(NOW)
 
 
-def test_winner_is_no_loser() -> None:
+def test_success_ends_the_defeat() -> None:
     pace = Pace()
-    for second in (0, 10):
-        pace.refused(after(second), 10)
-    assert pace.leaves_the_turn(NOW)
-    pace.created(after(20))
-    assert not pace.leaves_the_turn(NOW)
+    at = beaten(pace)
+    pace.created(after(at + 10))
+    pace.refused(after(at + 20), 1)
+    assert not pace.asks_for_others(after(at + 20))
+    assert not pace.loses_the_turn(after(at + 20))
+
+
+def test_token_taken_by_another_process_slows_down_a_little() -> None:
+    pace, at = Pace(), 0.0
+    pace.refused(NOW, 10)
+    for _ in range(5):
+        at += 10
+        pace.created(after(at))
+    pace.refused(after(at + 10), 10)  # a whole interval after its last success
+    pace.created(after(at + 20))
+    assert pace.seconds_to_wait(after(at + 20)) <= 10 * rules.SLOW_DOWN_ONCE
+
+
+def test_interval_counts_from_the_request_and_not_from_its_answer() -> None:
+    pace = Pace()
+    pace.refused(NOW, 10)
+    pace.created(after(13), sent=after(10))
+    assert pace.seconds_to_wait(after(13)) == pytest.approx(7, abs=0.1)
+
+
+def test_slow_process_speeds_up_after_many_successes() -> None:
+    pace, at, waits = Pace(), 0.0, []
+    pace.refused(NOW, 10)
+    pace.created(after(10))
+    pace.refused(after(18), 2)
+    for _ in range(2 * rules.MANY):
+        at = max(20, at + pace.seconds_to_wait(after(at)))
+        pace.created(after(at))
+        waits.append(pace.seconds_to_wait(after(at)))
+    early = waits[1] - waits[rules.MANY - 2]
+    assert waits[rules.MANY] - waits[-1] > 3 * early
 
 
 def test_outage_is_no_measured_limit() -> None:
     """Refusals without a success between them do not keep the process from speeding up afterwards."""
     pace, at = Pace(), 0.0
     while at < 300:
-        pace.leaves_the_turn(after(at))
+        pace.loses_the_turn(after(at))
         pace.refused(after(at), 10)
         at += 40
     for _ in range(15):
@@ -125,12 +184,10 @@ def test_outage_is_no_measured_limit() -> None:
     assert pace.allowed(after(at)) != 0
 
 
-def test_rests_are_forgotten_after_a_pause() -> None:
+def test_defeat_is_forgotten_after_a_pause() -> None:
     pace = Pace()
-    for second in range(0, 400, 40):
-        pace.leaves_the_turn(after(second))
-        pace.refused(after(second), 10)
-    assert not pace.leaves_the_turn(after(7200))
+    beaten(pace)
+    assert not pace.asks_for_others(after(7200))
 
 
 def test_many_successes_end_the_limit() -> None:
@@ -168,6 +225,15 @@ def test_requests_left_change_nothing() -> None:
     pace = Pace()
     pace.created(NOW, Left(5, 60))
     assert pace.allowed(NOW) is None
+
+
+def test_few_requests_left_make_the_next_round_small() -> None:
+    pace = Pace()
+    pace.created(NOW, Left(1, 30))
+    pace.created(NOW, Left(2, 30))  # of the same round
+    assert pace.allowed(after(29)) == 1
+    assert not pace.is_throttled(NOW)
+    assert pace.allowed(after(30)) is None
 
 
 @given(

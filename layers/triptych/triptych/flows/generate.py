@@ -88,7 +88,7 @@ def photo_arrived(job_id: str, key: str, pace: Pace, *, again: bool = False) -> 
     """
     about_job(job_id)
     job = record.read(job_id)
-    if not bucket.is_upload_of(key, job_id) or (job and key != job.photo.key):
+    if not bucket.is_upload_of(key, job_id) or (job and not is_photo_of(job, key)):
         logger.warning("not this job's photo")
         return None
     if job is None:
@@ -100,6 +100,11 @@ def photo_arrived(job_id: str, key: str, pace: Pace, *, again: bool = False) -> 
     if job.has_photo:
         return advance(job, pace=pace)
     return _look_at_photo(job, key, pace, again=again)
+
+
+def is_photo_of(job: Job, key: str) -> bool:
+    """Return whether this is where the job's photo was to be uploaded."""
+    return bucket.is_upload_of(key, job.job_id) and key == job.photo.key
 
 
 def _look_at_photo(job: Job, key: str, pace: Pace, *, again: bool) -> Job | None:
@@ -181,7 +186,8 @@ def advance(job: Job, *arrived: Event, pace: Pace) -> Job | None:
 
 
 def _most(pace: Pace) -> int | None:
-    return 0 if pace.is_throttled(clock.now()) else None
+    now = clock.now()
+    return 0 if pace.is_throttled(now) else pace.allowed(now)
 
 
 def ask_in_turn(job: Job, pace: Pace) -> Job | None:
@@ -333,19 +339,21 @@ def _create(job: Job, images: Sequence[Image], pace: Pace) -> list[Event]:
         raise RuntimeError("WEBHOOK_URL is not set")
     new = [_new_prediction(job, image) for image in images]
     cancel_after = int((deadline(job) - clock.now()).total_seconds())
+    sent = clock.now()
     answers = predictions.create(new, webhook_url=webhook_url, cancel_after=cancel_after)
-    _learn(pace, answers)
+    _learn(pace, answers, sent)
     return [_event(image, answer) for image, answer in zip(images, answers, strict=True)]
 
 
-def _learn(pace: Pace, answers: Sequence[Answer]) -> None:
+def _learn(pace: Pace, answers: Sequence[Answer], sent: datetime) -> None:
     now = clock.now()
     for answer in answers:
         if isinstance(answer, Created):
-            pace.created(now, answer.left)
+            pace.created(now, answer.left, sent=sent)
     refusals = [answer for answer in answers if isinstance(answer, NotCreated) and answer.throttled]
     if refusals:  # of one round: they say the same
-        pace.refused(now, max((one.retry_after for one in refusals if one.retry_after), default=None))
+        named = max((one.retry_after for one in refusals if one.retry_after), default=None)
+        pace.refused(now, named, sent=sent)
 
 
 def _new_prediction(job: Job, image: Image) -> NewPrediction:

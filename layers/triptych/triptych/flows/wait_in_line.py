@@ -7,12 +7,16 @@ so the messages keep their order, and hardly any request is wasted on a refusal.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from triptych import backoff
 from triptych.aws import bucket, queues
 from triptych.flows import generate, record
 from triptych.job import ImageStatus, Job, UploadArrived
+from triptych.pace import RECENT_SECONDS
+from triptych.replicate import listing
+from triptych.replicate.transport import ReplicateUnavailableError
 from triptych.runtime import clock
 from triptych.runtime.budget import TimeBudget
 from triptych.runtime.observability import about_job, logger
@@ -32,7 +36,7 @@ def pass_on(job_id: str, key: str) -> bool:
     It is not opened here, so that this takes a few milliseconds.
     """
     job = _read(job_id)
-    if job is None or job.status.is_terminal or not bucket.is_upload_of(key, job_id):
+    if job is None or job.status.is_terminal or not generate.is_photo_of(job, key):
         return False
     if job.uploaded_at is None:
         seen = bucket.look_at(key)
@@ -76,27 +80,46 @@ def take_turn(job_id: str, key: str, pace: Pace, *, again: bool) -> float:
         table.ConflictError: Too many races were lost; call again later.
     """
     rest, turn = TimeBudget(REST_SECONDS), TimeBudget(TURN_SECONDS)
-    leaves = pace.leaves_the_turn(clock.now())
+    leaves = _leaves_at_once(pace)
     job = _read(job_id) if leaves else generate.photo_arrived(job_id, key, pace, again=again)
     while job and not leaves and (wait := _seconds_to_wait(job, pace)) is not None:
         if turn.is_spent or wait > turn.seconds_left:
             break
         clock.sleep(wait)
         job = generate.ask_in_turn(job, pace)
-        leaves = pace.leaves_the_turn(clock.now())
+        leaves = pace.loses_the_turn(clock.now())
     if job is None or job.status.is_terminal:
         return 0.0
     if generate.unasked(job, clock.now()):
-        opens_elsewhere = not job.has_photo and not leaves
-        delay = OPENING_SECONDS if opens_elsewhere else 0 if leaves else _delay(job, pace)
-        _enter(job, delay, again=opens_elsewhere or again)
-        return rest.seconds_left if leaves else 0.0
+        if leaves:
+            _enter(job, 0, again=again)
+            return rest.seconds_left
+        if job.has_photo:
+            _enter(job, _delay(job, pace), again=again)
+        else:
+            _enter(job, OPENING_SECONDS, again=True)  # another invocation opens the photo
+        return 0.0
     if job.having(ImageStatus.REQUESTING):
         # Nothing to wait for in line: its doubts are settled by Replicate's list.
         wait_for_list = backoff.seconds_until_next(job, 1, clock.now())
         if wait_for_list is not None:
             queues.send_to_generation(job.job_id, job.photo.key, again=True, delay=wait_for_list)
     return 0.0
+
+
+def _leaves_at_once(pace: Pace) -> bool:
+    """Return whether a process that was beaten at a slow limit should rest again: others still use the limit up."""
+    now = clock.now()
+    if pace.loses_the_turn(now):
+        return True
+    if not pace.asks_for_others(now):
+        return False
+    try:
+        created = listing.created_since(now - timedelta(seconds=RECENT_SECONDS))
+    except ReplicateUnavailableError as error:
+        logger.warning("the list of predictions cannot be read", reason=str(error))
+        return False
+    return pace.leaves_it_to_others(now, created)
 
 
 def _read(job_id: str) -> Job | None:

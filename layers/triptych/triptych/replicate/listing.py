@@ -96,6 +96,16 @@ def find(wanted: AbstractSet[Tag], first: datetime, last: datetime, *, whole: bo
     return Listed(_joined(rows, *_read_all(slices, budget)))
 
 
+def created_since(start: datetime) -> int:
+    """Return how many predictions the account has created since then; 100 may also be more.
+
+    Raises:
+        ReplicateUnavailableError: No usable answer.
+    """
+    page, _ = _page(_address(start, clock.now() + SKEW))
+    return len(page.results)
+
+
 def _read_all(slices: Iterable[tuple[datetime, datetime]], budget: TimeBudget) -> list[list[Prediction]]:
     """Read parts of the list at the same time."""
     parts = budget.run([partial(_read, *times, budget) for times in slices], grace=transport.GRACE_SECONDS)
