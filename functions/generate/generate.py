@@ -131,7 +131,9 @@ def _put_back(record: SQSRecord, receives: int, *, waiting: bool) -> Iterator[No
 
 
 def _take_turn(record: SQSRecord, task: GenerationMessage, *, again: bool) -> None:
-    rest = wait_in_line.take_turn(task.job_id, task.original_s3_key, pace, again=again)
+    rest = wait_in_line.take_turn(
+        task.job_id, task.original_s3_key, pace, again=again, entered_at=task.entered_at
+    )
     if rest:
         # SQS counts the time until the message is deleted as time that its owner uses.
         queues.remove_from_waiting(record.receipt_handle)

@@ -21,6 +21,7 @@ from triptych.aws import event_bus, queues, table
 from triptych.deadlines import day_of, longest_life, seconds_to_the_next_day
 from triptych.failures import FailureKind
 from triptych.flows import create_job, owner, record
+from triptych.flows import generate as generate_flow
 from triptych.job import Canceled, DeadlinePassed, Job, JobRejected, JobStatus, UploadArrived, UploadExpired
 from triptych.settings import settings
 from triptych.spending import LimitReachedError
@@ -164,6 +165,50 @@ def test_pictures_that_were_not_made_are_given_back_once(
     assert ann.pictures == 0
     total = table._spent(table._STACK)  # nobody else needs the stack's count
     assert total.on(day_of(world.clock.time)) == 0
+
+
+def test_pictures_are_given_back_without_a_limit_of_active_jobs(
+    world: World, context: SimpleNamespace, ann: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MAX_ACTIVE_JOBS_PER_OWNER", "0")
+    settings.cache_clear()
+    ann.job()
+    job = ann.job()
+    before = world.item(job.job_id)
+    ended = finish(world, context, job, UploadExpired())
+    assert ann.pictures == 3
+    for _ in range(2):  # the stream delivers the end again
+        end(world, context, before, ended)
+    assert ann.pictures == 3
+    assert table._spent(table._STACK).on(day_of(world.clock.time)) == 3
+
+
+def test_each_request_that_may_have_cost_money_counts(
+    world: World, context: SimpleNamespace, ann: Client
+) -> None:
+    world.replicate.before_create = lambda _: httpx.Response(503)
+    job = asked_job(world, context, ann)
+    message = sqs_event({"job_id": job.job_id, "original_s3_key": job.photo.key})
+    for _ in range(2):  # Replicate's list shows that there is no prediction, so they are requested again
+        world.clock.advance(2 * generate_flow.UNANSWERED_SECONDS)
+        generate.handler(message, context)
+    (requests,) = {image.billable for image in world.job(job.job_id).images}
+    assert requests > 1
+    before = world.item(job.job_id)
+    ended = finish(world, context, world.job(job.job_id), DeadlinePassed())
+    end(world, context, before, ended)
+    assert ann.pictures == 3 * requests
+    assert table._spent(table._STACK).on(day_of(world.clock.time)) == 3 * requests
+
+
+def test_requests_before_a_retry_count_once(world: World, context: SimpleNamespace, ann: Client) -> None:
+    job = asked_job(world, context, ann)
+    finish(world, context, job, DeadlinePassed())
+    world.clock.advance(7200)  # Replicate has no output any more
+    assert owner.retry(world.job(job.job_id))
+    assert ann.pictures == 6
+    finish(world, context, world.job(job.job_id), DeadlinePassed())
+    assert ann.pictures == 3
 
 
 def test_made_pictures_are_not_given_back(world: World, context: SimpleNamespace, ann: Client) -> None:

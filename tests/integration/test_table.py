@@ -50,6 +50,7 @@ FULL_IMAGE = Image(
     reclaimed=True,
     broken=7,
     billable=3,
+    billable_before=1,
     output=Output("outputs/j/0.png", "image/png", 8),
     error=Failure("a_code", "A message."),
 )
@@ -64,6 +65,7 @@ FULL_JOB = Job(
     uploaded_at=at(15),
     retried_at=at(16),
     retries=17,
+    entered_again_at=at(19),
     counted=18,
     closed_as=JobStatus.CANCELED,
     error=Failure("another_code", "Another message."),

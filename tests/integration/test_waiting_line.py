@@ -19,6 +19,7 @@ from tests.support.world import World
 from triptych.flows import wait_in_line
 from triptych.job import ImageStatus, JobStatus
 from triptych.runtime import clock
+from triptych.settings import settings
 
 DETAIL = {"detail": "Request was throttled."}
 PHOTO = "uploads/{}/photo.jpg"
@@ -231,6 +232,54 @@ def test_watchdog_replaces_a_lost_message_of_the_line(
     watchdog.handler(sqs_event(look), context)
     assert len(waiting(world)) == messages
     assert len(world.replicate.creates) == asked  # it asks for nothing itself
+
+
+def look(world: World, context: SimpleNamespace, job_id: str) -> None:
+    watchdog.handler(
+        sqs_event({"job_id": job_id, "born_at": world.job(job_id).watched_since.isoformat()}), context
+    )
+
+
+def test_watchdog_waits_twice_as_long_before_each_further_message(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_DELAY_SECONDS", "10")
+    settings.cache_clear()
+    world.replicate.before_create = throttle
+    job_id = world.new_job()
+    deliver(world, job_id, context)
+    waiting(world)
+    sent = []
+    for second in range(1, 170):
+        world.clock.advance(1)
+        look(world, context, job_id)
+        sent += [second] * len(waiting(world))
+    assert sent == [10, 20, 40, 80, 160]
+
+
+def test_replaced_message_does_not_go_back_in_line(world: World, context: SimpleNamespace) -> None:
+    world.replicate.before_create = throttle
+    job_id = world.new_job()
+    deliver(world, job_id, context)
+    (first,) = waiting(world)
+    world.clock.advance(301)
+    look(world, context, job_id)
+    (second,) = waiting(world)
+    for message, back in ((first, 0), (second, 1)):
+        del message["group"]
+        assert generate.handler(sqs_event(message, queue="waiting"), context) == DONE
+        assert len(waiting(world)) == back
+
+
+def test_replaced_message_still_takes_its_turn(world: World, context: SimpleNamespace) -> None:
+    world.replicate.before_create = throttle
+    job_id = world.new_job()
+    deliver(world, job_id, context)
+    world.clock.advance(301)
+    look(world, context, job_id)
+    world.replicate.before_create = lambda _: None
+    assert turn(job_id, context) == DONE
+    assert statuses(world, job_id) == {ImageStatus.GENERATING}
 
 
 def test_watchdog_leaves_an_unopened_photo_in_line(world: World, context: SimpleNamespace) -> None:

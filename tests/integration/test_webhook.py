@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import itertools
 import json
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -24,7 +25,7 @@ from triptych.aws import bucket, table
 from triptych.failures import FailureKind
 from triptych.flows import collect, record
 from triptych.job import DeadlinePassed, ImageStatus, JobStatus
-from triptych.replicate import webhooks
+from triptych.replicate import transport, webhooks
 
 OTHER_SECRET = "whsec_" + base64.b64encode(b"another secret").decode()
 
@@ -350,6 +351,27 @@ def test_failed_fetch_of_the_secret_is_remembered(
     tries = [second for second, count in enumerate(fetched) if count != ([0, *fetched][second])]
     assert [later - earlier for earlier, later in itertools.pairwise(tries)] == [5, 10, 20, 40, 60, 60]
     world.replicate.on_read = lambda _: None
+    world.clock.advance(60)
+    assert status(webhook_for(done, world.clock), context) == 200
+
+
+def test_failed_read_of_the_token_is_remembered(
+    world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[datetime] = []
+
+    def unreadable(**_: object) -> str:
+        reads.append(world.clock.now())
+        raise transport.ReplicateUnavailableError("no token")
+
+    done = world.replicate.finish("p0")
+    with monkeypatch.context() as patched:
+        patched.setattr(transport, "token", unreadable)
+        for _ in range(120):  # a call each second
+            world.clock.advance(1)
+            assert status(webhook_for(done, world.clock), context) == 503
+    apart = [(later - earlier).total_seconds() for earlier, later in itertools.pairwise(reads)]
+    assert apart == [5, 10, 20, 40]
     world.clock.advance(60)
     assert status(webhook_for(done, world.clock), context) == 200
 

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError
 
 from tests.support.fair_queues import FairOrder
 from triptych.aws import table
-from triptych.spending import Order, Spent, entry_of, refuse, unmade
+from triptych.spending import Order, Spent, balance, entry_of, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -44,6 +44,7 @@ class Jobs:
     def __init__(self) -> None:
         self._jobs: dict[str, Job | None] = {}  # None: deleted, and the id is blocked
         self._pictures: Counter[tuple[str | None, str]] = Counter()  # by owner and day; None: the whole stack
+        self._released: set[tuple[str, str]] = set()
         self._active: defaultdict[str, set[str]] = defaultdict(set)
 
     def get(self, job_id: str) -> Job | None:
@@ -97,10 +98,11 @@ class Jobs:
 
     def release(self, job: Job, day: date) -> None:
         """Count the job as ended."""
-        if entry_of(job) in self._active[job.owner]:
-            self._active[job.owner].remove(entry_of(job))
+        self._active[job.owner].discard(entry_of(job))
+        if (entry_of(job), job.job_id) not in self._released:
+            self._released.add((entry_of(job), job.job_id))
             for who in (job.owner, None):
-                self._pictures[who, day.isoformat()] -= unmade(job)
+                self._pictures[who, day.isoformat()] -= balance(job)
 
     def expire(self, job_id: str) -> None:
         """Remove an item, as DynamoDB does when its time has come."""

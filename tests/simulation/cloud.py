@@ -401,7 +401,7 @@ class Cloud:
         transport._ssm().clear_cache()  # type: ignore[no-untyped-call]  # powertools has no types here
         webhooks._kept.secret = None
         webhooks._kept.asked_at = webhooks._NEVER
-        webhooks._kept.failures = 0
+        webhooks._kept.failures.number = webhooks._unread.number = 0
 
     def exchange[T](
         self,

@@ -55,6 +55,6 @@ def forget_caches() -> None:
     event_bus._events.cache_clear()
     webhooks._kept.secret = None
     webhooks._kept.asked_at = webhooks._NEVER
-    webhooks._kept.failures = 0
+    webhooks._kept.failures.number = webhooks._unread.number = 0
     table._Job._connection = None
     table._Gone._connection = None

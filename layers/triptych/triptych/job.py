@@ -138,6 +138,7 @@ class Image:
     )
     broken: int = 0  # looks of the watchdog that found a cut, empty or missing output
     billable: int = 0  # attempts that may have cost money: all but those that Replicate refused
+    billable_before: int = 0  # of those, the ones before the last retry
     output: Output | None = None
     error: Failure | None = None
 
@@ -155,6 +156,9 @@ class Job:
     images: tuple[Image, ...]
     uploaded_at: datetime | None = None
     retried_at: datetime | None = None
+    entered_again_at: datetime | None = (
+        None  # when the watchdog put it at the end of its line, in case its message is lost
+    )
     retries: int = 0  # by the owner; those that changed nothing do not count
     counted: int = (
         0  # predictions that the creation or the last retry may create: they count toward the limits
@@ -305,6 +309,13 @@ class WaitsInLine:
 
 
 @dataclass(frozen=True, slots=True)
+class EnteredAgain:
+    """A new message for the job entered the line at this time. It takes the place of all earlier ones."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class AnswerLost:
     """The answer to the POST does not show whether the prediction exists. It is in doubt until then."""
 
@@ -378,6 +389,7 @@ type Event = (
     | PredictionCreated
     | PredictionNotCreated
     | WaitsInLine
+    | EnteredAgain
     | AnswerLost
     | GenerationRefused
     | OutputStored
@@ -538,12 +550,18 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # on
         case Canceled():
             return _move(replace(job, closed_as=JobStatus.CANCELED), ImageStatus.CANCELED)
         case Retried(at):
-            if not is_retryable(job):
-                return job
-            job, failed = replace(job, error=None), _retryable(job)
-            for image in failed:
-                job = _put(job, _retried(image, job, at))
-            return replace(job, retried_at=at, retries=job.retries + 1, counted=len(failed))
+            return _reopened(job, at) if is_retryable(job) else job
+        case EnteredAgain(at):
+            return replace(job, entered_again_at=at)
+
+
+def _reopened(job: Job, at: datetime) -> Job:
+    images = tuple(replace(image, billable_before=image.billable) for image in job.images)
+    job = replace(job, error=None, images=images, entered_again_at=None)
+    failed = _retryable(job)
+    for image in failed:
+        job = _put(job, _retried(image, job, at))
+    return replace(job, retried_at=at, retries=job.retries + 1, counted=len(failed))
 
 
 def _in_line(job: Job, at: datetime) -> Job:
@@ -570,7 +588,13 @@ def _not_created(job: Job, image: Image, not_before: datetime, *, was_in_doubt: 
 
 def _once_more(image: Image, job: Job, not_before: datetime | None = None) -> Image:
     """Return the image as it waits for another attempt, or as failed if there is none: no image waits without one."""
-    again = Image(image.index, attempt=image.attempt, not_before=not_before, billable=image.billable)
+    again = Image(
+        image.index,
+        attempt=image.attempt,
+        not_before=not_before,
+        billable=image.billable,
+        billable_before=image.billable_before,
+    )
     used = None if _has_attempts(image) else Failure.of(FailureKind.ATTEMPTS_USED)
     error = job.error or used
     return replace(again, status=ImageStatus.FAILED, error=error, not_before=None) if error else again

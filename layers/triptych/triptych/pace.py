@@ -24,7 +24,8 @@ MOST_SECONDS = 60.0
 LEAST_SECONDS = 0.1  # between two requests; below this, no limit is felt
 LONGEST_SECONDS = 12.0  # the longest wait after a refusal that names no time
 # What a success and a refusal do to the interval. In a crowd about one request in nine is refused, and none is wasted.
-SPEED_UP_AT_FIRST = 0.6  # until the second refusal
+SPEED_UP_AT_FIRST = 0.8  # until the second refusal
+SPEED_UP_FROM_SLOW = 0.6  # the same, at a limit that seems slow: it may have been an outage
 SPEED_UP = 0.98
 SPEED_UP_SLOWLY = 0.997  # at a slow limit, which has no tokens to spare
 SLOW_DOWN = 1.15
@@ -197,7 +198,7 @@ class Pace:
 
     def _speed_up(self, *, at_the_limit: bool) -> float:
         if not self._is_measured and not at_the_limit:
-            return SPEED_UP_AT_FIRST
+            return SPEED_UP_FROM_SLOW if self.is_slow else SPEED_UP_AT_FIRST
         at_the_limit = at_the_limit or (self.is_slow and self._successes < MANY)
         return SPEED_UP_SLOWLY if at_the_limit else SPEED_UP
 

@@ -97,9 +97,18 @@ def refuse(order: Order, owner: Spent, stack: Spent) -> None:
         raise StacksDayFullError(order.owner)
 
 
-def unmade(job: Job) -> int:
-    """Return how many predictions of the job's last order provably were not created, once the job has ended."""
-    return max(0, job.counted - sum(_may_exist(image, job) for image in job.images))
+def balance(job: Job) -> int:
+    """Return how many pictures too many the job's last order has counted, once the job has ended.
+
+    An image counts once, unless it provably has no prediction. If its predictions were in doubt and requested again,
+    each request counts that may have cost money: then this may be negative.
+    """
+    return job.counted - sum(_cost(image, job) for image in job.images) if job.counted else 0
+
+
+def _cost(image: Image, job: Job) -> int:
+    attempts = image.billable - image.billable_before
+    return attempts if attempts > 1 else int(_may_exist(image, job))
 
 
 def _may_exist(image: Image, job: Job) -> bool:

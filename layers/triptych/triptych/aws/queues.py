@@ -59,6 +59,9 @@ class GenerationMessage(BaseModel):
     job_id: Annotated[str, Field(min_length=1, max_length=64)]
     original_s3_key: str
     again: bool = False  # an invocation may have died while it opened this photo
+    entered_at: datetime | None = (
+        None  # of a message that took the place of earlier ones in the waiting queue
+    )
     doubled: tuple[str, ...] = ()  # only cancel these predictions: one POST created them beside the first
 
 
@@ -75,17 +78,26 @@ def send_to_generation(job_id: str, photo_key: str, *, again: bool = False, dela
     _send(_generation_queue(), message, delay)
 
 
-def send_to_waiting(job_id: str, photo_key: str, owner: str, *, again: bool = False, delay: int = 0) -> None:
+def send_to_waiting(
+    job_id: str,
+    photo_key: str,
+    owner: str,
+    *,
+    entered_at: datetime | None,
+    again: bool = False,
+    delay: int = 0,
+) -> None:
     """Let a job wait in line for Replicate's rate limit.
 
     Args:
         job_id: The job.
         photo_key: Where its photo lies.
         owner: The job's owner. Owners are served in turn.
+        entered_at: When the job entered the line again, if it did.
         again: An invocation may have died while it opened this photo.
         delay: Seconds until the job enters the line.
     """
-    message = GenerationMessage(job_id=job_id, original_s3_key=photo_key, again=again)
+    message = GenerationMessage(job_id=job_id, original_s3_key=photo_key, again=again, entered_at=entered_at)
     _send(_waiting_queue(), message, delay, group=hashlib.sha256(owner.encode()).hexdigest())
 
 

@@ -39,7 +39,7 @@ from triptych.failures import Failure
 from triptych.job import Image, ImageStatus, Job, JobRequest, JobStatus, Output, Photo
 from triptych.runtime import clock
 from triptych.settings import settings
-from triptych.spending import Limits, Order, Spent, entry_of, refuse, unmade
+from triptych.spending import Limits, Order, Spent, balance, entry_of, refuse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -67,6 +67,7 @@ CONTENTION = {
 LOST_RACES = {"ConditionalCheckFailedException", "TransactionConflictException"}
 REFUSED_TRIES = 3  # while other orders are given back
 COUNT_DAYS = 70  # how long what an owner has spent is kept after the last order
+RELEASED_DAYS = 2  # longer than the stream keeps a write
 OLD_DAYS = range(62, 93)  # counts that nobody asks for any more
 _STACK = "spent in total"
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
@@ -104,6 +105,7 @@ class _Image(MapAttribute[str, object]):
     reclaimed = BooleanAttribute(null=True)
     broken = NumberAttribute(null=True)
     billable = NumberAttribute(null=True)
+    billable_before = NumberAttribute(null=True)
     output_key = UnicodeAttribute(null=True)
     content_type = UnicodeAttribute(null=True)
     size = NumberAttribute(null=True)
@@ -155,6 +157,7 @@ class _Job(Model):
     updated_at = UTCDateTimeAttribute()
     uploaded_at = UTCDateTimeAttribute(null=True)
     retried_at = UTCDateTimeAttribute(null=True)
+    entered_again_at = UTCDateTimeAttribute(null=True)
     retries = NumberAttribute(null=True)
     counted = NumberAttribute(null=True)
     status = UnicodeAttribute()  # for the stream's filter and for people; never read back
@@ -253,7 +256,7 @@ def _compare(order: Order) -> None:
 
 
 def release(job: Job, day: date) -> None:
-    """Count the job as ended: it is no longer active, and predictions that were not created are given back. Repeatable.
+    """Count the job as ended: it is no longer active, and its pictures count as many as may have cost money. Repeatable.
 
     Args:
         job: As it was at its end, or when it was deleted.
@@ -262,22 +265,27 @@ def release(job: Job, day: date) -> None:
     Raises:
         ContendedError: Too many writes at once; a later call may succeed.
     """
-    entry, back = entry_of(job), unmade(job)
-    give_back = [_day(day).add(Value(-back))] if back else []
-    old = [_day(day - timedelta(days=days)).remove() for days in OLD_DAYS]
+    entry, back = entry_of(job), balance(job)
     active = _Spent.active.contains(entry)
-    ended: _Change = (_owners(job.owner), [_Spent.active.delete({entry}), *give_back, *old], active)
-    changes = [ended]
-    if back and settings().daily_pictures:
-        changes.append((_item(_STACK), [*give_back, *old], _day(day) >= Value(back)))
-    try:
-        _update(changes)
-    except _RefusedError:
-        if not back:
-            return  # it was counted before
-        # So it was, or the stack's limit or time zone is another one than at the order.
+    old = [_day(day - timedelta(days=days)).remove() for days in OLD_DAYS]
+    inactive = _Spent.active.delete({entry})
+    if back:
+        now = clock.now()
+        settle = [_day(day).add(Value(-back)), _Spent.expires_at.set(now + timedelta(days=COUNT_DAYS)), *old]
+        enough = _day(day) >= Value(back) if back > 0 else None
+        # An item of its own makes this repeatable, because an order without a limit of active jobs has no entry.
+        once = _Spent.job_id.does_not_exist()
+        keep = _Spent.expires_at.set(now + timedelta(days=RELEASED_DAYS))
+        changes: list[_Change] = [(_item(f"released {entry} of {job.job_id}"), [keep], once)]
+        changes.append((_owners(job.owner), [inactive, *settle], enough))
+        if settings().daily_pictures:
+            changes.append((_item(_STACK), settle, enough))
+        # If it is refused, it was done before, or the stack's limit or time zone is another one than at the order.
         with suppress(_RefusedError):
-            _update([(_owners(job.owner), [_Spent.active.delete({entry})], active)])
+            return _update(changes)
+    with suppress(_RefusedError):  # it was done before
+        _update([(_owners(job.owner), [inactive, *old], active)])
+    return None
 
 
 def spent(owner: str) -> Spent:
@@ -463,6 +471,7 @@ def _to_record(job: Job) -> _Job:
         updated_at=job.updated_at,
         uploaded_at=job.uploaded_at,
         retried_at=job.retried_at,
+        entered_again_at=job.entered_again_at,
         retries=job.retries or None,
         counted=job.counted or None,
         status=job.status,
@@ -495,6 +504,7 @@ def _to_map(image: Image) -> _Image:
         reclaimed=image.reclaimed or None,
         broken=image.broken or None,
         billable=image.billable or None,
+        billable_before=image.billable_before or None,
         output_key=image.output and image.output.key,
         content_type=image.output and image.output.content_type,
         size=image.output and image.output.size,
@@ -511,6 +521,7 @@ def _to_job(record: _Job) -> Job:
         updated_at=record.updated_at,
         uploaded_at=record.uploaded_at,
         retried_at=record.retried_at,
+        entered_again_at=record.entered_again_at,
         retries=int(record.retries or 0),
         counted=int(record.counted or 0),
         closed_as=JobStatus(record.closed_as) if record.closed_as else None,
@@ -543,6 +554,7 @@ def _to_image(item: _Image) -> Image:
         reclaimed=bool(item.reclaimed),
         broken=int(item.broken or 0),
         billable=int(item.billable or 0),
+        billable_before=int(item.billable_before or 0),
         output=output,
         error=_to_failure(item.error_code, item.error_message),
     )

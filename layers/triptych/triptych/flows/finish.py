@@ -13,6 +13,7 @@ from triptych.failures import FailureKind
 from triptych.flows import collect, generate, record
 from triptych.job import (
     DeadlinePassed,
+    EnteredAgain,
     Event,
     Image,
     ImageFailed,
@@ -45,17 +46,27 @@ SEEN_BY = timedelta(seconds=generate.UNANSWERED_SECONDS)
 def finish(job: Job) -> Job | None:
     """Do what can be done now for a job that has not ended; return it as it is then, None if it has been deleted."""
     if waits_in_line(job) and clock.now() < deadline(job):
-        _enter_again(job)
-        if not job.has_photo:
-            return job
+        entered = _enter_again(job)
+        if entered is None or not entered.has_photo:
+            return entered
+        job = entered
     return _finish(job) if job.has_photo else _upload(job)
 
 
-def _enter_again(job: Job) -> None:
-    """Put a job that has waited in line for long at its end: its message may be lost. A second message does no harm."""
-    patience = timedelta(seconds=settings().watchdog_delay_seconds)
-    if job.started_at and clock.now() >= job.started_at + patience:
-        queues.send_to_waiting(job.job_id, job.photo.key, job.owner)
+def _enter_again(job: Job) -> Job | None:
+    """Put a job that has waited in line for long at its end: its message may be lost.
+
+    Each time it waits twice as long as before. The new message takes the place of an earlier one that is not lost.
+    """
+    if job.started_at is None:
+        return job
+    now, last = clock.now(), job.entered_again_at or job.started_at
+    patience = max(timedelta(seconds=settings().watchdog_delay_seconds), last - job.started_at)
+    if now < last + patience:
+        return job
+    # The message comes first. If this look dies before the write, a later one sends another message.
+    queues.send_to_waiting(job.job_id, job.photo.key, job.owner, entered_at=now)
+    return record.move_on(job, EnteredAgain(now)).job
 
 
 def _upload(job: Job) -> Job | None:

@@ -22,6 +22,8 @@ from triptych.runtime.budget import TimeBudget
 from triptych.runtime.observability import about_job, logger
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from triptych.pace import Pace
 
 TURN_SECONDS = 32.0  # a round of requests after it takes up to 13 s, and the function has 50
@@ -62,16 +64,18 @@ def enter_if_throttled(job: Job | None, pace: Pace) -> bool:
     return True
 
 
-def take_turn(job_id: str, key: str, pace: Pace, *, again: bool) -> float:
+def take_turn(job_id: str, key: str, pace: Pace, *, again: bool, entered_at: datetime | None = None) -> float:
     """Create what a job at the head of the line still needs, as fast as Replicate's limit allows.
 
-    If the limit does not allow it within TURN_SECONDS, the job goes back to the end of its owner's line.
+    If the limit does not allow it within TURN_SECONDS, the job goes back to the end of its owner's line, unless a later
+    message for it is there.
 
     Args:
         job_id: The job.
         key: Where its photo lies.
         pace: What this process knows about the limit.
         again: The message is delivered again.
+        entered_at: When the job entered the line again, according to the message.
 
     Returns:
         How many seconds this process should rest, because others use up the limit. The job is theirs now.
@@ -91,14 +95,15 @@ def take_turn(job_id: str, key: str, pace: Pace, *, again: bool) -> float:
     if job is None or job.status.is_terminal:
         return 0.0
     if generate.unasked(job, clock.now()):
-        if leaves:
+        if _is_replaced(job, entered_at):
+            logger.info("waits in line with a later message")
+        elif leaves:
             _enter(job, 0, again=again)
-            return rest.seconds_left
-        if job.has_photo:
+        elif job.has_photo:
             _enter(job, _delay(job, pace), again=again)
         else:
             _enter(job, OPENING_SECONDS, again=True)  # another invocation opens the photo
-        return 0.0
+        return rest.seconds_left if leaves else 0.0
     if job.having(ImageStatus.REQUESTING):
         # Nothing to wait for in line: its doubts are settled by Replicate's list.
         wait_for_list = backoff.seconds_until_next(job, 1, clock.now())
@@ -127,8 +132,21 @@ def _read(job_id: str) -> Job | None:
     return record.read(job_id)
 
 
+def _is_replaced(job: Job, entered_at: datetime | None) -> bool:
+    """Return whether the job has a later message in line than the one that entered then."""
+    latest = job.entered_again_at
+    return latest is not None and (entered_at is None or entered_at < latest)
+
+
 def _enter(job: Job, delay: int, *, again: bool = False) -> None:
-    queues.send_to_waiting(job.job_id, job.photo.key, job.owner, again=again, delay=delay)
+    queues.send_to_waiting(
+        job.job_id,
+        job.photo.key,
+        job.owner,
+        entered_at=job.entered_again_at,
+        again=again,
+        delay=delay,
+    )
     logger.info("waits in line", seconds=delay)
 
 

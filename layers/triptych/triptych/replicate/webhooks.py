@@ -11,7 +11,7 @@ import base64
 import binascii
 import hmac
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -68,7 +68,7 @@ def verified(headers: Mapping[str, str], body: str, query: str, *, is_base64: bo
     secret = _known_secret(now)
     if not (secret and is_signed(headers, raw, secret, now)):
         # Only a call whose query Replicate was given may make this function wait for Replicate.
-        if not tag.has_key(query, transport.token()):
+        if not tag.has_key(query, _token(now)):
             raise WebhookRejectedError("signature" if secret else "key")
         if not _is_signed_by_replicate(headers, raw, now):
             raise WebhookRejectedError("signature")
@@ -145,15 +145,50 @@ class _Secret(BaseModel):
 
 
 @dataclass(slots=True)
+class _Failures:
+    """Failed requests in a row. Soon after one, no other is sent: meanwhile each forgery would hold a process."""
+
+    number: int = 0
+    at: datetime = _NEVER
+
+    def add(self, now: datetime) -> None:
+        self.number += 1
+        self.at = now
+
+    def are_recent(self, now: datetime) -> bool:
+        shortest, longest = FAILED_SECONDS
+        wait = min(longest, shortest * 2 ** (self.number - 1))
+        return bool(self.number) and (now - self.at).total_seconds() < wait
+
+
+@dataclass(slots=True)
 class _Kept:
     """The signing secret, and when it was last asked for."""
 
     secret: str | None = None
     asked_at: datetime = _NEVER
-    failures: int = 0  # in a row
+    failures: _Failures = field(default_factory=_Failures)
 
 
 _kept = _Kept()
+_unread = _Failures()  # of the token
+
+
+def _token(now: datetime) -> str:
+    """Return Replicate's token.
+
+    Raises:
+        transport.ReplicateUnavailableError: It could not be read, now or a moment ago.
+    """
+    if _unread.are_recent(now):
+        raise transport.ReplicateUnavailableError("the token could not be read a moment ago")
+    try:
+        found = transport.token()
+    except transport.ReplicateUnavailableError:
+        _unread.add(now)
+        raise
+    _unread.number = 0
+    return found
 
 
 def _known_secret(now: datetime) -> str | None:
@@ -173,9 +208,7 @@ def signing_secret(*, fresh: bool = False) -> str:
     """
     age = (clock.now() - _kept.asked_at).total_seconds()
     if _kept.secret is None:
-        shortest, longest = FAILED_SECONDS
-        if _kept.failures and age < min(longest, shortest * 2 ** (_kept.failures - 1)):
-            # Forgeries in the meantime would hold a process each for as long as Replicate hangs.
+        if _kept.failures.are_recent(clock.now()):
             raise transport.ReplicateUnavailableError("the signing secret could not be read a moment ago")
         return _fetch()
     if age >= (SECRET_REFETCH_SECONDS if fresh else SECRET_SECONDS):
@@ -189,7 +222,7 @@ def _fetch() -> str:
     try:
         _kept.secret = transport.read(_Secret, lambda client: client.webhooks.default.secret()).key
     except transport.ReplicateUnavailableError:
-        _kept.failures += 1
+        _kept.failures.add(_kept.asked_at)
         raise
-    _kept.failures = 0
+    _kept.failures.number = 0
     return _kept.secret
