@@ -75,14 +75,14 @@ def post_job(body: CreateJob, idempotency_key: IdempotencyKey = None) -> Respons
     "/api/v1/jobs",
     operation_id="listJobs",
     summary="List jobs",
-    description="Returns your own jobs, newest first.",
+    description="Returns your own jobs, newest first. Of the URLs, a list holds only those of previews.",
     responses=answers(
         {HTTPStatus.OK: ("A page of jobs.", JobList)}, FailureKind.INVALID_REQUEST, FailureKind.BAD_CURSOR
     ),
 )
 def list_jobs(limit: Limit = 20, cursor: Cursor = None) -> Response[str]:
     jobs, following = table.list_jobs(guards.owner(app.current_event), limit=limit, cursor=cursor)
-    views = [replies.view_of(job) for job in jobs]
+    views = [replies.view_in_list(job) for job in jobs]
     return replies.respond(HTTPStatus.OK, JobList(jobs=views, cursor=following))
 
 

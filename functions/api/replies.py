@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import timedelta
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.event_handler import Response, content_types
 
-from triptych.aws import bucket
+from triptych.aws import bucket, links
 from triptych.deadlines import upload_url_seconds
 from triptych.job import JobStatus
 from triptych.runtime import clock
@@ -46,8 +47,25 @@ def _upload(job: Job) -> Upload:
     return Upload(method="PUT", url=url, headers=headers, expires_at=expires_at)
 
 
+@dataclass(frozen=True, slots=True)
+class _Links:
+    """Presigned URLs. A list has only those of previews: it may hold a hundred jobs, and a client opens few of them."""
+
+    previews_only: bool = False
+
+    def to(self, key: str, file_name: str | None = None) -> str | None:
+        return None if self.previews_only else bucket.link(key, file_name=file_name)
+
+    def to_preview(self, key: str) -> str:
+        return bucket.link(bucket.preview_key(key))
+
+
 def view_of(job: Job) -> JobView:
-    return JobView.of(job, bucket.presign_output)
+    return JobView.of(job, _Links())
+
+
+def view_in_list(job: Job) -> JobView:
+    return JobView.of(job, _Links(previews_only=True))
 
 
 def changed(job: Job) -> Response[str]:
@@ -67,6 +85,6 @@ def polled(job: Job, if_none_match: str | None) -> Response[str]:
 
 
 def _etag(job: Job) -> str:
-    """Return an ETag that changes with the job, and before the presigned URLs of the last answer expire."""
-    span = max(1, settings().download_url_seconds // 2)
-    return f'"{job.version}-{int(clock.now().timestamp()) // span}"'
+    """Return an ETag that changes with the job and with the presigned URLs."""
+    since = links.beginning(clock.now(), settings().download_url_seconds)
+    return f'"{job.version}-{int(since.timestamp())}"'

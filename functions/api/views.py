@@ -11,14 +11,18 @@ from triptych.photo.formats import PHOTO_TYPES
 from triptych.settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Self
+    from datetime import datetime
+    from typing import Protocol, Self
 
     from triptych.failures import Failure
     from triptych.flows.usage import Usage
-    from triptych.job import Output
 
-    type Sign = Callable[[Output], str]  # returns a presigned URL
+    class Links(Protocol):
+        """Presigned URLs of objects in S3."""
+
+        def to(self, key: str, file_name: str | None = None) -> str | None: ...
+        def to_preview(self, key: str) -> str | None: ...
+
 
 SHA256 = r"^[A-Za-z0-9+/]{43}=$"
 EXAMPLE_ID = "0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52"
@@ -99,33 +103,102 @@ class ErrorView(BaseModel):
         return cls(code=failure.code, message=failure.message) if failure else None
 
 
+PRESIGNED = (
+    "Presigned URL, valid for a limited time. It stays the same for a while, so that browsers cache it."
+)
+IN_LISTS = "Null in lists."
+
+
+class PhotoView(BaseModel):
+    """The uploaded photo."""
+
+    url: Annotated[str | None, Field(description=f"{PRESIGNED} {IN_LISTS}")]
+    preview_url: Annotated[
+        str | None,
+        Field(description=f"A WebP of at most 512 pixels. {PRESIGNED} Null if there is no preview."),
+    ]
+    content_type: str
+    size: Annotated[int, Field(description="Size in bytes.")]
+    width: Annotated[int | None, Field(description="Pixels. Null without a preview.")]
+    height: Annotated[int | None, Field(description="Pixels. Null without a preview.")]
+    color: Annotated[
+        str | None, Field(description="Average colour, for the time before the preview has loaded.")
+    ]
+
+    @classmethod
+    def of(cls, job: Job, links: Links) -> Self | None:
+        if not job.uploaded_at:
+            return None
+        preview = job.photo.preview
+        return cls(
+            url=links.to(job.photo.key),
+            preview_url=links.to_preview(job.photo.key) if preview else None,
+            content_type=job.request.content_type,
+            size=job.request.size,
+            width=preview and preview.width,
+            height=preview and preview.height,
+            color=preview and preview.color,
+        )
+
+
 class ImageView(BaseModel):
     index: int
     status: ImageStatus
     seed: int | None
     prediction_id: str | None
-    url: Annotated[
+    url: Annotated[str | None, Field(description=f"{PRESIGNED} Null until the image is STORED. {IN_LISTS}")]
+    download_url: Annotated[
+        str | None, Field(description=f"As `url`, but a browser saves the image as a file. {IN_LISTS}")
+    ]
+    preview_url: Annotated[
         str | None,
         Field(
-            description="Presigned URL of the output, valid for a limited time. Null until the image is STORED."
+            description=f"A WebP of at most 512 pixels. {PRESIGNED} Null until the image is STORED, and if it has none."
         ),
     ]
     content_type: str | None
     size: Annotated[int | None, Field(description="Size of the output in bytes.")]
+    width: Annotated[int | None, Field(description="Pixels of the output. Null without a preview.")]
+    height: Annotated[int | None, Field(description="Pixels of the output. Null without a preview.")]
+    color: Annotated[
+        str | None, Field(description="Average colour, for the time before the preview has loaded.")
+    ]
+    started_at: Annotated[str | None, Field(description="When the image was last requested from the model.")]
+    ended_at: Annotated[str | None, Field(description="When the image was stored, failed or was canceled.")]
     error: ErrorView | None
 
     @classmethod
-    def of(cls, image: Image, sign: Sign) -> Self:
+    def of(cls, job: Job, image: Image, links: Links) -> Self:
+        output = image.output
+        preview = output and output.preview
         return cls(
             index=image.index,
             status=image.status,
             seed=image.seed,
             prediction_id=image.prediction_id,
-            url=sign(image.output) if image.output else None,
-            content_type=image.output.content_type if image.output else None,
-            size=image.output.size if image.output else None,
+            url=links.to(output.key) if output else None,
+            download_url=links.to(output.key, _file_name(job, image)) if output else None,
+            preview_url=links.to_preview(output.key) if output and preview else None,
+            content_type=output and output.content_type,
+            size=output and output.size,
+            width=preview and preview.width,
+            height=preview and preview.height,
+            color=preview and preview.color,
+            started_at=_time(image.asked_at),
+            ended_at=_time(image.ended_at),
             error=ErrorView.of(image.error),
         )
+
+
+def _file_name(job: Job, image: Image) -> str:
+    """Return the name under which a browser saves the output."""
+    day = settings().local_time(job.created_at)[:10]
+    extension = image.output.key.rpartition(".")[2] if image.output else ""
+    return f"{day}-{job.job_id[:8]}-{image.index + 1}.{extension}"
+
+
+def _time(time: datetime | None) -> str | None:
+    return settings().local_time(time) if time else None
 
 
 class JobView(BaseModel):
@@ -133,19 +206,25 @@ class JobView(BaseModel):
     status: JobStatus
     created_at: str
     updated_at: str
+    started_at: Annotated[str | None, Field(description="When the photo arrived, or the last retry.")]
+    ended_at: Annotated[str | None, Field(description="When the job ended.")]
     prompt: str | None
+    photo: Annotated[PhotoView | None, Field(description="Null until the photo has arrived.")]
     images: list[ImageView]
     error: ErrorView | None
 
     @classmethod
-    def of(cls, job: Job, sign: Sign) -> Self:
+    def of(cls, job: Job, links: Links) -> Self:
         return cls(
             job_id=job.job_id,
             status=job.status,
             created_at=settings().local_time(job.created_at),
             updated_at=settings().local_time(job.updated_at),
+            started_at=_time(job.started_at),
+            ended_at=_time(job.ended_at),
             prompt=job.request.prompt,
-            images=[ImageView.of(image, sign) for image in job.images],
+            photo=PhotoView.of(job, links),
+            images=[ImageView.of(job, image, links) for image in job.images],
             error=ErrorView.of(job.failure),
         )
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.deployed.user import User
     from tests.support.client import Client
 
-FOLDERS = ("uploads", "prepared", "outputs")
+FOLDERS = ("uploads", "prepared", "outputs", "previews")
 CLOCK_SECONDS = 60  # by which this machine's clock may differ from AWS's
 LOG_SECONDS = 60  # until CloudWatch shows a line; usually a few
 # What may not be in a log, and a part of it.

@@ -30,7 +30,7 @@ from triptych.flows import collect, create_job, owner, record
 from triptych.flows import generate as generation
 from triptych.job import ImageStatus, JobRequest, JobStatus, OutputStored, is_retryable
 from triptych.pace import Pace
-from triptych.photo import inspection
+from triptych.photo import inspection, pixels
 from triptych.replicate import predictions
 from triptych.replicate.predictions import Prediction
 from triptych.runtime.budget import TimeBudget
@@ -397,13 +397,13 @@ def test_missing_decoder_is_no_unreadable_photo(
     request = JobRequest(content_type="image/heic", size=len(photo))
     job = create_job.create_job("ann", request, None)
     world.s3.put_object(Bucket=BUCKET, Key=job.photo.key, Body=photo)
-    inspection._register_heif.cache_clear()
+    pixels._register_heif.cache_clear()
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     others = {name: one for name, one in PIL.Image.OPEN.items() if name != "HEIF"}
     monkeypatch.setattr(PIL.Image, "OPEN", others)
     body = {"job_id": job.job_id, "original_s3_key": job.photo.key}
     answer = generate.handler(sqs_event(body), context)
-    inspection._register_heif.cache_clear()
+    pixels._register_heif.cache_clear()
     assert answer["batchItemFailures"]
     assert world.job(job.job_id).status is JobStatus.AWAITING_UPLOAD
 

@@ -18,6 +18,7 @@ import watchdog
 import webhook
 from tests.benchmarks import _prices
 from tests.support.events import api_event, s3_notification, sqs_event, webhook_for
+from tests.support.fake_replicate import streamed
 from tests.support.photos import JPEG, picture
 from tests.support.world import World
 from triptych import settings
@@ -38,6 +39,8 @@ class Count:
             name = f"{client.meta.service_model.service_id} {operation}"
             if parameters.get("Key", "") and str(parameters["Key"]).startswith("prepared/"):
                 name += " of a prepared photo"
+            if parameters.get("Key", "") and str(parameters["Key"]).startswith("previews/"):
+                name += " of a preview"
             count.made[name] += 1
             return count._call(client, operation, parameters)
 
@@ -67,6 +70,7 @@ def test_job_stays_within_the_request_budget(
     monkeypatch.setenv("MAX_ACTIVE_JOBS_PER_OWNER", str(limit))
     settings.settings.cache_clear()
     request = {"content_type": "image/jpeg", "content_length": len(photo)}
+    world.replicate.on_download = lambda _: streamed(picture("PNG"))
     count = Count(monkeypatch)
     job_id = json.loads(str(api.handler(api_event("POST", "/api/v1/jobs", request), context)["body"]))[
         "job_id"

@@ -22,6 +22,8 @@ from tests.simulation.network import Network
 from tests.support.function_environment import ENVIRONMENT
 from triptych import settings
 from triptych.aws import bucket, table
+from triptych.job import Preview
+from triptych.photo.previews import Made
 from triptych.runtime.observability import logger, metrics
 
 if TYPE_CHECKING:
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 QUEUES = {
     f"{name.upper()}_QUEUE_URL": f"https://sqs/{name}" for name in ("generation", "waiting", "watchdog")
 }
+
+PREVIEW = Made(b"RIFF\x04\0\0\0WEBP", Preview(1, 1, "#000000"))
 
 
 @contextmanager
@@ -59,6 +63,9 @@ def patched_io(cloud: Cloud) -> Iterator[None]:
         put(patch("triptych.runtime.clock.sleep", engine.sleep))
         put(patch("triptych.runtime.budget.run_in_threads", engine.run_tasks))
         put(patch("triptych.photo.bounded.run", lambda task: task()))  # a fork of many threads, and real time
+        put(
+            patch("triptych.photo.previews.make", lambda *_: PREVIEW)
+        )  # decoding takes longer than all the rest
         load_all()
         put(patch.object(parameters.base, "datetime", SimpleNamespace(now=cloud.now)))
         put(patch.object(uuid, "uuid4", lambda: uuid.UUID(int=chance.getrandbits(128), version=4)))

@@ -50,6 +50,7 @@ ENVIRONMENT = {
 def forget_caches() -> None:
     settings.settings.cache_clear()
     bucket._s3.cache_clear()
+    bucket._bucket_url.cache_clear()
     queues._sqs.cache_clear()
     transport._ssm.cache_clear()
     event_bus._events.cache_clear()

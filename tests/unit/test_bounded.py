@@ -144,7 +144,7 @@ def test_end_of_the_child_by_a_signal_is_told_apart(number: int, expected: type[
 def test_problem_follows_from_answer_exit_and_cpu_time(
     answer: bytes | None, code: int, seconds: float, expected: type[Exception] | None
 ) -> None:
-    problem = bounded._problem(answer, code, seconds)
+    problem = bounded._problem(answer, code, seconds, bounded.CPU_SECONDS)
     assert problem is None if expected is None else isinstance(problem, expected)
 
 
@@ -157,7 +157,7 @@ def test_exception_of_the_task_is_raised_with_its_traceback() -> None:
 
 
 def test_child_ends_with_an_interrupted_parent(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(_: int) -> bytes:
+    def interrupted(*_: float) -> bytes:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(bounded, "_read", interrupted)

@@ -21,7 +21,6 @@ from tests.support.jobs import waiting_job
 from tests.unit.page_function import page_with, policy
 from tests.unit.template_plan import Attributes
 from triptych.aws import bucket
-from triptych.job import Output
 
 BUCKET = "triptych-photos-3f2504e0-4f89-41d3-9a0c-0305e82c3301"
 
@@ -91,7 +90,7 @@ def properties(template: Template, name: str) -> Any:
 def urls() -> list[str]:
     upload, _ = bucket.presign_upload(waiting_job(), 60)
     photo = bucket.presign_photo("uploads/a/photo.jpg", "a.0.1", 60)
-    return [upload, photo, bucket.presign_output(Output("outputs/a/0.png", "image/png", 5))]
+    return [upload, photo, bucket.link("outputs/a/0.png")]
 
 
 def test_urls_are_signed_for_the_host_the_page_may_reach(

@@ -94,6 +94,15 @@ class JobRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Preview:
+    """What the preview of an image, which lies beside it in S3, tells: the image's size and average colour."""
+
+    width: int  # pixels of the image itself, upright
+    height: int
+    color: str  # "#rrggbb"
+
+
+@dataclass(frozen=True, slots=True)
 class Photo:
     """The uploaded photo."""
 
@@ -102,6 +111,7 @@ class Photo:
     uninspected: bool = False  # the job ended before the photo was inspected: a retry inspects it first
     opens: int = 0  # counted tries to open it, after a first one that did not finish
     opening_until: datetime | None = None  # the last try has finished or died by then
+    preview: Preview | None = None
 
     @property
     def model_key(self) -> str:
@@ -116,6 +126,7 @@ class Output:
     key: str
     content_type: str
     size: int  # bytes
+    preview: Preview | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +152,7 @@ class Image:
     billable_before: int = 0  # of those, the ones before the last retry
     output: Output | None = None
     error: Failure | None = None
+    ended_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +202,11 @@ class Job:
     def started_at(self) -> datetime | None:
         """When the deadline begins to count: at the upload or the last retry."""
         return self.retried_at or self.uploaded_at
+
+    @property
+    def ended_at(self) -> datetime | None:
+        """When the job ended. Nothing changes a job that has ended, but a retry."""
+        return self.updated_at if self.status.is_terminal else None
 
     @property
     def watched_since(self) -> datetime:
@@ -258,6 +275,13 @@ class PhotoLeft:
     """A try to open the photo (the one with this `until`) killed no invocation, so it does not count."""
 
     until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoPreviewed:
+    """The preview of the photo lies in S3."""
+
+    preview: Preview
 
 
 @dataclass(frozen=True, slots=True)
@@ -383,6 +407,7 @@ type Event = (
     UploadArrived
     | PhotoOpened
     | PhotoLeft
+    | PhotoPreviewed
     | JobRejected
     | UploadExpired
     | Asked
@@ -419,7 +444,16 @@ def apply(job: Job, event: Event, now: datetime) -> Job:
     if job.status.is_terminal != isinstance(event, Retried):
         return job
     changed = _after(job, event)
-    return job if changed == job else replace(changed, updated_at=now)
+    if changed == job:
+        return job
+    images = tuple(_ended(image, now) for image in changed.images)
+    return replace(changed, images=images, updated_at=now)
+
+
+def _ended(image: Image, now: datetime) -> Image:
+    if image.status.is_terminal == (image.ended_at is not None):
+        return image
+    return replace(image, ended_at=now if image.status.is_terminal else None)
 
 
 def apply_all(job: Job, events: Sequence[Event], now: datetime) -> Job:
@@ -470,7 +504,7 @@ def awaits(image: Image, attempt: int, prediction_id: str) -> bool:
     return waits and known and image.attempt == attempt
 
 
-def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # one table of transitions is easier to read than many functions
+def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912, PLR0915  # one table of transitions is easier to read than many functions
     match event:
         case UploadArrived(key, at, prepared_key, inspected):
             if job.has_photo:
@@ -488,6 +522,10 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # on
             if job.has_photo or job.photo.opening_until != until:
                 return job
             return replace(job, photo=replace(job.photo, opens=job.photo.opens - 1, opening_until=None))
+        case PhotoPreviewed(preview):
+            if not job.has_photo or job.photo.preview:
+                return job
+            return replace(job, photo=replace(job.photo, preview=preview))
         case JobRejected(kind):
             if job.having(ImageStatus.REQUESTING, ImageStatus.GENERATING):
                 return job

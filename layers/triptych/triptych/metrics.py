@@ -35,6 +35,7 @@ type Metric = Literal[
     "SecondsToFirstPicture",
     "SecondsToLastPicture",
     "BytesCopied",
+    "PreviewsMissing",
     "PredictionsCreated",
     "PredictionsNotCreated",
     "PredictionsRefused",

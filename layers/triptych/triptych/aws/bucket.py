@@ -11,12 +11,13 @@ from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING
 
 from botocore.config import Config
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, NoCredentialsError
 
 from triptych import job_ids
-from triptych.aws import session
+from triptych.aws import links, session
 from triptych.job import Job, Output
 from triptych.photo.formats import EXTENSIONS
+from triptych.runtime import clock
 from triptych.runtime.once import once
 from triptych.settings import settings
 
@@ -27,10 +28,11 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 CHUNK_BYTES = 256 * 1024
-
+# An object never changes under its key. No presigned URL is valid for longer than this.
+CACHED = "private, max-age=43200, immutable"
 
 # The key layout: FOLDER/JOB_ID/NAME. template.yaml grants each function the folders that it needs.
-FOLDERS = UPLOADS, PREPARED, OUTPUTS = ("uploads", "prepared", "outputs")
+FOLDERS = UPLOADS, PREPARED, OUTPUTS, PREVIEWS = ("uploads", "prepared", "outputs", "previews")
 UPLOAD_KEY = re.compile(rf"{UPLOADS}/(?P<job_id>[^/]{{1,64}})/[^/]+")
 
 
@@ -85,6 +87,12 @@ def output_key(job: Job, index: int, prediction_id: str, content_type: str) -> s
     return f"{OUTPUTS}/{job.job_id}/{index}{attempt}{own}.{EXTENSIONS[content_type]}"
 
 
+def preview_key(key: str) -> str:
+    """Return where the preview of a photo or an output lies."""
+    _, job_id, name = key.split("/")
+    return f"{PREVIEWS}/{job_id}/{name.rpartition('.')[0]}.webp"
+
+
 def presign_upload(job: Job, seconds: int) -> tuple[str, dict[str, str]]:
     """Return a presigned URL for one PUT of exactly this type, size and checksum, and the headers that it needs.
 
@@ -124,12 +132,28 @@ def presign_photo(key: str, file_name: str, seconds: int) -> str:
     return _s3().generate_presigned_url("get_object", Params=params, ExpiresIn=seconds)
 
 
-def presign_output(output: Output) -> str:
-    """Return a presigned URL of an output, for its owner."""
-    params = {"Bucket": settings().bucket, "Key": output.key}
-    return _s3().generate_presigned_url(
-        "get_object", Params=params, ExpiresIn=settings().download_url_seconds
+def link(key: str, *, file_name: str | None = None) -> str:
+    """Return a presigned URL of an object, for its owner. It stays the same for half its life, so that browsers cache it.
+
+    It is valid for `download_url_seconds` from the beginning of that half, so for at least half of them from now on. Processes
+    whose role sessions differ return different URLs.
+
+    Args:
+        key: The object.
+        file_name: If given, a browser downloads the object under this name instead of showing it.
+    """
+    disposition = f'attachment; filename="{file_name}"' if file_name else None
+    life = settings().download_url_seconds
+    credentials = session.boto3_session().get_credentials()
+    if credentials is None:
+        raise NoCredentialsError
+    signer = links.Signer(
+        credentials.get_frozen_credentials(),
+        _s3().meta.region_name,
+        life,
+        links.beginning(clock.now(), life),
     )
+    return signer.presign(f"{_bucket_url()}/{key}", disposition)
 
 
 def look_at(key: str) -> Look | None:
@@ -180,9 +204,38 @@ def store_output(key: str, content_type: str, size: int, file: IO[bytes]) -> Out
     `file` must be seekable: botocore reads it again to repeat a request.
     """
     _s3().put_object(
-        Bucket=settings().bucket, Key=key, Body=file, ContentLength=size, ContentType=content_type
+        Bucket=settings().bucket,
+        Key=key,
+        Body=file,
+        ContentLength=size,
+        ContentType=content_type,
+        CacheControl=CACHED,
     )
     return Output(key, content_type, size)
+
+
+def store_preview(key: str, webp: bytes) -> None:
+    """Store the preview of the photo or output at `key`. Repeating it changes nothing."""
+    _s3().put_object(
+        Bucket=settings().bucket,
+        Key=preview_key(key),
+        Body=webp,
+        ContentType="image/webp",
+        CacheControl=CACHED,
+    )
+
+
+def remove_output(output: Output) -> None:
+    """Remove an output and its preview."""
+    remove(output.key)
+    if output.preview:
+        remove(preview_key(output.key))
+
+
+def remove_made_of(photo_key: str, prepared_key: str | None) -> None:
+    """Remove what was made of a photo: its preview and its prepared copy."""
+    for key in filter(None, (preview_key(photo_key), prepared_key)):
+        remove(key)
 
 
 def remove(key: str) -> None:
@@ -204,6 +257,12 @@ def remove_all(job_id: str) -> int:
                 remove(item["Key"])
                 removed += 1
     return removed
+
+
+@once
+def _bucket_url() -> str:
+    url = _s3().generate_presigned_url("get_object", Params={"Bucket": settings().bucket, "Key": "x"})
+    return url.partition("/x?")[0]
 
 
 @once

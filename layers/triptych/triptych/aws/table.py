@@ -36,7 +36,7 @@ from triptych import job_ids
 from triptych.aws import session
 from triptych.deadlines import expires_at, longest_life
 from triptych.failures import Failure
-from triptych.job import Image, ImageStatus, Job, JobRequest, JobStatus, Output, Photo
+from triptych.job import Image, ImageStatus, Job, JobRequest, JobStatus, Output, Photo, Preview
 from triptych.runtime import clock
 from triptych.settings import settings
 from triptych.spending import Limits, Order, Spent, balance, entry_of, refuse
@@ -109,6 +109,10 @@ class _Image(MapAttribute[str, object]):
     output_key = UnicodeAttribute(null=True)
     content_type = UnicodeAttribute(null=True)
     size = NumberAttribute(null=True)
+    ended_at = UTCDateTimeAttribute(null=True)
+    width = NumberAttribute(null=True)
+    height = NumberAttribute(null=True)
+    color = UnicodeAttribute(null=True)
     error_code = UnicodeAttribute(null=True)
     error_message = UnicodeAttribute(null=True)
 
@@ -168,6 +172,9 @@ class _Job(Model):
     photo_uninspected = BooleanAttribute(null=True)
     photo_opens = NumberAttribute(null=True)
     photo_opening_until = UTCDateTimeAttribute(null=True)
+    photo_width = NumberAttribute(null=True)
+    photo_height = NumberAttribute(null=True)
+    photo_color = UnicodeAttribute(null=True)
     images: ListAttribute[_Image] = ListAttribute(of=_Image)
     error_code = UnicodeAttribute(null=True)
     error_message = UnicodeAttribute(null=True)
@@ -482,6 +489,9 @@ def _to_record(job: Job) -> _Job:
         photo_uninspected=job.photo.uninspected or None,
         photo_opens=job.photo.opens or None,
         photo_opening_until=job.photo.opening_until,
+        photo_width=job.photo.preview and job.photo.preview.width,
+        photo_height=job.photo.preview and job.photo.preview.height,
+        photo_color=job.photo.preview and job.photo.preview.color,
         images=[_to_map(image) for image in job.images],
         error_code=job.error and job.error.code,
         error_message=job.error and job.error.message,
@@ -493,6 +503,7 @@ def _to_record(job: Job) -> _Job:
 
 
 def _to_map(image: Image) -> _Image:
+    preview = image.output and image.output.preview
     return _Image(  # type: ignore[no-untyped-call]  # PynamoDB's constructor
         index=image.index,
         status=image.status,
@@ -508,6 +519,10 @@ def _to_map(image: Image) -> _Image:
         output_key=image.output and image.output.key,
         content_type=image.output and image.output.content_type,
         size=image.output and image.output.size,
+        ended_at=image.ended_at,
+        width=preview and preview.width,
+        height=preview and preview.height,
+        color=preview and preview.color,
         error_code=image.error and image.error.code,
         error_message=image.error and image.error.message,
     )
@@ -532,6 +547,7 @@ def _to_job(record: _Job) -> Job:
             bool(record.photo_uninspected),
             int(record.photo_opens or 0),
             record.photo_opening_until,
+            _to_preview(record.photo_width, record.photo_height, record.photo_color),
         ),
         images=tuple(_to_image(image) for image in record.images),
         error=_to_failure(record.error_code, record.error_message),
@@ -542,7 +558,8 @@ def _to_job(record: _Job) -> Job:
 def _to_image(item: _Image) -> Image:
     output = None
     if item.output_key is not None and item.content_type is not None and item.size is not None:
-        output = Output(item.output_key, item.content_type, int(item.size))
+        preview = _to_preview(item.width, item.height, item.color)
+        output = Output(item.output_key, item.content_type, int(item.size), preview)
     return Image(
         index=int(item.index),
         status=ImageStatus(item.status),
@@ -556,8 +573,15 @@ def _to_image(item: _Image) -> Image:
         billable=int(item.billable or 0),
         billable_before=int(item.billable_before or 0),
         output=output,
+        ended_at=item.ended_at,
         error=_to_failure(item.error_code, item.error_message),
     )
+
+
+def _to_preview(width: float | None, height: float | None, color: str | None) -> Preview | None:
+    if width is None or height is None or color is None:
+        return None
+    return Preview(int(width), int(height), color)
 
 
 def _to_failure(code: str | None, message: str | None) -> Failure | None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from triptych.aws import bucket
 from triptych.failures import FailureKind
-from triptych.flows import costs, record
+from triptych.flows import costs, preview, record
 from triptych.job import (
     Event,
     Image,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from triptych.replicate.tags import Tag
 
 COPY_SECONDS = 16.0  # to copy one output in the webhook function; API Gateway waits for 30
+PREVIEW_SECONDS = 3.0  # for its preview, even if the copy took all the time
 
 # The words that models use; Replicate has no code for it.
 UNSAFE_WORDS = ("nsfw", "sensitive", "flagged", "safety", "moderat", "content policy", "(e005)")
@@ -137,7 +139,10 @@ def _copy(url: str, job: Job, index: int, prediction_id: str, budget: TimeBudget
             # The caller has gone on without this copy. The job may even be deleted by now.
             raise OutputUnavailableError("too slow")
         key = bucket.output_key(job, index, prediction_id, fetched.content_type)
-        return bucket.store_output(key, fetched.content_type, fetched.size, fetched.file)
+        output = bucket.store_output(key, fetched.content_type, fetched.size, fetched.file)
+        # The output is safe. Its preview may take the time that API Gateway or the next look still leaves.
+        made = preview.add(key, fetched.file, budget.at_least(PREVIEW_SECONDS))
+        return replace(output, preview=made)
 
 
 def _token() -> str:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import IO, TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -21,7 +22,7 @@ from triptych import backoff
 from triptych.aws import bucket, queues
 from triptych.deadlines import deadline
 from triptych.failures import FailureKind
-from triptych.flows import costs, record
+from triptych.flows import costs, preview, record
 from triptych.job import (
     AnswerLost,
     Asked,
@@ -33,6 +34,7 @@ from triptych.job import (
     JobRejected,
     PhotoLeft,
     PhotoOpened,
+    PhotoPreviewed,
     PredictionCreated,
     PredictionNotCreated,
     UploadArrived,
@@ -51,7 +53,7 @@ from triptych.runtime.observability import about_job, count, logger, unexpected
 from triptych.settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from triptych.pace import Pace
     from triptych.photo.inspection import Finding
@@ -116,7 +118,7 @@ def _look_at_photo(job: Job, key: str, pace: Pace, *, again: bool) -> Job | None
         if upload.file is None:
             return record.move_on(job, arrived, JobRejected(FailureKind.PHOTO_TOO_LARGE)).job
         if not again:
-            return _use(_inspect(upload.file, job), job, pace, arrived)
+            return _use(_inspect(upload.file, job), upload.file, job, pace, arrived)
         now = clock.now()
         until = now + timedelta(seconds=OPENING_SECONDS)
         change = record.move_on(job, PhotoOpened(now, until, arrived))
@@ -126,7 +128,7 @@ def _look_at_photo(job: Job, key: str, pace: Pace, *, again: bool) -> Job | None
             return counted
         try:
             finding = _inspect(upload.file, counted)
-            return _use(finding, counted, pace, arrived, PhotoLeft(until))
+            return _use(finding, upload.file, counted, pace, arrived, PhotoLeft(until))
         except bounded.StuckError:  # counts: the photo may be the reason
             raise
         except Exception:
@@ -145,30 +147,53 @@ def _inspect(file: IO[bytes], job: Job) -> Finding:
 
 
 def _use(
-    finding: Finding, job: Job, pace: Pace, arrived: UploadArrived, left: PhotoLeft | None = None
+    finding: Finding,
+    file: IO[bytes],
+    job: Job,
+    pace: Pace,
+    arrived: UploadArrived,
+    left: PhotoLeft | None = None,
 ) -> Job | None:
     from triptych.photo import inspection  # noqa: PLC0415  # as above
 
+    prepared: inspection.Prepared | None = None
     match finding:
         case inspection.Rejected(failure):
             return record.move_on(job, arrived, JobRejected(failure)).job
         case inspection.Prepared(jpeg):
             logger.info("prepared", size=len(jpeg))
+            prepared = finding
             arrived = replace(arrived, prepared_key=bucket.store_prepared(job.job_id, jpeg))
         case inspection.Ready():
             pass
+
+    @cache
+    def previewed() -> tuple[Event, ...]:
+        made = preview.of_photo(arrived.key, file, prepared)
+        return (PhotoPreviewed(made),) if made else ()
+
     # A death in what follows is not the photo's.
     opened = record.move_on(job, left).job if left else job
-    after = advance(opened, arrived, pace=pace) if opened else None
-    if after is None and arrived.prepared_key:  # the job has been deleted meanwhile
-        bucket.remove(arrived.prepared_key)
+    after = advance(opened, arrived, pace=pace, meanwhile=previewed) if opened else None
+    if after and not after.status.is_terminal:
+        after = record.move_on(after, *previewed()).job  # written only if no prediction was created
+    if after is None:  # the job has been deleted meanwhile
+        bucket.remove_made_of(arrived.key, arrived.prepared_key)
     return after
 
 
-def advance(job: Job, *arrived: Event, pace: Pace) -> Job | None:
+def advance(
+    job: Job, *arrived: Event, pace: Pace, meanwhile: Callable[[], Sequence[Event]] = tuple
+) -> Job | None:
     """Settle doubts, create the pending predictions at the same time, and store it all, together with `arrived`.
 
     Nothing is created while this process knows that Replicate throttles the account.
+
+    Args:
+        job: The job.
+        arrived: What happened to it and is not stored yet.
+        pace: What this process knows about Replicate's limit.
+        meanwhile: Does what can wait until Replicate works on the predictions. What it returns is stored with their ids.
 
     Raises:
         table.ConflictError: Too many races were lost; call again later.
@@ -179,7 +204,7 @@ def advance(job: Job, *arrived: Event, pace: Pace) -> Job | None:
         unexpected("no input mapping for the model")
         return record.move_on(job, *arrived, JobRejected(FailureKind.MODEL_NOT_CONFIGURED)).job
     budget = TimeBudget(ASKING_SECONDS)
-    after = _ask(job, arrived, pace, seeded=seeded, most=_most(pace))
+    after = _ask(job, arrived, pace, seeded=seeded, most=_most(pace), meanwhile=meanwhile)
     while after and to_ask_for(after, clock.now()) and _most(pace) != 0 and not budget.is_spent:
         after = _ask(after, (), pace, seeded=seeded, most=_most(pace))
     return after
@@ -200,7 +225,15 @@ def ask_in_turn(job: Job, pace: Pace) -> Job | None:
     return _ask(job, (), pace, seeded=seeded, most=pace.allowed(clock.now()))
 
 
-def _ask(job: Job, arrived: Sequence[Event], pace: Pace, *, seeded: bool, most: int | None) -> Job | None:
+def _ask(
+    job: Job,
+    arrived: Sequence[Event],
+    pace: Pace,
+    *,
+    seeded: bool,
+    most: int | None,
+    meanwhile: Callable[[], Sequence[Event]] = tuple,
+) -> Job | None:
     doubts: list[Event] = []
     doubled: list[str] = []
     asked: list[Asked] = []
@@ -235,7 +268,7 @@ def _ask(job: Job, arrived: Sequence[Event], pace: Pace, *, seeded: bool, most: 
         return intended
     answers = _create(intended, [intended.images[one.index] for one in asked], pace)
     costs.count_cost(sum(isinstance(answer, PredictionCreated) for answer in answers))
-    after = record.move_on(intended, *answers).job
+    after = record.move_on(intended, *answers, *meanwhile()).job
     _cancel_unneeded(after, answers)
     return after
 

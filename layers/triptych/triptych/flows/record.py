@@ -73,7 +73,7 @@ def move_on(job: Job, *events: Event, order: Order | None = None) -> Change:
     for stored in (event for event in events if isinstance(event, OutputStored)):
         kept = change.job.images[stored.index].output if change.job else None
         if kept is None or kept.key != stored.output.key:
-            bucket.remove(stored.output.key)
+            bucket.remove_output(stored.output)
     return change
 
 

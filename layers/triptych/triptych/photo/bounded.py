@@ -54,16 +54,29 @@ class StuckError(Exception):
     """The child did not end in time, and not because it computed: it waits for something, or this machine is too busy."""
 
 
+class UnpreviewableError(Exception):
+    """There is no preview of this image: it is damaged or too complex, or there is no time for it."""
+
+
 class ChildError(Exception):
     """The task raised an exception. The message holds its traceback."""
 
 
-def run(task: Callable[[], bytes]) -> bytes:
+def run(
+    task: Callable[[], bytes], *, cpu_seconds: int | None = None, wall_seconds: float | None = None
+) -> bytes:
     """Run `task` in a child process; return its result. What else it changes is lost.
+
+    Args:
+        task: Its result is read by nobody who trusts it: what it opens may have taken it over.
+        cpu_seconds: The CPU time that the child may use, if not CPU_SECONDS.
+        wall_seconds: How long the child may take, if not WALL_SECONDS.
 
     Raises:
         ExceededError, CrashedError, StuckError, ChildError: See there.
     """
+    cpu_seconds = cpu_seconds or CPU_SECONDS
+    wall_seconds = WALL_SECONDS if wall_seconds is None else wall_seconds
     reading, writing = os.pipe()
     memory = _memory_limit()
     sys.stdout.flush()  # or the child might write the same lines again
@@ -73,34 +86,35 @@ def run(task: Callable[[], bytes]) -> bytes:
         child = os.fork()
     if not child:
         os.close(reading)
-        _be_the_child(task, writing, memory)
+        _be_the_child(task, writing, memory, cpu_seconds)
     os.close(writing)
     answer = None
     try:
-        answer = _read(reading)
+        answer = _read(reading, wall_seconds)
     finally:
         os.close(reading)
         if answer is None:
             os.kill(child, signal.SIGKILL)
         _, status, usage = os.wait4(child, 0)
     seconds, code = usage.ru_utime + usage.ru_stime, os.waitstatus_to_exitcode(status)
-    problem = _problem(answer, code, seconds)
+    problem = _problem(answer, code, seconds, cpu_seconds)
     if answer is None or problem:
         logger.warning("the child failed", exit=code, cpu=round(seconds, 1), peak_mib=usage.ru_maxrss // 1024)
         raise problem or StuckError
     return answer[1:]
 
 
-def _problem(answer: bytes | None, code: int, seconds: float) -> Exception | None:
+def _problem(answer: bytes | None, code: int, seconds: float, most: int) -> Exception | None:
     """Return why the child has no result.
 
     Args:
         answer: What it wrote, or None if it did not end in time.
         code: Its exit code, or the negative number of the signal that ended it.
         seconds: Its CPU time.
+        most: The CPU time that it may use.
     """
-    if answer is None and seconds < CPU_SECONDS / 2:
-        return StuckError(f"no result after {WALL_SECONDS:.0f} s, with {seconds:.1f} s of CPU time")
+    if answer is None and seconds < most / 2:
+        return StuckError(f"no result in time, after {seconds:.1f} s of CPU time")
     if answer is None or -code in _LIMITS:
         return ExceededError()
     if -code in _CRASHES:
@@ -123,10 +137,10 @@ def _memory_limit() -> int:
     return has * 2**20 - (2 * resident - shared) * page + data * page
 
 
-def _be_the_child(task: Callable[[], bytes], writing: int, memory: int) -> Never:
+def _be_the_child(task: Callable[[], bytes], writing: int, memory: int, cpu_seconds: int) -> Never:
     try:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS + 1))
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds + 1))
         resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
         answer = _answer(task)
         with open(writing, "wb") as pipe:  # a descriptor has no path
@@ -144,9 +158,9 @@ def _answer(task: Callable[[], bytes]) -> tuple[bytes, bytes]:
         return RAISED, traceback.format_exc().encode(errors="replace")
 
 
-def _read(pipe: int) -> bytes | None:
+def _read(pipe: int, seconds: float) -> bytes | None:
     """Return everything that the child writes, or None if it does not end in time."""
-    end, answer = clock.monotonic() + WALL_SECONDS, bytearray()
+    end, answer = clock.monotonic() + seconds, bytearray()
     poll = select.poll()
     poll.register(pipe, select.POLLIN)
     while poll.poll(max(0.0, end - clock.monotonic()) * 1000):

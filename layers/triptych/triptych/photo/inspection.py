@@ -10,37 +10,19 @@ JPEG.
 
 from __future__ import annotations
 
-import importlib
 import io
 import mmap
 import os
 import re
-import warnings
-from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
-from PIL import Image, ImageCms, PngImagePlugin
+from PIL import Image, ImageCms
 
 from triptych.failures import FailureKind
-from triptych.photo import av1, bounded, formats
+from triptych.photo import av1, bounded, formats, pixels
 from triptych.runtime.observability import logger
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-LONGEST_TEXT = 16 * 2**20  # bytes in one text chunk of a PNG
-
-# Only the decoder of its own type opens a file.
-DECODERS = {
-    "image/jpeg": "JPEG",
-    "image/png": "PNG",
-    "image/webp": "WEBP",
-    "image/heic": "HEIF",
-    "image/heif": "HEIF",
-    "image/avif": "AVIF",
-}
 # Declared type → types that the bytes may have. A HEIF file holds HEVC or AV1, and phones mix up the names of HEVC.
 MAY_BE = {
     "image/heic": {"image/heic", "image/heif", formats.HEIF_SEQUENCE},
@@ -48,17 +30,6 @@ MAY_BE = {
 }
 JPEG_QUALITY = 92
 JPEG_LONGEST_EDGE = 65_500  # libjpeg's own limit
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-ORIENTATION_TAG = 0x0112
-WHITE = (255, 255, 255)
 # What libheif, libavif and Pillow say when they get no memory, or stop at a limit of their own.
 _NO_MEMORY = re.compile("memory|security limit", re.IGNORECASE)
 
@@ -73,6 +44,8 @@ class Prepared:
     """The model gets this copy instead."""
 
     jpeg: bytes
+    width: int  # pixels of the photo itself, upright
+    height: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +77,7 @@ def inspect(file: IO[bytes], announced: str, *, max_pixels: int, max_edge: int) 
     kind = formats.content_type(os.pread(file.fileno(), formats.HEAD_BYTES, 0)) or ""
     if failure := _check_type(kind, announced):
         return Rejected(failure)
-    _import_decoder(kind)  # here, so that it is still imported for the next photo
+    pixels.import_decoder(kind)  # here, so that it is still imported for the next photo
     try:
         return _read(bounded.run(lambda: _written(_look(file, kind, max_pixels, max_edge))))
     except bounded.ExceededError:
@@ -114,7 +87,7 @@ def inspect(file: IO[bytes], announced: str, *, max_pixels: int, max_edge: int) 
 
 
 def _check_type(kind: str, announced: str) -> FailureKind | None:
-    if kind not in DECODERS and kind != formats.HEIF_SEQUENCE:
+    if kind not in pixels.DECODERS and kind != formats.HEIF_SEQUENCE:
         return FailureKind.PHOTO_UNSUPPORTED
     if kind not in MAY_BE.get(announced, {announced}):
         return FailureKind.PHOTO_TYPE_MISMATCH
@@ -125,8 +98,8 @@ def _written(finding: Finding) -> bytes:
     match finding:
         case Rejected(failure):
             return b"x" + failure.code.encode()
-        case Prepared(jpeg):
-            return b"p" + jpeg
+        case Prepared(jpeg, width, height):
+            return b"p%dx%d\n" % (width, height) + jpeg
         case Ready():
             return b"r"
 
@@ -137,7 +110,9 @@ def _read(answer: bytes) -> Finding:
         case b"r":
             return Ready()
         case b"p":
-            return Prepared(answer[1:])
+            size, _, jpeg = answer[1:].partition(b"\n")
+            width, _, height = size.partition(b"x")
+            return Prepared(jpeg, int(width), int(height))
         case _:
             return Rejected(FailureKind[answer[1:].decode().upper()])
 
@@ -147,13 +122,13 @@ def _look(file: IO[bytes], kind: str, max_pixels: int, max_edge: int) -> Finding
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         if formats.is_too_complex(kind, data):
             return Rejected(FailureKind.PHOTO_TOO_COMPLEX)
-        if DECODERS[kind] == "HEIF" and not formats.is_whole_heif(data):
+        if pixels.DECODERS[kind] == "HEIF" and not formats.is_whole_heif(data):
             return Rejected(FailureKind.PHOTO_UNREADABLE)
-        if DECODERS[kind] == "AVIF" and (failure := _check_frames(data, max_pixels)):
+        if pixels.DECODERS[kind] == "AVIF" and (failure := _check_frames(data, max_pixels)):
             return Rejected(failure)
         bare = formats.holds_only_the_picture(kind, data)
     try:
-        return _decode(file, DECODERS[kind], max_pixels, max_edge or JPEG_LONGEST_EDGE, bare=bare)
+        return _decode(file, pixels.DECODERS[kind], max_pixels, max_edge or JPEG_LONGEST_EDGE, bare=bare)
     except Image.DecompressionBombError:
         return Rejected(FailureKind.PHOTO_TOO_MANY_PIXELS)
     except Exception as error:  # decoders report a damaged file in many ways
@@ -179,20 +154,6 @@ def _check_frames(data: mmap.mmap, max_pixels: int) -> FailureKind | None:
     return None if found.frames <= found.claimed else FailureKind.PHOTO_UNREADABLE
 
 
-@contextmanager
-def _refusing_above(max_pixels: int) -> Iterator[None]:
-    """Let Pillow refuse larger images, for some formats before it allocates memory. It refuses from twice its setting on."""
-    # Long text is no reason to reject a photo, and it is not kept. Pillow's own limit is 1 MiB.
-    PngImagePlugin.MAX_TEXT_CHUNK = LONGEST_TEXT
-    before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = (max_pixels + 1) // 2
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = before
-
-
 def _is_ours(error: Exception) -> bool:
     """Return whether the layer, the disk or the child's memory failed. Pillow's own OSErrors have no number."""
     numbered = isinstance(error, OSError) and error.errno is not None
@@ -201,7 +162,7 @@ def _is_ours(error: Exception) -> bool:
 
 def _decode(file: IO[bytes], decoder: str, max_pixels: int, longest: int, *, bare: bool) -> Finding:
     file.seek(0)
-    with _refusing_above(max_pixels), Image.open(file, formats=(decoder,)) as image:
+    with pixels.refusing_above(max_pixels), Image.open(file, formats=(decoder,)) as image:
         if image.width * image.height > max_pixels:
             return Rejected(FailureKind.PHOTO_TOO_MANY_PIXELS)
         # A JPEG or HEIC that holds further images (a depth map, say) is not animated.
@@ -211,25 +172,7 @@ def _decode(file: IO[bytes], decoder: str, max_pixels: int, longest: int, *, bar
             image.draft(None, (1, 1))  # decode at an eighth of the size: the pixels are not used
             image.load()  # reads to the last byte, so it finds a truncated file
             return Ready()
-        return Prepared(_as_jpeg(image, longest))
-
-
-def _import_decoder(kind: str) -> None:
-    Image.preinit()  # JPEG and PNG
-    match DECODERS[kind]:
-        case "HEIF":
-            _register_heif()
-        case "WEBP":
-            importlib.import_module("PIL.WebPImagePlugin")
-        case "AVIF":
-            importlib.import_module("PIL.AvifImagePlugin")
-
-
-@cache
-def _register_heif() -> None:
-    import pillow_heif  # noqa: PLC0415  # as slow to import as Pillow, and most photos have another type
-
-    pillow_heif.register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
+        return _prepared(image, longest)
 
 
 def _suits_any_model(image: Image.Image) -> bool:
@@ -244,59 +187,17 @@ def _suits_any_model(image: Image.Image) -> bool:
         return False
 
 
-def _as_jpeg(image: Image.Image, longest: int) -> bytes:
+def _prepared(image: Image.Image, longest: int) -> Prepared:
     """Return the image as a JPEG without metadata: upright, opaque, in sRGB, with no edge above `longest` pixels."""
-    turn, profile = _turn(image), image.info.get("icc_profile")
-    image = _without_transparency(image)
+    turn, profile = pixels.upright_turn(image), image.info.get("icc_profile")
+    width, height = pixels.upright_size(image, turn)
+    image = pixels.without_transparency(image)
     # Scale down first: then a JPEG is decoded at a fraction of its size.
     image.thumbnail((longest, longest), Image.Resampling.LANCZOS)
     if turn is not None:
         image = image.transpose(turn)
-    image = _in_srgb(image, profile)
+    image = pixels.in_srgb(image, profile)
     image.info.clear()  # Pillow would write a comment again
     out = io.BytesIO()
     image.save(out, "JPEG", quality=JPEG_QUALITY, subsampling="4:4:4")
-    return out.getvalue()
-
-
-def _turn(image: Image.Image) -> Image.Transpose | None:
-    """Return how to turn the image upright. A HEIF decoder has turned it already and removed the EXIF orientation."""
-    try:
-        return UPRIGHT.get(image.getexif().get(ORIENTATION_TAG, 1))
-    except MemoryError:
-        raise
-    except Exception:  # noqa: BLE001  # broken metadata fails in many ways, and the image itself is not damaged
-        return None
-
-
-def _without_transparency(image: Image.Image) -> Image.Image:
-    """Return the image in L, RGB or CMYK. Transparent pixels become white, as on most pages."""
-    if image.mode.startswith("I"):  # 16-bit grey, which Pillow would clip at 255
-        return image.point(lambda value: value * (1 / 256)).convert("L")
-    if not image.has_transparency_data:
-        return (
-            image
-            if image.mode in {"L", "RGB", "CMYK"}
-            else image.convert("L" if image.mode == "1" else "RGB")
-        )
-    clear = image if image.mode == "RGBA" else image.convert("RGBA")
-    flat = Image.new("RGB", image.size, WHITE)
-    flat.paste(clear, mask=clear)
-    return flat
-
-
-def _in_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Return the image in sRGB, which decoders assume without a profile. A profile that cannot be used is ignored."""
-    if profile:
-        try:
-            embedded = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            srgb = ImageCms.createProfile("sRGB")
-            intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
-            flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
-            converted = ImageCms.profileToProfile(image, embedded, srgb, intent, "RGB", flags=flags)
-        except (ImageCms.PyCMSError, OSError) as error:
-            logger.info("the photo's colour profile cannot be used", reason=str(error)[:200])
-        else:
-            if converted is not None:
-                return converted
-    return image.convert("RGB")
+    return Prepared(out.getvalue(), width, height)
