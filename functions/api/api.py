@@ -13,25 +13,31 @@ from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
 import errors
 import guards
+import orders
+import pictures
 import replies
 from description import answers, describe
-from guards import Cursor, IdempotencyKey, IfNoneMatch, JobId, Limit
-from triptych.aws import table
+from guards import Cursor, IdempotencyKey, IfNoneMatch, ImageIndex, JobId, Limit, Status, StyleId
+from triptych.aws import styles, table
 from triptych.failures import FailureKind
 from triptych.flows import create_job, owner, usage
 from triptych.job import MOST_RETRIES
 from triptych.runtime.observability import about_request, logger, metrics
 from triptych.settings import MisconfiguredError
-from views import CreateJob, JobCreated, JobList, JobView, UsageView
+from views import CreateJob, JobCreated, JobList, JobView, LimitsView, StyleList, UsageView
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from triptych.job import Job
 
 LIMITS = (
     FailureKind.DAILY_LIMIT_REACHED,
     FailureKind.STACK_LIMIT_REACHED,
     FailureKind.TOO_MANY_ACTIVE_JOBS,
 )
+
+JOBS, OFFER = "jobs", "what the stack offers"  # tags of the description
 
 app = APIGatewayHttpResolver(enable_validation=True)
 errors.install(app)
@@ -53,35 +59,58 @@ def handler(event: dict[str, object], context: LambdaContext) -> dict[str, objec
     "/api/v1/jobs",
     operation_id="createJob",
     summary="Create a job",
-    description="Returns the URL to upload the photo to. The images are generated when the photo arrives.",
+    description=(
+        "Returns the URL to upload the photo to. The images are generated when the photo arrives. With `photo_of`, that "
+        "is at once."
+    ),
+    tags=[JOBS],
     responses=answers(
         {HTTPStatus.CREATED: ("The job, and how to upload its photo.", JobCreated)},
         FailureKind.INVALID_REQUEST,
         FailureKind.IDEMPOTENCY_KEY_USED,
+        FailureKind.JOB_NOT_FOUND,
+        FailureKind.PHOTO_GONE,
         FailureKind.PHOTO_TOO_LARGE,
         FailureKind.PHOTO_UNSUPPORTED,
         FailureKind.NOT_JSON,
         *LIMITS,
         FailureKind.TOO_MANY_AT_ONCE,
+        headers={"Location": "The path of the job."},
     ),
 )
 def post_job(body: CreateJob, idempotency_key: IdempotencyKey = None) -> Response[str]:
-    guards.check_photo(body)
+    source = guards.own_job(app.current_event, body.photo_of) if body.photo_of else None
+    request = orders.request_of(body, source)
     owner = guards.owner(app.current_event)
-    return replies.created(create_job.create_job(owner, body.to_request(), idempotency_key))
+    return replies.created(create_job.create_job(owner, request, idempotency_key, source))
 
 
 @app.get(
     "/api/v1/jobs",
     operation_id="listJobs",
     summary="List jobs",
-    description="Returns your own jobs, newest first. Of the URLs, a list holds only those of previews.",
+    description=(
+        "Returns your own jobs, newest first. Of the URLs, a list holds only those of previews. `metadata.NAME=VALUE` "
+        "returns only jobs with this entry. A page of a filtered list may be short, even empty, while its cursor leads to "
+        "more."
+    ),
+    tags=[JOBS],
     responses=answers(
         {HTTPStatus.OK: ("A page of jobs.", JobList)}, FailureKind.INVALID_REQUEST, FailureKind.BAD_CURSOR
     ),
 )
-def list_jobs(limit: Limit = 20, cursor: Cursor = None) -> Response[str]:
-    jobs, following = table.list_jobs(guards.owner(app.current_event), limit=limit, cursor=cursor)
+def list_jobs(limit: Limit = 20, cursor: Cursor = None, status: Status = None) -> Response[str]:
+    metadata = guards.metadata_filter(app.current_event)
+
+    def wanted(job: Job) -> bool:
+        return status in {None, job.status} and metadata.items() <= job.request.metadata.items()
+
+    jobs, following = table.list_jobs(
+        guards.owner(app.current_event),
+        limit=limit,
+        cursor=cursor,
+        wanted=wanted if status or metadata else None,
+    )
     views = [replies.view_in_list(job) for job in jobs]
     return replies.respond(HTTPStatus.OK, JobList(jobs=views, cursor=following))
 
@@ -90,6 +119,7 @@ def list_jobs(limit: Limit = 20, cursor: Cursor = None) -> Response[str]:
     "/api/v1/jobs/<job_id>",
     operation_id="getJob",
     summary="Get a job",
+    tags=[JOBS],
     description="Until the job has ended, `Retry-After` has the seconds to wait. Accepts `If-None-Match`.",
     responses=answers(
         {HTTPStatus.OK: ("The job.", JobView), HTTPStatus.NOT_MODIFIED: ("The job has not changed.", None)},
@@ -108,14 +138,16 @@ def get_job(job_id: JobId, if_none_match: IfNoneMatch = None) -> Response[str]:
     "/api/v1/jobs/<job_id>/retry",
     operation_id="retryJob",
     summary="Retry the failed images",
+    tags=[JOBS],
     description=(
-        "Makes a new attempt for each failed image, with a new seed. Does nothing if no image has failed, or if the "
-        "photo was rejected. Each retried image counts toward the daily limits. "
+        "Makes a new attempt for each failed image, with a new seed. While images are generated, this changes nothing. "
+        "Each retried image counts toward the daily limits. "
         f"A job can be retried {MOST_RETRIES} times."
     ),
     responses=answers(
         {HTTPStatus.OK: ("The job after the retry.", JobView)},
         FailureKind.JOB_NOT_FOUND,
+        FailureKind.NOTHING_TO_RETRY,
         FailureKind.RETRY_LIMIT_REACHED,
         *LIMITS,
         FailureKind.TOO_MANY_AT_ONCE,
@@ -127,9 +159,36 @@ def retry_job(job_id: JobId) -> Response[str]:
 
 
 @app.post(
+    "/api/v1/jobs/<job_id>/images/<index>/again",
+    operation_id="repeatImage",
+    summary="Make one more image like this",
+    description=(
+        "Creates a new job with one image: the same photo, style, prompt and model, and another seed. It counts toward "
+        "the limits like any order."
+    ),
+    tags=[JOBS],
+    responses=answers(
+        {HTTPStatus.CREATED: ("The new job.", JobCreated)},
+        FailureKind.INVALID_REQUEST,
+        FailureKind.IDEMPOTENCY_KEY_USED,
+        FailureKind.JOB_NOT_FOUND,
+        FailureKind.PHOTO_GONE,
+        *LIMITS,
+        FailureKind.TOO_MANY_AT_ONCE,
+        headers={"Location": "The path of the new job."},
+    ),
+)
+def repeat_image(job_id: JobId, index: ImageIndex, idempotency_key: IdempotencyKey = None) -> Response[str]:
+    job = guards.own_job(app.current_event, job_id)
+    request = orders.request_for_another(job, index)
+    return replies.created(create_job.create_job(job.owner, request, idempotency_key, job))
+
+
+@app.post(
     "/api/v1/jobs/<job_id>/cancel",
     operation_id="cancelJob",
     summary="Cancel a job",
+    tags=[JOBS],
     description="Keeps the images that are stored. Does nothing if the job has ended.",
     responses=answers(
         {HTTPStatus.OK: ("The job after the cancellation.", JobView)}, FailureKind.JOB_NOT_FOUND
@@ -144,6 +203,7 @@ def cancel_job(job_id: JobId) -> Response[str]:
     "/api/v1/jobs/<job_id>",
     operation_id="deleteJob",
     summary="Delete a job",
+    tags=[JOBS],
     description="Deletes the job, its photo and its images, and every output that arrives later.",
     responses=answers({HTTPStatus.NO_CONTENT: ("The job is deleted.", None)}, FailureKind.JOB_NOT_FOUND),
 )
@@ -156,6 +216,7 @@ def delete_job(job_id: JobId) -> Response[str]:
     "/api/v1/usage",
     operation_id="getUsage",
     summary="Get what you have used",
+    tags=[OFFER],
     description=(
         "Counts the pictures that you have ordered. Those that were not generated are given back when their job ends."
     ),
@@ -164,6 +225,50 @@ def delete_job(job_id: JobId) -> Response[str]:
 def get_usage() -> Response[str]:
     used = usage.read(guards.owner(app.current_event))
     return replies.respond(HTTPStatus.OK, UsageView.of(used))
+
+
+@app.get(
+    "/api/v1/limits",
+    operation_id="getLimits",
+    summary="Get what an order may ask for",
+    tags=[OFFER],
+    responses=answers({HTTPStatus.OK: ("The limits of this stack.", LimitsView)}),
+)
+def get_limits() -> Response[str]:
+    return replies.respond(HTTPStatus.OK, LimitsView.of_this_stack())
+
+
+@app.get(
+    "/api/v1/styles",
+    operation_id="listStyles",
+    summary="List the styles",
+    description="An order names a style by its id. The style's prompt comes before the order's own.",
+    tags=[OFFER],
+    responses=answers({HTTPStatus.OK: ("All styles.", StyleList)}),
+)
+def list_styles() -> Response[str]:
+    return replies.respond(
+        HTTPStatus.OK, StyleList(styles=[pictures.view_of(one) for one in styles.catalogue()])
+    )
+
+
+# Public: an <img> sends no token.
+@app.get(
+    "/api/v1/styles/<style_id>/preview",
+    operation_id="getStylePreview",
+    summary="Get the picture of a built-in style",
+    tags=[OFFER],
+    security=[{}],
+    responses={
+        int(HTTPStatus.OK): {
+            "description": "A WebP.",
+            "content": {"image/webp": {"schema": {"type": "string"}}},
+        },
+        **answers({}, FailureKind.ROUTE_NOT_FOUND),
+    },
+)
+def get_style_preview(style_id: StyleId) -> Response[str]:
+    return pictures.preview_of(style_id)
 
 
 @app.get("/api/v1/openapi.json", include_in_schema=False)

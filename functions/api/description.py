@@ -21,11 +21,33 @@ if TYPE_CHECKING:
 
 TITLE = "Triptych"
 VERSION = "1"
-ABOUT = (
-    "One photo goes up, three generated images come back. Create a job. PUT the photo to the returned URL, with "
-    "exactly the returned headers. Get the job until it has ended. All errors have the same shape. The README explains "
-    "their codes."
-)
+ABOUT = """\
+One photo goes up, three generated images come back.
+
+1. `POST /api/v1/jobs` creates a job.
+2. `PUT` the photo to `upload.url`, with exactly the headers of `upload.headers`.
+3. `GET /api/v1/jobs/{job_id}` until `status` is `SUCCEEDED`, `PARTIAL`, `FAILED`, `CANCELED` or `EXPIRED`.
+
+All errors have one shape: a `code` for programs and a `message` for people.
+
+**The upload goes to S3**, which answers in XML:
+
+| S3's answer | why |
+|---|---|
+| 403 `SignatureDoesNotMatch` | The type, the length or a header differs from the order. |
+| 403 `AccessDenied` | The URL has expired. Get the job: as long as it awaits its photo, its `upload` has a new one. |
+| 412 `PreconditionFailed` | The photo is already there. |
+| 400 `BadDigest` | The bytes do not have the announced `checksum_sha256`. |
+"""
+SIGN_IN = """\
+A JWT of the stack's issuer; its `sub` is the owner of the jobs. If the stack has its own Cognito user pool, Cognito's \
+`InitiateAuth` with the flow `USER_PASSWORD_AUTH` and the client id of the stack's output `UserPoolClientId` returns it as \
+`IdToken`. Renew it with the flow `REFRESH_TOKEN_AUTH`.
+"""
+TAGS = {
+    "jobs": "Orders and their images.",
+    "what the stack offers": "Styles, limits, and what you have used.",
+}
 # Every route may answer with these.
 ANYWHERE = (FailureKind.NO_OWNER, FailureKind.INTERNAL_ERROR, FailureKind.MISCONFIGURED)
 GATEWAY_ALSO = "API Gateway also answers 429, in its own shape."
@@ -75,14 +97,17 @@ def _ref(model: type[BaseModel]) -> dict[str, str]:
 
 def describe(app: APIGatewayHttpResolver) -> dict[str, JsonValue]:
     """Describe all routes of `app`."""
-    from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer  # noqa: PLC0415  # it takes a fifth of a cold start
+    from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer, Tag  # noqa: PLC0415  # it takes a fifth of a cold start
+
+    import event  # noqa: PLC0415  # nothing else here needs it
 
     made = app.get_openapi_json_schema(
         title=TITLE,
         version=VERSION,
         description=ABOUT,
-        security_schemes={"token": HTTPBearer(bearerFormat="JWT")},
+        security_schemes={"token": HTTPBearer(bearerFormat="JWT", description=SIGN_IN)},
         security=[{"token": []}],
+        tags=[Tag(name=name, description=about) for name, about in TAGS.items()],
     )
     described: dict[str, JsonValue] = json.loads(made)
     # powertools adds its own validation errors. This API answers 400, in its own shape.
@@ -94,6 +119,8 @@ def describe(app: APIGatewayHttpResolver) -> dict[str, JsonValue]:
     if isinstance(components, dict) and isinstance(components["schemas"], dict):
         for name in ("HTTPValidationError", "ResponseValidationError", "ValidationError"):
             components["schemas"].pop(name, None)
+        components["schemas"] |= event.schemas()
+    described["webhooks"] = event.webhooks()
     described.pop("servers", None)
     return described
 

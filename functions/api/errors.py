@@ -19,7 +19,7 @@ from triptych.job import MOST_RETRIES
 from triptych.runtime import clock
 from triptych.runtime.observability import logger, unexpected
 from triptych.settings import MisconfiguredError, settings
-from views import Error, ErrorView
+from views import Error, RequestErrorView
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
@@ -63,7 +63,7 @@ def install(app: APIGatewayHttpResolver) -> None:
 
 def answer(error: Exception) -> Response[str]:
     api_error = of(error)
-    view = Error(error=ErrorView(code=api_error.code, message=api_error.message))
+    view = Error(error=RequestErrorView(code=api_error.code, message=api_error.message))
     return respond(api_error.status, view, api_error.headers)
 
 
@@ -105,6 +105,16 @@ def _(_error: table.BadCursorError) -> ApiError:
 @of.register
 def _(_error: create_job.KeyUsedError) -> ApiError:
     return ApiError(FailureKind.IDEMPOTENCY_KEY_USED)
+
+
+@of.register
+def _(_error: create_job.PhotoGoneError) -> ApiError:
+    return ApiError(FailureKind.PHOTO_GONE)
+
+
+@of.register
+def _(_error: owner.NothingToRetryError) -> ApiError:
+    return ApiError(FailureKind.NOTHING_TO_RETRY)
 
 
 @of.register

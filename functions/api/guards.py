@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Annotated
 
 from aws_lambda_powertools.event_handler import content_types
@@ -12,7 +13,7 @@ from errors import ApiError
 from triptych import job_ids
 from triptych.failures import FailureKind
 from triptych.flows import record
-from triptych.photo.formats import PHOTO_TYPES
+from triptych.job import JobStatus
 from triptych.runtime.observability import about_job
 from triptych.settings import settings
 from views import EXAMPLE_ID
@@ -21,13 +22,18 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
 
     from triptych.job import Job
-    from views import CreateJob
 
 LONGEST_OWNER = 1024  # bytes; DynamoDB's limit for a key of an index is twice that
 JSON = content_types.APPLICATION_JSON
 BODIES = {("POST", "/api/v1/jobs")}  # the routes that read a body
+QUERIES = {("GET", "/api/v1/jobs"): {"limit", "cursor", "status"}}  # and metadata.NAME
+METADATA = re.compile(r"metadata\.[A-Za-z0-9_.-]{1,40}")
+DESCRIPTION = "/api/v1/openapi.json"
 
 JobId = Annotated[str, Path(description="The job's id.", examples=[EXAMPLE_ID])]
+ImageIndex = Annotated[int, Path(ge=0, description="The image's index.", examples=[0])]
+StyleId = Annotated[str, Path(description="The style's id.", examples=["oil"])]
+Status = Annotated[JobStatus | None, Query(description="Only jobs in this status.")]
 Limit = Annotated[int, Query(ge=1, le=100, description="Largest number of jobs on a page.")]
 Cursor = Annotated[
     str | None,
@@ -60,12 +66,29 @@ def check(call: APIGatewayProxyEventV2) -> None:
     """
     settings()
     _check_owner(call)
+    _check_query(call)
     _check_body(call)
 
 
 def _check_owner(call: APIGatewayProxyEventV2) -> None:
     if call.request_context.authorizer and not 0 < len(owner(call).encode()) <= LONGEST_OWNER:
         raise ApiError(FailureKind.NO_OWNER)
+
+
+def _check_query(call: APIGatewayProxyEventV2) -> None:
+    """Refuse parameters that the route does not know: a filter with a typing error must not return everything."""
+    if call.path == DESCRIPTION:
+        return
+    known = QUERIES.get((call.http_method, call.path), set())
+    for name in call.query_string_parameters:
+        if name not in known and not (known and METADATA.fullmatch(name)):
+            raise ApiError(FailureKind.INVALID_REQUEST, f"{name}: this route has no such query parameter.")
+
+
+def metadata_filter(call: APIGatewayProxyEventV2) -> dict[str, str]:
+    """Return the entries that a job's metadata must have: `?metadata.order=A-17`."""
+    given = call.query_string_parameters.items()
+    return {name.partition(".")[2]: value for name, value in given if METADATA.fullmatch(name)}
 
 
 def _check_body(call: APIGatewayProxyEventV2) -> None:
@@ -81,20 +104,6 @@ def _check_body(call: APIGatewayProxyEventV2) -> None:
         raise ApiError(FailureKind.INVALID_REQUEST, "body: this is not valid JSON.") from None
     # powertools compares the type with this exact spelling.
     call.raw_event["headers"] = {**call.headers, "content-type": JSON}
-
-
-def check_photo(request: CreateJob) -> None:
-    """Check the declared type and size of a photo.
-
-    Raises:
-        ApiError: The photo would be rejected after its upload.
-    """
-    if request.content_type not in PHOTO_TYPES:
-        known = ", ".join(PHOTO_TYPES)
-        raise ApiError(FailureKind.PHOTO_UNSUPPORTED, f"content_type must be one of {known}.")
-    largest = settings().max_upload_bytes
-    if request.content_length > largest:
-        raise ApiError(FailureKind.PHOTO_TOO_LARGE, f"content_length must be at most {largest} bytes.")
 
 
 def owner(call: APIGatewayProxyEventV2) -> str:

@@ -35,11 +35,13 @@ def respond(status: HTTPStatus, view: BaseModel, headers: dict[str, str] | None 
 
 def created(job: Job) -> Response[str]:
     """Return a new job. If it waits for its photo, the answer holds the upload URL."""
-    upload = _upload(job) if job.status is JobStatus.AWAITING_UPLOAD else None
-    return respond(HTTPStatus.CREATED, JobCreated(job_id=job.job_id, status=job.status, upload=upload))
+    view = JobCreated(job_id=job.job_id, status=job.status, upload=_upload(job))
+    return respond(HTTPStatus.CREATED, view, {"Location": f"/api/v1/jobs/{job.job_id}"})
 
 
-def _upload(job: Job) -> Upload:
+def _upload(job: Job) -> Upload | None:
+    if job.status is not JobStatus.AWAITING_UPLOAD or job.request.photo_of:
+        return None
     now = clock.now()
     seconds = upload_url_seconds(job, now)
     url, headers = bucket.presign_upload(job, seconds)
@@ -58,6 +60,9 @@ class _Links:
 
     def to_preview(self, key: str) -> str:
         return bucket.link(bucket.preview_key(key))
+
+    def to_upload(self, job: Job) -> Upload | None:
+        return None if self.previews_only else _upload(job)
 
 
 def view_of(job: Job) -> JobView:

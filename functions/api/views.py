@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
-from triptych.job import Image, ImageStatus, Job, JobRequest, JobStatus  # pydantic reads them
+from triptych.failures import FailureKind
+from triptych.job import MOST_IMAGES, MOST_RETRIES, Image, ImageStatus, Job, JobStatus  # pydantic reads them
 from triptych.photo.formats import PHOTO_TYPES
 from triptych.settings import settings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
-    from typing import Protocol, Self
+    from typing import Protocol
 
     from triptych.failures import Failure
     from triptych.flows.usage import Usage
@@ -22,10 +33,17 @@ if TYPE_CHECKING:
 
         def to(self, key: str, file_name: str | None = None) -> str | None: ...
         def to_preview(self, key: str) -> str | None: ...
+        def to_upload(self, job: Job) -> Upload | None: ...
 
 
 SHA256 = r"^[A-Za-z0-9+/]{43}=$"
 EXAMPLE_ID = "0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52"
+
+
+LONGEST_PROMPT = 2000  # characters
+MOST_METADATA = 16
+LARGEST_SEED = 2**31 - 1
+ALIASES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg"}
 
 
 def _whole(value: object) -> object:
@@ -33,47 +51,147 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-class CreateJob(BaseModel):
-    """The photo to upload, and the prompt."""
+def _known_name(value: object) -> object:
+    return ALIASES.get(value.lower(), value) if isinstance(value, str) else value
 
-    model_config = ConfigDict(extra="forbid")
+
+def _says_something(prompt: str) -> str:
+    if not prompt.strip() or "\0" in prompt:
+        raise PydanticCustomError("prompt", "write what the model should make of the photo, or leave it out")
+    return prompt
+
+
+Prompt = Annotated[
+    str,
+    Field(
+        max_length=LONGEST_PROMPT,
+        json_schema_extra={"pattern": r"^[^\x00]*[^\x00\s][^\x00]*$"},
+        examples=["A watercolour with soft light."],
+    ),
+    AfterValidator(_says_something),
+]
+Time = Annotated[
+    str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-24T21:05:00.000+09:00"])
+]
+JobId = Annotated[str, Field(json_schema_extra={"format": "uuid"}, examples=[EXAMPLE_ID])]
+MetadataKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")]
+MetadataValue = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
+
+
+def _without_null(schema: dict[str, JsonValue]) -> None:
+    """Describe optional fields without null. The API takes null, but a client leaves the field out."""
+    fields = schema["properties"]
+    for field in fields.values() if isinstance(fields, dict) else ():
+        if isinstance(field, dict) and isinstance(choices := field.get("anyOf"), list):
+            del field["anyOf"]
+            field |= {
+                name: part
+                for one in choices
+                if isinstance(one, dict) and one != {"type": "null"}
+                for name, part in one.items()
+            }
+
+
+class OrderedImage(BaseModel):
+    """What one image should be."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_without_null)
+
+    prompt: Annotated[Prompt | None, Field(description="In place of the job's prompt.")] = None
+    seed: Annotated[
+        Annotated[int, Field(strict=True, ge=0, le=LARGEST_SEED), BeforeValidator(_whole)] | None,
+        Field(description="The same seed gives a similar image. A retry takes another one."),
+    ] = None
+
+
+_ORDERS: list[JsonValue] = [
+    {"content_type": "image/jpeg", "content_length": 48211, "prompt": "A watercolour."},
+    {
+        "content_type": "image/png",
+        "content_length": 48211,
+        "style": "oil",
+        "images": [{"prompt": "In spring."}, {"prompt": "In autumn.", "seed": 7}],
+        "metadata": {"order": "A-17"},
+    },
+    {"photo_of": EXAMPLE_ID, "style": "pencil", "image_count": 1},
+]
+
+
+def _describe_order(schema: dict[str, JsonValue]) -> None:
+    _without_null(schema)
+    schema["examples"] = _ORDERS
+
+
+class CreateJob(BaseModel):
+    """What to make of a photo. Either `content_type` and `content_length` announce an upload, or `photo_of` names a job."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_describe_order)
 
     content_type: Annotated[
-        str,
-        Field(
-            max_length=100,
-            description="The photo's media type.",
-            json_schema_extra={"enum": list(PHOTO_TYPES)},
-        ),
-    ]
+        Annotated[
+            str,
+            Field(max_length=100, json_schema_extra={"enum": list(PHOTO_TYPES)}),
+            BeforeValidator(_known_name),
+        ]
+        | None,
+        Field(description="The photo's media type."),
+    ] = None
     content_length: Annotated[
-        int,
-        Field(gt=0, strict=True, description="The photo's size in bytes.", examples=[48211]),
-        BeforeValidator(_whole),
-    ]
+        Annotated[int, Field(strict=True, gt=0), BeforeValidator(_whole)] | None,
+        Field(description="The photo's size in bytes.", examples=[48211]),
+    ] = None
     checksum_sha256: Annotated[
-        str | None,
-        Field(
-            pattern=SHA256,
-            description="The photo's SHA-256 in base64. If given, S3 checks the upload against it.",
-        ),
+        Annotated[str, Field(pattern=SHA256)] | None,
+        Field(description="The photo's SHA-256 in base64. If given, S3 checks the upload against it."),
+    ] = None
+    photo_of: Annotated[
+        JobId | None,
+        Field(description="Use the photo of this job of yours: nothing is uploaded."),
     ] = None
     prompt: Annotated[
-        str | None,
-        Field(
-            max_length=2000,
-            pattern=r"^[^\x00]*[^\x00\s][^\x00]*$",
-            description="What the model should make of the photo.",
-        ),
+        Prompt | None,
+        Field(description="What the model should make of the photo. It comes after the style's prompt."),
     ] = None
+    style: Annotated[
+        Annotated[str, Field(max_length=40)] | None,
+        Field(description="The id of a style, from `GET /api/v1/styles`."),
+    ] = None
+    image_count: Annotated[
+        Annotated[int, Field(strict=True, ge=1, le=MOST_IMAGES), BeforeValidator(_whole)] | None,
+        Field(description="How many images to make, if not the stack's number."),
+    ] = None
+    images: Annotated[
+        Annotated[list[OrderedImage], Field(min_length=1, max_length=MOST_IMAGES)] | None,
+        Field(description="One entry for each image, in order."),
+    ] = None
+    model: Annotated[
+        Annotated[str, Field(max_length=160)] | None,
+        Field(description="One of the models of `GET /api/v1/limits`."),
+    ] = None
+    metadata: Annotated[
+        dict[MetadataKey, MetadataValue],
+        Field(
+            max_length=MOST_METADATA,
+            description="Your own short texts. They are returned with the job, and stand in its event.",
+        ),
+    ] = {}
 
-    def to_request(self) -> JobRequest:
-        return JobRequest(
-            content_type=self.content_type,
-            size=self.content_length,
-            checksum_sha256=self.checksum_sha256,
-            prompt=self.prompt,
+    @model_validator(mode="after")
+    def _is_clear(self) -> Self:
+        announced = self.content_type is not None and self.content_length is not None
+        announces = any(
+            one is not None for one in (self.content_type, self.content_length, self.checksum_sha256)
         )
+        if self.photo_of is not None and announces:
+            raise PydanticCustomError(
+                "photo", "send photo_of, or announce an upload with content_type and content_length, not both"
+            )
+        if self.photo_of is None and not announced:
+            missing = "content_type" if self.content_type is None else "content_length"
+            raise PydanticCustomError("photo", f"{missing} is missing")
+        if self.images is not None and self.image_count is not None:
+            raise PydanticCustomError("images", "send images or image_count, not both")
+        return self
 
 
 class Upload(BaseModel):
@@ -82,11 +200,77 @@ class Upload(BaseModel):
     method: Literal["PUT"]
     url: str
     headers: dict[str, str]
-    expires_at: str
+    expires_at: Time
+
+
+_UPLOAD: dict[str, JsonValue] = {
+    "method": "PUT",
+    "url": "https://triptych-photos-….s3.ap-northeast-2.amazonaws.com/uploads/…?X-Amz-Signature=…",
+    "headers": {"Content-Type": "image/jpeg", "If-None-Match": "*"},
+    "expires_at": "2026-11-24T21:20:00.000+09:00",
+}
+_PRESIGNED_EXAMPLE = "https://triptych-photos-….s3.ap-northeast-2.amazonaws.com/outputs/…?X-Amz-Signature=…"
+_STORED: dict[str, JsonValue] = {
+    "index": 0,
+    "status": "STORED",
+    "prompt": None,
+    "seed": 7,
+    "prediction_id": "gm3qorzdhgbfurvjtvhg6dckhu",
+    "url": _PRESIGNED_EXAMPLE,
+    "download_url": _PRESIGNED_EXAMPLE,
+    "preview_url": _PRESIGNED_EXAMPLE,
+    "content_type": "image/png",
+    "size": 481114,
+    "width": 1024,
+    "height": 768,
+    "color": "#7a5c61",
+    "started_at": "2026-11-24T21:05:04.120+09:00",
+    "ended_at": "2026-11-24T21:05:13.900+09:00",
+    "error": None,
+}
+_FAILED: dict[str, JsonValue] = dict.fromkeys(_STORED) | {
+    "index": 1,
+    "status": "FAILED",
+    "seed": 8,
+    "prediction_id": "hn4rpsaeihcgvswkuwih7edliv",
+    "started_at": "2026-11-24T21:05:04.120+09:00",
+    "ended_at": "2026-11-24T21:05:09.310+09:00",
+    "error": {"code": FailureKind.CONTENT_REJECTED.code, "message": FailureKind.CONTENT_REJECTED.message},
+}
+_JOB: dict[str, JsonValue] = {
+    "job_id": EXAMPLE_ID,
+    "status": "PARTIAL",
+    "created_at": "2026-11-24T21:05:00.000+09:00",
+    "updated_at": "2026-11-24T21:05:13.900+09:00",
+    "started_at": "2026-11-24T21:05:03.000+09:00",
+    "ended_at": "2026-11-24T21:05:13.900+09:00",
+    "model": "black-forest-labs/flux-kontext-pro",
+    "style": "oil",
+    "prompt": "In autumn.",
+    "metadata": {"order": "A-17"},
+    "upload": None,
+    "photo": {
+        "url": _PRESIGNED_EXAMPLE,
+        "preview_url": _PRESIGNED_EXAMPLE,
+        "content_type": "image/jpeg",
+        "size": 48211,
+        "width": 4032,
+        "height": 3024,
+        "color": "#5c6f61",
+    },
+    "images": [_STORED, _FAILED],
+    "error": None,
+}
+
+
+def _example(value: dict[str, JsonValue]) -> ConfigDict:
+    return ConfigDict(json_schema_extra={"examples": [value]})
 
 
 class JobCreated(BaseModel):
-    job_id: str
+    model_config = _example({"job_id": EXAMPLE_ID, "status": "AWAITING_UPLOAD", "upload": _UPLOAD})
+
+    job_id: JobId
     status: JobStatus
     upload: Annotated[
         Upload | None,
@@ -94,8 +278,16 @@ class JobCreated(BaseModel):
     ]
 
 
+def _codes(wanted: Callable[[FailureKind], object]) -> dict[str, JsonValue]:
+    return {"enum": [kind.code for kind in FailureKind if wanted(kind)]}
+
+
 class ErrorView(BaseModel):
-    code: Annotated[str, Field(description="Stable code for programs.")]
+    """Why a job or an image has no output."""
+
+    code: Annotated[
+        str, Field(description="Stable code for programs.", json_schema_extra=_codes(lambda kind: kind.ends))
+    ]
     message: Annotated[str, Field(description="What happened and what to do, for people.")]
 
     @classmethod
@@ -144,6 +336,7 @@ class PhotoView(BaseModel):
 class ImageView(BaseModel):
     index: int
     status: ImageStatus
+    prompt: Annotated[str | None, Field(description="The image's own prompt, if the order gave it one.")]
     seed: int | None
     prediction_id: str | None
     url: Annotated[str | None, Field(description=f"{PRESIGNED} Null until the image is STORED. {IN_LISTS}")]
@@ -163,8 +356,8 @@ class ImageView(BaseModel):
     color: Annotated[
         str | None, Field(description="Average colour, for the time before the preview has loaded.")
     ]
-    started_at: Annotated[str | None, Field(description="When the image was last requested from the model.")]
-    ended_at: Annotated[str | None, Field(description="When the image was stored, failed or was canceled.")]
+    started_at: Annotated[Time | None, Field(description="When the image was last requested from the model.")]
+    ended_at: Annotated[Time | None, Field(description="When the image was stored, failed or was canceled.")]
     error: ErrorView | None
 
     @classmethod
@@ -174,6 +367,7 @@ class ImageView(BaseModel):
         return cls(
             index=image.index,
             status=image.status,
+            prompt=_own_prompt(job, image),
             seed=image.seed,
             prediction_id=image.prediction_id,
             url=links.to(output.key) if output else None,
@@ -190,6 +384,11 @@ class ImageView(BaseModel):
         )
 
 
+def _own_prompt(job: Job, image: Image) -> str | None:
+    asked = job.request.images
+    return asked[image.index].prompt if image.index < len(asked) else None
+
+
 def _file_name(job: Job, image: Image) -> str:
     """Return the name under which a browser saves the output."""
     day = settings().local_time(job.created_at)[:10]
@@ -202,13 +401,22 @@ def _time(time: datetime | None) -> str | None:
 
 
 class JobView(BaseModel):
-    job_id: str
+    model_config = _example(_JOB)
+
+    job_id: JobId
     status: JobStatus
-    created_at: str
-    updated_at: str
-    started_at: Annotated[str | None, Field(description="When the photo arrived, or the last retry.")]
-    ended_at: Annotated[str | None, Field(description="When the job ended.")]
-    prompt: str | None
+    created_at: Time
+    updated_at: Time
+    started_at: Annotated[Time | None, Field(description="When the photo arrived, or the last retry.")]
+    ended_at: Annotated[Time | None, Field(description="When the job ended.")]
+    model: Annotated[str, Field(description="The model at Replicate.")]
+    style: str | None
+    prompt: Annotated[str | None, Field(description="The job's own prompt, without the style's.")]
+    metadata: dict[str, str]
+    upload: Annotated[
+        Upload | None,
+        Field(description="How to upload the photo, as long as the job awaits it. Null in lists."),
+    ]
     photo: Annotated[PhotoView | None, Field(description="Null until the photo has arrived.")]
     images: list[ImageView]
     error: ErrorView | None
@@ -222,7 +430,11 @@ class JobView(BaseModel):
             updated_at=settings().local_time(job.updated_at),
             started_at=_time(job.started_at),
             ended_at=_time(job.ended_at),
+            model=job.request.model or settings().replicate_model,
+            style=job.request.style,
             prompt=job.request.prompt,
+            metadata=job.request.metadata,
+            upload=links.to_upload(job),
             photo=PhotoView.of(job, links),
             images=[ImageView.of(job, image, links) for image in job.images],
             error=ErrorView.of(job.failure),
@@ -230,19 +442,121 @@ class JobView(BaseModel):
 
 
 class JobList(BaseModel):
+    model_config = _example({"jobs": [_JOB], "cursor": None})
+
     jobs: list[JobView]
     cursor: Annotated[str | None, Field(description="Send it to get the next page. Null on the last page.")]
 
 
+class StyleView(BaseModel):
+    """A style that an order may name."""
+
+    id: str
+    name: str
+    description: str
+    preview: Annotated[
+        str | None, Field(description="URL of a picture in this style. It may be relative to the API's URL.")
+    ]
+
+
+class StyleList(BaseModel):
+    model_config = _example(
+        {
+            "styles": [
+                {
+                    "id": "oil",
+                    "name": "Oil painting",
+                    "description": "Thick brush strokes and warm light.",
+                    "preview": "/api/v1/styles/oil/preview",
+                }
+            ]
+        }
+    )
+
+    styles: list[StyleView]
+
+
+class LimitsView(BaseModel):
+    """What an order may ask for, and for how long things last."""
+
+    model_config = _example(
+        {
+            "photo_types": list(PHOTO_TYPES),
+            "max_upload_bytes": 26_214_400,
+            "default_image_count": 3,
+            "max_image_count": MOST_IMAGES,
+            "max_prompt_length": LONGEST_PROMPT,
+            "max_metadata": MOST_METADATA,
+            "models": ["black-forest-labs/flux-kontext-pro"],
+            "takes_seed": True,
+            "max_retries": 4,
+            "daily_pictures": 600,
+            "max_active_jobs": 100,
+            "upload_url_seconds": 900,
+            "download_url_seconds": 900,
+            "deadline_seconds": 1800,
+            "retention_days": 30,
+        }
+    )
+
+    photo_types: list[str]
+    max_upload_bytes: int
+    default_image_count: int
+    max_image_count: int
+    max_prompt_length: Annotated[int, Field(description="Characters.")]
+    max_metadata: Annotated[int, Field(description="Entries.")]
+    models: Annotated[list[str], Field(description="The default first.")]
+    takes_seed: Annotated[bool, Field(description="Whether the default model takes a seed.")]
+    max_retries: Annotated[int, Field(description="Of a job.")]
+    daily_pictures: Annotated[int | None, Field(description="Null: no limit.")]
+    max_active_jobs: Annotated[int | None, Field(description="Null: no limit.")]
+    upload_url_seconds: int
+    download_url_seconds: int
+    deadline_seconds: Annotated[int, Field(description="From the upload to the end of a job.")]
+    retention_days: int
+
+    @classmethod
+    def of_this_stack(cls) -> Self:
+        given = settings()
+        return cls(
+            photo_types=list(PHOTO_TYPES),
+            max_upload_bytes=given.max_upload_bytes,
+            default_image_count=given.image_count,
+            max_image_count=MOST_IMAGES,
+            max_prompt_length=LONGEST_PROMPT,
+            max_metadata=MOST_METADATA,
+            models=list(given.models),
+            takes_seed=given.takes_seed(None),
+            max_retries=MOST_RETRIES,
+            daily_pictures=given.daily_pictures_per_owner or None,
+            max_active_jobs=given.max_active_jobs_per_owner or None,
+            upload_url_seconds=given.upload_url_seconds,
+            download_url_seconds=given.download_url_seconds,
+            deadline_seconds=given.generation_deadline_seconds,
+            retention_days=given.retention_days,
+        )
+
+
 class UsageView(BaseModel):
     """Pictures that you have ordered. Days and months are those of the stack's time zone."""
+
+    model_config = _example(
+        {
+            "pictures_today": 12,
+            "pictures_this_month": 230,
+            "daily_pictures": 600,
+            "day_ends_at": "2026-11-25T00:00:00.000+09:00",
+            "active_jobs": 1,
+            "max_active_jobs": 100,
+        }
+    )
 
     pictures_today: int
     pictures_this_month: int
     daily_pictures: Annotated[
         int | None, Field(description="The most pictures that you may order in a day. Null: no limit.")
     ]
-    day_ends_at: Annotated[str, Field(description="When the next day begins.")]
+    day_ends_at: Annotated[Time, Field(description="When the next day begins.")]
     active_jobs: Annotated[
         int, Field(description="Your unfinished jobs. 0 if their number has no limit: then nobody counts.")
     ]
@@ -262,13 +576,36 @@ class UsageView(BaseModel):
         )
 
 
+class RequestErrorView(BaseModel):
+    code: Annotated[
+        str,
+        Field(description="Stable code for programs.", json_schema_extra=_codes(lambda kind: kind.status)),
+    ]
+    message: Annotated[str, Field(description="What happened and what to do, for people.")]
+
+
 class Error(BaseModel):
     """Why the request failed."""
 
-    error: ErrorView
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "error": {
+                        "code": FailureKind.INVALID_REQUEST.code,
+                        "message": "content_length: Input should be greater than 0. Correct the request.",
+                    }
+                }
+            ]
+        }
+    )
+
+    error: RequestErrorView
 
 
 class Refusal(BaseModel):
     """An answer of API Gateway itself."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"message": "Unauthorized"}]})
 
     message: str

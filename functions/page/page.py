@@ -91,6 +91,7 @@ def _index() -> str:
 # By path. Read once, when the function starts.
 FILES = {
     "/": File.of(_index(), "text/html; charset=utf-8"),
+    "/api/v1/docs": File.of((FOLDER / "docs.html").read_text("utf-8"), "text/html; charset=utf-8"),
     **{
         f"/page/{path.name}": File.of(path.read_text("utf-8"), CONTENT_TYPES[path.suffix])
         for path in FOLDER.iterdir()

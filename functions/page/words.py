@@ -20,6 +20,8 @@ WORDS = {
     "stack_limit_reached": "No more pictures can be made today. Come back tomorrow.",
     "too_many_active_jobs": "Too many of your pictures are still being made. Wait until one of them is ready.",
     "retry_limit_reached": "These pictures have no retry left. Send the photo again.",
+    "nothing_to_retry": "None of these pictures can be tried again. Send the photo again.",
+    "photo_gone": "That photo is no longer there. Choose it again.",
     "too_many_at_once": "You are sending too many requests. Try again in a moment.",
     "idempotency_key_used": "This photo was sent before with another description. Send it again.",
     "deadline_exceeded": "It was not finished in time. Try again.",

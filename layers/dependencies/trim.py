@@ -16,7 +16,15 @@ from pathlib import Path
 OPERATIONS = {
     "dynamodb": {"DeleteItem", "GetItem", "PutItem", "Query", "TransactWriteItems"},
     "events": {"PutEvents"},
-    "s3": {"DeleteObject", "GetObject", "HeadBucket", "HeadObject", "ListObjectsV2", "PutObject"},
+    "s3": {
+        "CopyObject",
+        "DeleteObject",
+        "GetObject",
+        "HeadBucket",
+        "HeadObject",
+        "ListObjectsV2",
+        "PutObject",
+    },
     "sqs": {"ChangeMessageVisibility", "DeleteMessage", "SendMessage"},
     "ssm": {"GetParameter"},
 }

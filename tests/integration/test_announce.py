@@ -123,6 +123,7 @@ def test_ended_job_is_announced_in_one_event(world: World, bus: Bus, context: Si
             "status": "PARTIAL",
             "created_at": local,
             "updated_at": local,
+            "metadata": {},
             "images": [
                 {
                     "index": 0,

@@ -17,9 +17,11 @@ from tests.support.events import api_event
 from tests.support.photos import JPEG
 from tests.support.world import World
 from triptych.aws import table
+from triptych.aws.event_bus import Detail
 from triptych.flows import record
 from triptych.job import JobStatus, UploadExpired
 from triptych.settings import settings
+from views import CreateJob, JobView
 
 REQUEST = {"content_type": "image/jpeg", "content_length": len(JPEG)}
 SHA256 = base64.b64encode(hashlib.sha256(JPEG).digest()).decode()
@@ -56,7 +58,6 @@ def test_create_returns_the_upload_instructions(world: World, call: Any) -> None
     assert upload["method"] == "PUT"
     assert {name.lower(): value for name, value in upload["headers"].items()} == {
         "content-type": "image/jpeg",
-        "content-length": str(len(JPEG)),
         "if-none-match": "*",
         "x-amz-checksum-sha256": SHA256,
     }
@@ -69,11 +70,15 @@ def test_job_has_the_documented_fields(call: Any) -> None:
     job_id = call("POST", "/api/v1/jobs", REQUEST)[1]["job_id"]
     status, job, headers = call("GET", f"/api/v1/jobs/{job_id}")
     assert status == 200
-    assert set(job) == {"job_id", "status", "created_at", "updated_at", "prompt", "images", "error"}
+    assert set(job) == {
+        *("job_id", "status", "created_at", "updated_at", "started_at", "ended_at", "error"),
+        *("model", "style", "prompt", "metadata", "upload", "photo", "images"),
+    }
     assert [image["index"] for image in job["images"]] == [0, 1, 2]
     assert set(job["images"][0]) == {
-        "index", "status", "seed", "prediction_id", "url", "content_type", "size", "error",
-    }  # fmt: skip
+        *("index", "status", "prompt", "seed", "prediction_id", "started_at", "ended_at", "error"),
+        *("url", "download_url", "preview_url", "content_type", "size", "width", "height", "color"),
+    }
     assert job["images"][0]["url"] is None
     assert headers["retry-after"] == "2"
     again = call("GET", f"/api/v1/jobs/{job_id}", if_none_match=headers["etag"])
@@ -337,10 +342,16 @@ def test_openapi_names_every_route_and_only_our_errors(call: Any) -> None:
         for method, operation in item.items()
     }
     webhook = "POST /api/v1/webhooks/replicate"  # Replicate's own
-    documented = re.findall(r"^\| `([A-Z]+ /api/v1/[^`?]+)", (ROOT / "README.md").read_text(), re.MULTILINE)
+    documented = [
+        route
+        for document in ("README.md", "functions/README.md")
+        for route in re.findall(r"^\| `([A-Z]+ /api/v1/[^`?]+)", (ROOT / document).read_text(), re.MULTILINE)
+        if not route.endswith("/docs")  # the page's
+    ]
     assert sorted([*operations, webhook]) == sorted(documented)
+    assert all("422" not in responses for responses in operations.values())
+    operations.pop("GET /api/v1/styles/{style_id}/preview")  # needs no token
     for responses in operations.values():
-        assert "422" not in responses
         assert {"401", "403", "429", "500"} <= set(responses)
     size = described["components"]["schemas"]["CreateJob"]["properties"]["content_length"]
     assert size["exclusiveMinimum"] == 0
@@ -349,9 +360,51 @@ def test_openapi_names_every_route_and_only_our_errors(call: Any) -> None:
 
 def test_page_and_api_accept_the_same_prompts(world: World, call: Any) -> None:
     described = call("GET", "/api/v1/openapi.json")[1]
-    limits = described["components"]["schemas"]["CreateJob"]["properties"]["prompt"]["anyOf"][0]
+    limits = described["components"]["schemas"]["CreateJob"]["properties"]["prompt"]
     page = (ROOT / "functions/page/static/index.html").read_text()
     assert f'id="prompt" rows="3" maxlength="{limits["maxLength"]}"' in page
+
+
+def test_description_is_closed_and_has_examples(call: Any) -> None:
+    described = call("GET", "/api/v1/openapi.json")[1]
+    schemas = described["components"]["schemas"]
+    codes = set(schemas["RequestErrorView"]["properties"]["code"]["enum"])
+    assert {"invalid_request", "photo_gone", "nothing_to_retry"} <= codes
+    assert "prediction_failed" in schemas["ErrorView"]["properties"]["code"]["enum"]
+    assert schemas["JobView"]["properties"]["created_at"]["format"] == "date-time"
+    assert schemas["JobView"]["properties"]["job_id"]["format"] == "uuid"
+    for name in (
+        "CreateJob",
+        "JobCreated",
+        "JobView",
+        "JobList",
+        "LimitsView",
+        "StyleList",
+        "UsageView",
+        "Error",
+    ):
+        for example in schemas[name]["examples"]:
+            missing = set(schemas[name].get("required", ())) - set(example)
+            assert not missing, (name, missing)
+    assert JobView.model_validate(schemas["JobView"]["examples"][0])
+    for order in schemas["CreateJob"]["examples"]:
+        CreateJob.model_validate(order)
+    tags = {tag["name"] for tag in described["tags"]}
+    for item in described["paths"].values():
+        for operation in item.values():
+            assert set(operation["tags"]) <= tags
+    assert "InitiateAuth" in described["components"]["securitySchemes"]["token"]["description"]
+    for refusal in ("SignatureDoesNotMatch", "PreconditionFailed", "BadDigest"):
+        assert refusal in described["info"]["description"]
+
+
+def test_event_is_described_as_it_is_sent(world: World, call: Any) -> None:
+    described = call("GET", "/api/v1/openapi.json")[1]
+    body = described["webhooks"]["jobEnded"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    detail = described["components"]["schemas"]["JobEnded"]
+    sent = Detail.of(world.job(call("POST", "/api/v1/jobs", REQUEST)[1]["job_id"])).model_dump()
+    assert set(detail["properties"]) == set(sent)
+    assert body["properties"]["detail"]["$ref"].endswith("/JobEnded")
 
 
 def test_unneeded_body_is_ignored(world: World, call: Any) -> None:

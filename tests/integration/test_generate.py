@@ -24,7 +24,7 @@ from tests.support.photo_corpus import jpeg_of_scans
 from tests.support.photos import JPEG, PNG, picture
 from tests.support.world import World
 from triptych import backoff
-from triptych.aws import queues, table
+from triptych.aws import parameters, queues, table
 from triptych.flows import generate as generation
 from triptych.job import ImageStatus, JobStatus, is_retryable
 from triptych.pace import Pace
@@ -338,7 +338,7 @@ def test_unreadable_token_fails_the_job_with_its_own_code(
 ) -> None:
     """SSM answers so if the role or the KMS key does not permit it."""
     job_id = world.new_job()
-    with Stubber(transport._ssm().client) as ssm:
+    with Stubber(parameters.provider().client) as ssm:
         ssm.add_client_error("get_parameter", code, "User is not authorized to perform: kms:Decrypt")
         deliver(world, job_id, context)
     job = world.job(job_id)
@@ -350,7 +350,7 @@ def test_unreadable_token_fails_the_job_with_its_own_code(
 
 def test_temporarily_unreadable_token_is_waited_for(world: World, context: SimpleNamespace) -> None:
     job_id = world.new_job()
-    with Stubber(transport._ssm().client) as ssm:
+    with Stubber(parameters.provider().client) as ssm:
         ssm.add_client_error("get_parameter", "ThrottlingException", "Rate exceeded")
         deliver(world, job_id, context)
     assert world.job(job_id).status is JobStatus.GENERATING

@@ -31,10 +31,10 @@ from tests.simulation.situations import Situation
 from tests.support.clock import Clock as WallClock
 from tests.support.events import s3_notification, signed, sqs_event, stream_event, webhook_event
 from tests.support.function_environment import ENVIRONMENT
-from triptych.aws import bucket
+from triptych.aws import bucket, parameters
 from triptych.job import Job
 from triptych.pace import Pace
-from triptych.replicate import transport, webhooks
+from triptych.replicate import webhooks
 
 FORGED_SECRET = "whsec_" + base64.b64encode(b"not the secret").decode()
 STREAM_BATCH = 10
@@ -398,7 +398,7 @@ class Cloud:
 
     def _forget(self) -> None:
         """Clear the caches that a new process does not have."""
-        transport._ssm().clear_cache()  # type: ignore[no-untyped-call]  # powertools has no types here
+        parameters.provider().clear_cache()  # type: ignore[no-untyped-call]  # powertools has no types here
         webhooks._kept.secret = None
         webhooks._kept.asked_at = webhooks._NEVER
         webhooks._kept.failures.number = webhooks._unread.number = 0

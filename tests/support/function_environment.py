@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 
 from triptych import settings
-from triptych.aws import bucket, event_bus, queues, table
-from triptych.replicate import transport, webhooks
+from triptych.aws import bucket, event_bus, parameters, queues, table
+from triptych.replicate import webhooks
 
 BUCKET = "photos"
 TOKEN = "r8_a_token_that_must_never_be_seen"
@@ -52,7 +52,7 @@ def forget_caches() -> None:
     bucket._s3.cache_clear()
     bucket._bucket_url.cache_clear()
     queues._sqs.cache_clear()
-    transport._ssm.cache_clear()
+    parameters.provider.cache_clear()
     event_bus._events.cache_clear()
     webhooks._kept.secret = None
     webhooks._kept.asked_at = webhooks._NEVER

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from triptych.aws import bucket, event_bus, queues, session
+from triptych.aws import bucket, event_bus, parameters, queues, session
 from triptych.replicate import downloads, transport
 from triptych.runtime import tls
 from triptych.runtime.once import once
@@ -57,7 +57,7 @@ def test_every_client_is_made_once() -> None:
         bucket._s3,
         queues._sqs,
         tls.context,
-        transport._ssm,
+        parameters.provider,
         transport.http_transport,
     ):
         assert isinstance(made, once)

@@ -35,6 +35,19 @@ def test_every_file_that_the_page_names_is_served(page: ModuleType) -> None:
     assert {get(page, path)["statusCode"] for path in named} == {200}
 
 
+def test_description_is_shown_from_the_stack_alone(page: ModuleType) -> None:
+    answer = get(page, "/api/v1/docs")
+    assert answer["headers"]["Content-Type"].startswith("text/html")
+    named = set(re.findall(r'(?:src|href)="([^"]+)"', answer["body"]))
+    assert named == {
+        *("/page/icon.svg", "/page/page.css", "/page/docs.css", "/page/docs.js"),
+        "/api/v1/openapi.json",
+    }
+    for path in named - {"/api/v1/openapi.json"}:
+        assert get(page, path)["statusCode"] == 200
+    assert "//" not in re.sub(r"^ *//.*$| // .*$", "", get(page, "/page/docs.js")["body"], flags=re.MULTILINE)
+
+
 def test_known_etag_returns_304(page: ModuleType) -> None:
     answer = get(page, "/page/page.css")
     again = get(page, "/page/page.css", **{"if-none-match": f"W/{answer['headers']['ETag']}"})
@@ -121,7 +134,7 @@ def test_page_resources_exist_only_with_serve_page() -> None:
     without = load(overrides={"ServePage": "false"})
     assert not [name for name in without.resources if name.startswith("Page")]
     api = json.dumps(without.resources["HttpApi"].properties)
-    for path in ("/", "/page/{file}"):
+    for path in ("/", "/page/{file}", "/api/v1/docs"):
         assert f'"{path}": {{"Fn::If": ["WithPage", ' in api
 
 

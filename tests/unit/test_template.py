@@ -66,7 +66,8 @@ def test_every_permission_names_a_resource_of_the_stack() -> None:
             assert resource != "*", (role, statement)
             text = resource.get("Fn::Sub", "")
             assert "*" not in text or re.fullmatch(
-                r"arn:\$\{AWS::Partition\}:s3:::\$\{PhotosBucket\}/(uploads|prepared|outputs)/\*", text
+                r"arn:\$\{AWS::Partition\}:s3:::\$\{PhotosBucket\}/(uploads|prepared|outputs|previews)/\*",
+                text,
             ), (role, text)
 
 
@@ -76,7 +77,7 @@ def test_conditions_that_narrow_permissions_are_kept() -> None:
         for role, statement in statements_of_roles()
         if "Condition" in statement
     }
-    folders = ["uploads/*", "prepared/*", "outputs/*"]
+    folders = ["uploads/*", "prepared/*", "outputs/*", "previews/*"]
     assert conditions == {
         ("ApiRole", "FindObjectsToDelete"): {"StringLike": {"s3:prefix": folders}},
         ("AnnounceRole", "EndEvents"): {"ForAllValues:StringEquals": {"events:source": "triptych"}},

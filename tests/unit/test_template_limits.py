@@ -140,7 +140,9 @@ def _longest(variable: str, value: str, parameters: Any) -> str:
     if "AllowedValues" in parameter:
         return str(max(parameter["AllowedValues"], key=len))
     worst = ("\N{ARTIST PALETTE}", '"', "x")  # 4, 2 and 1 bytes
-    pattern, known = parameter["AllowedPattern"], parameter["Default"]
+    # A name begins with a slash.
+    pattern, known = parameter["AllowedPattern"], parameter["Default"] or "/"
+    known = known if re.fullmatch(pattern, f"{known}x") else ""
     sign = next(one for one in worst if re.fullmatch(pattern, known + one))
     return sign * int(parameter["MaxLength"])
 

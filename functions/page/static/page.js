@@ -587,9 +587,9 @@ function setRatio({ naturalWidth, naturalHeight }) {
   }
 }
 
-/** Show a picture. One that is already shown is not loaded again, although its URL is new in each answer. */
-function hang(img, job, image, alt) {
-  const key = image.url ? `${job.job_id} ${image.index} ${image.prediction_id}` : "";
+/** Show a picture, or its preview. One that is already shown is not loaded again, although its URL changes. */
+function hang(img, job, image, alt, link = "url") {
+  const key = image.status === "STORED" ? `${job.job_id} ${image.index} ${image.prediction_id}` : "";
   if ((img.dataset.key ?? "") === key) return;
   img.dataset.key = key;
   img.classList.remove("there");
@@ -605,13 +605,19 @@ function hang(img, job, image, alt) {
     // A presigned URL is valid for some minutes only.
     if (renewed || img.dataset.key !== key) return;
     renewed = true;
-    const url = await freshUrl(job.job_id, image.index).catch(() => null);
+    const url = await freshUrl(job.job_id, image.index, link).catch(() => null);
     if (url && img.dataset.key === key) img.src = url;
   };
-  img.src = image.url;
+  img.parentElement.style.backgroundColor = image.color ?? ""; // until it has loaded
+  if (image[link]) img.src = image[link];
+  else img.onerror(); // a picture without a preview
 }
 
-const freshUrl = async (id, index) => (await getJob(id)).images[index].url;
+/** Ask for a new link to a picture. One that has no preview is shown itself. */
+async function freshUrl(id, index, link = "url") {
+  const image = (await getJob(id)).images[index];
+  return image[link] ?? image.url;
+}
 
 /** Save a picture. It is fetched first, because a browser opens a link to another origin instead of saving it. */
 async function download(job, index) {
@@ -631,7 +637,7 @@ for (const [id, act] of Object.entries({
     try {
       await api("POST", `/jobs/${job.job_id}/retry`);
     } catch (problem) {
-      if (problem.code === "retry_limit_reached") {
+      if (["retry_limit_reached", "nothing_to_retry"].includes(problem.code)) {
         usedUp.add(job.job_id);
         show(job);
       }
@@ -759,7 +765,7 @@ function fillCard(card, job) {
     strip.append(document.createElement("span"));
     strip.lastChild.append(img);
   }
-  job.images.forEach((image, index) => hang(strip.children[index].firstChild, job, image, ""));
+  job.images.forEach((image, index) => hang(strip.children[index].firstChild, job, image, "", "preview_url"));
   say(card.querySelector(".when"), when);
   say(card.querySelector(".state"), STATES[job.status] ?? job.status);
   card.querySelector(".open").setAttribute("aria-label", `Show the pictures of ${when}`);

@@ -250,6 +250,18 @@ class FailureKind(Enum):
         status=409,
     )
     RETRY_LIMIT_REACHED = _Row("The job has no retries left.", "Create a new job.", Fault.CLIENT, status=409)
+    NOTHING_TO_RETRY = _Row(
+        "The job has no failed image that a retry may help.",
+        "Create a new job.",
+        Fault.CLIENT,
+        status=409,
+    )
+    PHOTO_GONE = _Row(
+        "That job's photo has not arrived, or it is deleted.",
+        "Upload the photo for a new job.",
+        Fault.CLIENT,
+        status=409,
+    )
     NOT_JSON = _Row(
         "The body is not declared as JSON.",
         "Send Content-Type: application/json.",

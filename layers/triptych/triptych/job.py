@@ -83,6 +83,14 @@ class ImpossibleMoveError(Exception):
     """A rule below is wrong: it makes a move that MOVES does not name."""
 
 
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """What the client asked of one image."""
+
+    prompt: str | None = None
+    seed: int | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
     """What the client asked for. The table keeps it whole: a new field needs a default, for the jobs that lack it."""
@@ -91,6 +99,23 @@ class JobRequest:
     size: int  # of the photo, in bytes
     checksum_sha256: str | None = None  # of the photo, in base64
     prompt: str | None = None
+    image_count: int | None = None  # None: the stack's
+    images: tuple[ImageRequest, ...] = ()
+    style: str | None = None
+    # The style's prompt when the job was created: the catalogue may change. It is no part of what the client sent.
+    style_prompt: str | None = field(default=None, compare=False)
+    model: str | None = None  # None: the stack's
+    metadata: dict[str, str] = field(default_factory=dict)
+    photo_of: str | None = None  # the job whose photo is used; no other is uploaded
+
+    def prompt_of(self, index: int) -> str | None:
+        """Return the prompt of an image: the style's, then the image's own or else the job's. None: the stack's."""
+        own = self.images[index].prompt if index < len(self.images) else None
+        return " ".join(filter(None, (self.style_prompt, own or self.prompt))) or None
+
+    def seed_of(self, index: int) -> int | None:
+        """Return the seed that the client chose for an image."""
+        return self.images[index].seed if index < len(self.images) else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -425,6 +450,7 @@ type Event = (
     | Retried
 )
 
+MOST_IMAGES = 10  # of a job
 MOST_RETRIES = 4  # of a job
 # Attempts for an image, in all retries together. An attempt that Replicate refused costs nothing, and a crowd has many.
 MOST_BILLABLE = 20

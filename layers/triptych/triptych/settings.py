@@ -25,11 +25,11 @@ type Limit = Annotated[int, Field(ge=0)]  # 0 is none
 
 
 def _hosts(value: object) -> object:
-    return (
-        tuple(filter(None, (host.strip().lower() for host in value.split(","))))
-        if isinstance(value, str)
-        else value
-    )
+    return _listed(value.lower()) if isinstance(value, str) else value
+
+
+def _listed(value: object) -> object:
+    return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
 
 def _none_if_empty(value: object) -> object:
@@ -63,9 +63,11 @@ class Settings(BaseModel):
     replicate_delivery_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)]
     retention_days: Annotated[int, Field(gt=0)]
     timezone: ZoneInfo
-    default_prompt: str
+    default_prompt: str = ""  # only the functions that create predictions get it
     replicate_model: Annotated[str, Field(min_length=1)]
     replicate_input_mapping: Annotated[Json[InputMapping] | None, BeforeValidator(_none_if_empty)] = None
+    allowed_models: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()  # only `api` gets it
+    styles_parameter: str = ""  # likewise
     replicate_token_parameter: str
     replicate_base_url: str
     daily_pictures_per_owner: Limit = 0
@@ -85,7 +87,32 @@ class Settings(BaseModel):
         Raises:
             ValueError: The model is unknown and the operator gave no mapping.
         """
-        return self.replicate_input_mapping or mapping_for(self.replicate_model)
+        return self.mapping_of(None)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The models that a client may choose, the default first."""
+        return (
+            self.replicate_model,
+            *(model for model in self.allowed_models if model != self.replicate_model),
+        )
+
+    def mapping_of(self, model: str | None) -> InputMapping:
+        """How a model takes its input; None is the default model.
+
+        Raises:
+            ValueError: The model is unknown and the operator gave no mapping.
+        """
+        if model in {None, self.replicate_model} and self.replicate_input_mapping:
+            return self.replicate_input_mapping
+        return mapping_for(model or self.replicate_model)
+
+    def takes_seed(self, model: str | None) -> bool:
+        """Whether a model takes a seed. A model without a mapping takes none: its jobs fail."""
+        try:
+            return self.mapping_of(model).seed is not None
+        except ValueError:
+            return False
 
     @property
     def first_look_seconds(self) -> int:

@@ -35,6 +35,8 @@ CACHED = "private, max-age=43200, immutable"
 FOLDERS = UPLOADS, PREPARED, OUTPUTS, PREVIEWS = ("uploads", "prepared", "outputs", "previews")
 UPLOAD_KEY = re.compile(rf"{UPLOADS}/(?P<job_id>[^/]{{1,64}})/[^/]+")
 
+_ABSENT = {"404", "NoSuchKey", "403", "AccessDenied"}  # see `holds`
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -96,7 +98,8 @@ def preview_key(key: str) -> str:
 def presign_upload(job: Job, seconds: int) -> tuple[str, dict[str, str]]:
     """Return a presigned URL for one PUT of exactly this type, size and checksum, and the headers that it needs.
 
-    The URL is valid for `seconds`. `If-None-Match: *` is signed into it: S3 accepts one upload and answers 412 to
+    Content-Length is signed too, but it is not among the headers: every HTTP client sets it, and a browser permits nobody
+    else to. The URL is valid for `seconds`. `If-None-Match: *` is signed into it: S3 accepts one upload and answers 412 to
     every later one.
     """
     params: dict[str, str | int] = {
@@ -108,7 +111,6 @@ def presign_upload(job: Job, seconds: int) -> tuple[str, dict[str, str]]:
     }
     headers = {
         "Content-Type": job.request.content_type,
-        "Content-Length": str(job.request.size),
         "If-None-Match": "*",
     }
     if checksum := job.request.checksum_sha256:
@@ -167,6 +169,20 @@ def look_at(key: str) -> Look | None:
     return Look(answer["ContentLength"], answer["LastModified"])
 
 
+def holds(key: str) -> bool:
+    """Return whether the object is there, for a role that may read it but may not list its folder.
+
+    Such a role gets 403 for an object that is not there: https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
+    """
+    try:
+        _s3().head_object(Bucket=settings().bucket, Key=key)
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _ABSENT:
+            return False
+        raise
+    return True
+
+
 @contextmanager
 def fetch_photo(key: str, max_bytes: int) -> Iterator[Upload | None]:
     """Yield the photo at `key` (one GET) in a temporary file that the context removes, or None if there is none.
@@ -189,6 +205,18 @@ def fetch_photo(key: str, max_bytes: int) -> Iterator[Upload | None]:
         shutil.copyfileobj(body, file, CHUNK_BYTES)
         file.seek(0)
         yield Upload(file, size, stored_at)
+
+
+def copy_photo(source: str, target: str) -> bool:
+    """Copy the photo at `source` to `target`, where S3 announces it like an upload. Return False if there is none."""
+    given = settings().bucket
+    try:
+        _s3().copy_object(Bucket=given, Key=target, CopySource={"Bucket": given, "Key": source})
+    except ClientError as error:
+        if error.response["Error"]["Code"] in _ABSENT:
+            return False
+        raise
+    return True
 
 
 def store_prepared(job_id: str, jpeg: bytes) -> str:

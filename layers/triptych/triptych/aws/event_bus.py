@@ -24,7 +24,7 @@ class EventRefusedError(Exception):
     """EventBridge did not accept the event. A later try may succeed."""
 
 
-class _Error(BaseModel):
+class EndedError(BaseModel):
     code: str
     message: str
 
@@ -33,14 +33,14 @@ class _Error(BaseModel):
         return cls(code=failure.code, message=failure.message) if failure else None
 
 
-class _EndedImage(BaseModel):
+class EndedImage(BaseModel):
     index: int
     status: ImageStatus
     seed: int | None
     prediction_id: str | None
     content_type: str | None
     size: int | None  # bytes
-    error: _Error | None
+    error: EndedError | None
 
     @classmethod
     def of(cls, image: Image) -> Self:
@@ -51,7 +51,7 @@ class _EndedImage(BaseModel):
             prediction_id=image.prediction_id,
             content_type=image.output and image.output.content_type,
             size=image.output and image.output.size,
-            error=_Error.of(image.error),
+            error=EndedError.of(image.error),
         )
 
 
@@ -64,8 +64,9 @@ class Detail(BaseModel):
     status: JobStatus
     created_at: str
     updated_at: str
-    images: list[_EndedImage]
-    error: _Error | None
+    metadata: dict[str, str]
+    images: list[EndedImage]
+    error: EndedError | None
 
     @classmethod
     def of(cls, job: Job) -> Self:
@@ -76,8 +77,9 @@ class Detail(BaseModel):
             status=job.status,
             created_at=settings().local_time(job.created_at),
             updated_at=settings().local_time(job.updated_at),
-            images=[_EndedImage.of(image) for image in job.images],
-            error=_Error.of(job.failure),
+            metadata=job.request.metadata,
+            images=[EndedImage.of(image) for image in job.images],
+            error=EndedError.of(job.failure),
         )
 
 

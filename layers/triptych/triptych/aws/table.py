@@ -42,7 +42,7 @@ from triptych.settings import settings
 from triptych.spending import Limits, Order, Spent, balance, entry_of, refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from datetime import date
 
     from pynamodb.expressions.condition import Condition
@@ -65,6 +65,7 @@ CONTENTION = {
 }
 # Of a plain write: another version is stored, or a transaction on the same item is under way.
 LOST_RACES = {"ConditionalCheckFailedException", "TransactionConflictException"}
+MOST_READ = 500  # jobs that one page of a filtered list may read
 REFUSED_TRIES = 3  # while other orders are given back
 COUNT_DAYS = 70  # how long what an owner has spent is kept after the last order
 RELEASED_DAYS = 2  # longer than the stream keeps a write
@@ -323,10 +324,18 @@ class _Cursor(BaseModel):
     job_id: Annotated[str, Field(pattern=f"^{job_ids.PATTERN}$")]
 
 
-def list_jobs(owner: str, *, limit: int, cursor: str | None) -> tuple[list[Job], str | None]:
+def list_jobs(
+    owner: str, *, limit: int, cursor: str | None, wanted: Callable[[Job], bool] | None = None
+) -> tuple[list[Job], str | None]:
     """Return a page of the owner's jobs, newest first, and the cursor of the next page (None after the last).
 
     A cursor holds a place in a list but no owner. With another owner's cursor this reads the given owner's jobs.
+
+    Args:
+        owner: Whose jobs.
+        limit: How many at most.
+        cursor: Where to begin.
+        wanted: If given, only these jobs are returned. At most MOST_READ jobs are read, so the page may be short.
 
     Raises:
         BadCursorError: `cursor` does not come from this function.
@@ -342,15 +351,30 @@ def list_jobs(owner: str, *, limit: int, cursor: str | None) -> tuple[list[Job],
             "created_at": {"S": place.created_at},
             "job_id": {"S": place.job_id},
         }
+    most = MOST_READ if wanted else limit
     page = _table().by_owner.query(
-        owner, limit=limit, page_size=limit, scan_index_forward=False, last_evaluated_key=start
+        owner, limit=most, page_size=min(most, 100), scan_index_forward=False, last_evaluated_key=start
     )
-    jobs = [_to_job(found) for found in page]
+    jobs: list[Job] = []
+    for found in page:
+        job = _to_job(found)
+        if wanted is None or wanted(job):
+            jobs.append(job)
+            if len(jobs) == limit and wanted:
+                return jobs, _cursor_after(job)
     last = page.last_evaluated_key
     if last is None:
         return jobs, None
-    place = _Cursor(created_at=last["created_at"]["S"], job_id=last["job_id"]["S"])
-    return jobs, base64.urlsafe_b64encode(place.model_dump_json().encode()).decode()
+    return jobs, _cursor(last["created_at"]["S"], last["job_id"]["S"])
+
+
+def _cursor_after(job: Job) -> str:
+    return _cursor(job.created_at.strftime("%Y-%m-%dT%H:%M:%S.%f+0000"), job.job_id)
+
+
+def _cursor(created_at: str, job_id: str) -> str:
+    place = _Cursor(created_at=created_at, job_id=job_id)
+    return base64.urlsafe_b64encode(place.model_dump_json().encode()).decode()
 
 
 def _table() -> type[_Job]:
@@ -483,7 +507,7 @@ def _to_record(job: Job) -> _Job:
         counted=job.counted or None,
         status=job.status,
         closed_as=job.closed_as,
-        request=asdict(job.request),
+        request={name: value for name, value in asdict(job.request).items() if value},
         photo_key=job.photo.key,
         photo_prepared_key=job.photo.prepared_key,
         photo_uninspected=job.photo.uninspected or None,

@@ -8,7 +8,7 @@ from triptych import job_ids
 from triptych.aws import bucket, queues, table
 from triptych.deadlines import day_of
 from triptych.flows import record
-from triptych.job import Job, JobRequest, new_job
+from triptych.job import Job, JobRequest, JobStatus, new_job
 from triptych.runtime import clock
 from triptych.runtime.observability import about_job
 from triptych.settings import settings
@@ -18,15 +18,28 @@ MOST_REMEMBERED = 1000
 _refused: set[str] = set()  # owners whose last order in this process was refused
 
 
+class PhotoGoneError(Exception):
+    """The photo of the other job has not arrived, or it is deleted."""
+
+
 class KeyUsedError(Exception):
     """The owner has used this idempotency key for another request."""
 
 
-def create_job(owner: str, request: JobRequest, idempotency_key: str | None) -> Job:
+def create_job(
+    owner: str, request: JobRequest, idempotency_key: str | None, source: Job | None = None
+) -> Job:
     """Create a job. If the owner has made the same request with the same key before, return that job as it is now.
+
+    Args:
+        owner: Whose job it is.
+        request: What is asked for.
+        idempotency_key: The client's key, if it sent one.
+        source: The job whose photo is used, if none is uploaded.
 
     Raises:
         KeyUsedError: The key was used for another request.
+        PhotoGoneError: The photo of `source` is not there.
         LimitReachedError: The order exceeds a limit.
         table.ContendedError: Too many jobs at once.
     """
@@ -37,12 +50,14 @@ def create_job(owner: str, request: JobRequest, idempotency_key: str | None) -> 
         owner=owner,
         request=request,
         photo_key=bucket.photo_key(job_id, request.content_type),
-        image_count=settings().image_count,
+        image_count=len(request.images) or request.image_count or settings().image_count,
         now=clock.now(),
     )
     earlier = record.read(job_id) if idempotency_key else None
     if earlier:
-        return _same(earlier, request)
+        return _with_photo(_same(earlier, request), source)
+    if source and not (source.uploaded_at and bucket.holds(source.photo.key)):
+        raise PhotoGoneError
     order = order_of(job)
     if owner in _refused:  # a refused order costs no message: only the first one in each process does
         table.check(order)
@@ -51,7 +66,7 @@ def create_job(owner: str, request: JobRequest, idempotency_key: str | None) -> 
     message = queues.WatchdogMessage(job_id=job_id, born_at=job.created_at)
     queues.send_to_watchdog(message, delay=settings().first_look_seconds)
     try:
-        return record.create(job, order)
+        return _with_photo(record.create(job, order), source)
     except LimitReachedError:
         if len(_refused) >= MOST_REMEMBERED:
             _refused.clear()
@@ -61,7 +76,15 @@ def create_job(owner: str, request: JobRequest, idempotency_key: str | None) -> 
         winner = record.read(job_id)
         if winner is None:
             raise KeyUsedError from None  # for a job that has been deleted
-        return _same(winner, request)
+        return _with_photo(_same(winner, request), source)
+
+
+def _with_photo(job: Job, source: Job | None) -> Job:
+    """Copy the photo of `source` to where the job's photo is awaited. S3 announces it like an upload."""
+    awaits = job.status is JobStatus.AWAITING_UPLOAD
+    if source and awaits and not bucket.copy_photo(source.photo.key, job.photo.key):
+        raise PhotoGoneError  # deleted in this moment; the watchdog ends the new job
+    return job
 
 
 def order_of(job: Job) -> Order:

@@ -199,7 +199,7 @@ def advance(
         table.ConflictError: Too many races were lost; call again later.
     """
     try:
-        seeded = settings().input_mapping.seed is not None
+        seeded = _is_seeded(job)
     except ValueError:
         unexpected("no input mapping for the model")
         return record.move_on(job, *arrived, JobRejected(FailureKind.MODEL_NOT_CONFIGURED)).job
@@ -208,6 +208,10 @@ def advance(
     while after and to_ask_for(after, clock.now()) and _most(pace) != 0 and not budget.is_spent:
         after = _ask(after, (), pace, seeded=seeded, most=_most(pace))
     return after
+
+
+def _is_seeded(job: Job) -> bool:
+    return settings().mapping_of(job.request.model).seed is not None
 
 
 def _most(pace: Pace) -> int | None:
@@ -221,8 +225,7 @@ def ask_in_turn(job: Job, pace: Pace) -> Job | None:
     Raises:
         table.ConflictError: Too many races were lost; call again later.
     """
-    seeded = settings().input_mapping.seed is not None
-    return _ask(job, (), pace, seeded=seeded, most=pace.allowed(clock.now()))
+    return _ask(job, (), pace, seeded=_is_seeded(job), most=pace.allowed(clock.now()))
 
 
 def _ask(
@@ -244,7 +247,7 @@ def _ask(
         job = apply_all(job, arrived, now)
         doubts, doubled = _settled_doubts(job, now)
         job = apply_all(job, doubts, now)
-        asked = [_asked(image, now, seeded=seeded) for image in to_ask_for(job, now)[:most]]
+        asked = [_asked(job, image, now, seeded=seeded) for image in to_ask_for(job, now)[:most]]
         job = apply_all(job, asked, now)
         return apply(job, WaitsInLine(now), now)
 
@@ -361,8 +364,10 @@ def to_ask_for(job: Job, now: datetime) -> list[Image]:
     return [image for image in unasked(job, now) if image.not_before is None or image.not_before <= now]
 
 
-def _asked(image: Image, now: datetime, *, seeded: bool) -> Asked:
-    seed = secrets.randbelow(2**31) if seeded else None
+def _asked(job: Job, image: Image, now: datetime, *, seeded: bool) -> Asked:
+    # After a retry, the client's own seed would give the same output once more, or the same refusal.
+    chosen = None if job.retries else job.request.seed_of(image.index)
+    seed = (secrets.randbelow(2**31) if chosen is None else chosen) if seeded else None
     return Asked(image.index, seed, at=now, in_doubt_until=now + timedelta(seconds=UNANSWERED_SECONDS))
 
 
@@ -401,7 +406,8 @@ def _new_prediction(job: Job, image: Image) -> NewPrediction:
     tag = Tag(job.job_id, image.index, image.attempt)
     left = int((deadline(job) - clock.now()).total_seconds())
     url = bucket.presign_photo(job.photo.model_key, tag.file_name, left + PHOTO_URL_SLACK_SECONDS)
-    return NewPrediction(tag, url, job.request.prompt or settings().default_prompt, image.seed)
+    prompt = job.request.prompt_of(image.index) or settings().default_prompt
+    return NewPrediction(tag, url, prompt, image.seed, job.request.model)
 
 
 def _event(image: Image, answer: Answer) -> Event:

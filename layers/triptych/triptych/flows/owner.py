@@ -11,6 +11,7 @@ from triptych.job import (
     Canceled,
     ImageStatus,
     Job,
+    JobStatus,
     Retried,
     apply,
     has_used_its_attempts,
@@ -33,6 +34,10 @@ class AttemptsUsedError(Exception):
     """No failed image of the job has an attempt left."""
 
 
+class NothingToRetryError(Exception):
+    """The job has no failed image that a retry may help."""
+
+
 class TooOldError(Exception):
     """The job's record or photo could vanish before the retry ends."""
 
@@ -40,7 +45,7 @@ class TooOldError(Exception):
 def retry(job: Job) -> Job | None:
     """Retry the failed images. Each of them counts toward the limits.
 
-    If no image can be retried, nothing changes and nothing is counted.
+    If images are being generated, nothing changes and nothing is counted: perhaps another retry was faster.
 
     Returns:
         The job as it is now, or None if it has been deleted meanwhile.
@@ -48,6 +53,7 @@ def retry(job: Job) -> Job | None:
     Raises:
         RetriesUsedError: The job has no retries left.
         AttemptsUsedError: The failed images have no attempts left.
+        NothingToRetryError: No image has failed, or the photo was rejected, or it has not arrived.
         TooOldError: The job expires too soon.
         LimitReachedError: The retry exceeds a limit.
         table.ContendedError: Too many jobs at once.
@@ -59,7 +65,9 @@ def retry(job: Job) -> Job | None:
         raise AttemptsUsedError
     retried = apply(job, event, event.at)
     if retried is job:
-        return job
+        if job.status is JobStatus.GENERATING:
+            return job
+        raise NothingToRetryError
     if event.at + timedelta(seconds=settings().generation_deadline_seconds) >= expires_at(job):
         raise TooOldError
     order = create_job.order_of(retried)

@@ -134,6 +134,7 @@ class NewPrediction:
     photo_url: str
     prompt: str
     seed: int | None
+    model: str | None = None  # None: the stack's
 
 
 REFUSALS = {
@@ -192,11 +193,11 @@ def _create(
     one: NewPrediction, token: str, webhook_url: str, cancel_after: int, budget: TimeBudget
 ) -> Answer:
     exchange = transport.Exchange(budget, {"Cancel-After": f"{cancel_after}s"})
-    model_input = settings().input_mapping.input_for(one.photo_url, one.prompt, one.seed)
+    model_input = settings().mapping_of(one.model).input_for(one.photo_url, one.prompt, one.seed)
     try:
         transport.send(
             lambda: transport.client(token, exchange).predictions.create(
-                version=settings().replicate_model,
+                version=one.model or settings().replicate_model,
                 input=dict(model_input),
                 webhook=one.tag.on(webhook_url, token),
                 webhook_events_filter=["completed"],

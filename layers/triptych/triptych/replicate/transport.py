@@ -15,11 +15,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 import httpx
-from botocore.config import Config
 from botocore.exceptions import ClientError
 from pydantic import BaseModel, ValidationError
 
-from triptych.aws import session
+from triptych.aws import parameters
 from triptych.pace import Left
 from triptych.runtime import clock, tls
 from triptych.runtime.budget import TimeBudget
@@ -30,7 +29,6 @@ from triptych.settings import settings
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from aws_lambda_powertools.utilities.parameters import SSMProvider
     from replicate.client import Client
 
 READ_SECONDS = 6.0  # for one request that changes nothing
@@ -231,18 +229,10 @@ def token(*, fresh: bool = False) -> str:
 
     name = settings().replicate_token_parameter
     try:
-        found = str(_ssm().get(name, decrypt=True, max_age=TOKEN_SECONDS, force_fetch=fresh))
+        found = str(parameters.provider().get(name, decrypt=True, max_age=TOKEN_SECONDS, force_fetch=fresh))
     except GetParameterError as error:
         cause = error.__context__  # powertools sets no cause
         reason = cause.response["Error"]["Code"] if isinstance(cause, ClientError) else type(cause).__name__
         logger.error("no Replicate token", parameter=name, reason=reason)
         raise _TOKEN_ERRORS.get(reason, ReplicateUnavailableError)("no token") from None
     return found.strip()
-
-
-@once
-def _ssm() -> SSMProvider:
-    from aws_lambda_powertools.utilities.parameters import SSMProvider  # noqa: PLC0415  # as above
-
-    config = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
-    return SSMProvider(boto_config=config, boto3_session=session.boto3_session())

@@ -1,0 +1,91 @@
+"""An order, checked against what the stack offers, as the job's request."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from errors import ApiError
+from triptych.aws import styles
+from triptych.failures import FailureKind
+from triptych.job import ImageRequest, Job, JobRequest
+from triptych.photo.formats import PHOTO_TYPES
+from triptych.settings import settings
+
+if TYPE_CHECKING:
+    from views import CreateJob
+
+
+def request_of(order: CreateJob, source: Job | None) -> JobRequest:
+    """Return what a client asks for.
+
+    Args:
+        order: The body of the client's request.
+        source: The job whose photo it uses, if none is uploaded.
+
+    Raises:
+        ApiError: The stack does not offer it, or the photo would be rejected after its upload.
+        MisconfiguredError: The stack's catalogue of styles cannot be read.
+    """
+    _check_model(order)
+    content_type, size = (
+        (source.request.content_type, source.request.size)
+        if source
+        else (order.content_type or "", order.content_length or 0)
+    )
+    if not source:
+        _check_photo(content_type, size)
+    return JobRequest(
+        content_type=content_type,
+        size=size,
+        checksum_sha256=order.checksum_sha256,
+        prompt=order.prompt,
+        image_count=order.image_count,
+        images=tuple(ImageRequest(one.prompt, one.seed) for one in order.images or ()),
+        style=order.style,
+        style_prompt=_prompt_of(order.style),
+        model=order.model,
+        metadata=order.metadata,
+        photo_of=source.job_id if source else None,
+    )
+
+
+def request_for_another(job: Job, index: int) -> JobRequest:
+    """Return the request for one more image like that at `index`: the same photo, prompt and model.
+
+    Raises:
+        ApiError: The job has no such image.
+    """
+    if not 0 <= index < len(job.images):
+        raise ApiError(FailureKind.INVALID_REQUEST, f"index must be below {len(job.images)}.")
+    asked = job.request.images[index : index + 1]
+    own = (asked[0].prompt if asked else None) or job.request.prompt
+    return replace(
+        job.request, checksum_sha256=None, prompt=own, image_count=1, images=(), photo_of=job.job_id
+    )
+
+
+def _check_photo(content_type: str, size: int) -> None:
+    if content_type not in PHOTO_TYPES:
+        known = ", ".join(PHOTO_TYPES)
+        raise ApiError(FailureKind.PHOTO_UNSUPPORTED, f"content_type must be one of {known}.")
+    largest = settings().max_upload_bytes
+    if size > largest:
+        raise ApiError(FailureKind.PHOTO_TOO_LARGE, f"content_length must be at most {largest} bytes.")
+
+
+def _check_model(order: CreateJob) -> None:
+    if order.model is not None and order.model not in settings().models:
+        known = ", ".join(settings().models)
+        raise ApiError(FailureKind.INVALID_REQUEST, f"model must be one of {known}.")
+    if any(one.seed is not None for one in order.images or ()) and not settings().takes_seed(order.model):
+        raise ApiError(FailureKind.INVALID_REQUEST, "images: this model takes no seed.")
+
+
+def _prompt_of(style: str | None) -> str | None:
+    if style is None:
+        return None
+    found = {one.id: one.prompt for one in styles.catalogue()}
+    if style not in found:
+        raise ApiError(FailureKind.INVALID_REQUEST, f"style must be one of {', '.join(found)}.")
+    return found[style]

@@ -1,0 +1,407 @@
+"""What an order may say beside its photo: styles, images with their own prompts, models, metadata, another job's photo."""
+
+from __future__ import annotations
+
+import base64
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+
+import api
+import generate
+import webhook
+from tests.support.events import api_event, s3_notification, sqs_event, webhook_for
+from tests.support.function_environment import BUCKET
+from tests.support.photos import JPEG
+from tests.support.world import World
+from triptych import settings, styles
+from triptych.flows import owner
+from triptych.job import JobStatus
+from triptych.photo.formats import content_type
+
+ORDER = {"content_type": "image/jpeg", "content_length": len(JPEG)}
+FLUX2 = "black-forest-labs/flux-2-pro"
+BANANA = "google/nano-banana-2"
+
+
+@pytest.fixture
+def call(world: World, context: SimpleNamespace) -> Any:
+    def call(method: str, path: str, body: object = None, **options: str) -> tuple[int, Any]:
+        answer = api.handler(api_event(method, path, body, **options), context)
+        text = str(answer["body"] or "")
+        return int(str(answer["statusCode"])), json.loads(text) if text else None
+
+    return call
+
+
+def ordered(call: Any, **fields: object) -> str:
+    status, created = call("POST", "/api/v1/jobs", {**ORDER, **fields})
+    assert status == 201, created
+    return str(created["job_id"])
+
+
+def refused(call: Any, body: object, status: int = 400, code: str = "invalid_request") -> str:
+    got, answer = call("POST", "/api/v1/jobs", body)
+    assert (got, answer["error"]["code"]) == (status, code), answer
+    assert call("GET", "/api/v1/jobs")[1]["jobs"] == []
+    return str(answer["error"]["message"])
+
+
+def requested(world: World, context: SimpleNamespace, job_id: str) -> list[dict[str, Any]]:
+    """Upload the photo; return the bodies of the POSTs to Replicate, by image."""
+    world.upload(job_id)
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    bodies = [json.loads(request.content) for request in world.replicate.creates]
+    return sorted(bodies, key=lambda body: str(body["webhook"]))
+
+
+def set_up(monkeypatch: pytest.MonkeyPatch, **environment: str) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings.settings.cache_clear()
+
+
+# ── images ──
+
+
+def test_each_image_has_its_own_prompt_and_seed(world: World, context: SimpleNamespace, call: Any) -> None:
+    images = [{"prompt": "In spring.", "seed": 7}, {"prompt": "In autumn."}, {"seed": 0}]
+    job_id = ordered(call, prompt="A castle.", images=images)
+    inputs = [body["input"] for body in requested(world, context, job_id)]
+    assert {(one["prompt"], one["seed"]) for one in inputs} > {("In spring.", 7), ("A castle.", 0)}
+    assert {one["prompt"] for one in inputs} == {"In spring.", "In autumn.", "A castle."}
+    view = call("GET", f"/api/v1/jobs/{job_id}")[1]
+    assert [one["prompt"] for one in view["images"]] == ["In spring.", "In autumn.", None]
+
+
+@pytest.mark.parametrize("count", [1, 5, 10])
+def test_order_says_how_many_images_it_wants(
+    world: World, context: SimpleNamespace, call: Any, count: int
+) -> None:
+    job_id = ordered(call, image_count=count)
+    assert len(requested(world, context, job_id)) == count
+    assert len(call("GET", f"/api/v1/jobs/{job_id}")[1]["images"]) == count
+
+
+def test_chosen_seed_is_asked_again_until_a_retry(world: World, context: SimpleNamespace, call: Any) -> None:
+    job_id = ordered(call, images=[{"seed": 11}])
+    assert requested(world, context, job_id)[0]["input"]["seed"] == 11
+    failed = world.replicate.finish("p0", status="failed", error="boom", output=None)
+    webhook.handler(webhook_for(failed, world.clock), context)
+    assert call("POST", f"/api/v1/jobs/{job_id}/retry")[0] == 200
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    assert json.loads(world.replicate.creates[-1].content)["input"]["seed"] != 11
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"images": []},
+        {"images": [{}] * 11},
+        {"images": [{}], "image_count": 1},
+        {"images": [{"prompt": ""}]},
+        {"images": [{"seed": -1}]},
+        {"images": [{"seed": 2**31}]},
+        {"images": [{"seed": 1.5}]},
+        {"images": [{"style": "oil"}]},
+        {"image_count": 0},
+        {"image_count": 11},
+        {"image_count": True},
+        {"style": "no-such-style"},
+        {"style": ""},
+        {"model": "somebody/else"},
+        {"metadata": {"a b": "x"}},
+        {"metadata": {"a": "x" * 201}},
+        {"metadata": {"a": "x\ny"}},
+        {"metadata": {"a": 1}},
+        {"metadata": {str(number): "x" for number in range(17)}},
+    ],
+)
+def test_impossible_order_is_refused(call: Any, fields: dict[str, object]) -> None:
+    refused(call, {**ORDER, **fields})
+
+
+def test_empty_prompt_is_refused_with_a_sentence(call: Any) -> None:
+    message = refused(call, {**ORDER, "prompt": " "})
+    assert (
+        message
+        == "prompt: write what the model should make of the photo, or leave it out. Correct the request."
+    )
+
+
+def test_images_of_an_order_count_toward_the_limit(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_up(monkeypatch, DAILY_PICTURES_PER_OWNER="6")
+    ordered(call, image_count=5)
+    assert call("POST", "/api/v1/jobs", {**ORDER, "image_count": 2})[0] == 429
+    ordered(call, images=[{}])
+    assert call("GET", "/api/v1/usage")[1]["pictures_today"] == 6
+
+
+def test_other_name_of_jpeg_is_taken(world: World, context: SimpleNamespace, call: Any) -> None:
+    status, created = call("POST", "/api/v1/jobs", {**ORDER, "content_type": "image/jpg"})
+    assert status == 201
+    assert created["upload"]["headers"]["Content-Type"] == "image/jpeg"
+    assert len(requested(world, context, created["job_id"])) == 3
+
+
+def test_same_key_with_another_order_is_refused(call: Any) -> None:
+    for fields in ({"image_count": 1}, {"style": "oil"}, {"metadata": {"a": "b"}}, {"images": [{"seed": 1}]}):
+        key = json.dumps(fields)
+        first = call("POST", "/api/v1/jobs", {**ORDER, **fields}, idempotency_key=key)
+        assert first[0] == 201
+        assert (
+            call("POST", "/api/v1/jobs", {**ORDER, **fields}, idempotency_key=key)[1]["job_id"]
+            == first[1]["job_id"]
+        )
+        assert call("POST", "/api/v1/jobs", ORDER, idempotency_key=key)[0] == 409
+
+
+def test_plain_order_is_stored_without_further_fields(world: World, call: Any) -> None:
+    stored = json.loads(world.item(ordered(call))["request"]["S"])
+    assert set(stored) == {"content_type", "size"}
+
+
+# ── styles ──
+
+
+def test_prompt_of_a_style_comes_before_the_clients(
+    world: World, context: SimpleNamespace, call: Any
+) -> None:
+    oil = next(one for one in styles.built_in() if one.id == "oil")
+    (body,) = requested(world, context, ordered(call, style="oil", prompt="In autumn.", image_count=1))
+    assert body["input"]["prompt"] == f"{oil.prompt} In autumn."
+
+
+def test_styles_are_listed_without_their_prompts(call: Any) -> None:
+    status, answer = call("GET", "/api/v1/styles")
+    assert status == 200
+    assert len(answer["styles"]) == 6
+    assert set(answer["styles"][0]) == {"id", "name", "description", "preview"}
+
+
+def test_every_built_in_style_has_a_picture(context: SimpleNamespace, call: Any) -> None:
+    for style in call("GET", "/api/v1/styles")[1]["styles"]:
+        event = api_event("GET", style["preview"])
+        del event["requestContext"]["authorizer"]  # an <img> sends no token
+        answer: Any = api.handler(event, context)
+        assert (answer["statusCode"], answer["isBase64Encoded"]) == (200, True)
+        assert content_type(base64.b64decode(answer["body"])) == "image/webp"
+    assert call("GET", "/api/v1/styles/..%2Fapi/preview")[0] == 404
+    assert call("GET", "/api/v1/styles/none/preview")[0] == 404
+
+
+def own_styles(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    boto3.client("ssm").put_parameter(Name="/styles", Value=text, Type="String", Overwrite=True)
+    set_up(monkeypatch, STYLES_PARAMETER="/styles")
+
+
+def test_operator_replaces_the_styles(
+    world: World, context: SimpleNamespace, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = {"id": "mine", "name": "Mine", "description": "My own.", "prompt": "As I like it."}
+    own_styles(monkeypatch, json.dumps([{**mine, "preview": "https://example.com/mine.webp"}]))
+    (listed,) = call("GET", "/api/v1/styles")[1]["styles"]
+    assert listed["preview"] == "https://example.com/mine.webp"
+    job_id = ordered(call, style="mine", image_count=1)
+    own_styles(monkeypatch, json.dumps([{**mine, "id": "other"}]))  # the job keeps what it was ordered with
+    assert requested(world, context, job_id)[0]["input"]["prompt"] == "As I like it."
+    refused_style = call("POST", "/api/v1/jobs", {**ORDER, "style": "oil"})
+    assert refused_style[0] == 400
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[]", "{}", '[{"id": "A b"}]'])
+def test_broken_catalogue_is_named_and_stops_no_plain_order(
+    call: Any, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    own_styles(monkeypatch, text)
+    for method, path, body in (
+        ("GET", "/api/v1/styles", None),
+        ("POST", "/api/v1/jobs", {**ORDER, "style": "oil"}),
+    ):
+        status, answer = call(method, path, body)
+        assert (status, answer["error"]["code"]) == (500, "misconfigured")
+        assert "styles_parameter" in answer["error"]["message"]
+    ordered(call)
+
+
+def test_missing_catalogue_is_named(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_up(monkeypatch, STYLES_PARAMETER="/nothing")
+    status, answer = call("GET", "/api/v1/styles")
+    assert (status, answer["error"]["code"]) == (500, "misconfigured")
+
+
+# ── models ──
+
+
+def test_client_chooses_among_the_allowed_models(
+    world: World, context: SimpleNamespace, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up(monkeypatch, ALLOWED_MODELS=f"{FLUX2}, {BANANA}")
+    default, *others = call("GET", "/api/v1/limits")[1]["models"]
+    assert (default, others) == (settings.settings().replicate_model, [FLUX2, BANANA])
+    job_id = ordered(call, model=FLUX2, image_count=1)
+    (body,) = requested(world, context, job_id)
+    assert body["version"] == FLUX2
+    assert isinstance(body["input"]["input_images"], list)
+    assert call("GET", f"/api/v1/jobs/{job_id}")[1]["model"] == FLUX2
+
+
+def test_seed_for_a_model_without_one_is_refused(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_up(monkeypatch, ALLOWED_MODELS=BANANA)
+    assert "seed" in refused(call, {**ORDER, "model": BANANA, "images": [{"seed": 1}]})
+
+
+# ── metadata ──
+
+
+def test_metadata_is_returned_and_filters_lists(call: Any) -> None:
+    first = ordered(call, metadata={"order": "A-17", "shop": "Seoul"})
+    ordered(call, metadata={"order": "A-18", "shop": "Seoul"})
+    ordered(call)
+    assert call("GET", f"/api/v1/jobs/{first}")[1]["metadata"] == {"order": "A-17", "shop": "Seoul"}
+    found = call("GET", "/api/v1/jobs?metadata.order=A-17&metadata.shop=Seoul")[1]["jobs"]
+    assert [job["job_id"] for job in found] == [first]
+    assert len(call("GET", "/api/v1/jobs?metadata.shop=Seoul")[1]["jobs"]) == 2
+    assert call("GET", "/api/v1/jobs?metadata.shop=Busan")[1] == {"jobs": [], "cursor": None}
+
+
+def test_metadata_is_in_no_log(call: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    ordered(call, metadata={"customer": "Ada Lovelace"})
+    assert "Lovelace" not in capsys.readouterr().out
+
+
+# ── lists ──
+
+
+def test_list_is_filtered_by_status_page_by_page(world: World, call: Any) -> None:
+    made = []
+    for number in range(7):
+        world.clock.advance(1)
+        made.append(ordered(call))
+        if number % 2:
+            call("POST", f"/api/v1/jobs/{made[-1]}/cancel")
+    seen, cursor = [], ""
+    while True:
+        page = call("GET", f"/api/v1/jobs?status=CANCELED&limit=2{cursor}")[1]
+        assert len(page["jobs"]) <= 2
+        seen += [job["job_id"] for job in page["jobs"]]
+        if page["cursor"] is None:
+            break
+        cursor = f"&cursor={page['cursor']}"
+    assert seen == [made[5], made[3], made[1]]
+
+
+@pytest.mark.parametrize(
+    "query", ["status=DONE", "statu=FAILED", "metadata=x", "metadata.=x", "Status=FAILED", "wait=3"]
+)
+def test_unknown_filter_is_refused(call: Any, query: str) -> None:
+    status, answer = call("GET", f"/api/v1/jobs?{query}")
+    assert (status, answer["error"]["code"]) == (400, "invalid_request")
+
+
+def test_query_of_a_route_without_one_is_refused(call: Any) -> None:
+    assert call("GET", f"/api/v1/jobs/{ordered(call)}?limit=3")[0] == 400
+
+
+# ── another job's photo ──
+
+
+@pytest.fixture
+def done(world: World, context: SimpleNamespace, call: Any) -> str:
+    """Return a job of ann's that has succeeded."""
+    job_id = ordered(call, prompt="A castle.", style="oil", metadata={"order": "A-17"})
+    requested(world, context, job_id)
+    for prediction_id in ("p0", "p1", "p2"):
+        webhook.handler(webhook_for(world.replicate.finish(prediction_id), world.clock), context)
+    assert world.job(job_id).status is JobStatus.SUCCEEDED
+    return job_id
+
+
+def arrive(world: World, context: SimpleNamespace, job_id: str) -> None:
+    """Deliver S3's event about the job's photo."""
+    key = world.job(job_id).photo.key
+    assert world.object_keys(f"uploads/{job_id}/") == [key]
+    generate.handler(sqs_event({"job_id": job_id, "original_s3_key": key}), context)
+
+
+def test_order_uses_the_photo_of_another_job(
+    world: World, context: SimpleNamespace, call: Any, done: str
+) -> None:
+    status, created = call("POST", "/api/v1/jobs", {"photo_of": done, "image_count": 2})
+    assert (status, created["upload"]) == (201, None)
+    job_id = created["job_id"]
+    assert world.s3.get_object(Bucket=BUCKET, Key=world.job(job_id).photo.key)["Body"].read() == JPEG
+    arrive(world, context, job_id)
+    assert world.job(job_id).status is JobStatus.GENERATING
+    assert len(world.replicate.creates) == 5
+    owner.delete(world.job(done))
+    assert world.object_keys(f"uploads/{job_id}/")  # it is a copy
+
+
+def test_photo_of_another_user_is_not_found(call: Any, done: str) -> None:
+    answer = call("POST", "/api/v1/jobs", {"photo_of": done}, owner="bob")
+    assert (answer[0], answer[1]["error"]["code"]) == (404, "job_not_found")
+
+
+def test_photo_that_is_not_there_is_refused(world: World, call: Any, done: str) -> None:
+    waiting = ordered(call)
+    for job_id in (waiting, done):
+        world.s3.delete_object(Bucket=BUCKET, Key=world.job(job_id).photo.key)
+        status, answer = call("POST", "/api/v1/jobs", {"photo_of": job_id})
+        assert (status, answer["error"]["code"]) == (409, "photo_gone")
+
+
+def test_photo_of_and_an_upload_exclude_each_other(call: Any, done: str) -> None:
+    assert call("POST", "/api/v1/jobs", {**ORDER, "photo_of": done})[0] == 400
+    assert call("POST", "/api/v1/jobs", {})[0] == 400
+
+
+def test_repeated_order_copies_the_photo_that_a_crash_left_behind(
+    world: World, context: SimpleNamespace, call: Any, done: str
+) -> None:
+    order = {"photo_of": done}
+    first = call("POST", "/api/v1/jobs", order, idempotency_key="k")[1]["job_id"]
+    world.s3.delete_object(Bucket=BUCKET, Key=world.job(first).photo.key)
+    assert call("POST", "/api/v1/jobs", order, idempotency_key="k")[1]["job_id"] == first
+    arrive(world, context, first)
+    assert world.job(first).status is JobStatus.GENERATING
+
+
+def test_one_more_image_like_another(world: World, context: SimpleNamespace, call: Any, done: str) -> None:
+    status, created = call("POST", f"/api/v1/jobs/{done}/images/1/again")
+    assert status == 201
+    arrive(world, context, created["job_id"])
+    again = call("GET", f"/api/v1/jobs/{created['job_id']}")[1]
+    assert (again["style"], again["prompt"], again["metadata"]) == ("oil", "A castle.", {"order": "A-17"})
+    assert len(again["images"]) == 1
+    before, *_, after = (json.loads(one.content)["input"] for one in world.replicate.creates)
+    assert after["prompt"] == before["prompt"]
+    assert after["seed"] != before["seed"]
+
+
+@pytest.mark.parametrize("index", ["3", "-1", "x"])
+def test_image_that_does_not_exist_is_not_repeated(call: Any, done: str, index: str) -> None:
+    assert call("POST", f"/api/v1/jobs/{done}/images/{index}/again")[0] == 400
+
+
+# ── an upload that goes on ──
+
+
+def test_waiting_job_shows_how_to_upload_its_photo(world: World, context: SimpleNamespace, call: Any) -> None:
+    job_id = ordered(call)
+    upload = call("GET", f"/api/v1/jobs/{job_id}")[1]["upload"]
+    assert upload["method"] == "PUT"
+    assert "Content-Length" not in upload["headers"]
+    requested(world, context, job_id)
+    assert call("GET", f"/api/v1/jobs/{job_id}")[1]["upload"] is None
+    assert call("GET", "/api/v1/jobs")[1]["jobs"][0]["upload"] is None
+
+
+def test_created_job_has_a_location(context: SimpleNamespace, world: World) -> None:
+    answer: Any = api.handler(api_event("POST", "/api/v1/jobs", ORDER), context)
+    headers = {name.lower(): value for name, value in answer["headers"].items()}
+    assert headers["location"] == f"/api/v1/jobs/{json.loads(answer['body'])['job_id']}"
+    assert world.job(headers["location"].rpartition("/")[2])
