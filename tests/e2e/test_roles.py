@@ -138,9 +138,14 @@ def run_with_a_prepared_photo_and_delete(operator: Operator) -> None:
     created = operator.request("POST", "/api/v1/jobs", json=body, headers={"idempotency-key": "k"}).json()
     assert operator.upload(created).status_code == 200
     job_id = created["job_id"]
-    assert len(operator.pictures(operator.end_of(job_id))) == 3
+    job = operator.end_of(job_id)
+    assert len(operator.pictures(job)) == 3
+    for url in (job["photo"]["url"], job["photo"]["preview_url"], job["images"][0]["preview_url"]):
+        assert operator.http.get(url).status_code == 200
     assert job_id in operator.request("GET", "/api/v1/jobs").text
-    assert operator.objects(job_id) == {"uploads", "prepared", "outputs"}
+    assert operator.objects(job_id) == {"uploads", "prepared", "outputs", "previews"}
+    other = operator.request("POST", "/api/v1/jobs", json={"photo_of": job_id, "image_count": 1}).json()
+    assert operator.end_of(other["job_id"])["status"] == "SUCCEEDED"
     with operator.paused(*operator.pids()["watchdog"]):  # it may otherwise delete first
         assert operator.request("DELETE", f"/api/v1/jobs/{job_id}").status_code == 204
         assert operator.objects(job_id) == set()
@@ -246,7 +251,7 @@ def finish_an_interrupted_deletion(operator: Operator) -> None:
     """The deletion stops after its first step, and objects arrive later."""
     job_id = operator.create()["job_id"]
     with operator.lost_events():
-        for kind in ("uploads", "prepared", "outputs"):
+        for kind in ("uploads", "prepared", "outputs", "previews"):
             operator.aws("s3").put_object(
                 Bucket=operator.cloud.bucket, Key=f"{kind}/{job_id}/late.jpg", Body=b""
             )

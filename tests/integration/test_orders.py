@@ -295,7 +295,7 @@ def test_list_is_filtered_by_status_page_by_page(world: World, call: Any) -> Non
 
 
 @pytest.mark.parametrize(
-    "query", ["status=DONE", "statu=FAILED", "metadata=x", "metadata.=x", "Status=FAILED", "wait=3"]
+    "query", ["status=DONE", "states=FAILED", "metadata=x", "metadata.=x", "Status=FAILED", "wait=3"]
 )
 def test_unknown_filter_is_refused(call: Any, query: str) -> None:
     status, answer = call("GET", f"/api/v1/jobs?{query}")
