@@ -20,6 +20,7 @@ from triptych.aws import table
 from triptych.failures import FailureKind
 from triptych.flows import create_job, owner, usage
 from triptych.job import MOST_RETRIES
+from triptych.runtime.answers import secured
 from triptych.runtime.observability import about_request, logger, metrics
 from triptych.settings import MisconfiguredError
 from views import CreateJob, JobCreated, JobList, JobView, UsageView
@@ -45,8 +46,8 @@ def handler(event: dict[str, object], context: LambdaContext) -> dict[str, objec
         guards.check(APIGatewayProxyEventV2(event))
     except (errors.ApiError, MisconfiguredError) as error:
         answer = errors.answer(error)
-        return {"statusCode": answer.status_code, "headers": answer.headers, "body": answer.body}
-    return app.resolve(event, context)
+        return secured({"statusCode": answer.status_code, "headers": answer.headers, "body": answer.body})
+    return secured(app.resolve(event, context))
 
 
 @app.post(

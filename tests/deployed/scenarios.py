@@ -29,6 +29,16 @@ WEBHOOKS = "/api/v1/webhooks/replicate"
 STALE_SECONDS = 3600  # far outside of the tolerance for a webhook's timestamp
 TEXT = b"This is no photo."
 PATIENCE = 30  # seconds for an upload whose URL expires
+PAGE_HEADERS = (
+    "cross-origin-embedder-policy",
+    "cross-origin-opener-policy",
+    "cross-origin-resource-policy",
+    "permissions-policy",
+    "referrer-policy",
+    "strict-transport-security",
+    "x-content-type-options",
+    "x-frame-options",
+)
 PREFLIGHT = {
     "access-control-request-method": "PUT",
     "access-control-request-headers": "content-type,if-none-match",
@@ -371,4 +381,6 @@ def page_is_served(http: httpx.Client, url: str, hosts: Collection[str]) -> str:
         any(host in policy for host in hosts),
         f"The page's Content-Security-Policy does not allow {' or '.join(sorted(hosts))}. Deploy again.",
     )
-    return "200, with its Content-Security-Policy"
+    missing = [name for name in PAGE_HEADERS if name not in answer.headers]
+    must(not missing, f"The page's answer has no {', '.join(missing)}. Deploy unchanged code.")
+    return "200, with its Content-Security-Policy and the other headers"

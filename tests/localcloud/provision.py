@@ -415,8 +415,14 @@ def _user_pool_client(making: _Making, name: str, properties: Json) -> None:
         ExplicitAuthFlows=client.explicit_auth_flows,
         PreventUserExistenceErrors=client.prevent_user_existence_errors or "LEGACY",
         EnableTokenRevocation=client.enable_token_revocation,
+        AccessTokenValidity=client.access_token_validity,
+        IdTokenValidity=client.id_token_validity,
         RefreshTokenValidity=client.refresh_token_validity,
-        TokenValidityUnits={"RefreshToken": client.token_validity_units.refresh_token},
+        TokenValidityUnits={
+            "AccessToken": client.token_validity_units.access_token,
+            "IdToken": client.token_validity_units.id_token,
+            "RefreshToken": client.token_validity_units.refresh_token,
+        },
     )["UserPoolClient"]
     making.made(name, made["ClientId"], ClientId=made["ClientId"])
 

@@ -46,6 +46,24 @@ def test_the_etag_changes_with_the_settings(monkeypatch: pytest.MonkeyPatch) -> 
     assert len(etags) == 3
 
 
+@pytest.mark.parametrize("path", ["/", "/page/page.js", "/page/page.css", "/page/icon.svg", "/other"])
+def test_every_answer_of_the_page_has_its_security_headers(page: ModuleType, path: str) -> None:
+    answer = get(page, path)
+    again = get(page, path, **{"if-none-match": answer["headers"].get("ETag", "")})
+    for headers in (answer["headers"], again["headers"]):
+        assert headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+        assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Strict-Transport-Security"] == "max-age=63072000; includeSubDomains"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["X-Frame-Options"] == "DENY"
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        features = headers["Permissions-Policy"].split(", ")
+        assert {"camera=()", "geolocation=()", "microphone=()", "payment=()"} <= set(features)
+        assert all(feature.endswith("=()") for feature in features)
+
+
 @pytest.mark.parametrize(
     "path", ["/page/", "/page/page.py", "/page/index.html", "/page/../page.py", "/other"]
 )

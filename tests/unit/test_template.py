@@ -11,6 +11,15 @@ import pytest
 from tests.localcloud.template import TemplateError, load, translate
 
 
+def test_tokens_of_the_own_user_pool_live_shortly() -> None:
+    client = load().resources["UserPoolClient"].properties
+    units = {"AccessToken": "minutes", "IdToken": "minutes", "RefreshToken": "hours"}
+    assert client["TokenValidityUnits"] == units
+    assert (client["AccessTokenValidity"], client["IdTokenValidity"]) == (30, 30)
+    assert client["RefreshTokenValidity"] == 12
+    assert client["EnableTokenRevocation"] is True
+
+
 @pytest.mark.parametrize("url", ["https://example.com/ends", "http://127.0.0.1:9/x?y", "http://localhost"])
 def test_callback_may_be_https_or_local(url: str) -> None:
     assert "CallbackRule" in load(overrides={"CallbackUrl": url}).resources
