@@ -92,6 +92,8 @@ def api_refuses_requests_without_a_token(client: Client) -> str:
 
 def api_answers_preflights(client: Client, origins: Collection[str]) -> str:
     """Check the preflight of each route that a browser calls, from each origin."""
+    if not origins:
+        raise NotJudgedError("AllowedOrigins is empty: only the stack's own page uses the API.")
     for origin in origins:
         for method in ("GET", "POST", "DELETE"):
             headers = {
@@ -158,6 +160,8 @@ def upload_url_signs_everything(created: Mapping[str, Any], seconds: int) -> str
 
 def bucket_answers_preflights(client: Client, created: Mapping[str, Any], origins: Collection[str]) -> str:
     """Check the preflight of a browser's upload from each origin."""
+    if not origins:
+        raise NotJudgedError("No browser may upload: AllowedOrigins is empty, and ServePage is false.")
     for origin in origins:
         answer = client.http.options(created["upload"]["url"], headers={"origin": origin, **PREFLIGHT})
         allowed(answer, origin, "PUT", "the bucket", "Check the bucket's CORS rules and deploy again.")

@@ -155,7 +155,7 @@ def test_json_content_type_takes_any_case_and_parameters(call: Any) -> None:
         assert call("POST", "/api/v1/jobs", REQUEST, content_type=kind)[0] == 201
 
 
-@pytest.mark.parametrize("owner", ["", "x" * 3000])
+@pytest.mark.parametrize("owner", ["\ud800", "", "x" * 3000])
 def test_token_without_a_valid_owner_is_refused(call: Any, owner: str) -> None:
     assert error_of(call("GET", "/api/v1/jobs", owner=owner), 403) == "no_owner"
     assert error_of(call("POST", "/api/v1/jobs", REQUEST, owner=owner), 403) == "no_owner"

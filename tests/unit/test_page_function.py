@@ -6,6 +6,7 @@ import html
 import json
 import re
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -143,17 +144,48 @@ def test_page_resources_exist_only_with_serve_page() -> None:
         assert f'"{path}": {{"Fn::If": ["WithPage", ' in api
 
 
-@pytest.mark.parametrize(("serve_page", "allowed"), [("true", True), ("false", False)])
-def test_bucket_allows_the_page_whatever_other_origins_are_allowed(serve_page: str, *, allowed: bool) -> None:
-    template = load(overrides={"AllowedOrigins": "https://app.example", "ServePage": serve_page})
-    cors = CorsConfiguration.model_validate(
-        template.scope.resolve(template.resources["PhotosBucket"].properties["CorsConfiguration"])
-    )
-    rules = [
-        s3_cors.Rule(rule.allowed_origins, rule.allowed_methods, rule.allowed_headers, (), None)
-        for rule in cors.cors_rules
+API = "https://abc123.execute-api.us-east-1.amazonaws.com"
+
+
+def rules_of_the_bucket(**overrides: str) -> list[s3_cors.Rule]:
+    template = load(overrides=overrides)
+    template.scope.attributes["HttpApi"] = {"ApiEndpoint": API}
+    cors = template.scope.resolve(template.resources["PhotosBucket"].properties["CorsConfiguration"])
+    if cors == {"Ref": "AWS::NoValue"}:
+        return []
+    found = CorsConfiguration.model_validate(cors).cors_rules
+    return [
+        s3_cors.Rule(one.allowed_origins, one.allowed_methods, one.allowed_headers, (), None) for one in found
     ]
-    origin = "https://abc123.execute-api.us-east-1.amazonaws.com"
-    answer = s3_cors.answer(rules, origin, "PUT", "content-type,if-none-match")
+
+
+@pytest.mark.parametrize("others", ["", "https://app.example"])
+@pytest.mark.parametrize(("serve_page", "allowed"), [("true", True), ("false", False)])
+def test_bucket_allows_the_page_whatever_other_origins_are_allowed(
+    serve_page: str, others: str, *, allowed: bool
+) -> None:
+    rules = rules_of_the_bucket(AllowedOrigins=others, ServePage=serve_page)
+    answer = s3_cors.answer(rules, API, "PUT", "content-type,if-none-match")
     assert (answer is not None) is allowed
-    assert s3_cors.answer(rules, "https://other.example", "PUT") is None
+    assert (s3_cors.answer(rules, "https://app.example", "PUT") is not None) is bool(others)
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://other.execute-api.us-east-1.amazonaws.com", "https://other.example", "null"]
+)
+def test_no_other_origin_is_allowed_by_default(origin: str) -> None:
+    assert s3_cors.answer(rules_of_the_bucket(), origin, "PUT") is None
+    assert s3_cors.answer(rules_of_the_bucket(), origin, "GET") is None
+    assert cors_of_the_api() == {"Ref": "AWS::NoValue"}
+
+
+def test_named_origins_may_call_the_api() -> None:
+    cors = cors_of_the_api(AllowedOrigins="https://app.example,https://b.example")
+    assert cors["allowOrigins"] == ["https://app.example", "https://b.example"]
+    assert "idempotency-key" in cors["allowHeaders"]
+
+
+def cors_of_the_api(**overrides: str) -> Any:
+    template = load(overrides=overrides)
+    body: Any = template.resources["HttpApi"].properties["Body"]
+    return template.scope.resolve(body["x-amazon-apigateway-cors"])

@@ -137,7 +137,7 @@ def look_at(key: str) -> Look | None:
     try:
         answer = _s3().head_object(Bucket=settings().bucket, Key=key)
     except ClientError as error:
-        if error.response["Error"]["Code"] == "404":
+        if _is_missing(key, error):
             return None
         raise
     return Look(answer["ContentLength"], answer["LastModified"])
@@ -153,7 +153,7 @@ def fetch_photo(key: str, max_bytes: int) -> Iterator[Upload | None]:
     try:
         answer = _s3().get_object(Bucket=settings().bucket, Key=key)
     except ClientError as error:
-        if error.response["Error"]["Code"] != "NoSuchKey":
+        if not _is_missing(key, error):
             raise
         yield None
         return
@@ -165,6 +165,19 @@ def fetch_photo(key: str, max_bytes: int) -> Iterator[Upload | None]:
         shutil.copyfileobj(body, file, CHUNK_BYTES)
         file.seek(0)
         yield Upload(file, size, stored_at)
+
+
+def _is_missing(key: str, error: ClientError) -> bool:
+    """Return whether S3 refused a request because there is no such object.
+
+    A function may list only the folders that it needs. S3 then answers 403 for a missing object, as for one that the
+    function may not read. The list tells them apart.
+    """
+    code = error.response["Error"]["Code"]
+    if code in {"403", "AccessDenied"}:
+        listed = _s3().list_objects_v2(Bucket=settings().bucket, Prefix=key, MaxKeys=1)
+        return all(item["Key"] != key for item in listed.get("Contents", []))
+    return code in {"404", "NoSuchKey"}
 
 
 def store_prepared(job_id: str, jpeg: bytes) -> str:
