@@ -145,7 +145,11 @@ def cancel_job(job_id: JobId) -> Response[str]:
     "/api/v1/jobs/<job_id>",
     operation_id="deleteJob",
     summary="Delete a job",
-    description="Deletes the job, its photo and its images, and every output that arrives later.",
+    description=(
+        "When this returns, the job, its photo and its images are gone. Within a minute its predictions are canceled, and "
+        "outputs that arrive later are removed. Replicate deletes its copies within an hour. Backups and messages that "
+        "the operator keeps end later: the operator's document on personal data says when."
+    ),
     responses=answers({HTTPStatus.NO_CONTENT: ("The job is deleted.", None)}, FailureKind.JOB_NOT_FOUND),
 )
 def delete_job(job_id: JobId) -> Response[str]:

@@ -129,7 +129,7 @@ def test_only_roles_without_transactions_are_bound_to_leading_keys() -> None:
     )  # what they write, `aws.table` writes in transactions
 
 
-def test_only_rules_of_this_account_and_region_assume_the_callback_role() -> None:
+def test_only_own_rules_assume_the_callback_role() -> None:
     template = load(overrides={"CallbackUrl": "https://example.com/ends"})
     trust: Any = template.scope.resolve(
         template.resources["CallbackRole"].properties["AssumeRolePolicyDocument"]
