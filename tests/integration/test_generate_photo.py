@@ -253,9 +253,7 @@ def test_oversized_photo_is_not_downloaded(world: World) -> None:
         assert upload is None
 
 
-def test_missing_photo_is_told_from_a_forbidden_one(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_photo_is_told_from_a_forbidden_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A function may list only its folders, so S3 answers 403 for both."""
 
     def refused(code: str) -> Any:

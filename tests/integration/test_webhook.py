@@ -70,6 +70,13 @@ def test_answer_to_a_webhook_has_the_security_headers(
         assert answers.HEADERS.items() <= headers.items()
 
 
+@pytest.mark.parametrize("job_id", ["\udce8", "%ED%B3%A8", "\u00e9"])
+def test_webhook_for_an_impossible_id_is_refused(world: World, context: SimpleNamespace, job_id: str) -> None:
+    """Half of a surrogate pair cannot be encoded."""
+    query = f"job_id={job_id}&image=0&attempt=1&key=a"
+    assert status(webhook_event(b"{}", signed(b"{}", world.clock), query), context) == 401
+
+
 def test_output_is_uploaded_from_disk(
     world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
