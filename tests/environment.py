@@ -4,7 +4,7 @@ This module uses only the standard library of Python 3.9 or later, because it ru
 
 * `.venv` holds the packages of two locks: `layers/dependencies/requirements.txt` (run time) and
   `tests/requirements.txt` (development).
-* `.cache/uv` holds a pinned uv, if the machine has no working one.
+* `.cache/uv` holds the pinned uv, installed by its hash, unless the machine has the same version.
 
 `python3 -m tests.environment` only sets up the environment. `python3 -m tests.localcloud` and `python3 -m tests` set it
 up first.
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 CACHE = ROOT / ".cache"
 LOCKS = (ROOT / "layers/dependencies/requirements.txt", ROOT / "tests/requirements.txt")
-UV_VERSION = "0.13.9"
+UV_LOCK = ROOT / "tests/uv/requirements.txt"
 # Trust the system's certificates, as pip does, because a company's proxy may sign with its own.
 os.environ.setdefault("UV_SYSTEM_CERTS", "1")
 
@@ -33,20 +33,34 @@ def fingerprint(*files: Path) -> str:
 
 
 def uv() -> str:
-    """Return a working uv: a pinned one under `.cache/uv`, or the machine's own."""
+    """Return the pinned uv: the one under `.cache/uv`, the machine's own if it has the same version, or a new one."""
     private = CACHE / "uv" / ("Scripts" if os.name == "nt" else "bin") / "uv"
+    pinned = uv_version()
     for candidate in (str(private), "uv"):
-        try:
-            # A pyenv shim can be on PATH and still refuse to run here.
-            subprocess.run([candidate, "--version"], check=True, capture_output=True)
-        except (OSError, subprocess.CalledProcessError):
-            continue
-        return candidate
-    _say("installing uv")
+        if _version(candidate) == pinned:
+            return candidate
+    _say(f"installing uv {pinned}")
     subprocess.run([sys.executable, "-m", "venv", str(CACHE / "uv")], check=True)
     pip = [str(private.with_name("python")), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, f"uv=={UV_VERSION}"], check=True)
+    hashed = ["--require-hashes", "--only-binary=:all:", "--no-deps", "--requirement", str(UV_LOCK)]
+    subprocess.run([*pip, *hashed], check=True)
     return str(private)
+
+
+def uv_version() -> str:
+    """Return the version of uv that the lock pins."""
+    return UV_LOCK.read_text().partition("==")[2].split()[0]
+
+
+def _version(command: str) -> str | None:
+    """Return the version of a uv, or None if it does not run."""
+    try:
+        # A pyenv shim can be on PATH and still refuse to run here.
+        done = subprocess.run([command, "--version"], check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    _, _, rest = done.stdout.partition(" ")
+    return rest.split(" ")[0].strip()
 
 
 def make(venv: Path = VENV, locks: tuple[Path, ...] = LOCKS) -> Path:

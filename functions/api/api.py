@@ -22,6 +22,7 @@ from triptych.aws import styles, table
 from triptych.failures import FailureKind
 from triptych.flows import create_job, owner, usage
 from triptych.job import MOST_RETRIES
+from triptych.runtime.answers import secured
 from triptych.runtime.observability import about_request, logger, metrics
 from triptych.settings import MisconfiguredError
 from views import CreateJob, JobCreated, JobList, JobView, LimitsView, StyleList, UsageView
@@ -51,8 +52,8 @@ def handler(event: dict[str, object], context: LambdaContext) -> dict[str, objec
         guards.check(APIGatewayProxyEventV2(event))
     except (errors.ApiError, MisconfiguredError) as error:
         answer = errors.answer(error)
-        return {"statusCode": answer.status_code, "headers": answer.headers, "body": answer.body}
-    return app.resolve(event, context)
+        return secured({"statusCode": answer.status_code, "headers": answer.headers, "body": answer.body})
+    return secured(app.resolve(event, context))
 
 
 @app.post(
@@ -204,7 +205,11 @@ def cancel_job(job_id: JobId) -> Response[str]:
     operation_id="deleteJob",
     summary="Delete a job",
     tags=[JOBS],
-    description="Deletes the job, its photo and its images, and every output that arrives later.",
+    description=(
+        "When this returns, the job, its photo and its images are gone. Within a minute its predictions are canceled, and "
+        "outputs that arrive later are removed. Replicate deletes its copies within an hour. Backups and messages that "
+        "the operator keeps end later: the operator's document on personal data says when."
+    ),
     responses=answers({HTTPStatus.NO_CONTENT: ("The job is deleted.", None)}, FailureKind.JOB_NOT_FOUND),
 )
 def delete_job(job_id: JobId) -> Response[str]:

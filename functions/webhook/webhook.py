@@ -15,6 +15,7 @@ from triptych.replicate import transport, webhooks
 from triptych.replicate.downloads import OutputUnavailableError
 from triptych.replicate.transport import ReplicateUnavailableError
 from triptych.replicate.webhooks import WebhookRejectedError
+from triptych.runtime.answers import secured
 from triptych.runtime.observability import about_request, count, logger, metrics
 
 if TYPE_CHECKING:
@@ -36,11 +37,13 @@ def handler(event: dict[str, object], context: LambdaContext) -> dict[str, objec
     about_request(event)
     failure = _take(Call.model_validate(event))
     error = {"error": {"code": failure.code, "message": failure.message}} if failure else {}
-    return {
-        "statusCode": failure.status if failure else 200,
-        "headers": {"content-type": "application/json"},
-        "body": json.dumps(error),
-    }
+    return secured(
+        {
+            "statusCode": failure.status if failure else 200,
+            "headers": {"content-type": "application/json"},
+            "body": json.dumps(error),
+        }
+    )
 
 
 def _take(call: Call) -> FailureKind | None:

@@ -60,6 +60,8 @@ def bucket_is_closed(stack: Stack) -> str:
 
 def bucket_has_cors_rules(stack: Stack, origins: Collection[str]) -> str:
     """Check that a rule of the bucket lets a browser on each origin upload. An emulator may permit more than its rules."""
+    if not origins:
+        raise NotJudgedError("No browser may upload: AllowedOrigins is empty, and ServePage is false.")
     s3 = stack.client("s3")
     try:
         rules = s3.get_bucket_cors(Bucket=stack.outputs["Bucket"])["CORSRules"]

@@ -267,7 +267,7 @@ class Judge:
     def _origins(self) -> dict[str, list[str]]:
         """The origins of browsers that may use the API, and those that may upload."""
         page = [self.stack.origin]
-        named = [one.strip() for one in self.stack.parameters["AllowedOrigins"].split(",")]
+        named = [one.strip() for one in self.stack.parameters["AllowedOrigins"].split(",") if one.strip()]
         # The page's requests to the API are not cross-origin: AllowedOrigins need not name it.
         api = page if "*" in named else [one.replace("*", "judge") for one in named]
         with_page = "PageUrl" in self.stack.outputs

@@ -29,6 +29,16 @@ WEBHOOKS = "/api/v1/webhooks/replicate"
 STALE_SECONDS = 3600  # far outside of the tolerance for a webhook's timestamp
 TEXT = b"This is no photo."
 PATIENCE = 30  # seconds for an upload whose URL expires
+PAGE_HEADERS = (
+    "cross-origin-embedder-policy",
+    "cross-origin-opener-policy",
+    "cross-origin-resource-policy",
+    "permissions-policy",
+    "referrer-policy",
+    "strict-transport-security",
+    "x-content-type-options",
+    "x-frame-options",
+)
 PREFLIGHT = {
     "access-control-request-method": "PUT",
     "access-control-request-headers": "content-type,if-none-match",
@@ -82,6 +92,8 @@ def api_refuses_requests_without_a_token(client: Client) -> str:
 
 def api_answers_preflights(client: Client, origins: Collection[str]) -> str:
     """Check the preflight of each route that a browser calls, from each origin."""
+    if not origins:
+        raise NotJudgedError("AllowedOrigins is empty: only the stack's own page uses the API.")
     for origin in origins:
         for method in ("GET", "POST", "DELETE"):
             headers = {
@@ -148,6 +160,8 @@ def upload_url_signs_everything(created: Mapping[str, Any], seconds: int) -> str
 
 def bucket_answers_preflights(client: Client, created: Mapping[str, Any], origins: Collection[str]) -> str:
     """Check the preflight of a browser's upload from each origin."""
+    if not origins:
+        raise NotJudgedError("No browser may upload: AllowedOrigins is empty, and ServePage is false.")
     for origin in origins:
         answer = client.http.options(created["upload"]["url"], headers={"origin": origin, **PREFLIGHT})
         allowed(answer, origin, "PUT", "the bucket", "Check the bucket's CORS rules and deploy again.")
@@ -371,4 +385,6 @@ def page_is_served(http: httpx.Client, url: str, hosts: Collection[str]) -> str:
         any(host in policy for host in hosts),
         f"The page's Content-Security-Policy does not allow {' or '.join(sorted(hosts))}. Deploy again.",
     )
-    return "200, with its Content-Security-Policy"
+    missing = [name for name in PAGE_HEADERS if name not in answer.headers]
+    must(not missing, f"The page's answer has no {', '.join(missing)}. Deploy unchanged code.")
+    return "200, with its Content-Security-Policy and the other headers"

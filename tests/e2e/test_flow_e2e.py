@@ -18,6 +18,7 @@ import pytest
 
 from tests.deployed import scenarios
 from tests.deployed.replicate_account import ReplicateAccount
+from tests.deployed.verdict import ProblemError
 from tests.environment import ROOT
 from tests.localcloud import replicate
 from tests.localcloud.driving import PYTHON, Driver, serving
@@ -27,6 +28,7 @@ from tests.localcloud.replicate_predictions import Entry
 
 TOKEN = "r8_the_token_of_this_test"
 UPLOAD_URL_SECONDS = 6
+ORIGIN = "https://app.example"
 PNG = b"\x89PNG\r\n\x1a\n" + b"an output" * 10 + b"IEND\xaeB`\x82"
 
 
@@ -45,7 +47,7 @@ def shared(stand_in: replicate.StandIn) -> Iterator[Driver]:
         f"UploadUrlSeconds={UPLOAD_URL_SECONDS}",
     ]
     # The redirects of a test lead to localhost, which is not a delivery host.
-    options += ["AllowedOutputHosts=localhost"]
+    options += ["AllowedOutputHosts=localhost", f"AllowedOrigins={ORIGIN}"]
     with serving(*options, environment={"REPLICATE_API_TOKEN": TOKEN}) as driver:
         yield driver
 
@@ -275,8 +277,12 @@ def test_forged_webhooks_change_nothing(cloud: Driver, stand_in: replicate.Stand
 
 
 def test_browsers_may_call_the_api_and_upload(cloud: Driver) -> None:
-    scenarios.api_answers_preflights(cloud, [cloud.api])
-    scenarios.bucket_answers_preflights(cloud, cloud.create(), [cloud.api])
+    scenarios.api_answers_preflights(cloud, [ORIGIN])
+    created = cloud.create()
+    page = [cloud.api, cloud.api.replace("127.0.0.1", "localhost")]
+    scenarios.bucket_answers_preflights(cloud, created, [ORIGIN, *page])
+    with pytest.raises(ProblemError, match=r"may not send PUT to the bucket"):
+        scenarios.bucket_answers_preflights(cloud, created, ["https://other.example"])
 
 
 def test_the_log_holds_no_secret(cloud: Driver) -> None:

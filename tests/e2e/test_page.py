@@ -197,6 +197,21 @@ def wait_for_pictures(browser: Browser, count: int) -> list[str]:
     return browser.pictures()
 
 
+def test_browser_isolates_the_page_as_its_headers_ask(browser: Browser) -> None:
+    headers = browser.driver.execute_async_script("""
+        const done = arguments[0];
+        fetch("/").then((answer) => done(Object.fromEntries(answer.headers)));
+    """)
+    assert headers["cross-origin-opener-policy"] == "same-origin"
+    assert headers["cross-origin-embedder-policy"] == "require-corp"
+    assert headers["x-frame-options"] == "DENY"
+    assert headers["permissions-policy"].startswith("accelerometer=()")
+    # The browser has understood them: only a page with both policies is isolated.
+    assert browser.driver.execute_script("return crossOriginIsolated")
+    allowed = browser.driver.execute_script("return document.featurePolicy.allowedFeatures()")
+    assert not {"camera", "geolocation", "microphone", "payment"} & set(allowed)
+
+
 def test_photo_becomes_three_images(browser: Browser, cloud: Driver, tmp_path: Path) -> None:
     browser.open(link(cloud))
     browser.find("#studio")

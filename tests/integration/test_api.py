@@ -46,6 +46,30 @@ def error_of(answer: tuple[int, Any, dict[str, str]], status: int) -> str:
     return str(answer[1]["error"]["code"])
 
 
+def test_every_answer_has_the_security_headers(call: Any) -> None:
+    status, created, headers = call("POST", "/api/v1/jobs", REQUEST)
+    assert status == 201
+    job = f"/api/v1/jobs/{created['job_id']}"
+    etag = call("GET", job)[2]["etag"]
+    answers = {
+        201: headers,
+        304: call("GET", job, if_none_match=etag)[2],
+        200: call("GET", "/api/v1/openapi.json")[2],
+        404: call("GET", "/api/v1/other")[2],
+        415: call("POST", "/api/v1/jobs", REQUEST, content_type="text/plain")[2],  # before any route
+        204: call("DELETE", job)[2],
+    }
+    expected = {
+        "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+        "cross-origin-resource-policy": "same-origin",
+        "referrer-policy": "no-referrer",
+        "strict-transport-security": "max-age=63072000; includeSubDomains",
+        "x-content-type-options": "nosniff",
+        "x-frame-options": "DENY",
+    }
+    assert {status: seen for status, seen in answers.items() if not expected.items() <= seen.items()} == {}
+
+
 def test_create_returns_the_upload_instructions(world: World, call: Any) -> None:
     status, created, _ = call(
         "POST", "/api/v1/jobs", {**REQUEST, "checksum_sha256": SHA256, "prompt": "A watercolour."}
@@ -136,7 +160,7 @@ def test_json_content_type_takes_any_case_and_parameters(call: Any) -> None:
         assert call("POST", "/api/v1/jobs", REQUEST, content_type=kind)[0] == 201
 
 
-@pytest.mark.parametrize("owner", ["", "x" * 3000])
+@pytest.mark.parametrize("owner", ["\ud800", "", "x" * 3000])
 def test_token_without_a_valid_owner_is_refused(call: Any, owner: str) -> None:
     assert error_of(call("GET", "/api/v1/jobs", owner=owner), 403) == "no_owner"
     assert error_of(call("POST", "/api/v1/jobs", REQUEST, owner=owner), 403) == "no_owner"

@@ -253,6 +253,28 @@ def test_oversized_photo_is_not_downloaded(world: World) -> None:
         assert upload is None
 
 
+def test_missing_photo_is_told_from_a_forbidden_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A function may list only its folders, so S3 answers 403 for both."""
+
+    def refused(code: str) -> Any:
+        def refuse(**_: object) -> None:
+            raise ClientError({"Error": {"Code": code}}, "GetObject")
+
+        return refuse
+
+    world.upload("x")
+    monkeypatch.setattr(bucket._s3(), "head_object", refused("403"))
+    monkeypatch.setattr(bucket._s3(), "get_object", refused("AccessDenied"))
+    for missing in ("uploads/y/photo.jpg", "uploads/x/photo.jp"):
+        assert bucket.look_at(missing) is None
+        with bucket.fetch_photo(missing, 1) as upload:
+            assert upload is None
+    with pytest.raises(ClientError):
+        bucket.look_at("uploads/x/photo.jpg")
+    with pytest.raises(ClientError), bucket.fetch_photo("uploads/x/photo.jpg", 1):
+        pass
+
+
 @pytest.mark.parametrize("fault", ["the prepared copy", "an import", "a bug"])
 def test_own_errors_do_not_count_as_openings(
     world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, fault: str

@@ -26,6 +26,7 @@ from triptych.failures import FailureKind
 from triptych.flows import collect, record
 from triptych.job import DeadlinePassed, ImageStatus, JobStatus
 from triptych.replicate import transport, webhooks
+from triptych.runtime import answers
 
 OTHER_SECRET = "whsec_" + base64.b64encode(b"another secret").decode()
 
@@ -58,6 +59,23 @@ def test_output_of_a_finished_prediction_is_stored(
     image = world.job(job_id).images[image_of(world, job_id, "p0")]
     assert image.output
     assert world.s3.get_object(Bucket=BUCKET, Key=image.output.key)["Body"].read() == PNG
+
+
+def test_answer_to_a_webhook_has_the_security_headers(
+    world: World, context: SimpleNamespace, job_id: str
+) -> None:
+    event = webhook_for(world.replicate.finish("p0"), world.clock)
+    for answer in (webhook.handler(event, context), webhook.handler({**event, "body": "{}"}, context)):
+        headers = answer["headers"]
+        assert isinstance(headers, dict)
+        assert answers.HEADERS.items() <= headers.items()
+
+
+@pytest.mark.parametrize("job_id", ["\udce8", "%ED%B3%A8", "\u00e9"])
+def test_webhook_for_an_impossible_id_is_refused(world: World, context: SimpleNamespace, job_id: str) -> None:
+    """Half of a surrogate pair cannot be encoded."""
+    query = f"job_id={job_id}&image=0&attempt=1&key=a"
+    assert status(webhook_event(b"{}", signed(b"{}", world.clock), query), context) == 401
 
 
 def test_output_is_uploaded_from_disk(

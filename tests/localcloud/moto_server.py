@@ -223,22 +223,19 @@ class _Door:
         if denied := self._roles.denied(session, asked):
             raise RefusedError(403, "AccessDenied", self._why(session, denied))
         response = self._ask_moto(environ)
-        if response.status_code == 404 and key and not self._may_see_absence(session, bucket, signer):
+        if response.status_code == 404 and key and not self._may_see_absence(session, bucket):
             raise RefusedError(403, "AccessDenied", self._why(session, calls.list_bucket(bucket)))
         return response
 
-    def _may_see_absence(self, session: Session, bucket: str, signer: Signer) -> bool:
+    def _may_see_absence(self, session: Session, bucket: str) -> bool:
         """Return whether the signer may learn that an object does not exist: S3 requires permission to list the bucket.
 
-        For a function's own request, a missing permission is recorded as denied. For a presigned URL it is not, because
-        a refusal serves the client as well as a 404.
+        A missing permission is not recorded as denied: S3 answers 403 instead of 404, which is not an error for those who
+        expect it. The request has no prefix, so a permission that is bound to one does not apply.
 
         https://docs.aws.amazon.com/AmazonS3/latest/API/API_GetObject.html
         """
-        listing = calls.list_bucket(bucket)
-        if signer.presigned:
-            return self._roles.may(session, listing)
-        return self._roles.denied(session, [listing]) is None
+        return self._roles.may(session, calls.list_bucket(bucket))
 
     def _s3(self, environ: WSGIEnvironment) -> Response:
         request = _s3_request(environ)

@@ -228,7 +228,8 @@ def _bucket(making: _Making, name: str, properties: Json) -> None:
         )
     if cors := bucket.cors_configuration:
         s3.put_bucket_cors(
-            Bucket=physical, CORSConfiguration={"CORSRules": [_cors_rule(rule) for rule in cors.cors_rules]}
+            Bucket=physical,
+            CORSConfiguration={"CORSRules": [_cors_rule(making, rule) for rule in cors.cors_rules]},
         )
     if lifecycle := bucket.lifecycle_configuration:
         s3.put_bucket_lifecycle_configuration(
@@ -241,9 +242,12 @@ def _bucket(making: _Making, name: str, properties: Json) -> None:
     making.made(name, physical, Arn=f"arn:aws:s3:::{physical}", RegionalDomainName=domain)
 
 
-def _cors_rule(rule: cfn.CorsRule) -> CORSRuleTypeDef:
+def _cors_rule(making: _Making, rule: cfn.CorsRule) -> CORSRuleTypeDef:
+    origins = rule.allowed_origins
+    if making.api_url in origins:  # people open the page under this machine's other name, too
+        origins = [*origins, making.api_url.replace("127.0.0.1", "localhost")]
     made: CORSRuleTypeDef = {
-        "AllowedOrigins": rule.allowed_origins,
+        "AllowedOrigins": origins,
         "AllowedMethods": rule.allowed_methods,
         "AllowedHeaders": rule.allowed_headers,
         "ExposeHeaders": rule.exposed_headers,
@@ -415,8 +419,14 @@ def _user_pool_client(making: _Making, name: str, properties: Json) -> None:
         ExplicitAuthFlows=client.explicit_auth_flows,
         PreventUserExistenceErrors=client.prevent_user_existence_errors or "LEGACY",
         EnableTokenRevocation=client.enable_token_revocation,
+        AccessTokenValidity=client.access_token_validity,
+        IdTokenValidity=client.id_token_validity,
         RefreshTokenValidity=client.refresh_token_validity,
-        TokenValidityUnits={"RefreshToken": client.token_validity_units.refresh_token},
+        TokenValidityUnits={
+            "AccessToken": client.token_validity_units.access_token,
+            "IdToken": client.token_validity_units.id_token,
+            "RefreshToken": client.token_validity_units.refresh_token,
+        },
     )["UserPoolClient"]
     making.made(name, made["ClientId"], ClientId=made["ClientId"])
 

@@ -237,13 +237,20 @@ class UserPool(Strict):
     user_pool_tags: Tags = None
 
 
+type Unit = Literal["seconds", "minutes", "hours", "days"]
+
+
 class TokenValidityUnits(Strict):
-    refresh_token: Literal["seconds", "minutes", "hours", "days"] = "days"
+    access_token: Unit = "hours"
+    id_token: Unit = "hours"
+    refresh_token: Unit = "days"
 
 
 class UserPoolClient(Strict):
     client_name: str | None = None
     enable_token_revocation: bool = True
+    access_token_validity: int = 1
+    id_token_validity: int = 1
     refresh_token_validity: int = 30
     token_validity_units: TokenValidityUnits = TokenValidityUnits()
     user_pool_id: str

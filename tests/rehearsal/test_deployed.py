@@ -131,6 +131,7 @@ def rehearsed() -> Iterator[Rehearsed]:
             "ReplicateBaseUrl": stand_in.url,
             "AllowedOutputHosts": "127.0.0.1",
             "ReplicateDeliveryHosts": "localhost",
+            "AllowedOrigins": "https://app.example",
         }
         outputs = deploy.deploy(cloud, deploy.build(Path(folder)), NAME, parameters)
         yield Rehearsed(cloud, stand_in, outputs)

@@ -116,6 +116,7 @@ SHARED = (
     "benchmarks",
     "simulation",
     "replay",
+    "privacy",
     "deployed",
     "iam",
     "localcloud",

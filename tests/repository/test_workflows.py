@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -46,6 +48,79 @@ def test_actions_are_pinned_by_commit_and_name_their_version(workflow: Path) -> 
 def test_dependabot_updates_the_actions() -> None:
     updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
     assert [each["directory"] for each in updates if each["package-ecosystem"] == "github-actions"] == ["/"]
+
+
+# The update of the locks.
+
+UPDATE: dict[str, Any] = yaml.safe_load((ROOT / ".github/workflows/update.yml").read_text())["jobs"]
+
+
+def commands_of(job: str) -> str:
+    return "\n".join(step.get("run", "") for step in UPDATE[job]["steps"])
+
+
+def test_new_releases_run_without_permission_to_write() -> None:
+    assert UPDATE["locks"]["permissions"] == {"contents": "read"}
+    assert "token" not in str(UPDATE["locks"]).lower()
+    assert "tests.locks --upgrade" in commands_of("locks")
+    writing = [name for name, job in UPDATE.items() if "write" in str(job["permissions"])]
+    assert writing == ["propose"]
+    assert UPDATE["propose"]["needs"] == "locks"
+
+
+def test_job_that_may_write_runs_nothing_of_the_repository() -> None:
+    words = {line.split()[0] for line in commands_of("propose").splitlines() if line.split()}
+    assert words == {
+        "git",
+        "gh",
+        "if",
+        "locks='(layers|tests)/([a-z_]+/)*requirements\\.txt'",
+        'branch="update/$(date',
+    }
+    assert not [step for step in UPDATE["propose"]["steps"] if "setup-python" in step.get("uses", "")]
+
+
+def test_difference_is_kept_before_new_releases_run() -> None:
+    steps = [step.get("run") or step["uses"].partition("@")[0] for step in UPDATE["locks"]["steps"]]
+    assert steps.index("actions/upload-artifact") < steps.index(".ci/run")
+
+
+@pytest.mark.parametrize(
+    ("path", "accepted"),
+    [
+        ("layers/imaging/requirements.txt", True),
+        ("tests/requirements.txt", True),
+        ("tests/benchmarks/celery_baseline/requirements.txt", True),
+        (".github/workflows/ci.yml", False),
+        ("tests/environment.py", False),
+        ("tests/requirements.txt.sh", False),
+        ("template.yaml", False),
+    ],
+)
+def test_proposed_difference_changes_only_locks(tmp_path: Path, path: str, *, accepted: bool) -> None:
+    (step,) = [step for step in UPDATE["propose"]["steps"] if "numstat" in step.get("run", "")]
+
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", "-C", tmp_path, *words], check=True, capture_output=True, text=True)
+        return done.stdout
+
+    file = tmp_path / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("one\n")
+    git("init", "--quiet")
+    git("add", ".")
+    file.write_text("two\n")
+    (tmp_path / "locks.patch").write_text(git("diff"))
+    file.write_text("one\n")
+    done = subprocess.run(
+        ["bash", "-e", "-c", step["run"]],
+        cwd=tmp_path,
+        env={**os.environ, "RUNNER_TEMP": str(tmp_path)},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode == 0) is accepted
+    assert file.read_text() == ("two\n" if accepted else "one\n")
 
 
 # The example of a deployment.

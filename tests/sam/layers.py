@@ -1,7 +1,8 @@
 """Checks of the layers that `sam build` has built.
 
 `python3 -m tests.sam.layers` prints the layers' sizes. It fails if a layer is too large, holds a package that only
-tests need, holds a document of this repository, or lacks a module or its bytecode. The imaging layer has its own limit,
+tests need, holds a document of this repository, or lacks a module, its bytecode or a bill of materials that names exactly
+its packages. The imaging layer has its own limit,
 because only one function uses it.
 
 `python3 -m tests.sam.layers FOLDER` also fails if another build in FOLDER differs. SAM names an upload by the
@@ -11,6 +12,8 @@ digest that is compared here. CloudFormation publishes a layer again only if its
 from __future__ import annotations
 
 import hashlib
+import json
+import re
 import sys
 from importlib.util import cache_from_source
 from pathlib import Path
@@ -29,6 +32,10 @@ EXPECTED = {
     ),
     "TriptychLayer": ("triptych/job.py",),
     IMAGING: ("PIL", "pillow_heif"),
+}
+LOCKS_OF = {
+    "DependenciesLayer": "layers/dependencies/requirements.txt",
+    IMAGING: "layers/imaging/requirements.txt",
 }
 NEVER = ("conftest.py", "pytest", "moto", "hypothesis", "mypy")  # packages that only tests need
 
@@ -69,6 +76,20 @@ def _is_unchecked(bytecode: Path) -> bool:
     return bytecode.exists() and bytecode.read_bytes()[4:8] == b"\1\0\0\0"
 
 
+def _problems_of_bill(layer: str) -> list[str]:
+    """Return a sentence for each difference between a layer's bill of materials, its lock and its packages."""
+    if layer not in LOCKS_OF:
+        return []  # it holds no packages
+    bill = json.loads((BUILT / layer / "sbom.cdx.json").read_text())
+    listed = {f"{one['name'].lower().replace('_', '-')}=={one['version']}" for one in bill["components"]}
+    pinned = set(re.findall(r"^[\w.-]+==[^\s;\\]+", (ROOT / LOCKS_OF[layer]).read_text(), re.MULTILINE))
+    installed = len([*(BUILT / layer / "python").glob("*.dist-info")])
+    wrong = [f"the bill lists {one}, which the lock does not pin" for one in sorted(listed - pinned)]
+    return wrong + (
+        [] if len(listed) == installed else [f"the bill lists {len(listed)} of {installed} packages"]
+    )
+
+
 def problems() -> list[str]:
     """Print the layers' sizes; return a sentence for each problem."""
     found = []
@@ -78,6 +99,7 @@ def problems() -> list[str]:
         print(f"{layer}: {sizes[layer]:.1f} MiB unzipped")  # noqa: T201  # a command's output
         found += [f"{layer} lacks {name}" for name in names if not (root / name).exists()]
         found += [f"{layer} holds {name}" for name in NEVER if (root / name).exists()]
+        found += [f"{layer}: {wrong}" for wrong in _problems_of_bill(layer)]
         tests = [file for file in root.rglob("*") if file.name == "tests" or file.name.startswith("test_")]
         found += [f"{layer} holds {file.relative_to(root)}" for file in tests]
         found += [

@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import ssl
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from tests.support.fake_replicate import streamed
 from tests.support.photos import PNG
@@ -86,7 +97,7 @@ def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[tuple[s
 
 def refusal_of(url: str) -> FailureKind | None:
     try:
-        downloads._check_host(url, ALLOWED)
+        downloads._checked_addresses(url, ALLOWED)
     except OutputRefusedError as refused:
         return refused.failure
     return None
@@ -164,7 +175,7 @@ def test_unknown_name_may_be_known_later(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr("socket.getaddrinfo", fails)
     with pytest.raises(OutputUnavailableError):
-        downloads._check_host("https://cdn.example/x.png", ALLOWED)
+        downloads._checked_addresses("https://cdn.example/x.png", ALLOWED)
 
 
 def test_impossible_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,6 +184,122 @@ def test_impossible_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("socket.getaddrinfo", fails)
     assert refusal_of(f"https://{'a' * 64}.cdn.example/") is FailureKind.OUTPUT_HOST_NOT_ALLOWED
+
+
+# ── the address that is connected to ──
+
+
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Refuse each connection; return where to."""
+    tried: list[tuple[str, int]] = []
+
+    def refuse(address: tuple[str, int], *_: object, **__: object) -> None:
+        tried.append(address)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("socket.create_connection", refuse)
+    return tried
+
+
+def fetch_from(url: str) -> None:
+    sources, budget = Sources(ALLOWED, ()), TimeBudget(30)
+    with (
+        pytest.raises(OutputUnavailableError),
+        downloads.fetch(url, max_bytes=9, sources=sources, token=str, budget=budget),
+    ):
+        pass
+
+
+def test_request_goes_to_the_address_that_was_checked(
+    monkeypatch: pytest.MonkeyPatch, connections: list[tuple[str, int]]
+) -> None:
+    """The name gets a private address between the check and the connection, as in DNS rebinding."""
+    answers = iter([PUBLIC, PRIVATE, PRIVATE])
+
+    def rebinding(host: str, port: int, **_: object) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        return [(2, 1, 6, "", (next(answers), port))]
+
+    monkeypatch.setattr("socket.getaddrinfo", rebinding)
+    fetch_from("https://cdn.example:8443/x.png")
+    assert connections == [(PUBLIC, 8443)]
+
+
+def test_each_checked_address_is_tried(
+    monkeypatch: pytest.MonkeyPatch, connections: list[tuple[str, int]]
+) -> None:
+    resolve_to(monkeypatch, "2606:4700::1", PUBLIC, PUBLIC, OTHER)
+    fetch_from("https://cdn.example/x.png")
+    assert connections == [("2606:4700::1", 443), (PUBLIC, 443), (OTHER, 443)]
+
+
+def test_listed_address_is_connected_to_as_it_is(connections: list[tuple[str, int]]) -> None:
+    fetch_from("http://127.0.0.1:9/x.png")
+    assert connections == [("127.0.0.1", 9)]
+
+
+@contextmanager
+def tls_server(name: str, folder: Path) -> Iterator[tuple[int, Path, list[tuple[str | None, str]]]]:
+    """Serve PNG on this machine with a certificate for `name`; yield port, certificate, and the names asked for."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    certificate, pair = folder / "certificate.pem", folder / "pair.pem"
+    certificate.write_bytes(made.public_bytes(Encoding.PEM))
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    pair.write_bytes(secret + certificate.read_bytes())
+    asked: list[tuple[str | None, str]] = []
+    server_names: list[str | None] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append((server_names[-1], self.headers["host"]))
+            self.send_response(200)
+            self.send_header("content-length", str(len(PNG)))
+            self.end_headers()
+            self.wfile.write(PNG)
+
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            """Log nothing."""
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair)
+    context.sni_callback = lambda _socket, given, _context: server_names.append(given)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            yield server.server_port, certificate, asked
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize(("certified", "good"), [("cdn.example", True), ("other.example", False)])
+def test_certificate_at_the_checked_address_must_be_the_hosts(
+    tmp_path: Path, certified: str, *, good: bool
+) -> None:
+    with tls_server(certified, tmp_path) as (port, certificate, asked):
+        context = ssl.create_default_context(cafile=str(certificate))
+        transport = downloads.PinnedTransport(verify=context, trust_env=False)
+        with httpx.Client(transport=transport, timeout=10) as client:
+            there = {downloads.ADDRESSES: ("127.0.0.1",)}
+            if not good:
+                with pytest.raises(httpx.ConnectError, match="certificate"):
+                    client.get(f"https://cdn.example:{port}/", extensions=there)
+                return
+            answer = client.get(f"https://cdn.example:{port}/", extensions=there)
+        assert (answer.content, str(answer.url)) == (PNG, f"https://cdn.example:{port}/")
+        assert asked == [("cdn.example", f"cdn.example:{port}")]
 
 
 # ── the download ──

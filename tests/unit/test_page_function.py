@@ -6,6 +6,7 @@ import html
 import json
 import re
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -57,6 +58,24 @@ def test_known_etag_returns_304(page: ModuleType) -> None:
 def test_the_etag_changes_with_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     etags = {get(page_with(monkeypatch, IMAGE_COUNT=count), "/")["headers"]["ETag"] for count in "123"}
     assert len(etags) == 3
+
+
+@pytest.mark.parametrize("path", ["/", "/page/page.js", "/page/page.css", "/page/icon.svg", "/other"])
+def test_every_answer_of_the_page_has_its_security_headers(page: ModuleType, path: str) -> None:
+    answer = get(page, path)
+    again = get(page, path, **{"if-none-match": answer["headers"].get("ETag", "")})
+    for headers in (answer["headers"], again["headers"]):
+        assert headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+        assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+        assert headers["Cross-Origin-Resource-Policy"] == "same-origin"
+        assert headers["Referrer-Policy"] == "no-referrer"
+        assert headers["Strict-Transport-Security"] == "max-age=63072000; includeSubDomains"
+        assert headers["X-Content-Type-Options"] == "nosniff"
+        assert headers["X-Frame-Options"] == "DENY"
+        assert "frame-ancestors 'none'" in headers["Content-Security-Policy"]
+        features = headers["Permissions-Policy"].split(", ")
+        assert {"camera=()", "geolocation=()", "microphone=()", "payment=()"} <= set(features)
+        assert all(feature.endswith("=()") for feature in features)
 
 
 @pytest.mark.parametrize(
@@ -138,17 +157,48 @@ def test_page_resources_exist_only_with_serve_page() -> None:
         assert f'"{path}": {{"Fn::If": ["WithPage", ' in api
 
 
-@pytest.mark.parametrize(("serve_page", "allowed"), [("true", True), ("false", False)])
-def test_bucket_allows_the_page_whatever_other_origins_are_allowed(serve_page: str, *, allowed: bool) -> None:
-    template = load(overrides={"AllowedOrigins": "https://app.example", "ServePage": serve_page})
-    cors = CorsConfiguration.model_validate(
-        template.scope.resolve(template.resources["PhotosBucket"].properties["CorsConfiguration"])
-    )
-    rules = [
-        s3_cors.Rule(rule.allowed_origins, rule.allowed_methods, rule.allowed_headers, (), None)
-        for rule in cors.cors_rules
+API = "https://abc123.execute-api.us-east-1.amazonaws.com"
+
+
+def rules_of_the_bucket(**overrides: str) -> list[s3_cors.Rule]:
+    template = load(overrides=overrides)
+    template.scope.attributes["HttpApi"] = {"ApiEndpoint": API}
+    cors = template.scope.resolve(template.resources["PhotosBucket"].properties["CorsConfiguration"])
+    if cors == {"Ref": "AWS::NoValue"}:
+        return []
+    found = CorsConfiguration.model_validate(cors).cors_rules
+    return [
+        s3_cors.Rule(one.allowed_origins, one.allowed_methods, one.allowed_headers, (), None) for one in found
     ]
-    origin = "https://abc123.execute-api.us-east-1.amazonaws.com"
-    answer = s3_cors.answer(rules, origin, "PUT", "content-type,if-none-match")
+
+
+@pytest.mark.parametrize("others", ["", "https://app.example"])
+@pytest.mark.parametrize(("serve_page", "allowed"), [("true", True), ("false", False)])
+def test_bucket_allows_the_page_whatever_other_origins_are_allowed(
+    serve_page: str, others: str, *, allowed: bool
+) -> None:
+    rules = rules_of_the_bucket(AllowedOrigins=others, ServePage=serve_page)
+    answer = s3_cors.answer(rules, API, "PUT", "content-type,if-none-match")
     assert (answer is not None) is allowed
-    assert s3_cors.answer(rules, "https://other.example", "PUT") is None
+    assert (s3_cors.answer(rules, "https://app.example", "PUT") is not None) is bool(others)
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://other.execute-api.us-east-1.amazonaws.com", "https://other.example", "null"]
+)
+def test_no_other_origin_is_allowed_by_default(origin: str) -> None:
+    assert s3_cors.answer(rules_of_the_bucket(), origin, "PUT") is None
+    assert s3_cors.answer(rules_of_the_bucket(), origin, "GET") is None
+    assert cors_of_the_api() == {"Ref": "AWS::NoValue"}
+
+
+def test_named_origins_may_call_the_api() -> None:
+    cors = cors_of_the_api(AllowedOrigins="https://app.example,https://b.example")
+    assert cors["allowOrigins"] == ["https://app.example", "https://b.example"]
+    assert "idempotency-key" in cors["allowHeaders"]
+
+
+def cors_of_the_api(**overrides: str) -> Any:
+    template = load(overrides=overrides)
+    body: Any = template.resources["HttpApi"].properties["Body"]
+    return template.scope.resolve(body["x-amazon-apigateway-cors"])

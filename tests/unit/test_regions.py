@@ -5,6 +5,7 @@ These tests set no `AWS_ENDPOINT_URL`: on the local cloud it would hide the host
 
 from __future__ import annotations
 
+import uuid
 from functools import cache
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -22,7 +23,7 @@ from tests.unit.page_function import page_with, policy
 from tests.unit.template_plan import Attributes
 from triptych.aws import bucket
 
-BUCKET = "triptych-photos-3f2504e0-4f89-41d3-9a0c-0305e82c3301"
+BUCKET = f"triptych-photos-{uuid.uuid5(uuid.NAMESPACE_URL, 'triptych')}"  # as the local template makes the stack's id
 
 
 class Region(NamedTuple):
@@ -76,8 +77,6 @@ def stack(region: Region) -> Template:
         template.scope.refs[name] = f"<{name}>"
         template.scope.attributes[name] = Attributes(f"<{name}>")
     # The values that CloudFormation returns.
-    host = f"{BUCKET}.s3.{region.name}.{region.suffix}"
-    template.scope.attributes["PhotosBucket"] = {"RegionalDomainName": host, "Arn": "arn"}
     api = f"https://abc123.execute-api.{region.name}.{region.suffix}"
     template.scope.attributes["HttpApi"] = {"ApiEndpoint": api}
     return template

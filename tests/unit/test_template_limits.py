@@ -227,9 +227,12 @@ def test_an_authenticator_app_is_optional() -> None:
     assert (pool["MfaConfiguration"], pool["EnabledMfas"]) == ("OPTIONAL", ["SOFTWARE_TOKEN_MFA"])
 
 
-def test_refresh_token_lasts_a_day_and_is_revocable() -> None:
+def test_tokens_live_shortly_and_the_refresh_token_is_revocable() -> None:
     client = of_type("AWS::Cognito::UserPoolClient")["UserPoolClient"]
-    assert (client["RefreshTokenValidity"], client["TokenValidityUnits"]) == (1, {"RefreshToken": "days"})
+    units = {"AccessToken": "minutes", "IdToken": "minutes", "RefreshToken": "hours"}
+    assert client["TokenValidityUnits"] == units
+    validity = [client[f"{token}TokenValidity"] for token in ("Access", "Id", "Refresh")]
+    assert validity == [30, 30, 12]
     assert client["EnableTokenRevocation"] is True
 
 

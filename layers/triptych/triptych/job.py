@@ -530,7 +530,7 @@ def awaits(image: Image, attempt: int, prediction_id: str) -> bool:
     return waits and known and image.attempt == attempt
 
 
-def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912, PLR0915  # one table of transitions is easier to read than many functions
+def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # one table of transitions is easier to read than many functions
     match event:
         case UploadArrived(key, at, prepared_key, inspected):
             if job.has_photo:

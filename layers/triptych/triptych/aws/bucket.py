@@ -35,8 +35,6 @@ CACHED = "private, max-age=43200, immutable"
 FOLDERS = UPLOADS, PREPARED, OUTPUTS, PREVIEWS = ("uploads", "prepared", "outputs", "previews")
 UPLOAD_KEY = re.compile(rf"{UPLOADS}/(?P<job_id>[^/]{{1,64}})/[^/]+")
 
-_ABSENT = {"404", "NoSuchKey", "403", "AccessDenied"}  # see `holds`
-
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -163,24 +161,10 @@ def look_at(key: str) -> Look | None:
     try:
         answer = _s3().head_object(Bucket=settings().bucket, Key=key)
     except ClientError as error:
-        if error.response["Error"]["Code"] == "404":
+        if _is_missing(key, error):
             return None
         raise
     return Look(answer["ContentLength"], answer["LastModified"])
-
-
-def holds(key: str) -> bool:
-    """Return whether the object is there, for a role that may read it but may not list its folder.
-
-    Such a role gets 403 for an object that is not there: https://docs.aws.amazon.com/AmazonS3/latest/API/API_HeadObject.html
-    """
-    try:
-        _s3().head_object(Bucket=settings().bucket, Key=key)
-    except ClientError as error:
-        if error.response["Error"]["Code"] in _ABSENT:
-            return False
-        raise
-    return True
 
 
 @contextmanager
@@ -193,7 +177,7 @@ def fetch_photo(key: str, max_bytes: int) -> Iterator[Upload | None]:
     try:
         answer = _s3().get_object(Bucket=settings().bucket, Key=key)
     except ClientError as error:
-        if error.response["Error"]["Code"] != "NoSuchKey":
+        if not _is_missing(key, error):
             raise
         yield None
         return
@@ -213,10 +197,23 @@ def copy_photo(source: str, target: str) -> bool:
     try:
         _s3().copy_object(Bucket=given, Key=target, CopySource={"Bucket": given, "Key": source})
     except ClientError as error:
-        if error.response["Error"]["Code"] in _ABSENT:
+        if _is_missing(source, error):
             return False
         raise
     return True
+
+
+def _is_missing(key: str, error: ClientError) -> bool:
+    """Return whether S3 refused a request because there is no such object.
+
+    A function may list only the folders that it needs. S3 then answers 403 for a missing object, as for one that the
+    function may not read. The list tells them apart.
+    """
+    code = error.response["Error"]["Code"]
+    if code in {"403", "AccessDenied"}:
+        listed = _s3().list_objects_v2(Bucket=settings().bucket, Prefix=key, MaxKeys=1)
+        return all(item["Key"] != key for item in listed.get("Contents", []))
+    return code in {"404", "NoSuchKey"}
 
 
 def store_prepared(job_id: str, jpeg: bytes) -> str:

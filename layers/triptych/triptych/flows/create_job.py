@@ -56,7 +56,7 @@ def create_job(
     earlier = record.read(job_id) if idempotency_key else None
     if earlier:
         return _with_photo(_same(earlier, request), source)
-    if source and not (source.uploaded_at and bucket.holds(source.photo.key)):
+    if source and not (source.uploaded_at and bucket.look_at(source.photo.key)):
         raise PhotoGoneError
     order = order_of(job)
     if owner in _refused:  # a refused order costs no message: only the first one in each process does

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 REDIRECTS = 3  # followed at most
 TIMEOUT = httpx.Timeout(5.0, connect=3.0)  # seconds, for each read
 GRACE_SECONDS = 0.5
+ADDRESSES = "triptych_addresses"  # the extension of a request that names where to connect to
 
 
 class OutputRefusedError(Exception):
@@ -106,25 +107,29 @@ def _fetch(
     url: str, max_bytes: int, sources: Sources, token: Callable[[], str], budget: TimeBudget
 ) -> Fetched:
     for hop in range(REDIRECTS + 1):
-        _check_host(url, sources.allowed)
+        addresses = _checked_addresses(url, sources.allowed)
         try:
-            got = _ask(url, {}, max_bytes, budget)
+            got = _ask(url, addresses, {}, max_bytes, budget)
         except _TokenRequiredError:
             if hop or not may_see_token(url, sources.delivery):
                 raise
-            got = _ask(url, {"authorization": f"Bearer {token()}"}, max_bytes, budget)
+            with_token = {"authorization": f"Bearer {token()}"}
+            got = _ask(url, addresses, with_token, max_bytes, budget)
         if isinstance(got, Fetched):
             return got
         url = got
     raise OutputUnavailableError("too many redirects")
 
 
-def _ask(url: str, headers: dict[str, str], max_bytes: int, budget: TimeBudget) -> Fetched | str:
-    """Send one request; return the output, or the URL of a redirect."""
+def _ask(
+    url: str, addresses: Sequence[str], headers: dict[str, str], max_bytes: int, budget: TimeBudget
+) -> Fetched | str:
+    """Send one request to one of the addresses; return the output, or the URL of a redirect."""
     if budget.is_spent:
         raise OutputUnavailableError("too slow")
     try:
-        with ExitStack() as until_whole, http_client().stream("GET", url, headers=headers) as answer:
+        asked = http_client().stream("GET", url, headers=headers, extensions={ADDRESSES: addresses})
+        with ExitStack() as until_whole, asked as answer:
             if answer.is_redirect:
                 return str(answer.url.join(answer.headers.get("location", "")))
             if answer.status_code != httpx.codes.OK:
@@ -187,7 +192,11 @@ def _is_of(host: str, hosts: Sequence[str]) -> bool:
     return any(host == one or host.endswith("." + one.removeprefix("*.")) for one in hosts)
 
 
-def _check_host(url: str, allowed_hosts: Sequence[str]) -> None:
+def _checked_addresses(url: str, allowed_hosts: Sequence[str]) -> Sequence[str]:
+    """Return the addresses of an allowed host, or none if the host is an address itself, or this machine.
+
+    The request goes to these addresses. A second look-up could have another answer: a name can be made to change it.
+    """
     try:
         parsed = httpx.URL(url)
         port = parsed.port or 443
@@ -196,7 +205,7 @@ def _check_host(url: str, allowed_hosts: Sequence[str]) -> None:
     host = parsed.host.lower().rstrip(".")
     if host in allowed_hosts and _is_this_machine(host):
         if parsed.scheme in {"http", "https"}:
-            return
+            return ()
         raise OutputRefusedError(FailureKind.OUTPUT_HOST_NOT_ALLOWED)
     if not _is_of(host, allowed_hosts) or parsed.scheme != "https" or _is_address(host):
         raise OutputRefusedError(FailureKind.OUTPUT_HOST_NOT_ALLOWED)
@@ -206,8 +215,10 @@ def _check_host(url: str, allowed_hosts: Sequence[str]) -> None:
         raise OutputRefusedError(FailureKind.OUTPUT_HOST_NOT_ALLOWED) from None
     except OSError:
         raise OutputUnavailableError("no such host") from None
-    if not all(ipaddress.ip_address(address[0]).is_global for *_, address in found):
+    addresses = tuple(dict.fromkeys(str(address[0]) for *_, address in found))
+    if not all(ipaddress.ip_address(address).is_global for address in addresses):
         raise OutputRefusedError(FailureKind.OUTPUT_HOST_NOT_ALLOWED)
+    return addresses
 
 
 def _is_address(host: str) -> bool:
@@ -227,12 +238,36 @@ def _is_this_machine(host: str) -> bool:
     return host == "localhost" or _is_address(host)
 
 
+class PinnedTransport(httpx.HTTPTransport):
+    """Connects to the addresses in a request's extensions, one after the other, instead of looking up its host.
+
+    The host still stands in the header Host and in the TLS handshake, and the certificate must be the host's.
+    """
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        addresses: Sequence[str] = request.extensions.get(ADDRESSES, ())
+        host = request.url.raw_host.decode("ascii")
+        for number, address in enumerate(addresses, start=1):
+            pinned = httpx.Request(
+                request.method,
+                request.url.copy_with(host=address),
+                headers=request.headers,
+                stream=request.stream,
+                extensions={**request.extensions, "sni_hostname": host},
+            )
+            try:
+                return super().handle_request(pinned)
+            except (httpx.ConnectError, httpx.ConnectTimeout):  # nothing was sent
+                if number == len(addresses):
+                    raise
+        return super().handle_request(request)
+
+
 @once
 def http_client() -> httpx.Client:
     # trust_env is off: no proxy and no password from .netrc. No connection is kept: after Lambda has frozen the
     # function, it would be stale.
     headers = {"accept": "image/*", "accept-encoding": "identity"}
     limits = httpx.Limits(max_keepalive_connections=0)
-    return httpx.Client(
-        timeout=TIMEOUT, limits=limits, headers=headers, verify=tls.context(), trust_env=False
-    )
+    transport = PinnedTransport(limits=limits, verify=tls.context(), trust_env=False)
+    return httpx.Client(timeout=TIMEOUT, headers=headers, transport=transport, trust_env=False)

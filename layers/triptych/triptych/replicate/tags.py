@@ -70,6 +70,7 @@ class Tag(NamedTuple):
 
     @classmethod
     def _read(cls, job_id: str, image: str, attempt: str) -> Self | None:
-        if not (job_id and _NUMBER.fullmatch(image) and _NUMBER.fullmatch(attempt)):
+        # A text that is no ASCII is no job's id, and may be none that can be encoded.
+        if not (job_id and job_id.isascii() and _NUMBER.fullmatch(image) and _NUMBER.fullmatch(attempt)):
             return None
         return cls(job_id, int(image), int(attempt))
