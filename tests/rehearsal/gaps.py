@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SEEN_AT = "1.5.33"
+ANY_METHOD = "x-amazon-apigateway-any-method"
 LINEAGE = re.compile(r"Lineage=1:[0-9a-f]{8}:(\d+)")
 
 
@@ -270,7 +271,7 @@ def _import_body(apigateway: Any, api: str, properties: dict[str, Any]) -> None:
     routes, integrations = {}, {}
     for path, methods in body.get("paths", {}).items():
         for method, operation in methods.items():
-            key = f"{method.upper()} {path}"
+            key = f"{'ANY' if method == ANY_METHOD else method.upper()} {path}"
             number = f"{zlib.crc32(key.encode()):08x}"
             target = operation["x-amazon-apigateway-integration"]
             integrations[number] = {
