@@ -1,0 +1,36 @@
+"""TABLE.md is what the command writes, but for the numbers of lines. Its reasons name cases that differ."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.rehearsal import evidence, table
+from tests.rehearsal.differences import HTTP_API
+from tests.rehearsal.table import PARTS, Part
+
+DIFFERENT = {case.name for case in evidence.CHECKS if case.ministack is not None} | HTTP_API.keys()
+
+
+def without_numbers(text: str) -> str:
+    """Leave out the numbers of lines, which each change of the local cloud changes."""
+    head, heading, parts = text.partition("## What stays")
+    return head + heading + re.sub(r"\d+", "", parts)
+
+
+def test_table_is_the_one_that_the_command_writes() -> None:
+    assert without_numbers(table.FILE.read_text()) == without_numbers(table.rendered()), (
+        "Write it again: .venv/bin/python -m tests.rehearsal.table"
+    )
+
+
+def test_every_module_of_the_local_cloud_is_in_one_part() -> None:
+    names = [name for part in PARTS for name in part.modules]
+    assert sorted(names) == sorted(path.stem for path in table.LOCAL.glob("*.py"))
+
+
+@pytest.mark.parametrize("part", PARTS, ids=[part.what for part in PARTS])
+def test_reasons_are_cases_that_differ_from_aws(part: Part) -> None:
+    assert set(part.cases) <= DIFFERENT
+    assert not (part.verdict == table.GOES and part.cases)
