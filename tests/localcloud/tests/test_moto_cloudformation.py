@@ -77,7 +77,7 @@ def test_setting_of_the_bucket_is_dropped_silently(
 ) -> None:
     assert f"{property_name}:" in (ROOT / "template.yaml").read_text()
     s3 = boto3.client("s3", region_name=REGION)
-    with pytest.raises(ClientError, match="NoSuch|NotFound"):
+    with pytest.raises(ClientError, match=r"NoSuch|NotFound"):
         getattr(s3, operation)(Bucket=stack["AWS::S3::Bucket"])
 
 
