@@ -9,6 +9,7 @@ import pytest
 from tests.rehearsal import evidence, table
 from tests.rehearsal.differences import HTTP_API
 from tests.rehearsal.table import PARTS, Part
+from tests.support.readme import links
 
 DIFFERENT = {case.name for case in evidence.CHECKS if case.ministack is not None} | HTTP_API.keys()
 
@@ -23,6 +24,10 @@ def test_table_is_the_one_that_the_command_writes() -> None:
     assert without_numbers(table.FILE.read_text()) == without_numbers(table.rendered()), (
         "Write it again: .venv/bin/python -m tests.rehearsal.table"
     )
+
+
+def test_links_of_the_table_resolve() -> None:
+    assert [str(path) for path, _ in links(table.FILE) if not path.exists()] == []
 
 
 def test_every_module_of_the_local_cloud_is_in_one_part() -> None:
