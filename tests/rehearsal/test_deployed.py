@@ -422,9 +422,9 @@ def test_readme_lists_what_each_fault_fails() -> None:
 def test_refused_watch_of_updates_says_what_to_do(rehearsed: Rehearsed) -> None:
     """MiniStack takes no update of the rollback configuration alone. Whether AWS does is not documented."""
     with rehearsed.command("--watch-updates", "15") as process:
-        out, _ = process.communicate(timeout=60)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "Set it in the console with your next change" in out
+    assert "Set it in the console with your next change" in err
 
 
 def test_layer_missing_from_the_build_is_named(rehearsed: Rehearsed, tmp_path: Path) -> None:
