@@ -68,10 +68,13 @@ def surplus(found: Counter[str], *, seconds: float, webhooks: int) -> dict[str, 
     """Return what is more or less than allowed for a job that took so many seconds and received so many webhooks.
 
     If two webhooks race, the loser reads and writes once more. On a loaded machine Replicate may send a webhook again,
-    and the watchdog may look at a job that is not done: it reads the job and sends its next message.
+    which reads the job and may copy the output once more. And the watchdog may look at a job that is not done: it reads
+    the job and sends its next message.
     """
     extra = Counter({name: found[name] - count for name, count in allowed().items()})
-    looks, races, again = extra["SendMessage"], extra["PutItem"], webhooks - IMAGES
-    if 0 <= looks <= seconds // FIRST_LOOK and 0 <= races <= again + MOST_RACES:
-        extra.subtract({"SendMessage": looks, "PutItem": races, "GetItem": looks + races + again})
+    looks, races, copies = extra["SendMessage"], extra["PutItem"], extra["PutObject"]
+    again = webhooks - IMAGES
+    if 0 <= looks <= seconds // FIRST_LOOK and 0 <= races <= again + MOST_RACES and 0 <= copies <= again:
+        extra.subtract({"SendMessage": looks, "PutItem": races, "PutObject": copies})
+        extra["GetItem"] -= looks + races + again
     return {name: number for name, number in extra.items() if number}
