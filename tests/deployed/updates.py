@@ -49,7 +49,8 @@ def watch(stack: Stack, minutes: int) -> str:
     except ClientError as error:
         if NO_CHANGE not in str(error):
             raise
-        # AWS documents neither that this setting alone is an update nor that it is none.
+        # AWS documents neither that this setting alone is an update nor that it is none. A team reports that the same
+        # request works on stacks that exist: https://github.com/aws/aws-cdk/issues/5170 (2023-03-12). MiniStack refuses it.
         raise ProblemError(
             "CloudFormation changes this setting only together with something else of the stack. Set it in the console "
             "with your next change: the stack, Update, Rollback configuration."

@@ -239,3 +239,35 @@ NOT_PLAYED = {
     "stream_mappings: failure without reports": _FOREVER,
     "stream_mappings: failure to a bucket": _FOREVER,
 }
+
+# By the case of tests/recorded/http_api.py: the reason, and what MiniStack answers.
+HTTP_API: dict[str, tuple[str, object]] = {
+    "repeated names in a query and in headers": (
+        "MiniStack joins headers with a comma and a space.",
+        [{"x": "1,2", "y": "+ "}, "1, 2"],
+    ),
+    "cookies of a request": ("MiniStack leaves them in the headers.", [None, True]),
+    "answer in base64": ("MiniStack has another default type.", [200, "application/json", "x"]),
+    "answer with a status only": ("MiniStack names a type without a body.", [201, "application/json", ""]),
+    "invalid answers": (
+        "MiniStack checks little, and shows its own error.",
+        [(200, '{"x": 1}'), (500, ""), (500, "{\"message\": \"'list' object has no attribute 'items'\"}")],
+    ),
+    "exception in the function": (
+        "MiniStack answers 502 and shows the client the error.",
+        [502, {"errorMessage": "no", "errorType": "Runtime.HandlerError"}],
+    ),
+    "bad tokens that are accepted": ("A token without `exp` never expires.", ["without an end"]),
+    "refusal of a token": ("MiniStack sends no WWW-Authenticate.", [{"message": "Unauthorized"}, ""]),
+    "CORS headers of a function are replaced": (
+        "An origin that is not allowed gets the function's own header.",
+        ["https://app.example", "*"],
+    ),
+    "CORS headers of refusals": (
+        "MiniStack adds none to its own answers, so a page cannot read a 401.",
+        [None, None],
+    ),
+    "body over 10 MB": (_SKIPS, 200),
+    "body over the function's 6 MB": (_SKIPS, 200),
+    "limit of a route": ("MiniStack keeps a route's limit and does not apply it.", [200, 200, 200]),
+}

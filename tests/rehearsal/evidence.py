@@ -286,6 +286,19 @@ def move_task(cloud: Ministack) -> object:
     return [one["Body"] for one in received(cloud, url)] + received(cloud, dead, 1)
 
 
+def fair_queue(cloud: Ministack) -> object:
+    """Ask whether a quiet group's message comes before those of a group that has forty in flight."""
+    url, _ = queue(cloud, "fair", VisibilityTimeout="60")
+    sqs = cloud.client("sqs")
+    for number in range(60):
+        sqs.send_message(QueueUrl=url, MessageBody=f"noisy {number}", MessageGroupId="noisy")
+    for _ in range(4):
+        sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10)
+    sqs.send_message(QueueUrl=url, MessageBody="quiet", MessageGroupId="quiet")
+    found = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+    return "first" if "quiet" in [one["Body"] for one in found] else "in the order of arrival"
+
+
 PARTIAL = """
 import boto3, json, os
 def handler(event, context):
@@ -551,6 +564,19 @@ def limit(what: str) -> Check:
     return check
 
 
+def reserved_concurrency(cloud: Ministack) -> object:
+    """Invoke a function of one reserved execution twice at once."""
+    function(cloud, "reserved", LIMITS)
+    client = cloud.client("lambda")
+    client.put_function_concurrency(FunctionName="reserved", ReservedConcurrentExecutions=1)
+    payload = json.dumps({"do": "time"})
+    with ThreadPoolExecutor(2) as pool:
+        codes = pool.map(
+            lambda _: error_of(lambda: client.invoke(FunctionName="reserved", Payload=payload)), range(2)
+        )
+        return sorted(codes)
+
+
 def environment_of_5_kb(cloud: Ministack) -> object:
     return error_of(lambda: function(cloud, "big", LIMITS, Environment={"Variables": {"A": "x" * 5000}}))
 
@@ -597,6 +623,7 @@ CHECKS = (
     ),
     Case("DelaySeconds, visibility, receive counts, redrive", [0, 1, 2, 0, 1], delay_visibility_and_redrive),
     Case("move task from a dead-letter queue", ["x"], move_task, "InvalidAction"),
+    Case("quiet group of a fair queue", "first", fair_queue, "in the order of arrival"),
     Case("partial batch response", ["bad1", "bad2", "good1", "dead:", "bad"], partial_batch),
     Case("killed process of a function", [2, "after the visibility timeout"], killed_process),
     Case("filter of a stream", ["a"], stream_filter),
@@ -611,6 +638,7 @@ CHECKS = (
     Case("API destination: key, and a retry after 503", ["k", "k"], callback, ["k"]),
     Case("fifty transactions against a limit of ten", [10, 10], fifty_transactions),
     Case("time limit", "refused", limit("time")),
+    Case("reserved concurrency", ["TooManyRequestsException", "accepted"], reserved_concurrency),
     Case("answer over 6 MB", "refused", limit("answer"), "permitted"),
     Case("memory over the function's size", "refused", limit("memory"), "permitted"),
     Case("write outside /tmp", "refused", limit("write"), "permitted"),

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 SEEN_AT = "1.5.33"
+ANY_METHOD = "x-amazon-apigateway-any-method"
+PROCESSES = 4  # of a function, at most; as in the local cloud
+WAIT_SECONDS = 60  # for one of them
 LINEAGE = re.compile(r"Lineage=1:[0-9a-f]{8}:(\d+)")
 
 
@@ -84,6 +87,7 @@ def serve() -> None:
     _send_request_ids()
     _read_event_sources()
     _unpack_once()
+    _share_processes()
     from ministack import app  # noqa: PLC0415  # only MiniStack's environment has it
 
     sys.argv = ["ministack"]
@@ -270,7 +274,7 @@ def _import_body(apigateway: Any, api: str, properties: dict[str, Any]) -> None:
     routes, integrations = {}, {}
     for path, methods in body.get("paths", {}).items():
         for method, operation in methods.items():
-            key = f"{method.upper()} {path}"
+            key = f"{'ANY' if method == ANY_METHOD else method.upper()} {path}"
             number = f"{zlib.crc32(key.encode()):08x}"
             target = operation["x-amazon-apigateway-integration"]
             integrations[number] = {
@@ -434,6 +438,32 @@ def _unpack_once() -> None:
                 Path(path, entry.name).symlink_to(entry)
 
     lambda_runtime.zipfile = SimpleNamespace(ZipFile=Archive, BadZipFile=zipfile.BadZipFile)
+
+
+def _share_processes() -> None:
+    """Let invocations wait for one of `PROCESSES` processes of the function. Gap in 1.5.33: fifty start fifty at once.
+
+    On AWS each has a machine of its own. Here, on few cores, some answer after API Gateway's 30 s.
+    """
+    from ministack.services import lambda_svc  # noqa: PLC0415  # as above
+
+    acquire, release = lambda_svc.acquire_worker, lambda_svc.release_worker
+    released = threading.Condition()
+
+    def acquire_or_wait(*arguments: object, **options: Any) -> Any:
+        options["max_concurrency"] = options.get("max_concurrency") or PROCESSES
+        end = time.monotonic() + WAIT_SECONDS
+        with released:
+            while (found := acquire(*arguments, **options))[0] is None and time.monotonic() < end:
+                released.wait(WAIT_SECONDS)
+        return found
+
+    def release_and_tell(worker: object) -> None:
+        release(worker)
+        with released:
+            released.notify_all()
+
+    lambda_svc.acquire_worker, lambda_svc.release_worker = acquire_or_wait, release_and_tell
 
 
 if __name__ == "__main__":

@@ -61,8 +61,12 @@ class Ministack:
 
 
 @contextmanager
-def running(folder: Path) -> Iterator[Ministack]:
+def running(folder: Path, *, records: bool = False) -> Iterator[Ministack]:
     """Run MiniStack on a free port of 127.0.0.1 until the context ends, with its files and log in `folder`.
+
+    Args:
+        folder: The folder for MiniStack's files.
+        records: Whether CloudTrail records each request.
 
     Raises:
         RuntimeError: MiniStack did not start. The message holds its log.
@@ -83,6 +87,7 @@ def running(folder: Path) -> Iterator[Ministack]:
         "SFTP_ENABLED": "0",  # otherwise a Transfer server listens on 0.0.0.0:2222
         "LAMBDA_EXECUTOR": "local",  # processes, not containers
         "MINISTACK_REGION": REGION,
+        "CLOUDTRAIL_RECORDING": "1" if records else "0",
         "AUTH": "true",  # apply the policies of roles, buckets and queues, and a bucket's CORS; "test" is the root's key
     }
     with log.open("wb") as output:

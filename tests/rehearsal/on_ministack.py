@@ -56,7 +56,9 @@ def built() -> deploy.Build:
 
 
 @contextmanager
-def serving(*options: str, environment: Mapping[str, str] | None = None, **_: object) -> Iterator[Observed]:
+def serving(
+    *options: str, environment: Mapping[str, str] | None = None, wastes: bool = False, **_: object
+) -> Iterator[Observed]:
     """Deploy the stack on a new MiniStack, with the local cloud's options."""
     words = iter(options)
     url: str | None = None
@@ -78,7 +80,10 @@ def serving(*options: str, environment: Mapping[str, str] | None = None, **_: ob
     ):
         made.deploy(built(), overrides.read(given))
         with httpx.Client(trust_env=False, timeout=35) as http:
-            yield Observed(made.description(), http, sample.photo(), made, bus=_watch_bus(made))
+            running = Observed(made.description(), http, sample.photo(), made, bus=_watch_bus(made))
+            yield running
+            wasted = [line for line in running.log().splitlines() if '"PredictionsWasted"' in line]
+            assert wastes or not wasted, f"predictions were made for nothing: {wasted}"
 
 
 def _watch_bus(made: Rehearsed) -> str:

@@ -1,4 +1,4 @@
-"""Tests of the HTTP API with valid and broken requests."""
+"""Tests of the HTTP API beyond what API Gateway documents (test_documented.py): rare requests and broken ones."""
 
 from __future__ import annotations
 
@@ -133,12 +133,6 @@ def test_event_has_payload_format_2(client: httpx.Client) -> None:
     assert "authorizer" not in context
 
 
-def test_event_without_body_and_query_omits_them(client: httpx.Client) -> None:
-    event = client.get("/echo/x").json()
-    assert not {"body", "queryStringParameters", "cookies"} & set(event)
-    assert event["isBase64Encoded"] is False
-
-
 @pytest.mark.parametrize(
     ("content_type", "data", "as_text"),
     [
@@ -223,22 +217,12 @@ def test_invalid_answer_is_a_500(client: httpx.Client, answer: object) -> None:
     assert (response.status_code, response.json()) == (500, {"message": "Internal Server Error"})
 
 
-def test_exception_in_the_function_is_a_500_without_details(client: httpx.Client) -> None:
-    response = client.get("/echo/raise")
-    assert (response.status_code, response.json()) == (500, {"message": "Internal Server Error"})
-
-
 def test_cookies_are_sent_and_a_304_has_no_body(client: httpx.Client) -> None:
     answer = {"statusCode": 304, "body": "not to be sent", "cookies": ["a=1", "b=2; Path=/"]}
     response = client.get("/echo/x", params={"answer": json.dumps(answer)})
     assert (response.status_code, response.content) == (304, b"")
     assert response.headers.get_list("set-cookie") == ["a=1", "b=2; Path=/"]
     assert client.get("/echo/x").status_code == 200
-
-
-def test_unknown_route_is_a_404(client: httpx.Client) -> None:
-    response = client.get("/nowhere")
-    assert (response.status_code, response.json()) == (404, {"message": "Not Found"})
 
 
 def test_slow_function_is_a_503(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -299,13 +283,6 @@ def test_valid_token_is_accepted_with_claims_as_strings(
     assert (authorizer["claims"]["sub"], authorizer["claims"]["admin"]) == ("ada", "true")
     assert authorizer["claims"]["groups"] == "[a b]"
     assert authorizer["claims"]["exp"].isdecimal()
-
-
-def test_client_id_replaces_a_missing_audience(client: httpx.Client, issuer: str) -> None:
-    good = token(issuer, aud=None, client_id="app")
-    assert client.get("/mine", headers={"authorization": good}).status_code == 200
-    both = token(issuer, aud="another", client_id="app")
-    assert client.get("/mine", headers={"authorization": both}).status_code == 401
 
 
 def test_keys_of_a_cognito_issuer_come_from_moto(client: httpx.Client) -> None:
@@ -440,10 +417,6 @@ def test_client_receives_the_413_for_a_body_over_10_mib(client: httpx.Client, *,
     content = (data[at : at + 2**16] for at in range(0, len(data), 2**16)) if chunked else data
     assert client.post("/echo/x", content=content).status_code == 413
     assert client.get("/echo/x").status_code == 200
-
-
-def test_body_over_lambdas_limit_is_a_413(client: httpx.Client) -> None:
-    assert client.post("/echo/x", content=bytes(6 * 2**20)).status_code == 413
 
 
 @pytest.mark.parametrize(
