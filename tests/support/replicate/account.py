@@ -108,7 +108,7 @@ class Account:
         return prediction
 
     def add(self, prediction: Prediction) -> Prediction:
-        place = prediction.created, len(self.predictions), prediction.id
+        place = prediction.created, len(self._places), prediction.id
         self.predictions[prediction.id] = prediction
         self._places[prediction.id] = place
         insort(self._order, place)
@@ -255,7 +255,8 @@ class Account:
     def _newest(self, since: Place, until: Place) -> Iterator[Place]:
         """Yield the places from `since` on and before `until`, the newest first."""
         own = self._order[bisect_left(self._order, since) : bisect_left(self._order, until)]
-        listed = (place for place in reversed(own) if place[-1] not in self.unlisted)
+        known = self.predictions.keys() - self.unlisted if self.unlisted else self.predictions
+        listed = (place for place in reversed(own) if place[-1] in known)
         if not self.busy_every:
             return listed
         every, (first, *_), (last, number, _) = self.busy_every, since, until
