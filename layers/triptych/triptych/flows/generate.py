@@ -68,6 +68,8 @@ DOUBLED_SECONDS = (
     5  # until doubled predictions are canceled again. The adoption of the first is stored by then.
 )
 OPENING_SECONDS = 70  # longer than the timeout of the function that opens photos
+LEAVING_SECONDS = 8.0
+LEAVING_AGAIN_SECONDS = 1.0
 
 
 def photo_arrived(job_id: str, key: str, pace: Pace, *, again: bool = False) -> Job | None:
@@ -118,21 +120,39 @@ def _look_at_photo(job: Job, key: str, pace: Pace, *, again: bool) -> Job | None
         if not again:
             return _use(_inspect(upload.file, job), job, pace, arrived)
         now = clock.now()
-        until = now + timedelta(seconds=OPENING_SECONDS)
-        change = record.move_on(job, PhotoOpened(now, until, arrived))
-        counted = change.job
-        if counted is None or not change.written or counted.has_photo or counted.status.is_terminal:
-            # Deleted, being opened by another invocation, already inspected, or opened too often.
-            return counted
+        # The fraction of a second marks this try: the answer to the write below can be lost.
+        until = now + timedelta(seconds=OPENING_SECONDS, microseconds=-secrets.randbelow(10**6))
         try:
+            counted = record.move_on(job, PhotoOpened(now, until, arrived)).job
+            is_own = counted and counted.photo.opening_until == until
+            if counted is None or counted.has_photo or counted.status.is_terminal or not is_own:
+                # Deleted, already inspected, opened too often, or being opened by another invocation.
+                return counted
             finding = _inspect(upload.file, counted)
             return _use(finding, counted, pace, arrived, PhotoLeft(until))
         except bounded.StuckError:  # counts: the photo may be the reason
             raise
         except Exception:
             # The photo did not kill this invocation. Only a death counts.
-            record.move_on(counted, PhotoLeft(until))
+            _leave(job.job_id, until)
             raise
+
+
+def _leave(job_id: str, until: datetime) -> None:
+    """Do not count a try to open the photo that ended with an error. DynamoDB may be the reason, so try again for a while."""
+    budget = TimeBudget(LEAVING_SECONDS)
+    while True:
+        try:
+            job = record.read(job_id)
+            if job:
+                record.move_on(job, PhotoLeft(until))
+        except Exception:  # noqa: BLE001  # the caller raises its own
+            if budget.is_spent:
+                unexpected("an error while a photo was opened counts as a death")
+                return
+            clock.sleep(LEAVING_AGAIN_SECONDS)
+        else:
+            return
 
 
 def _inspect(file: IO[bytes], job: Job) -> Finding:
