@@ -124,7 +124,7 @@ def test_busy_list_settles_an_answered_doubt_earlier(
     world.clock.advance(71)
     deliver(in_doubt, context)
     assert statuses(world, in_doubt) == {ImageStatus.REQUESTING}  # Replicate's clock may be ahead
-    world.clock.advance(2)
+    world.clock.advance(1)
     deliver(in_doubt, context)
     assert statuses(world, in_doubt) == {ImageStatus.GENERATING}
     assert len(world.replicate.creates) == 6
