@@ -296,6 +296,8 @@ class Checks:
         record = self.records.pop(job_id)
         self.expired.add(job_id)
         self.ended_at.pop(job_id, None)
+        # A key that is used again gives the id to another job, whose messages count by themselves.
+        self._cloud.messages[f"{job_id}, expired"] = self._cloud.messages.pop(job_id, 0)
         self._expect(record.status not in OPEN, f"job {job_id} expired before its end: {record}")
         self._cloud.faults.struck(Situation.EXPIRED_RECORD)
 
