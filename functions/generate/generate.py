@@ -1,7 +1,7 @@
 """Create the predictions for a photo that has arrived.
 
 The generation queue delivers S3 event notifications and messages of the form `{"job_id", "original_s3_key"}`. With
-`"doubled"`, such a message names predictions that are only to be canceled. The waiting queue delivers such messages for
+`"doubled"`, such a message names predictions that are only to be canceled, each with its image. The waiting queue delivers such messages for
 jobs that wait in line.
 """
 
@@ -21,7 +21,7 @@ from triptych.aws import bucket, queues
 from triptych.aws.queues import GenerationMessage
 from triptych.flows import generate, wait_in_line
 from triptych.pace import Pace
-from triptych.replicate import predictions, transport
+from triptych.replicate import transport
 from triptych.runtime import clock
 from triptych.runtime.observability import count, logger, metrics, unexpected
 
@@ -95,7 +95,9 @@ def _record(record: SQSRecord) -> None:
 
 
 def _cancel(record: SQSRecord, task: GenerationMessage, receives: int) -> None:
-    if not predictions.cancel_all(task.doubled):
+    with _put_back(record, receives, waiting=False):
+        canceled = generate.cancel_doubled(task.job_id, task.doubled)
+    if not canceled:
         queues.put_back(record.receipt_handle, seconds=round(backoff.seconds_after(receives)))
         raise NotYetError
 

@@ -44,6 +44,7 @@ class Scenario:
     after_seconds: float = 0.0  # from the beginning to the action
     statuses: tuple[JobStatus, ...] = (JobStatus.SUCCEEDED,)  # at the end, of which the first without a crash
     most_predictions: int = 3
+    longest_doubled: float = DAY  # seconds that the second prediction of one POST may run
 
 
 def run(scenario: Scenario, crashes: Crashes, *, moto: bool = False) -> list[str]:
@@ -69,6 +70,10 @@ def run(scenario: Scenario, crashes: Crashes, *, moto: bool = False) -> list[str
         )
         if len(cloud.replicate.predictions) > scenario.most_predictions:
             raise ViolationError(f"{len(cloud.replicate.predictions)} predictions are billed")
+        for made in cloud.replicate.predictions.values():
+            ran = (made.finished_at or DAY) - made.created_at
+            if made.doubled and ran > scenario.longest_doubled:
+                raise ViolationError(f"the second prediction of one POST ran for {ran:.0f} s")
         if cloud.aws.stored(f"{bucket.OUTPUTS}/{client.job_id}/") != _outputs(job):
             raise ViolationError("the objects in S3 differ from the job's outputs")
     return cloud.requests

@@ -23,6 +23,12 @@ SCENARIOS = {
     "no webhook": Scenario({"webhook_dropped": 1.0}),
     "prepared photo": Scenario({"client_uploads_large": 1.0}),
     "adoption": Scenario({"create_cut_after": 1.0}, for_seconds=60),
+    "doubled": Scenario(
+        {"create_cut_after": 1.0, "create_doubled": 1.0, "finished_late": 1.0},
+        for_seconds=60,
+        most_predictions=6,
+        longest_doubled=420,
+    ),
     "low credit": Scenario(low_credit=True),
     "announce": Scenario({"event_refused": 1.0}, for_seconds=300),
     "cancel": Scenario(action="cancel", after_seconds=12, statuses=CANCELED),

@@ -32,6 +32,7 @@ from triptych.photo.formats import MOST_SCANS
 from triptych.replicate import transport
 from triptych.runtime import clock
 from triptych.runtime.observability import logger
+from triptych.settings import settings
 
 RETRY = {"retry_after": 5}
 
@@ -590,3 +591,13 @@ def test_unreadable_token_after_the_posts_loses_no_prediction(
     assert deliver(world, job_id, context) == KEPT
     assert len(world.job(job_id).having(ImageStatus.GENERATING)) == 2
     assert len(world.job(job_id).having(ImageStatus.PENDING)) == 1
+
+
+def test_without_webhook_url_no_prediction_is_created(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = world.new_job()
+    monkeypatch.delenv("WEBHOOK_URL")
+    settings.cache_clear()
+    assert deliver(world, job_id, context) == KEPT
+    assert world.replicate.creates == []

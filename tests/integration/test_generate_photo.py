@@ -299,3 +299,59 @@ def test_own_errors_do_not_count_as_openings(
     assert world.job(job_id).photo.opens == 0
     arrive(world, job_id, context, receives=12)
     assert len(world.job(job_id).having(ImageStatus.GENERATING)) == 3
+
+
+def lost(monkeypatch: pytest.MonkeyPatch, *errors: Exception | None) -> list[Job]:
+    """Let DynamoDB store the next jobs, but answer with these errors; return the jobs."""
+    put, left, stored = table.put, list(errors), list[Job]()
+
+    def stored_and_lost(job: Job, order: Any = None) -> Job:
+        stored.append(put(job, order))
+        if error := left.pop(0) if left else None:
+            raise error
+        return stored[-1]
+
+    monkeypatch.setattr(table, "put", stored_and_lost)
+    return stored
+
+
+def test_opening_whose_write_was_stored_without_an_answer_goes_on(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """boto3 repeats the write, and the repetition meets the version that the first one stored."""
+    job_id = new_job(world, JPEG, "image/jpeg")
+    stored = lost(monkeypatch, table.ConflictError(job_id))
+    assert arrive(world, job_id, context, receives=2) == DONE
+    assert stored[0].photo.opens == 1
+    assert world.job(job_id).photo.opens == 0
+    assert world.job(job_id).having(ImageStatus.GENERATING)
+
+
+def test_opening_whose_write_fails_is_not_counted(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = new_job(world, JPEG, "image/jpeg")
+    stored = lost(monkeypatch, EndpointConnectionError(endpoint_url="https://dynamodb"))
+    assert arrive(world, job_id, context, receives=2) == KEPT
+    assert stored[0].photo.opens == 1
+    assert world.job(job_id).photo.opens == 0
+
+
+def test_taking_back_an_opening_is_tried_again(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = new_job(world, JPEG, "image/jpeg")
+    get, left = table.get, [EndpointConnectionError(endpoint_url="https://dynamodb")] * 2
+
+    def fail(*_: object, **__: object) -> None:
+        monkeypatch.setattr(table, "get", lambda name: _raised(left.pop()) if left else get(name))
+        raise RuntimeError
+
+    monkeypatch.setattr(inspection, "inspect", fail)
+    assert arrive(world, job_id, context, receives=2) == KEPT
+    assert left == []
+    assert world.job(job_id).photo.opens == 0
+
+
+def _raised(error: Exception) -> Job:
+    raise error

@@ -88,6 +88,14 @@ def test_both_predictions_of_one_post_are_found(account: Account) -> None:
     assert find(account, 20).of(TAG) == ["first", "second"]
 
 
+@pytest.mark.parametrize("rows", range(PAGE - 5, PAGE + 5))
+def test_page_break_between_two_predictions_hides_none(account: Account, rows: int) -> None:
+    created = account.world.clock.time - rows * BUSY
+    account.add(TAG, "first", created + BUSY / 3)
+    account.add(TAG, "second", created + BUSY / 2)
+    assert find(account, rows * BUSY.total_seconds() + 1).of(TAG) == ["first", "second"]
+
+
 # ── in doubt ──
 
 
@@ -116,7 +124,7 @@ def test_busy_list_settles_an_answered_doubt_earlier(
     world.clock.advance(71)
     deliver(in_doubt, context)
     assert statuses(world, in_doubt) == {ImageStatus.REQUESTING}  # Replicate's clock may be ahead
-    world.clock.advance(2)
+    world.clock.advance(1)
     deliver(in_doubt, context)
     assert statuses(world, in_doubt) == {ImageStatus.GENERATING}
     assert len(world.replicate.creates) == 6

@@ -317,7 +317,7 @@ def test_two_outputs_of_one_post_never_share_a_key(
 def test_failed_cancel_of_a_double_is_tried_again(
     world: World, context: SimpleNamespace, checks: Checks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent: list[tuple[str, str, list[str]]] = []
+    sent: list[tuple[str, str, dict[str, int]]] = []
     monkeypatch.setattr(queues, "send_doubled", lambda *given, **_: sent.append(given))
     Account(world)
     job_id = lose_all(world, context)
@@ -327,14 +327,51 @@ def test_failed_cancel_of_a_double_is_tried_again(
     cancels_answered(world, httpx.Response(503))
     generate.handler(sqs_event(s3_notification(job_id), receives=2), context)
     assert world.job(job_id).images[first.index].prediction_id
-    ((job, key, (double,)),) = sent
+    ((job, key, doubled),) = sent
+    ((double, index),) = doubled.items()
+    assert index == first.index
     assert stopped(world) == set()
-    message = {"job_id": job, "original_s3_key": key, "doubled": [double]}
+    message = {"job_id": job, "original_s3_key": key, "doubled": doubled}
     cancels_answered(world, httpx.Response(503))
     assert generate.handler(sqs_event(message), context)["batchItemFailures"]  # SQS delivers it again
     assert generate.handler(sqs_event(message, receives=2), context) == {"batchItemFailures": []}
     assert stopped(world) == {double}
     assert not stopped(world) & {image.prediction_id for image in world.job(job_id).images}
+
+
+def test_death_between_adoption_and_cancel_leaves_no_double(
+    world: World, context: SimpleNamespace, checks: Checks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[dict[str, int]] = []
+    monkeypatch.setattr(queues, "send_doubled", lambda _job, _key, doubled, **_: sent.append(doubled))
+    job_id = lose_all(world, context)
+    twin = world.replicate.account.predictions["p0"]
+    world.replicate.account.add(dataclasses.replace(twin, id="double"))
+    with monkeypatch.context() as patch:
+        patch.setattr(predictions, "cancel_all", killed)
+        with pytest.raises(KeyboardInterrupt):
+            generate.handler(sqs_event(s3_notification(job_id), receives=2), context)
+    assert all(image.prediction_id for image in world.job(job_id).images)
+    (doubled,) = sent
+    message = {"job_id": job_id, "original_s3_key": world.job(job_id).photo.key, "doubled": doubled}
+    assert generate.handler(sqs_event(message), context) == {"batchItemFailures": []}
+    assert stopped(world) == set(doubled)
+
+
+def test_prediction_of_an_image_in_doubt_is_no_double(
+    world: World, context: SimpleNamespace, checks: Checks
+) -> None:
+    job_id = lose_all(world, context)
+
+    def cancel(name: str) -> object:
+        message = {"job_id": job_id, "original_s3_key": world.job(job_id).photo.key, "doubled": {name: 0}}
+        return generate.handler(sqs_event(message), context)["batchItemFailures"]
+
+    assert cancel("p0")  # SQS delivers it again
+    assert stopped(world) == set()
+    generate.handler(sqs_event(s3_notification(job_id), receives=2), context)
+    assert not cancel(world.job(job_id).images[0].prediction_id or "")
+    assert stopped(world) == set()
 
 
 @pytest.mark.parametrize("exists", [True, False])

@@ -19,12 +19,13 @@ from tests.support.function_environment import BUCKET
 from tests.support.photos import JPEG, PNG
 from tests.support.world import World
 from triptych.aws import bucket, queues, table
+from triptych.flows import finish, owner
 from triptych.flows import generate as generation
-from triptych.flows import owner
 from triptych.job import ImageStatus, JobStatus, is_retryable
 from triptych.pace import Pace
 from triptych.photo import inspection
 from triptych.replicate import predictions
+from triptych.runtime import budget, clock
 
 
 @pytest.fixture
@@ -67,6 +68,24 @@ def test_job_without_any_webhook_succeeds(
     )
     assert len(world.replicate.creates) == 3
     assert delays == []
+
+
+def test_look_whose_time_is_used_up_still_copies_outputs(
+    world: World, context: SimpleNamespace, running: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advance, time = generation.advance, [0.0]
+
+    def slowly(*given: Any, **named: Any) -> Any:
+        time[0] += finish.LOOK_SECONDS
+        return advance(*given, **named)
+
+    monkeypatch.setattr(generation, "advance", slowly)
+    monkeypatch.setattr(clock, "monotonic", lambda: time[0])
+    monkeypatch.setattr(budget, "run_in_threads", lambda tasks, _seconds: [task() for task in tasks])
+    for prediction_id in ("p0", "p1", "p2"):
+        world.replicate.finish(prediction_id)
+    run_watchdog(world, running, context)
+    assert world.job(running).status is JobStatus.SUCCEEDED
 
 
 def test_running_predictions_are_checked_again(

@@ -34,6 +34,9 @@ def _main() -> int:
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="seed of the first run")
     parser.add_argument("--minutes", type=float, metavar="M", help="stop after M minutes")
     parser.add_argument("--outage", nargs=2, metavar=("KIND", "MINUTES"), help=", ".join(REPLICATE_OUTAGES))
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count(), metavar="N", help="how many runs at the same time"
+    )
     parser.add_argument("--quiet", action="store_true", help="print only the summary")
     arguments = parser.parse_args()
     if arguments.outage and arguments.outage[0] not in REPLICATE_OUTAGES:
@@ -41,7 +44,7 @@ def _main() -> int:
     began = time.monotonic()
     results: list[Result] = []
     sizes = [min(RUN_JOBS, arguments.jobs - done) for done in range(0, arguments.jobs, RUN_JOBS)]
-    with ProcessPoolExecutor(os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
         seeds = range(arguments.seed, arguments.seed + len(sizes))
         for result in pool.map(run, seeds, sizes, [_faults(arguments.outage, seed) for seed in seeds]):
             results.append(result)

@@ -296,6 +296,8 @@ class Checks:
         record = self.records.pop(job_id)
         self.expired.add(job_id)
         self.ended_at.pop(job_id, None)
+        # A key that is used again gives the id to another job, whose messages count by themselves.
+        self._cloud.messages[f"{job_id}, expired"] = self._cloud.messages.pop(job_id, 0)
         self._expect(record.status not in OPEN, f"job {job_id} expired before its end: {record}")
         self._cloud.faults.struck(Situation.EXPIRED_RECORD)
 
@@ -372,7 +374,9 @@ class Checks:
         for name, source in self._cloud.sources.items():
             self._expect(not source.queue.messages, f"messages are left in the {name} queue")
             dead = source.queue.dead_letters
-            self._expect(not (dead and dead.messages), f"the {name} queue has dead letters")
+            # A message of a photo can meet 20 deaths in hours of faults. The watchdog continues its job.
+            replaceable = name != "watchdog" and self._cloud.faults.lasting
+            self._expect(replaceable or not (dead and dead.messages), f"the {name} queue has dead letters")
         for record in self.records.values():
             self._expect(record.status not in OPEN, f"a job has not ended: {record}")
             uploaded = record.job_id in self.uploads

@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import httpx
 from aws_lambda_powertools.utilities import parameters
 from botocore.client import BaseClient
-from replicate import prediction
+from replicate.prediction import Predictions
 
 from tests.simulation.functions import load_all
 from tests.simulation.network import Network
@@ -24,15 +24,14 @@ from triptych import settings
 from triptych.aws import bucket, table
 from triptych.job import Preview
 from triptych.photo.previews import Made
+from triptych.replicate import listing
 from triptych.runtime.observability import logger, metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from replicate.client import Client
-    from replicate.prediction import Prediction
-
     from tests.simulation.cloud import Cloud
+    from triptych.replicate.predictions import Prediction
 
 QUEUES = {
     f"{name.upper()}_QUEUE_URL": f"https://sqs/{name}" for name in ("generation", "waiting", "watchdog")
@@ -73,7 +72,9 @@ def patched_io(cloud: Cloud) -> Iterator[None]:
         put(patch.object(random, "uniform", chance.uniform))
         put(patch.object(metrics, "add_metric", cloud.count))
         put(_quiet())
-        put(patch("replicate.prediction._json_to_prediction", _row_reader()))
+        # The layer reads the answer itself, and does not use what the client library makes of a list.
+        put(patch.object(Predictions, "list", lambda self, cursor: self._client._request("GET", cursor)))
+        put(patch.object(listing, "_prediction_or_none", _row_reader()))
         if cloud.aws.moto:
             put(patch("moto.s3.models.utcnow", lambda: cloud.now().replace(tzinfo=None)))
         else:
@@ -94,19 +95,20 @@ def _presigned(_: str, *, Params: dict[str, str], ExpiresIn: int) -> str:  # noq
     return f"https://{Params['Bucket']}.s3.amazonaws.com/{Params['Key']}?{urlencode(query)}"
 
 
-def _row_reader() -> Callable[[Client, dict[str, Any]], Prediction]:
-    """Return the client library's parser, which parses the rows of other users once: they are most of a busy list."""
-    parse = prediction._json_to_prediction
-    others: list[Prediction] = []
+def _row_reader() -> Callable[[dict[str, Any]], Prediction | None]:
+    """Return the layer's reader of rows, which reads a row of another user once: they are most of a busy list."""
+    read = listing._prediction_or_none
+    others: dict[str, Prediction | None] = {}
 
-    def read(client: Client, row: dict[str, Any]) -> Prediction:
-        if not row["id"].startswith("other"):
-            return parse(client, row)
-        if not others:
-            others.append(parse(client, row))
-        return others[0]
+    def read_once(row: dict[str, Any]) -> Prediction | None:
+        name = row["id"]
+        if not name.startswith("other"):
+            return read(row)
+        if name not in others:
+            others[name] = read(row)
+        return others[name]
 
-    return read
+    return read_once
 
 
 @contextmanager

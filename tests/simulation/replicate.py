@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -15,7 +16,7 @@ import httpx
 from tests.simulation.engine import Engine
 from tests.simulation.faults import Faults
 from tests.simulation.situations import Situation
-from tests.support.fake_replicate import answered
+from tests.support.fake_replicate import answer_to, answered, response
 from tests.support.function_environment import SECRET, TOKEN
 from tests.support.replicate import webhooks
 from tests.support.replicate.account import (
@@ -24,7 +25,7 @@ from tests.support.replicate.account import (
     Account,
     per_minute,
 )
-from tests.support.replicate.api import Api
+from tests.support.replicate.api import Answer, Api
 from tests.support.replicate.prediction import SECOND, nanoseconds
 from tests.support.replicate.refusals import Hint, throttled
 
@@ -122,10 +123,10 @@ class Replicate:
             return self._download(path.split("/")[1])
         if request.method == "POST" and path == "/v1/predictions":
             return self._create(request)
-        answer = answered(self._api, request, self._time())
-        if path == "/v1/predictions" and answer.is_success:
+        answer = answer_to(self._api, request, self._time())
+        if path == "/v1/predictions" and answer.status == httpx.codes.OK:
             self._note_list(answer)
-        return answer
+        return response(answer)
 
     def _time(self) -> int:
         """Return Replicate's time, in nanoseconds since the epoch."""
@@ -158,11 +159,11 @@ class Replicate:
         self.faults.injected["throttled"] += 1
         self.faults.struck(situation)
 
-    def _note_list(self, answer: httpx.Response) -> None:
-        if answer.json()["next"]:
+    def _note_list(self, answer: Answer) -> None:
+        if answer.body["next"]:
             self.faults.struck(Situation.LIST_PAGED)
         lag = self.faults.list_lag
-        latest = list(self.predictions.values())[-10:] if lag else []
+        latest = list(islice(reversed(self.predictions.values()), 10)) if lag else []
         if any(one.created_at > self.engine.now - lag for one in latest):
             self.faults.struck(Situation.LIST_LAGGED)
 

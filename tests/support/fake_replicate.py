@@ -25,9 +25,17 @@ def streamed(content: bytes, status: int = 200, **headers: str) -> httpx.Respons
 
 def answered(api: Api, request: httpx.Request, now: int) -> httpx.Response:
     """Return the API's answer to a request of httpx."""
+    return response(answer_to(api, request, now))
+
+
+def answer_to(api: Api, request: httpx.Request, now: int) -> Answer:
     target = request.url.raw_path.decode()
-    answer: Answer = api.answer(request.method, target, request.headers, request.content, now)
-    return httpx.Response(answer.status, json=answer.body, headers=answer.headers)
+    return api.answer(request.method, target, request.headers, request.content, now)
+
+
+def response(answer: Answer) -> httpx.Response:
+    headers = {"content-type": answer.content_type, **answer.headers}
+    return httpx.Response(answer.status, content=answer.content, headers=headers)
 
 
 @dataclass

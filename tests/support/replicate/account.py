@@ -6,15 +6,19 @@ Times are nanoseconds since the epoch.
 from __future__ import annotations
 
 import base64
+import json
 import math
+from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
-from heapq import heappop, heappush
-from itertools import count
+from functools import cached_property, lru_cache
+from heapq import heappop, heappush, merge
+from itertools import count, islice, takewhile
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlencode
+
+from pydantic import JsonValue
 
 from tests.support.replicate.limits import Limiter, LowCredit
 from tests.support.replicate.prediction import SECOND, Prediction, nanoseconds
@@ -41,6 +45,11 @@ TIMED_OUT = "Prediction timed out."
 CREATES_PER_MINUTE, REQUESTS_PER_MINUTE = 600, 3000
 
 type Limit = Limiter | LowCredit
+# A prediction's place in the list: when it was created, its number among those of the account's own, and its id.
+type Place = tuple[int, int, str]
+
+OTHERS = -1  # the number of a prediction of another user
+BEFORE_ALL = -2  # a number before every prediction of a time
 
 
 def per_minute(requests: float, burst: int | None = None) -> Limiter | None:
@@ -74,6 +83,8 @@ class Account:
     on_end: Callable[[Prediction], None] = lambda _: None
     on_remove: Callable[[Prediction], None] = lambda _: None  # its data are removed
     predictions: dict[str, Prediction] = field(default_factory=dict)
+    _places: dict[str, Place] = field(default_factory=dict)
+    _order: list[Place] = field(default_factory=list)  # all places, the oldest first
     _due: list[tuple[int, int, Prediction]] = field(default_factory=list)  # what `advance` has to look at
     _dues: Iterator[int] = field(default_factory=count)
 
@@ -97,7 +108,10 @@ class Account:
         return prediction
 
     def add(self, prediction: Prediction) -> Prediction:
+        place = prediction.created, len(self._places), prediction.id
         self.predictions[prediction.id] = prediction
+        self._places[prediction.id] = place
+        insort(self._order, place)
         if prediction.expires is not None:
             self._look(prediction, prediction.expires)
         return prediction
@@ -195,42 +209,66 @@ class Account:
         before = min(before, now + 1 - int(self.lag * SECOND))
         if query.get("source") not in {None, "web"}:
             raise invalid(("source", "must be web"))
-        rows = [] if "source" in query else self._rows(after, before)
-        ids = [name for _, name in rows]
-        first = 0
-        if "cursor" in query:
-            try:
-                direction, _, at = base64.urlsafe_b64decode(query["cursor"]).decode().partition(" ")
-                first = ids.index(at) + 1 if direction == "next" else max(0, ids.index(at) - PAGE)
-            except ValueError:
-                raise RefusedError(404, {"detail": "Invalid cursor", "status": 404}) from None
-        last = min(first + PAGE, len(rows))
+        since, until = (after, BEFORE_ALL, ""), (before, BEFORE_ALL, "")
+        rows, newer = ([], False) if "source" in query else self._rows(query.get("cursor"), since, until)
+        rows, older = rows[:PAGE], len(rows) > PAGE
 
-        def link(direction: str, at: str) -> str:
-            cursor = base64.urlsafe_b64encode(f"{direction} {at}".encode()).decode()
+        def link(direction: str, place: Place) -> str:
+            cursor = base64.urlsafe_b64encode(f"{direction} {place[-1]}".encode()).decode()
             return f"{self.base}/v1/predictions?{urlencode({**query, 'cursor': cursor})}"
 
         return {
-            "previous": link("previous", ids[first]) if first else None,
-            "next": link("next", ids[last - 1]) if last < len(rows) else None,
-            "results": [*self.odd_rows, *(self._row(created, name) for created, name in rows[first:last])],
+            "previous": link("previous", rows[0]) if newer else None,
+            "next": link("next", rows[-1]) if older else None,
+            "results": [*self.odd_rows, *map(self._row, rows)],
         }
 
-    def _rows(self, after: int, before: int) -> list[tuple[int, str]]:
-        """Return time and id of the predictions that were created at `after` or later and before `before`."""
-        rows = [
-            (one.created, name)
-            for name, one in self.predictions.items()
-            if after <= one.created < before and name not in self.unlisted
-        ]
-        rows.reverse()
-        if every := self.busy_every:
-            rows += [(at, f"other{at}") for at in range(-(-after // every) * every, before, every)]
-        return sorted(rows, key=lambda row: row[0], reverse=True)
+    def _rows(self, cursor: str | None, since: Place, until: Place) -> tuple[list[Place], bool]:
+        """Return the rows of a page, one more if there are older ones, and whether there are newer ones.
 
-    def _row(self, created: int, name: str) -> Json:
-        own = self.predictions.get(name)
-        return self.view(own) if own else _other(name, created, self.base, echoes=self.echoes)
+        Raises:
+            RefusedError: 404, there is no such cursor.
+        """
+        if cursor is None:
+            return list(islice(self._newest(since, until), PAGE + 1)), False
+        direction, at = self._read(cursor)
+        if direction == "next":
+            return list(islice(self._newest(since, min(at, until)), PAGE + 1)), True
+        newer = list(takewhile(lambda row: row > at, self._newest(since, until)))
+        if len(newer) < PAGE:
+            return self._rows(None, since, until)
+        return [*newer[-PAGE:], at], len(newer) > PAGE
+
+    def _read(self, cursor: str) -> tuple[str, Place]:
+        """Return a cursor's direction, and the place from which it goes on.
+
+        Raises:
+            RefusedError: 404, there is no such cursor.
+        """
+        try:
+            direction, _, name = base64.urlsafe_b64decode(cursor).decode().partition(" ")
+            place = self._places.get(name) or (int(name.removeprefix("other")), OTHERS, name)
+        except ValueError:
+            raise RefusedError(404, {"detail": "Invalid cursor", "status": 404}) from None
+        return direction, place
+
+    def _newest(self, since: Place, until: Place) -> Iterator[Place]:
+        """Yield the places from `since` on and before `until`, the newest first."""
+        own = self._order[bisect_left(self._order, since) : bisect_left(self._order, until)]
+        known = self.predictions.keys() - self.unlisted if self.unlisted else self.predictions
+        listed = (place for place in reversed(own) if place[-1] in known)
+        if not self.busy_every:
+            return listed
+        every, (first, *_), (last, number, _) = self.busy_every, since, until
+        times = range(-(-first // every) * every, last + (number > OTHERS), every)
+        return merge(listed, ((at, OTHERS, f"other{at}") for at in reversed(times)), reverse=True)
+
+    def _row(self, place: Place) -> Json:
+        created, number, name = place
+        own = number != OTHERS
+        return (
+            self.view(self.predictions[name]) if own else _other(name, created, self.base, echoes=self.echoes)
+        )
 
     def _end(
         self,
@@ -252,11 +290,19 @@ class Account:
         heappush(self._due, (at, next(self._dues), prediction))
 
 
-@lru_cache(maxsize=10_000)  # readers of a busy account's list get the same rows again and again
-def _other(name: str, created: int, base: str, *, echoes: bool) -> Json:
-    """Return the row of a prediction of another user."""
+class OtherRow(dict[str, JsonValue]):
+    """The row of a prediction of another user. It never changes."""
+
+    @cached_property
+    def text(self) -> str:
+        """The row in JSON."""
+        return json.dumps(self)
+
+
+@lru_cache(maxsize=20_000)  # readers of a busy account's list get the same rows again and again
+def _other(name: str, created: int, base: str, *, echoes: bool) -> OtherRow:
     other = Prediction(name, "another/model", "hidden", {}, created, started=created, status="processing")
-    return other.view(base, echoes=echoes)
+    return OtherRow(other.view(base, echoes=echoes))
 
 
 def take(limit: Limit, now: int, hints: tuple[Hint, ...]) -> dict[str, str]:

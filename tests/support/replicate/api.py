@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import json
 import re
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import parse_qsl
 
 from tests.support.replicate import creation
+from tests.support.replicate.account import OtherRow
 from tests.support.replicate.refusals import NOT_FOUND, UNAUTHENTICATED, Json, RefusedError, invalid
 
 if TYPE_CHECKING:
@@ -56,6 +58,16 @@ class Answer:
     def content_type(self) -> str:
         problem = self.status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.PAYMENT_REQUIRED}
         return "application/problem+json" if problem else "application/json"
+
+    @property
+    def content(self) -> bytes:
+        """The body in JSON. Rows of other users, which are most of a busy account's list, are encoded once."""
+        rows = self.body.get("results")
+        if not isinstance(rows, list):
+            return json.dumps(self.body).encode()
+        texts = [row.text if isinstance(row, OtherRow) else json.dumps(row) for row in rows]
+        others = json.dumps({name: value for name, value in self.body.items() if name != "results"})
+        return f'{others[:-1]}, "results": [{", ".join(texts)}]}}'.encode()
 
 
 def call(method: str, target: str, headers: Mapping[str, str], body: bytes) -> Call:

@@ -21,8 +21,6 @@ from triptych.runtime.once import once
 from triptych.settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import SendMessageRequestTypeDef
 
@@ -62,7 +60,7 @@ class GenerationMessage(BaseModel):
     entered_at: datetime | None = (
         None  # of a message that took the place of earlier ones in the waiting queue
     )
-    doubled: tuple[str, ...] = ()  # only cancel these predictions: one POST created them beside the first
+    doubled: dict[str, int] = {}  # only cancel these: one POST created them for this image beside the first
 
 
 def send_to_generation(job_id: str, photo_key: str, *, again: bool = False, delay: int = 0) -> None:
@@ -101,9 +99,16 @@ def send_to_waiting(
     _send(_waiting_queue(), message, delay, group=hashlib.sha256(owner.encode()).hexdigest())
 
 
-def send_doubled(job_id: str, photo_key: str, prediction_ids: Sequence[str], *, delay: int) -> None:
-    """Have `generate` cancel, in `delay` seconds, predictions that one POST created beside the first."""
-    message = GenerationMessage(job_id=job_id, original_s3_key=photo_key, doubled=tuple(prediction_ids))
+def send_doubled(job_id: str, photo_key: str, doubled: dict[str, int], *, delay: int) -> None:
+    """Have `generate` cancel, in `delay` seconds, predictions that one POST created beside the first.
+
+    Args:
+        job_id: The job.
+        photo_key: Where its photo lies.
+        doubled: The predictions, each with the index of its image.
+        delay: Seconds.
+    """
+    message = GenerationMessage(job_id=job_id, original_s3_key=photo_key, doubled=doubled)
     _send(_generation_queue(), message, delay)
 
 

@@ -16,8 +16,6 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import IO, TYPE_CHECKING
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from triptych import backoff
 from triptych.aws import bucket, queues
 from triptych.deadlines import deadline
@@ -53,7 +51,7 @@ from triptych.runtime.observability import about_job, count, logger, unexpected
 from triptych.settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from triptych.pace import Pace
     from triptych.photo.inspection import Finding
@@ -68,8 +66,12 @@ ANSWERED_SECONDS = 30
 SAME_TIME = timedelta(seconds=5)
 TOGETHER = timedelta(seconds=120)  # doubts of this time are settled by one reading of the list
 ASKING_SECONDS = 10.0  # no round starts later: a round takes up to 13 s, and the function has 50
-CANCEL_AGAIN_SECONDS = 5
+DOUBLED_SECONDS = (
+    5  # until doubled predictions are canceled again. The adoption of the first is stored by then.
+)
 OPENING_SECONDS = 70  # longer than the timeout of the function that opens photos
+LEAVING_SECONDS = 8.0
+LEAVING_AGAIN_SECONDS = 1.0
 
 
 def photo_arrived(job_id: str, key: str, pace: Pace, *, again: bool = False) -> Job | None:
@@ -120,21 +122,39 @@ def _look_at_photo(job: Job, key: str, pace: Pace, *, again: bool) -> Job | None
         if not again:
             return _use(_inspect(upload.file, job), upload.file, job, pace, arrived)
         now = clock.now()
-        until = now + timedelta(seconds=OPENING_SECONDS)
-        change = record.move_on(job, PhotoOpened(now, until, arrived))
-        counted = change.job
-        if counted is None or not change.written or counted.has_photo or counted.status.is_terminal:
-            # Deleted, being opened by another invocation, already inspected, or opened too often.
-            return counted
+        # The fraction of a second marks this try: the answer to the write below can be lost.
+        until = now + timedelta(seconds=OPENING_SECONDS, microseconds=-secrets.randbelow(10**6))
         try:
+            counted = record.move_on(job, PhotoOpened(now, until, arrived)).job
+            is_own = counted and counted.photo.opening_until == until
+            if counted is None or counted.has_photo or counted.status.is_terminal or not is_own:
+                # Deleted, already inspected, opened too often, or being opened by another invocation.
+                return counted
             finding = _inspect(upload.file, counted)
             return _use(finding, upload.file, counted, pace, arrived, PhotoLeft(until))
         except bounded.StuckError:  # counts: the photo may be the reason
             raise
         except Exception:
             # The photo did not kill this invocation. Only a death counts.
-            record.move_on(counted, PhotoLeft(until))
+            _leave(job.job_id, until)
             raise
+
+
+def _leave(job_id: str, until: datetime) -> None:
+    """Do not count a try to open the photo that ended with an error. DynamoDB may be the reason, so try again for a while."""
+    budget = TimeBudget(LEAVING_SECONDS)
+    while True:
+        try:
+            job = record.read(job_id)
+            if job:
+                record.move_on(job, PhotoLeft(until))
+        except Exception:  # noqa: BLE001  # the caller raises its own
+            if budget.is_spent:
+                unexpected("an error while a photo was opened counts as a death")
+                return
+            clock.sleep(LEAVING_AGAIN_SECONDS)
+        else:
+            return
 
 
 def _inspect(file: IO[bytes], job: Job) -> Finding:
@@ -238,14 +258,19 @@ def _ask(
     meanwhile: Callable[[], Sequence[Event]] = tuple,
 ) -> Job | None:
     doubts: list[Event] = []
-    doubled: list[str] = []
+    doubled: dict[str, int] = {}
+    named: dict[str, int] = {}
     asked: list[Asked] = []
 
     def intend(job: Job) -> Job:
-        nonlocal doubts, doubled, asked
+        nonlocal doubts, doubled, named, asked
         now = clock.now()
         job = apply_all(job, arrived, now)
         doubts, doubled = _settled_doubts(job, now)
+        if not doubled.keys() <= named.keys():
+            # Once the first is adopted, nothing shows the others any more: this message is sent before.
+            queues.send_doubled(job.job_id, job.photo.key, doubled, delay=DOUBLED_SECONDS)
+            named = doubled
         job = apply_all(job, doubts, now)
         asked = [_asked(job, image, now, seeded=seeded) for image in to_ask_for(job, now)[:most]]
         job = apply_all(job, asked, now)
@@ -253,17 +278,10 @@ def _ask(
 
     intended = record.update(job, intend, races=RACES).job
     if doubled:
-        logger.error("one POST created more than one prediction", prediction_ids=doubled)
+        logger.error("one POST created more than one prediction", prediction_ids=[*doubled])
         count("PredictionsDoubled", len(doubled))
         costs.count_cost(len(doubled))
-        if not predictions.cancel_all(doubled):
-            try:
-                queues.send_doubled(job.job_id, job.photo.key, doubled, delay=CANCEL_AGAIN_SECONDS)
-            except (
-                BotoCoreError,
-                ClientError,
-            ):  # the images that were just stored as asked still need their POSTs
-                unexpected("a doubled prediction may run on", prediction_ids=doubled)
+        predictions.cancel_all([*doubled])
     if intended is None:
         return None
     _log_settled(doubts)
@@ -274,6 +292,24 @@ def _ask(
     after = record.move_on(intended, *answers, *meanwhile()).job
     _cancel_unneeded(after, answers)
     return after
+
+
+def cancel_doubled(job_id: str, doubled: Mapping[str, int]) -> bool:
+    """Cancel predictions that one POST created beside the first. Return whether none of them runs any longer.
+
+    An image in doubt may still take any of its predictions, so none of them is canceled yet.
+
+    Args:
+        job_id: The job.
+        doubled: The predictions, each with the index of its image.
+    """
+    about_job(job_id)
+    job = record.read(job_id)
+    images = job.images if job else ()
+    taken = {image.prediction_id for image in images}
+    in_doubt = {image.index for image in images if image.status is ImageStatus.REQUESTING}
+    unneeded = [name for name, index in doubled.items() if index not in in_doubt and name not in taken]
+    return predictions.cancel_all(unneeded) and in_doubt.isdisjoint(doubled.values())
 
 
 def _cancel_unneeded(job: Job | None, answers: Sequence[Event]) -> None:
@@ -288,13 +324,17 @@ def _cancel_unneeded(job: Job | None, answers: Sequence[Event]) -> None:
     )
 
 
-def _settled_doubts(job: Job, now: datetime) -> tuple[list[Event], list[str]]:
-    """Return what Replicate's list says about the images in doubt, and the ids that one POST created beside the first."""
+def _settled_doubts(job: Job, now: datetime) -> tuple[list[Event], dict[str, int]]:
+    """Return what Replicate's list says about the images in doubt.
+
+    Returns:
+        What happened, and the predictions that one POST created beside the first, each with the index of its image.
+    """
     doubtful = {
         Tag(job.job_id, image.index, image.attempt): image for image in job.having(ImageStatus.REQUESTING)
     }
     if not doubtful:
-        return [], []
+        return [], {}
     # A retry may bring back a doubt of long ago. The list is read for the oldest ones first, not for all the time between.
     oldest = min(image.asked_at or job.created_at for image in doubtful.values())
     doubtful = {
@@ -308,14 +348,14 @@ def _settled_doubts(job: Job, now: datetime) -> tuple[list[Event], list[str]]:
         listed = listing.find(doubtful.keys(), min(asked), max(asked), whole=due)
     except ReplicateUnavailableError as error:
         logger.warning("the list of predictions cannot be read", reason=str(error))
-        return [], []
+        return [], {}
     events: list[Event] = []
-    doubled: list[str] = []
+    doubled: dict[str, int] = {}
     for tag, image in doubtful.items():
         found = listed.of(tag)
         if found:
             events.append(PredictionCreated(image.index, image.attempt, found[0]))
-            doubled += found[1:]
+            doubled |= dict.fromkeys(found[1:], image.index)
         elif _proves_absence(listed, job, image, now):
             events.append(PredictionNotCreated(image.index, image.attempt, now, was_in_doubt=True))
     return events, doubled

@@ -86,7 +86,7 @@ def update(
 
     Args:
         job: The job as it was read.
-        rule: Applied once for each write. It may ask others, but must not change anything.
+        rule: Applied once for each write. It may ask others and send messages that do no harm, but must change nothing.
         order: If given, it is counted with the write.
         races: How many writes may lose a race.
 

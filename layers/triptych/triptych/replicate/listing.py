@@ -38,6 +38,7 @@ LONGEST_LAG = timedelta(seconds=300)  # the list holds every prediction by then
 # Nearly every prediction is created in this time around its POST.
 LIKELY = (timedelta(seconds=-5), timedelta(seconds=15))
 SLICE = timedelta(seconds=30)  # three pages of a busy account
+TWINS = timedelta(seconds=5)  # predictions that one POST creates are not further apart
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def find(wanted: AbstractSet[Tag], first: datetime, last: datetime, *, whole: bo
     start, end = first - SKEW, min(clock.now(), last + timedelta(seconds=LATEST_SECONDS)) + SKEW
     likely_start, likely_end = first + LIKELY[0], min(last + LIKELY[1], end)
     page, rows = _page(_address(start, end))
-    if not page.next or _has(rows, wanted):
+    if not page.next or _has_all(rows, wanted):
         return Listed(rows)
     rows = _joined(rows, *_read_all(_slices(likely_start, likely_end), budget))
     if _has(rows, wanted) or not whole:
@@ -156,6 +157,13 @@ def _joined(*parts: Iterable[Prediction]) -> list[Prediction]:
 
 def _has(rows: Iterable[Prediction], wanted: AbstractSet[Tag]) -> bool:
     return wanted <= {tag for row in rows if len(row.tags) == 1 for tag in row.tags}
+
+
+def _has_all(rows: Sequence[Prediction], wanted: AbstractSet[Tag]) -> bool:
+    """Return whether the newest rows of the list hold each of `wanted`, and whatever its POST created before it."""
+    times = [(row.created_at, row.tags) for row in rows if row.created_at]
+    found = min((at for at, tags in times if tags & wanted), default=None)
+    return _has(rows, wanted) and found is not None and min(at for at, _ in times) <= found - TWINS
 
 
 def _is_at_replicate(url: str) -> bool:
