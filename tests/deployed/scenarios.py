@@ -299,9 +299,12 @@ def job_is_listed(client: Client, job_id: str) -> str:
 def retry_changes_nothing(client: Client, job: Mapping[str, Any]) -> str:
     """Retry a job that has no failed image, or whose photo was refused. Nothing may be paid for."""
     answer = client.request("POST", f"{JOBS}/{job['job_id']}/retry")
-    expect(answer, HTTPStatus.OK, "Retry")
+    expect(answer, HTTPStatus.CONFLICT, "Retry")
+    code = answer.json()["error"]["code"]
+    must(code == "nothing_to_retry", f"The retry was refused as {code}, not as nothing_to_retry.")
+    after = client.job(job["job_id"])
     for name in ("status", "updated_at"):
-        must(answer.json()[name] == job[name], f"The retry changed {name} to {answer.json()[name]}.")
+        must(after[name] == job[name], f"The retry changed {name} to {after[name]}.")
     return f"the job stays {job['status']}"
 
 

@@ -68,10 +68,10 @@ def test_generated_client_runs_a_whole_job(
     models = importlib.import_module("client.models")
     jpeg = models.CreateJobContentType("image/jpeg")
     body = models.CreateJob(content_type=jpeg, content_length=len(cloud.photo))
-    created = importlib.import_module("client.api.default.create_job").sync(client=client, body=body)
+    created = importlib.import_module("client.api.jobs.create_job").sync(client=client, body=body)
     assert cloud.upload(created.to_dict()).status_code == 200
     cloud.end_of(created.job_id)
-    job = importlib.import_module("client.api.default.get_job").sync(created.job_id, client=client)
+    job = importlib.import_module("client.api.jobs.get_job").sync(created.job_id, client=client)
     assert job.status == "SUCCEEDED"
     assert len(cloud.pictures(job.to_dict())) == 3
     for name in [name for name in sys.modules if name.partition(".")[0] == "client"]:

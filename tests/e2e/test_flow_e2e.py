@@ -298,7 +298,7 @@ def test_job_id_is_on_the_log_lines_of_every_function(cloud: Driver) -> None:
         "POST",
         "/api/v1/jobs",
         json={"content_type": "image/jpeg", "content_length": len(cloud.photo)},
-        headers={"origin": "https://page.example"},
+        headers={"origin": ORIGIN},
     )
     assert "apigw-requestid" in answer.headers["access-control-expose-headers"]
     cloud.upload(answer.json())

@@ -285,7 +285,7 @@ def test_preflight_that_lets_a_browser_upload_is_good() -> None:
 
 
 def test_retry_that_starts_again_is_named() -> None:
-    with pytest.raises(ProblemError, match="changed status to GENERATING"):
+    with pytest.raises(ProblemError, match="Retry: answered with 200, not 409"):
         scenarios.retry_changes_nothing(always(200, json={**JOB, "status": "GENERATING"}), JOB)
 
 
