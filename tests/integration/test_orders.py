@@ -18,6 +18,7 @@ from tests.support.function_environment import BUCKET
 from tests.support.photos import JPEG
 from tests.support.world import World
 from triptych import settings, styles
+from triptych.aws import table
 from triptych.flows import owner
 from triptych.job import JobStatus
 from triptych.photo.formats import content_type
@@ -292,6 +293,21 @@ def test_list_is_filtered_by_status_page_by_page(world: World, call: Any) -> Non
             break
         cursor = f"&cursor={page['cursor']}"
     assert seen == [made[5], made[3], made[1]]
+
+
+def test_page_of_jobs_with_many_images_is_cut(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table, "MOST_IMAGES_LISTED", 20)
+    made = [ordered(call, image_count=10) for _ in range(5)]
+    seen, sizes, cursor = [], [], ""
+    while True:
+        page = call("GET", f"/api/v1/jobs?limit=100{cursor}")[1]
+        seen += [job["job_id"] for job in page["jobs"]]
+        sizes.append(len(page["jobs"]))
+        if page["cursor"] is None:
+            break
+        cursor = f"&cursor={page['cursor']}"
+    assert sorted(seen) == sorted(made)
+    assert sizes == [2, 2, 1]
 
 
 @pytest.mark.parametrize(

@@ -18,12 +18,14 @@ from triptych.failures import Failure
 from triptych.job import (
     Canceled,
     Image,
+    ImageRequest,
     ImageStatus,
     Job,
     JobRequest,
     JobStatus,
     Output,
     Photo,
+    Preview,
     apply,
 )
 from triptych.runtime import clock
@@ -51,16 +53,31 @@ FULL_IMAGE = Image(
     broken=7,
     billable=3,
     billable_before=1,
-    output=Output("outputs/j/0.png", "image/png", 8),
+    output=Output("outputs/j/0.png", "image/png", 8, Preview(20, 21, "#222222")),
     error=Failure("a_code", "A message."),
+    ended_at=at(23),
 )
 FULL_JOB = Job(
     job_id="full",
     owner="ann",
     created_at=at(10),
     updated_at=at(11),
-    request=JobRequest(content_type="image/jpeg", size=12, checksum_sha256="c3Vt", prompt="Paint it."),
-    photo=Photo("uploads/full/photo.jpg", "prepared/full/photo.jpg", True, 13, at(14)),  # noqa: FBT003  # by position, to stay short
+    request=JobRequest(
+        content_type="image/jpeg",
+        size=12,
+        checksum_sha256="c3Vt",
+        prompt="Paint it.",
+        image_count=2,
+        images=(ImageRequest("In spring.", 0), ImageRequest(seed=24)),
+        style="oil",
+        style_prompt="In oil.",
+        model="somebody/something",
+        metadata={"order": "A-17"},
+        photo_of="another",
+    ),
+    photo=Photo(
+        "uploads/full/photo.jpg", "prepared/full/photo.jpg", True, 13, at(14), Preview(25, 26, "#272727")
+    ),  # noqa: FBT003  # by position, to stay short
     images=(FULL_IMAGE, Image(1)),
     uploaded_at=at(15),
     retried_at=at(16),

@@ -65,6 +65,7 @@ CONTENTION = {
 }
 # Of a plain write: another version is stored, or a transaction on the same item is under way.
 LOST_RACES = {"ConditionalCheckFailedException", "TransactionConflictException"}
+MOST_IMAGES_LISTED = 400  # on one page: each costs a presigned URL
 MOST_READ = 500  # jobs that one page of a filtered list may read
 REFUSED_TRIES = 3  # while other orders are given back
 COUNT_DAYS = 70  # how long what an owner has spent is kept after the last order
@@ -335,7 +336,8 @@ def list_jobs(
         owner: Whose jobs.
         limit: How many at most.
         cursor: Where to begin.
-        wanted: If given, only these jobs are returned. At most MOST_READ jobs are read, so the page may be short.
+        wanted: If given, only these jobs are returned. At most MOST_READ jobs are read, so the page may be short. So may
+            a page be whose jobs have more than MOST_IMAGES_LISTED images.
 
     Raises:
         BadCursorError: `cursor` does not come from this function.
@@ -356,9 +358,13 @@ def list_jobs(
         owner, limit=most, page_size=min(most, 100), scan_index_forward=False, last_evaluated_key=start
     )
     jobs: list[Job] = []
+    images = 0
     for found in page:
         job = _to_job(found)
         if wanted is None or wanted(job):
+            images += len(job.images)
+            if images > MOST_IMAGES_LISTED and jobs:
+                return jobs, _cursor_after(jobs[-1])
             jobs.append(job)
             if len(jobs) == limit and wanted:
                 return jobs, _cursor_after(job)
