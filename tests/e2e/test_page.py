@@ -451,6 +451,45 @@ def test_earlier_pictures_are_listed_shown_and_deleted(browser: Browser, cloud: 
     assert cloud.request("GET", f"/api/v1/jobs/{ids[-2]}", user=1).status_code == 404
 
 
+def test_list_loads_previews_only(browser: Browser, cloud: Driver) -> None:
+    cloud.end_of(cloud.start(user=1), user=1)
+    browser.open(link(cloud, user=1))
+    browser.find(".card img.there")
+    sources = {img.get_attribute("src") for img in browser.all(".card img") if img.get_attribute("src")}
+    assert sources
+    assert all("/previews/" in str(source) for source in sources)
+
+
+def test_style_is_chosen_with_the_keyboard_and_repeated(browser: Browser, cloud: Driver, photo: Path) -> None:
+    browser.open(link(cloud))
+    browser.count(".style", 7)
+    browser.choose(photo)
+    first = browser.driver.find_element(By.CSS_SELECTOR, "#styles input")
+    first.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    browser.click("#make")
+    wait_for_pictures(browser, 3)
+    (job, *_) = cloud.request("GET", "/api/v1/jobs").json()["jobs"]
+    assert job["style"] == "watercolour"
+    browser.click("#frames .again")
+    browser.count("#frames figure", 1)
+    wait_for_pictures(browser, 1)
+    (again, *_) = cloud.request("GET", "/api/v1/jobs").json()["jobs"]
+    assert (again["style"], len(again["images"])) == ("watercolour", 1)
+    assert again["job_id"] != job["job_id"]
+
+
+def test_description_is_shown_in_a_browser(browser: Browser, cloud: Driver) -> None:
+    browser.open(f"{cloud.printed['api']}/api/v1/docs")
+    browser.find("#createJob pre")
+    browser.find("#schema-JobView")
+    for width in (390, 1280):
+        browser.look(width, "light")
+        wide = browser.driver.execute_script(
+            "return document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        )
+        assert wide, width
+
+
 def test_expired_picture_url_is_renewed(browser: Browser, cloud: Driver) -> None:
     job_id = cloud.start()
     old = [image["url"] for image in cloud.end_of(job_id)["images"]]

@@ -76,8 +76,13 @@ FULL_JOB = Job(
         photo_of="another",
     ),
     photo=Photo(
-        "uploads/full/photo.jpg", "prepared/full/photo.jpg", True, 13, at(14), Preview(25, 26, "#272727")
-    ),  # noqa: FBT003  # by position, to stay short
+        "uploads/full/photo.jpg",
+        "prepared/full/photo.jpg",
+        uninspected=True,
+        opens=13,
+        opening_until=at(14),
+        preview=Preview(25, 26, "#272727"),
+    ),
     images=(FULL_IMAGE, Image(1)),
     uploaded_at=at(15),
     retried_at=at(16),
@@ -254,6 +259,7 @@ def test_job_is_read_as_it_was_written(world: World) -> None:
     stored = table.create(replace(FULL_JOB, version=None), UNLIMITED)
     read = table.get("full")
     assert read == stored == FULL_JOB
+    assert read.request.style_prompt == FULL_JOB.request.style_prompt  # no part of the comparison
     assert read.version == stored.version == 1
     again = table.put(read)
     assert again.version == 2

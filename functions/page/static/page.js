@@ -1,5 +1,7 @@
 // The page: sign in, send a photo, watch its pictures arrive, and see earlier ones.
 
+import { chosenStyle, showStyles } from "./styles.js";
+
 const settings = JSON.parse(document.querySelector("meta[name=triptych]").content);
 const $ = (id) => document.getElementById(id);
 
@@ -361,7 +363,10 @@ $("composer").addEventListener("submit", async (event) => {
   event.preventDefault();
   if (sending || !photo) return;
   const prompt = $("prompt").value.trim();
-  if (order?.photo !== photo || order.prompt !== prompt) order = { photo, prompt, key: crypto.randomUUID() };
+  const style = chosenStyle();
+  if (order?.photo !== photo || order.prompt !== prompt || order.style !== style) {
+    order = { photo, prompt, style, key: crypto.randomUUID() };
+  }
   say("problem", "");
   sending = new AbortController();
   enableMake();
@@ -384,9 +389,9 @@ $("composer").addEventListener("submit", async (event) => {
   }
 });
 
-async function make({ photo, prompt, key }, sending) {
+async function make({ photo, prompt, style, key }, sending) {
   const { signal } = sending;
-  const body = { content_type: kindOf(photo), content_length: photo.size, ...(prompt && { prompt }) };
+  const body = { content_type: kindOf(photo), content_length: photo.size, ...(prompt && { prompt }), ...(style && { style }) };
   const answer = await api("POST", "/jobs", { body, headers: { "idempotency-key": key }, signal });
   const { job_id, status, upload } = await answer.json();
   sending.jobId = job_id;
@@ -502,7 +507,7 @@ function show(job) {
     const frame = frames.children[index];
     frame.dataset.status = job.status === "AWAITING_UPLOAD" ? "EMPTY" : image.status;
     say(frame.querySelector(".caption"), caption(job, image));
-    frame.querySelector(".download").hidden = !image.url;
+    frame.querySelector(".download").hidden = frame.querySelector(".again").hidden = !image.url;
     hang(frame.querySelector("img"), job, image, `Picture ${index + 1} of ${job.images.length}${job.prompt ? `: ${job.prompt}` : ""}`);
   });
   say("status", sentence(job));
@@ -577,6 +582,20 @@ function newFrame(index) {
     event.preventDefault();
     download(shown, index).catch((problem) => say("status", problem.message));
   });
+  const again = frame.querySelector(".again");
+  again.addEventListener("click", async () => {
+    again.disabled = true;
+    try {
+      const answer = await api("POST", `/jobs/${shown.job_id}/images/${index}/again`);
+      open((await answer.json()).job_id);
+      goTo("work-title");
+      showUsage();
+    } catch (problem) {
+      say("status", problem.message);
+    } finally {
+      again.disabled = false;
+    }
+  });
   return frame;
 }
 
@@ -608,7 +627,7 @@ function hang(img, job, image, alt, link = "url") {
     const url = await freshUrl(job.job_id, image.index, link).catch(() => null);
     if (url && img.dataset.key === key) img.src = url;
   };
-  img.parentElement.style.backgroundColor = image.color ?? ""; // until it has loaded
+  img.style.backgroundColor = image.color ?? ""; // until it has loaded
   if (image[link]) img.src = image[link];
   else img.onerror(); // a picture without a preview
 }
@@ -826,6 +845,7 @@ function enter() {
   $("door").hidden = true;
   $("studio").hidden = $("account").hidden = false;
   list();
+  showStyles(api);
   if (job) open(job);
 }
 
