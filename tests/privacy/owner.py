@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tests.deployed.stack import Stack
 
-FOLDERS = ("uploads", "prepared", "outputs")
+FOLDERS = ("uploads", "prepared", "outputs", "previews")
 ROUNDS = 5  # the index may lag behind the table
 
 type Json = dict[str, Any]
