@@ -92,6 +92,14 @@ def test_damaged_image_has_no_preview(data: bytes) -> None:
         made(data)
 
 
+def test_child_imports_no_further_formats(monkeypatch: pytest.MonkeyPatch) -> None:
+    def imported() -> bool:
+        raise AssertionError
+
+    monkeypatch.setattr(Image, "init", imported)
+    assert made(JPEG).webp
+
+
 def test_complex_image_has_no_preview(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(previews, "_made", lambda _: sum(iter(int, 1)))  # for ever
     monkeypatch.setattr(previews, "CPU_SECONDS", 1)
