@@ -80,10 +80,12 @@ def handler(event: dict[str, object], context: LambdaContext) -> dict[str, objec
     ),
 )
 def post_job(body: CreateJob, idempotency_key: IdempotencyKey = None) -> Response[str]:
-    source = guards.own_job(app.current_event, body.photo_of) if body.photo_of else None
-    request = orders.request_of(body, source)
     owner = guards.owner(app.current_event)
-    return replies.created(create_job.create_job(owner, request, idempotency_key, source))
+    earlier = create_job.earlier_job(owner, idempotency_key)
+    source = guards.source(app.current_event, body.photo_of, earlier)
+    request = orders.request_of(body, source, earlier)
+    made = create_job.create_job(owner, request, idempotency_key, source=source, earlier=earlier)
+    return replies.created(made)
 
 
 @app.get(
@@ -112,8 +114,8 @@ def list_jobs(limit: Limit = 20, cursor: Cursor = None, status: Status = None) -
         cursor=cursor,
         wanted=wanted if status or metadata else None,
     )
-    views = [replies.view_in_list(job) for job in jobs]
-    return replies.respond(HTTPStatus.OK, JobList(jobs=views, cursor=following))
+    views, cut = replies.page_of(jobs)
+    return replies.respond(HTTPStatus.OK, JobList(jobs=views, cursor=cut or following))
 
 
 @app.get(
@@ -182,7 +184,9 @@ def retry_job(job_id: JobId) -> Response[str]:
 def repeat_image(job_id: JobId, index: ImageIndex, idempotency_key: IdempotencyKey = None) -> Response[str]:
     job = guards.own_job(app.current_event, job_id)
     request = orders.request_for_another(job, index)
-    return replies.created(create_job.create_job(job.owner, request, idempotency_key, job))
+    earlier = create_job.earlier_job(job.owner, idempotency_key)
+    made = create_job.create_job(job.owner, request, idempotency_key, source=job, earlier=earlier)
+    return replies.created(made)
 
 
 @app.post(

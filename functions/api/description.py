@@ -49,7 +49,12 @@ TAGS = {
     "what the stack offers": "Styles, limits, and what you have used.",
 }
 # Every route may answer with these.
-ANYWHERE = (FailureKind.NO_OWNER, FailureKind.INTERNAL_ERROR, FailureKind.MISCONFIGURED)
+ANYWHERE = (
+    FailureKind.INVALID_REQUEST,
+    FailureKind.NO_OWNER,
+    FailureKind.INTERNAL_ERROR,
+    FailureKind.MISCONFIGURED,
+)
 GATEWAY_ALSO = "API Gateway also answers 429, in its own shape."
 _PATHS: TypeAdapter[dict[str, dict[str, object]]] = TypeAdapter(dict[str, dict[str, object]])
 

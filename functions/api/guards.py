@@ -77,7 +77,7 @@ def _check_owner(call: APIGatewayProxyEventV2) -> None:
 
 def _check_query(call: APIGatewayProxyEventV2) -> None:
     """Refuse parameters that the route does not know: a filter with a typing error must not return everything."""
-    if call.path == DESCRIPTION:
+    if call.path == DESCRIPTION or not call.request_context.authorizer:  # public, so caches may lie before it
         return
     known = QUERIES.get((call.http_method, call.path), set())
     for name in call.query_string_parameters:
@@ -132,6 +132,22 @@ def own_job(call: APIGatewayProxyEventV2, job_id: str) -> Job:
         raise ApiError(FailureKind.JOB_NOT_FOUND)
     about_job(job_id)
     return job
+
+
+def source(call: APIGatewayProxyEventV2, job_id: str | None, earlier: Job | None) -> Job | None:
+    """Read the job whose photo an order uses. It may be deleted if this order was made before.
+
+    Raises:
+        ApiError: There is no such job of the token's owner.
+    """
+    if job_id is None:
+        return None
+    try:
+        return own_job(call, job_id)
+    except ApiError:
+        if earlier and earlier.request.photo_of == job_id:
+            return None
+        raise
 
 
 def existing(job: Job | None) -> Job:

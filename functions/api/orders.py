@@ -16,24 +16,28 @@ if TYPE_CHECKING:
     from views import CreateJob
 
 
-def request_of(order: CreateJob, source: Job | None) -> JobRequest:
+def request_of(order: CreateJob, source: Job | None, earlier: Job | None = None) -> JobRequest:
     """Return what a client asks for.
 
     Args:
         order: The body of the client's request.
         source: The job whose photo it uses, if none is uploaded.
+        earlier: The job that this client created with the same key. What it asked for is not checked again: a repeated
+            request returns it whatever the stack offers by now.
 
     Raises:
         ApiError: The stack does not offer it, or the photo would be rejected after its upload.
         MisconfiguredError: The stack's catalogue of styles cannot be read.
     """
-    _check_model(order)
+    before = earlier.request if earlier else None
+    if before is None or before.model != order.model:
+        _check_model(order)
+    photo = before if before and before.photo_of and before.photo_of == order.photo_of else None
+    photo = photo or (source.request if source else None)
     content_type, size = (
-        (source.request.content_type, source.request.size)
-        if source
-        else (order.content_type or "", order.content_length or 0)
+        (photo.content_type, photo.size) if photo else (order.content_type or "", order.content_length or 0)
     )
-    if not source:
+    if not photo:
         _check_photo(content_type, size)
     return JobRequest(
         content_type=content_type,
@@ -43,10 +47,12 @@ def request_of(order: CreateJob, source: Job | None) -> JobRequest:
         image_count=order.image_count,
         images=tuple(ImageRequest(one.prompt, one.seed) for one in order.images or ()),
         style=order.style,
-        style_prompt=_prompt_of(order.style),
+        style_prompt=before.style_prompt
+        if before and before.style == order.style
+        else _prompt_of(order.style),
         model=order.model,
         metadata=order.metadata,
-        photo_of=source.job_id if source else None,
+        photo_of=order.photo_of,
     )
 
 
@@ -59,9 +65,19 @@ def request_for_another(job: Job, index: int) -> JobRequest:
     if not 0 <= index < len(job.images):
         raise ApiError(FailureKind.INVALID_REQUEST, f"index must be below {len(job.images)}.")
     asked = job.request.images[index : index + 1]
+    if job.request.model is not None and job.request.model not in settings().models:
+        raise ApiError(
+            FailureKind.INVALID_REQUEST, f"The job's model {job.request.model} is no longer offered."
+        )
     own = (asked[0].prompt if asked else None) or job.request.prompt
     return replace(
-        job.request, checksum_sha256=None, prompt=own, image_count=1, images=(), photo_of=job.job_id
+        job.request,
+        checksum_sha256=None,
+        prompt=own,
+        image_count=1,
+        images=(),
+        photo_of=job.job_id,
+        image_of=index,
     )
 
 

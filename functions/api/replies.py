@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.event_handler import Response, content_types
 
-from triptych.aws import bucket, links
+from triptych.aws import bucket, links, table
 from triptych.deadlines import upload_url_seconds
 from triptych.job import JobStatus
 from triptych.runtime import clock
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from triptych.job import Job
 
+# Of a page of jobs. Lambda answers 6 MB: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
+MOST_BYTES = 5_000_000
 POLL_SECONDS = 2  # between two requests of a client that waits
 
 
@@ -73,6 +75,19 @@ def view_in_list(job: Job) -> JobView:
     return JobView.of(job, _Links(previews_only=True))
 
 
+def page_of(jobs: list[Job]) -> tuple[list[JobView], str | None]:
+    """Return the views of a page, and a cursor if they do not all fit into what Lambda may answer."""
+    views: list[JobView] = []
+    size = 0
+    for job in jobs:
+        view = view_in_list(job)
+        size += len(view.model_dump_json().encode())
+        if views and size > MOST_BYTES:
+            return views, table.cursor_after(jobs[len(views) - 1])
+        views.append(view)
+    return views, None
+
+
 def changed(job: Job) -> Response[str]:
     return respond(HTTPStatus.OK, view_of(job))
 
@@ -91,5 +106,7 @@ def polled(job: Job, if_none_match: str | None) -> Response[str]:
 
 def _etag(job: Job) -> str:
     """Return an ETag that changes with the job and with the presigned URLs."""
-    since = links.beginning(clock.now(), settings().download_url_seconds)
-    return f'"{job.version}-{int(since.timestamp())}"'
+    given = settings()
+    awaits = job.status is JobStatus.AWAITING_UPLOAD
+    life = min(given.download_url_seconds, given.upload_url_seconds) if awaits else given.download_url_seconds
+    return f'"{job.version}-{int(links.beginning(clock.now(), life).timestamp())}"'

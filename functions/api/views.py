@@ -274,7 +274,7 @@ class JobCreated(BaseModel):
     status: JobStatus
     upload: Annotated[
         Upload | None,
-        Field(description="Null if the job of this Idempotency-Key no longer waits for its photo."),
+        Field(description="Null if no photo is to be uploaded: with `photo_of`, or if it has arrived."),
     ]
 
 
@@ -409,13 +409,13 @@ class JobView(BaseModel):
     updated_at: Time
     started_at: Annotated[Time | None, Field(description="When the photo arrived, or the last retry.")]
     ended_at: Annotated[Time | None, Field(description="When the job ended.")]
-    model: Annotated[str, Field(description="The model at Replicate.")]
+    model: Annotated[str | None, Field(description="The model that the order chose. Null: the stack's own.")]
     style: str | None
     prompt: Annotated[str | None, Field(description="The job's own prompt, without the style's.")]
     metadata: dict[str, str]
     upload: Annotated[
         Upload | None,
-        Field(description="How to upload the photo, as long as the job awaits it. Null in lists."),
+        Field(description="How to upload the photo, as long as the job awaits an upload. Null in lists."),
     ]
     photo: Annotated[PhotoView | None, Field(description="Null until the photo has arrived.")]
     images: list[ImageView]
@@ -430,7 +430,7 @@ class JobView(BaseModel):
             updated_at=settings().local_time(job.updated_at),
             started_at=_time(job.started_at),
             ended_at=_time(job.ended_at),
-            model=job.request.model or settings().replicate_model,
+            model=job.request.model,
             style=job.request.style,
             prompt=job.request.prompt,
             metadata=job.request.metadata,

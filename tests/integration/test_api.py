@@ -308,6 +308,14 @@ def test_same_key_and_request_return_the_same_job(call: Any) -> None:
     assert len(call("GET", "/api/v1/jobs")[1]["jobs"]) == 2
 
 
+def test_same_key_of_two_owners_makes_two_jobs(call: Any) -> None:
+    jobs = {
+        call("POST", "/api/v1/jobs", REQUEST, owner=owner, idempotency_key="k")[1]["job_id"]
+        for owner in ("ann", "bob")
+    }
+    assert len(jobs) == 2
+
+
 def test_same_key_with_another_request_is_refused(call: Any) -> None:
     call("POST", "/api/v1/jobs", REQUEST, idempotency_key="k")
     for other in (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 import api
 import generate
+import replies
 import webhook
 from tests.support.events import api_event, s3_notification, sqs_event, webhook_for
 from tests.support.function_environment import BUCKET
@@ -22,6 +24,7 @@ from triptych.aws import table
 from triptych.flows import owner
 from triptych.job import JobStatus
 from triptych.photo.formats import content_type
+from triptych.runtime.observability import logger
 
 ORDER = {"content_type": "image/jpeg", "content_length": len(JPEG)}
 FLUX2 = "black-forest-labs/flux-2-pro"
@@ -190,6 +193,8 @@ def test_every_built_in_style_has_a_picture(context: SimpleNamespace, call: Any)
         answer: Any = api.handler(event, context)
         assert (answer["statusCode"], answer["isBase64Encoded"]) == (200, True)
         assert content_type(base64.b64decode(answer["body"])) == "image/webp"
+        headers = {name.lower(): value for name, value in answer["headers"].items()}
+        assert headers["cross-origin-resource-policy"] == "cross-origin"
     assert call("GET", "/api/v1/styles/..%2Fapi/preview")[0] == 404
     assert call("GET", "/api/v1/styles/none/preview")[0] == 404
 
@@ -248,11 +253,23 @@ def test_client_chooses_among_the_allowed_models(
     assert body["version"] == FLUX2
     assert isinstance(body["input"]["input_images"], list)
     assert call("GET", f"/api/v1/jobs/{job_id}")[1]["model"] == FLUX2
+    plain = ordered(call)
+    assert call("GET", f"/api/v1/jobs/{plain}")[1]["model"] is None
+    set_up(monkeypatch, ALLOWED_MODELS="")
+    status, answer = call("POST", f"/api/v1/jobs/{job_id}/images/0/again")
+    assert (status, answer["error"]["code"]) == (400, "invalid_request")
 
 
 def test_seed_for_a_model_without_one_is_refused(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     set_up(monkeypatch, ALLOWED_MODELS=BANANA)
     assert "seed" in refused(call, {**ORDER, "model": BANANA, "images": [{"seed": 1}]})
+
+
+def test_allowed_model_without_input_fields_is_named(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_up(monkeypatch, ALLOWED_MODELS="somebody/else")
+    status, answer = call("GET", "/api/v1/limits")
+    assert (status, answer["error"]["code"]) == (500, "misconfigured")
+    assert "allowed_models" in answer["error"]["message"]
 
 
 # ── metadata ──
@@ -269,9 +286,14 @@ def test_metadata_is_returned_and_filters_lists(call: Any) -> None:
     assert call("GET", "/api/v1/jobs?metadata.shop=Busan")[1] == {"jobs": [], "cursor": None}
 
 
-def test_metadata_is_in_no_log(call: Any, capsys: pytest.CaptureFixture[str]) -> None:
-    ordered(call, metadata={"customer": "Ada Lovelace"})
-    assert "Lovelace" not in capsys.readouterr().out
+def test_metadata_is_in_no_log(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = io.StringIO()
+    monkeypatch.setattr(logger.registered_handler, "stream", log)
+    job_id = ordered(call, metadata={"customer": "Ada Lovelace"}, prompt="For Lovelace.")
+    call("GET", f"/api/v1/jobs/{job_id}")
+    call("GET", "/api/v1/jobs?metadata.customer=Lovelace")
+    assert job_id in log.getvalue()
+    assert "Lovelace" not in log.getvalue()
 
 
 # ── lists ──
@@ -293,6 +315,15 @@ def test_list_is_filtered_by_status_page_by_page(world: World, call: Any) -> Non
             break
         cursor = f"&cursor={page['cursor']}"
     assert seen == [made[5], made[3], made[1]]
+
+
+def test_page_fits_into_what_lambda_may_answer(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replies, "MOST_BYTES", 20_000)
+    made = [ordered(call, prompt="그림" * 1000) for _ in range(5)]
+    first = call("GET", "/api/v1/jobs?limit=100")[1]
+    assert len(first["jobs"]) < 5
+    rest = call("GET", f"/api/v1/jobs?limit=100&cursor={first['cursor']}")[1]["jobs"]
+    assert len({job["job_id"] for job in (*first["jobs"], *rest)} & set(made)) > len(first["jobs"])
 
 
 def test_page_of_jobs_with_many_images_is_cut(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -386,6 +417,24 @@ def test_repeated_order_copies_the_photo_that_a_crash_left_behind(
     assert world.job(first).status is JobStatus.GENERATING
 
 
+def test_repeated_order_returns_its_job_whatever_has_changed(
+    world: World, call: Any, done: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order = {"photo_of": done, "style": "oil"}
+    first = call("POST", "/api/v1/jobs", order, idempotency_key="k")[1]["job_id"]
+    owner.delete(world.job(done))
+    own_styles(monkeypatch, '[{"id": "other", "name": "Other", "description": "Other.", "prompt": "Other."}]')
+    assert call("POST", "/api/v1/jobs", order, idempotency_key="k")[1]["job_id"] == first
+    assert call("POST", "/api/v1/jobs", {**order, "style": "other"}, idempotency_key="k")[0] == 409
+    assert call("POST", "/api/v1/jobs", order, idempotency_key="new")[0] == 400
+
+
+def test_key_of_one_image_is_not_anothers(call: Any, done: str) -> None:
+    first = call("POST", f"/api/v1/jobs/{done}/images/0/again", idempotency_key="k")
+    assert call("POST", f"/api/v1/jobs/{done}/images/0/again", idempotency_key="k") == first
+    assert call("POST", f"/api/v1/jobs/{done}/images/1/again", idempotency_key="k")[0] == 409
+
+
 def test_one_more_image_like_another(world: World, context: SimpleNamespace, call: Any, done: str) -> None:
     status, created = call("POST", f"/api/v1/jobs/{done}/images/1/again")
     assert status == 201
@@ -404,6 +453,17 @@ def test_image_that_does_not_exist_is_not_repeated(call: Any, done: str, index: 
 
 
 # ── an upload that goes on ──
+
+
+def test_new_upload_url_is_not_hidden_by_an_etag(
+    world: World, context: SimpleNamespace, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up(monkeypatch, DOWNLOAD_URL_SECONDS="43200", UPLOAD_URL_SECONDS="60")
+    path = f"/api/v1/jobs/{ordered(call)}"
+    first: Any = api.handler(api_event("GET", path), context)
+    etag = {name.lower(): value for name, value in first["headers"].items()}["etag"]
+    world.clock.advance(65)
+    assert call("GET", path, if_none_match=etag)[0] == 200
 
 
 def test_waiting_job_shows_how_to_upload_its_photo(world: World, context: SimpleNamespace, call: Any) -> None:

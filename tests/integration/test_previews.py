@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from datetime import UTC, datetime
 from io import BytesIO
 from types import SimpleNamespace
@@ -20,6 +21,7 @@ from tests.support.function_environment import BUCKET
 from tests.support.photos import JPEG, picture
 from tests.support.world import World
 from triptych.aws import bucket, links
+from triptych.flows import finish as finish_flow
 from triptych.flows import owner, preview, record
 from triptych.job import ImageStatus, JobStatus
 from triptych.photo import bounded, previews
@@ -142,6 +144,26 @@ def test_decoder_that_hangs_loses_no_output(
     (stored,) = world.job(running).having(ImageStatus.STORED)
     assert stored.output
     assert stored.output.preview is None
+
+
+def test_slow_preview_costs_no_output_at_the_deadline(
+    world: World, context: SimpleNamespace, running: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make = previews.make
+
+    def slow(file: Any, seconds: float) -> Any:
+        threading.Event().wait(min(seconds, 1.5))
+        return make(file, seconds)
+
+    monkeypatch.setattr(previews, "make", slow)
+    monkeypatch.setattr(finish_flow, "LOOK_SECONDS", 3.0)
+    for prediction_id in ("p0", "p1", "p2"):
+        world.replicate.finish(prediction_id)
+    world.clock.advance(1801)
+    job = world.job(running)
+    after = finish_flow.finish(job)
+    assert after
+    assert after.status is JobStatus.SUCCEEDED
 
 
 def test_deleted_job_leaves_no_preview(world: World, context: SimpleNamespace, running: str) -> None:

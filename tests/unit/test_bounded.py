@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import faulthandler
+import mmap
 import os
 import signal
 import threading
 import time
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -163,6 +165,22 @@ def test_child_ends_with_an_interrupted_parent(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(bounded, "_read", interrupted)
     with pytest.raises(KeyboardInterrupt):
         bounded.run(wait)
+
+
+def test_only_one_child_runs_at_a_time() -> None:
+    """Together they could need more memory than the function has, and each would hold the other's pipe open."""
+    running = mmap.mmap(-1, 1)  # shared by all children
+
+    def task() -> bytes:
+        running[0] += 1
+        most = running[0]
+        time.sleep(0.05)
+        running[0] -= 1
+        return str(most).encode()
+
+    with ThreadPoolExecutor(4) as pool:
+        children = [pool.submit(bounded.run, task) for _ in range(8)]
+        assert {child.result() for child in children} == {b"1"}
 
 
 def test_other_threads_do_not_disturb() -> None:

@@ -107,6 +107,7 @@ class JobRequest:
     model: str | None = None  # None: the stack's
     metadata: dict[str, str] = field(default_factory=dict)
     photo_of: str | None = None  # the job whose photo is used; no other is uploaded
+    image_of: int | None = None  # the image of that job that this one repeats
 
     def prompt_of(self, index: int) -> str | None:
         """Return the prompt of an image: the style's, then the image's own or else the job's. None: the stack's."""

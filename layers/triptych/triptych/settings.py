@@ -7,7 +7,16 @@ from functools import cache
 from typing import TYPE_CHECKING, Annotated
 from zoneinfo import ZoneInfo
 
-from pydantic import AliasGenerator, BaseModel, BeforeValidator, ConfigDict, Field, Json, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasGenerator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Json,
+    ValidationError,
+)
 
 from triptych.models import InputMapping, mapping_for
 
@@ -30,6 +39,12 @@ def _hosts(value: object) -> object:
 
 def _listed(value: object) -> object:
     return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
+
+
+def _known(models: tuple[str, ...]) -> tuple[str, ...]:
+    for model in models:
+        mapping_for(model)  # raises a ValueError that names the known ones
+    return models
 
 
 def _none_if_empty(value: object) -> object:
@@ -66,7 +81,9 @@ class Settings(BaseModel):
     default_prompt: str = ""  # only the functions that create predictions get it
     replicate_model: Annotated[str, Field(min_length=1)]
     replicate_input_mapping: Annotated[Json[InputMapping] | None, BeforeValidator(_none_if_empty)] = None
-    allowed_models: Annotated[tuple[str, ...], BeforeValidator(_listed)] = ()  # only `api` gets it
+    allowed_models: Annotated[
+        tuple[str, ...], BeforeValidator(_listed), AfterValidator(_known)
+    ] = ()  # only `api` gets it
     styles_parameter: str = ""  # likewise
     replicate_token_parameter: str
     replicate_base_url: str

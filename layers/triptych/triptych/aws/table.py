@@ -71,6 +71,7 @@ REFUSED_TRIES = 3  # while other orders are given back
 COUNT_DAYS = 70  # how long what an owner has spent is kept after the last order
 RELEASED_DAYS = 2  # longer than the stream keeps a write
 OLD_DAYS = range(62, 93)  # counts that nobody asks for any more
+_NOTHING: tuple[object, ...] = (None, (), {})  # fields of a request that the client left out
 _STACK = "spent in total"
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _REQUEST = TypeAdapter(JobRequest)  # ignores the fields of a newer release
@@ -364,17 +365,18 @@ def list_jobs(
         if wanted is None or wanted(job):
             images += len(job.images)
             if images > MOST_IMAGES_LISTED and jobs:
-                return jobs, _cursor_after(jobs[-1])
+                return jobs, cursor_after(jobs[-1])
             jobs.append(job)
             if len(jobs) == limit and wanted:
-                return jobs, _cursor_after(job)
+                return jobs, cursor_after(job)
     last = page.last_evaluated_key
     if last is None:
         return jobs, None
     return jobs, _cursor(last["created_at"]["S"], last["job_id"]["S"])
 
 
-def _cursor_after(job: Job) -> str:
+def cursor_after(job: Job) -> str:
+    """Return the cursor of the page that begins after the job."""
     return _cursor(job.created_at.strftime("%Y-%m-%dT%H:%M:%S.%f+0000"), job.job_id)
 
 
@@ -513,7 +515,7 @@ def _to_record(job: Job) -> _Job:
         counted=job.counted or None,
         status=job.status,
         closed_as=job.closed_as,
-        request={name: value for name, value in asdict(job.request).items() if value},
+        request={name: value for name, value in asdict(job.request).items() if value not in _NOTHING},
         photo_key=job.photo.key,
         photo_prepared_key=job.photo.prepared_key,
         photo_uninspected=job.photo.uninspected or None,

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from triptych.replicate.tags import Tag
 
 COPY_SECONDS = 16.0  # to copy one output in the webhook function; API Gateway waits for 30
-PREVIEW_SECONDS = 3.0  # for its preview, even if the copy took all the time
+TAKE_SECONDS = 24.0  # for the copy and its preview
 
 # The words that models use; Replicate has no code for it.
 UNSAFE_WORDS = ("nsfw", "sensitive", "flagged", "safety", "moderat", "content policy", "(e005)")
@@ -81,7 +81,8 @@ def take(prediction: Prediction, tag: Tag) -> Handling:
     if job.status.is_terminal or not awaits(image, tag.attempt, prediction.id):
         costs.count_if_wasted(prediction, tag, job)
         return Handling.IGNORED
-    change = record.move_on(job, result(job, tag, prediction, TimeBudget(COPY_SECONDS)))
+    budget, previewing = TimeBudget(COPY_SECONDS), TimeBudget(TAKE_SECONDS)
+    change = record.move_on(job, result(job, tag, prediction, budget, previewing))
     return Handling.APPLIED if change.written else Handling.IGNORED
 
 
@@ -91,7 +92,9 @@ def _is_doubled(image: Image, tag: Tag, prediction: Prediction) -> bool:
     return known and image.prediction_id != prediction.id and prediction.status == "succeeded"
 
 
-def result(job: Job, tag: Tag, prediction: Prediction, budget: TimeBudget) -> Event:  # noqa: PLR0911  # one for each status
+def result(  # noqa: PLR0911  # one for each status
+    job: Job, tag: Tag, prediction: Prediction, budget: TimeBudget, previewing: TimeBudget | None = None
+) -> Event:
     """Return what `prediction` means for its image. If it has an output, the output is in S3 afterwards.
 
     Args:
@@ -99,6 +102,8 @@ def result(job: Job, tag: Tag, prediction: Prediction, budget: TimeBudget) -> Ev
         tag: The image and the attempt.
         prediction: As Replicate reports it.
         budget: For the copy of the output.
+        previewing: For the copy and its preview; if not given, the budget of the copy. A caller must wait for as long:
+            otherwise the preview would cost the output.
 
     Raises:
         OutputUnavailableError: The output could not be fetched this time.
@@ -110,7 +115,9 @@ def result(job: Job, tag: Tag, prediction: Prediction, budget: TimeBudget) -> Ev
     match prediction.status:
         case "succeeded" if prediction.output_url:
             try:
-                output = _copy(prediction.output_url, job, tag.image, prediction.id, budget)
+                output = _copy(
+                    prediction.output_url, job, tag.image, prediction.id, budget, previewing or budget
+                )
             except OutputRefusedError as refused:
                 return failed(refused.failure)
             return OutputStored(tag.image, tag.attempt, prediction.id, output)
@@ -126,7 +133,9 @@ def result(job: Job, tag: Tag, prediction: Prediction, budget: TimeBudget) -> Ev
             return PredictionCreated(tag.image, tag.attempt, prediction.id)
 
 
-def _copy(url: str, job: Job, index: int, prediction_id: str, budget: TimeBudget) -> Output:
+def _copy(
+    url: str, job: Job, index: int, prediction_id: str, budget: TimeBudget, previewing: TimeBudget
+) -> Output:
     limits = settings()
     with fetch(
         url,
@@ -140,9 +149,7 @@ def _copy(url: str, job: Job, index: int, prediction_id: str, budget: TimeBudget
             raise OutputUnavailableError("too slow")
         key = bucket.output_key(job, index, prediction_id, fetched.content_type)
         output = bucket.store_output(key, fetched.content_type, fetched.size, fetched.file)
-        # The output is safe. Its preview may take the time that API Gateway or the next look still leaves.
-        made = preview.add(key, fetched.file, budget.at_least(PREVIEW_SECONDS))
-        return replace(output, preview=made)
+        return replace(output, preview=preview.add(key, fetched.file, previewing))
 
 
 def _token() -> str:

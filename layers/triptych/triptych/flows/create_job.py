@@ -26,8 +26,18 @@ class KeyUsedError(Exception):
     """The owner has used this idempotency key for another request."""
 
 
+def earlier_job(owner: str, idempotency_key: str | None) -> Job | None:
+    """Return the job that the owner has created with this key."""
+    return record.read(job_ids.keyed(owner, idempotency_key)) if idempotency_key else None
+
+
 def create_job(
-    owner: str, request: JobRequest, idempotency_key: str | None, source: Job | None = None
+    owner: str,
+    request: JobRequest,
+    idempotency_key: str | None,
+    *,
+    source: Job | None = None,
+    earlier: Job | None = None,
 ) -> Job:
     """Create a job. If the owner has made the same request with the same key before, return that job as it is now.
 
@@ -36,6 +46,7 @@ def create_job(
         request: What is asked for.
         idempotency_key: The client's key, if it sent one.
         source: The job whose photo is used, if none is uploaded.
+        earlier: The job that the owner has created with the key.
 
     Raises:
         KeyUsedError: The key was used for another request.
@@ -53,7 +64,6 @@ def create_job(
         image_count=len(request.images) or request.image_count or settings().image_count,
         now=clock.now(),
     )
-    earlier = record.read(job_id) if idempotency_key else None
     if earlier:
         return _with_photo(_same(earlier, request), source)
     if source and not (source.uploaded_at and bucket.look_at(source.photo.key)):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 MOST_SECONDS = 6.0  # for one preview
 LEAST_SECONDS = 1.0  # with less time left, none is begun
+SPARE_SECONDS = 2.0  # of the budget, for S3 and for the caller
 
 
 def add(key: str, file: IO[bytes], budget: TimeBudget) -> Preview | None:
@@ -46,7 +47,7 @@ def add(key: str, file: IO[bytes], budget: TimeBudget) -> Preview | None:
 
 def of_photo(key: str, photo: IO[bytes], prepared: Prepared | None) -> Preview | None:
     """As `add`, for a photo. Its prepared copy, if there is one, is smaller and easier to open."""
-    budget = TimeBudget(MOST_SECONDS)
+    budget = TimeBudget(MOST_SECONDS + SPARE_SECONDS)
     if prepared is None:
         return add(key, photo, budget)
     with TemporaryFile() as file:
@@ -59,7 +60,7 @@ def of_photo(key: str, photo: IO[bytes], prepared: Prepared | None) -> Preview |
 def _add(key: str, file: IO[bytes], budget: TimeBudget) -> Preview | None:
     from triptych.photo import previews  # noqa: PLC0415  # slow to import, and most invocations open nothing
 
-    seconds = min(MOST_SECONDS, budget.seconds_left)
+    seconds = min(MOST_SECONDS, budget.seconds_left - SPARE_SECONDS)
     if seconds < LEAST_SECONDS:
         raise UnpreviewableError("no time left")
     made = previews.make(file, seconds)

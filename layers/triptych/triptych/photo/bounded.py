@@ -13,6 +13,7 @@ import resource
 import select
 import signal
 import sys
+import threading
 import traceback
 import warnings
 from pathlib import Path
@@ -33,6 +34,8 @@ WALL_SECONDS = 16.0
 DEFAULT_MIB = 1769  # the function's memory in template.yaml, where no Lambda says it
 SPARE_MIB = 48  # for the parent while the child runs
 CHUNK_BYTES = 2**18
+
+_one_child = threading.Lock()
 
 RESULT, NO_MEMORY, RAISED = b"=", b"m", b"!"  # the first byte of what the child writes
 # With these signals the C code of a decoder stops on damaged data. It aborts if it has no memory.
@@ -75,8 +78,19 @@ def run(
     Raises:
         ExceededError, CrashedError, StuckError, ChildError: See there.
     """
-    cpu_seconds = cpu_seconds or CPU_SECONDS
     wall_seconds = WALL_SECONDS if wall_seconds is None else wall_seconds
+    ends_at = clock.monotonic() + wall_seconds
+    # One child at a time: together they could need more memory than the function has, and each would hold the other's
+    # pipe open.
+    if not _one_child.acquire(timeout=wall_seconds):
+        raise StuckError("another child took all the time")
+    try:
+        return _run(task, cpu_seconds or CPU_SECONDS, max(0.0, ends_at - clock.monotonic()))
+    finally:
+        _one_child.release()
+
+
+def _run(task: Callable[[], bytes], cpu_seconds: int, wall_seconds: float) -> bytes:
     reading, writing = os.pipe()
     memory = _memory_limit()
     sys.stdout.flush()  # or the child might write the same lines again
