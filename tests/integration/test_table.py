@@ -74,6 +74,7 @@ FULL_JOB = Job(
         model="somebody/something",
         metadata={"order": "A-17"},
         photo_of="another",
+        image_of=28,
     ),
     photo=Photo(
         "uploads/full/photo.jpg",

@@ -33,6 +33,7 @@ OF_LAMBDA = {
 # Operations whose IAM actions have other names.
 PERMITTED_AS = {
     "dynamodb:TransactWriteItems": {"dynamodb:PutItem", "dynamodb:UpdateItem"},
+    "s3:CopyObject": {"s3:GetObject", "s3:PutObject"},
     "s3:HeadBucket": {"s3:ListBucket"},
     "s3:HeadObject": {"s3:GetObject"},
     "s3:ListObjectsV2": {"s3:ListBucket"},

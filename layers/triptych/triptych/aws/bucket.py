@@ -286,7 +286,8 @@ def remove_all(job_id: str) -> int:
 
 @once
 def _bucket_url() -> str:
-    url = _s3().generate_presigned_url("get_object", Params={"Bucket": settings().bucket, "Key": "x"})
+    where = {"Bucket": settings().bucket, "Key": "x"}
+    url = _s3().generate_presigned_url("get_object", Params=where, ExpiresIn=1)
     return url.partition("/x?")[0]
 
 
