@@ -46,8 +46,7 @@ def counted(self, *args, **kwargs):
     made.append(self)
     init(self, *args, **kwargs)
 botocore.session.Session.__init__ = counted
-from triptych.aws import bucket, event_bus, queues, table
-from triptych.replicate import transport
+from triptych.aws import bucket, event_bus, parameters, queues, table
 clients = [event_bus._events(), bucket._s3(), queues._sqs(), parameters.provider().client]
 for model in (table._Job, table._Gone):
     model.Meta.table_name = "jobs"

@@ -93,6 +93,7 @@ def test_repeated_events_of_a_job_are_counted_once(
         "EstimatedDollars": pytest.approx(0.12),
         "ImagesStored": 3,
         "BytesCopied": 3 * len(PNG),
+        "PreviewsMissing": 3,  # the output only begins as a PNG
         "WebhooksApplied": 3,
         "WebhooksIgnored": 12,
         "JobsSucceeded": 1,

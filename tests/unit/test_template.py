@@ -85,7 +85,7 @@ def test_every_role_names_the_bucket_that_the_stack_makes() -> None:
         if ":s3:::" in str(one) or "PhotosBucket" in str(one)
         for text in [template.scope.resolve(one)]
     }
-    folders = ("", "/uploads/*", "/prepared/*", "/outputs/*")
+    folders = ("", "/uploads/*", "/prepared/*", "/outputs/*", "/previews/*")
     assert found == {f"arn:aws:s3:::{bucket}{folder}" for folder in folders}
     for function in ("ApiFunction", "WebhookFunction", "GenerateFunction", "WatchdogFunction"):
         environment: Any = template.resources[function].properties["Environment"]

@@ -142,6 +142,8 @@ def test_stack_describes_functions_sources_routes_and_policies(stack: Stack, ser
         ("GET", "/api/v1/openapi.json"),
         ("GET", "/"),
         ("GET", "/page/{file}"),
+        ("GET", "/api/v1/docs"),
+        ("GET", "/api/v1/styles/{style_id}/preview"),
     }
     assert {route.authorizer for route in stack.http_api.routes} == {None, "Owner"}
     owner = stack.http_api.authorizers["Owner"]
