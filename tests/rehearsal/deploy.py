@@ -75,6 +75,9 @@ def deploy(
     template = copy.deepcopy(built.template())
     change(template)
     gaps.close(template)
+    # Gap in 1.5.33: the transform replaces a reference in the API's CORS by the parameter's default, as text.
+    if "AllowedOrigins" in parameters:
+        template["Parameters"]["AllowedOrigins"]["Default"] = parameters["AllowedOrigins"]
     path = built.folder / f"{stack}.json"
     path.write_text(json.dumps(template))
     _sam(

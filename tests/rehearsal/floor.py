@@ -17,7 +17,7 @@ NAMES = {
     "PutItem": ("DynamoDB PutItem",),
     "TransactWriteItems": ("DynamoDB TransactWriteItems",),
     "GetObject": ("S3 GetObject", "S3 GetObject by Replicate"),
-    "PutObject": ("S3 PutObject", "S3 PutObject by the client"),
+    "PutObject": ("S3 PutObject", "S3 PutObject by the client", "S3 PutObject of a preview"),
     "SendMessage": ("SQS SendMessage",),
     "PutEvents": ("EventBridge PutEvents",),
 }

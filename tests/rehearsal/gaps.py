@@ -259,8 +259,13 @@ def _import_body(apigateway: Any, api: str, properties: dict[str, Any]) -> None:
     cors = body.get("x-amazon-apigateway-cors")
     apigateway._apis[api].pop("corsConfiguration", None)
     if cors:
-        print("CORSDEBUG", repr(cors), flush=True)
-        apigateway._apis[api]["corsConfiguration"] = {**cors, "maxAge": int(cors.get("maxAge", 0))}
+        origins = cors.get("allowOrigins", [])
+        origins = origins.split(",") if isinstance(origins, str) else origins
+        apigateway._apis[api]["corsConfiguration"] = {
+            **cors,
+            "allowOrigins": origins,
+            "maxAge": int(cors.get("maxAge", 0)),
+        }
     schemes = body.get("components", {}).get("securitySchemes", {})
     apigateway._authorizers[api] = {}
     for name, scheme in schemes.items():

@@ -41,7 +41,9 @@ def stack() -> Iterator[dict[str, str]]:
     translated: dict[str, Any] = json.loads(done.stdout)
     resources = {name: one for name, one in translated["Resources"].items() if one["Type"] in TYPES}
     # CORS names the API, which moto does not make.
-    text = json.dumps(resources).replace('{"Fn::GetAtt": ["HttpApi", "ApiEndpoint"]}', '"https://app.example"')
+    text = json.dumps(resources).replace(
+        '{"Fn::GetAtt": ["HttpApi", "ApiEndpoint"]}', '"https://app.example"'
+    )
     resources = json.loads(text)
     for one in resources.values():
         one.pop("DependsOn", None)
