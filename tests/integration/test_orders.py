@@ -429,7 +429,7 @@ def test_repeated_order_returns_its_job_whatever_has_changed(
     assert call("POST", "/api/v1/jobs", order, idempotency_key="new")[0] == 404
 
 
-def test_key_of_one_image_is_not_anothers(call: Any, done: str) -> None:
+def test_key_of_one_image_serves_no_other(call: Any, done: str) -> None:
     first = call("POST", f"/api/v1/jobs/{done}/images/0/again", idempotency_key="k")
     assert call("POST", f"/api/v1/jobs/{done}/images/0/again", idempotency_key="k") == first
     assert call("POST", f"/api/v1/jobs/{done}/images/1/again", idempotency_key="k")[0] == 409
