@@ -12,6 +12,34 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 _REF = "#/components/schemas/{model}"
+_KEY = "The key that the stack has created. Compare it before you trust a call."
+_EXAMPLE: JsonValue = {
+    "id": "6a7e8feb-b491-4cf7-a9f1-bf3703467718",
+    "source": SOURCE,
+    "detail-type": "Job Succeeded",
+    "time": "2026-11-24T12:05:14Z",
+    "detail": {
+        "stack": "triptych",
+        "job_id": "0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52",
+        "owner": "b2c7a1d0-9d8b-4f7e-8a51-1f4ce1a3f0aa",
+        "status": "SUCCEEDED",
+        "created_at": "2026-11-24T21:05:00.000+09:00",
+        "updated_at": "2026-11-24T21:05:13.900+09:00",
+        "metadata": {"order": "A-17"},
+        "images": [
+            {
+                "index": 0,
+                "status": "STORED",
+                "seed": 7,
+                "prediction_id": "gm3qorzdhgbfurvjtvhg6dckhu",
+                "content_type": "image/png",
+                "size": 481114,
+                "error": None,
+            }
+        ],
+        "error": None,
+    },
+}
 _TYPES: list[JsonValue] = [f"Job {status.title()}" for status in JobStatus if status.is_terminal]
 
 
@@ -50,7 +78,19 @@ def webhooks() -> dict[str, JsonValue]:
                 ),
                 "tags": ["jobs"],
                 "security": [],
-                "requestBody": {"required": True, "content": {"application/json": {"schema": body}}},
+                "parameters": [
+                    {
+                        "name": "X-Triptych-Key",
+                        "in": "header",
+                        "required": True,
+                        "schema": text,
+                        "description": _KEY,
+                    }
+                ],
+                "requestBody": {
+                    "required": True,
+                    "content": {"application/json": {"schema": body, "example": _EXAMPLE}},
+                },
                 "responses": {"200": {"description": "The event is delivered. Answer within 5 s."}},
             }
         }

@@ -52,7 +52,10 @@ def _whole(value: object) -> object:
 
 
 def _known_name(value: object) -> object:
-    return ALIASES.get(value.lower(), value) if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    name = value.lower()  # media types are the same in any case
+    return ALIASES.get(name, name)
 
 
 def _says_something(prompt: str) -> str:

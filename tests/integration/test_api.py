@@ -440,6 +440,10 @@ def test_event_is_described_as_it_is_sent(world: World, call: Any) -> None:
     detail = described["components"]["schemas"]["JobEnded"]
     sent = Detail.of(world.job(call("POST", "/api/v1/jobs", REQUEST)[1]["job_id"])).model_dump()
     assert set(detail["properties"]) == set(sent)
+    example = described["webhooks"]["jobEnded"]["post"]["requestBody"]["content"]["application/json"][
+        "example"
+    ]
+    Detail.model_validate(example["detail"])
     assert body["properties"]["detail"]["$ref"].endswith("/JobEnded")
 
 

@@ -145,6 +145,7 @@ def test_images_of_an_order_count_toward_the_limit(call: Any, monkeypatch: pytes
 
 
 def test_other_name_of_jpeg_is_taken(world: World, context: SimpleNamespace, call: Any) -> None:
+    assert call("POST", "/api/v1/jobs", {**ORDER, "content_type": "Image/JPEG"})[0] == 201
     status, created = call("POST", "/api/v1/jobs", {**ORDER, "content_type": "image/jpg"})
     assert status == 201
     assert created["upload"]["headers"]["Content-Type"] == "image/jpeg"

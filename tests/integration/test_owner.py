@@ -401,7 +401,10 @@ def test_contended_daily_count_is_answered_with_429(
     assert (status, answer["error"]["code"]) == (429, "too_many_at_once")
 
 
-@pytest.mark.parametrize(("method", "path"), [("POST", "/retry"), ("POST", "/cancel"), ("DELETE", "")])
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/retry"), ("POST", "/cancel"), ("POST", "/images/0/again"), ("DELETE", "")],
+)
 def test_another_owners_job_cannot_be_changed(
     world: World, context: SimpleNamespace, call: Any, job_id: str, method: str, path: str
 ) -> None:
