@@ -130,7 +130,7 @@ def test_export_holds_everything_of_the_owner_and_nothing_else(stack: Any, tmp_p
     ada = stack.sign_up("ada@example.com")
     done, other = finished(world, ada), finished(world, "bob")
     folder = tmp_path / "export"
-    assert Owner(stack, ada).export(folder) == 4
+    assert Owner(stack, ada).export(folder) == 5  # the photo, its preview, three images without one
     owner = json.loads((folder / "owner.json").read_text())
     assert owner["owner"] == ada
     assert "ada@example.com" in json.dumps(owner["user"])
@@ -139,6 +139,7 @@ def test_export_holds_everything_of_the_owner_and_nothing_else(stack: Any, tmp_p
     assert len(owner["jobs"][0]["images"]) == 3
     assert any(value == 3 for value in owner["spending"].values())
     assert (folder / done / "uploads-photo.jpg").read_bytes() == JPEG
+    assert (folder / done / "previews-photo.webp").stat().st_size
     assert [(folder / done / f"outputs-{index}.png").read_bytes() for index in range(3)] == [PNG] * 3
     assert other not in "".join(str(file) for file in folder.rglob("*")) + json.dumps(owner)
     with pytest.raises(FileExistsError):
