@@ -16,7 +16,7 @@ import guards
 import orders
 import pictures
 import replies
-from description import answers, describe
+from description import JOBS, OFFER, answers, describe
 from guards import Cursor, IdempotencyKey, IfNoneMatch, ImageIndex, JobId, Limit, Status, StyleId
 from triptych.aws import styles, table
 from triptych.failures import FailureKind
@@ -32,13 +32,12 @@ if TYPE_CHECKING:
 
     from triptych.job import Job
 
-LIMITS = (
+LIMITS = (  # of routes that may spend
     FailureKind.DAILY_LIMIT_REACHED,
     FailureKind.STACK_LIMIT_REACHED,
     FailureKind.TOO_MANY_ACTIVE_JOBS,
+    FailureKind.TOO_MANY_AT_ONCE,
 )
-
-JOBS, OFFER = "jobs", "what the stack offers"  # tags of the description
 
 app = APIGatewayHttpResolver(enable_validation=True)
 errors.install(app)
@@ -67,7 +66,6 @@ def handler(event: dict[str, object], context: LambdaContext) -> dict[str, objec
     tags=[JOBS],
     responses=answers(
         {HTTPStatus.CREATED: ("The job, and how to upload its photo.", JobCreated)},
-        FailureKind.INVALID_REQUEST,
         FailureKind.IDEMPOTENCY_KEY_USED,
         FailureKind.JOB_NOT_FOUND,
         FailureKind.PHOTO_GONE,
@@ -75,7 +73,6 @@ def handler(event: dict[str, object], context: LambdaContext) -> dict[str, objec
         FailureKind.PHOTO_UNSUPPORTED,
         FailureKind.NOT_JSON,
         *LIMITS,
-        FailureKind.TOO_MANY_AT_ONCE,
         headers={"Location": "The path of the job."},
     ),
 )
@@ -98,9 +95,7 @@ def post_job(body: CreateJob, idempotency_key: IdempotencyKey = None) -> Respons
         "more."
     ),
     tags=[JOBS],
-    responses=answers(
-        {HTTPStatus.OK: ("A page of jobs.", JobList)}, FailureKind.INVALID_REQUEST, FailureKind.BAD_CURSOR
-    ),
+    responses=answers({HTTPStatus.OK: ("A page of jobs.", JobList)}, FailureKind.BAD_CURSOR),
 )
 def list_jobs(limit: Limit = 20, cursor: Cursor = None, status: Status = None) -> Response[str]:
     metadata = guards.metadata_filter(app.current_event)
@@ -153,7 +148,6 @@ def get_job(job_id: JobId, if_none_match: IfNoneMatch = None) -> Response[str]:
         FailureKind.NOTHING_TO_RETRY,
         FailureKind.RETRY_LIMIT_REACHED,
         *LIMITS,
-        FailureKind.TOO_MANY_AT_ONCE,
     ),
 )
 def retry_job(job_id: JobId) -> Response[str]:
@@ -172,12 +166,10 @@ def retry_job(job_id: JobId) -> Response[str]:
     tags=[JOBS],
     responses=answers(
         {HTTPStatus.CREATED: ("The new job.", JobCreated)},
-        FailureKind.INVALID_REQUEST,
         FailureKind.IDEMPOTENCY_KEY_USED,
         FailureKind.JOB_NOT_FOUND,
         FailureKind.PHOTO_GONE,
         *LIMITS,
-        FailureKind.TOO_MANY_AT_ONCE,
         headers={"Location": "The path of the new job."},
     ),
 )

@@ -44,10 +44,8 @@ A JWT of the stack's issuer; its `sub` is the owner of the jobs. If the stack ha
 `InitiateAuth` with the flow `USER_PASSWORD_AUTH` and the client id of the stack's output `UserPoolClientId` returns it as \
 `IdToken`. Renew it with the flow `REFRESH_TOKEN_AUTH`.
 """
-TAGS = {
-    "jobs": "Orders and their images.",
-    "what the stack offers": "Styles, limits, and what you have used.",
-}
+JOBS, OFFER = "jobs", "what the stack offers"
+TAGS = {JOBS: "Orders and their images.", OFFER: "Styles, limits, and what you have used."}
 # Every route may answer with these.
 ANYWHERE = (
     FailureKind.INVALID_REQUEST,
@@ -125,7 +123,7 @@ def describe(app: APIGatewayHttpResolver) -> dict[str, JsonValue]:
         for name in ("HTTPValidationError", "ResponseValidationError", "ValidationError"):
             components["schemas"].pop(name, None)
         components["schemas"] |= event.schemas()
-    described["webhooks"] = event.webhooks()
+    described["webhooks"] = event.webhooks(JOBS)
     described.pop("servers", None)
     return described
 

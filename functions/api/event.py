@@ -53,8 +53,8 @@ def schemas() -> dict[str, JsonValue]:
     return {**found, "JobEnded": detail}
 
 
-def webhooks() -> dict[str, JsonValue]:
-    """Return the description of the call that a stack with `CallbackUrl` makes."""
+def webhooks(tag: str) -> dict[str, JsonValue]:
+    """Return the description, under a tag, of the call that a stack with `CallbackUrl` makes."""
     text: JsonValue = {"type": "string"}
     body: JsonValue = {
         "type": "object",
@@ -76,7 +76,7 @@ def webhooks() -> dict[str, JsonValue]:
                     "The stack posts this to its operator's `CallbackUrl`, and puts it on EventBridge. At least once, in no "
                     "promised order. The header `X-Triptych-Key` holds the stack's key."
                 ),
-                "tags": ["jobs"],
+                "tags": [tag],
                 "security": [],
                 "parameters": [
                     {

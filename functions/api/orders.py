@@ -64,16 +64,14 @@ def request_for_another(job: Job, index: int) -> JobRequest:
     """
     if not 0 <= index < len(job.images):
         raise ApiError(FailureKind.INVALID_REQUEST, f"index must be below {len(job.images)}.")
-    asked = job.request.images[index : index + 1]
-    if job.request.model is not None and job.request.model not in settings().models:
+    if not _is_offered(job.request.model):
         raise ApiError(
             FailureKind.INVALID_REQUEST, f"The job's model {job.request.model} is no longer offered."
         )
-    own = (asked[0].prompt if asked else None) or job.request.prompt
     return replace(
         job.request,
         checksum_sha256=None,
-        prompt=own,
+        prompt=job.request.asked_of(index).prompt or job.request.prompt,
         image_count=1,
         images=(),
         photo_of=job.job_id,
@@ -91,11 +89,15 @@ def _check_photo(content_type: str, size: int) -> None:
 
 
 def _check_model(order: CreateJob) -> None:
-    if order.model is not None and order.model not in settings().models:
+    if not _is_offered(order.model):
         known = ", ".join(settings().models)
         raise ApiError(FailureKind.INVALID_REQUEST, f"model must be one of {known}.")
     if any(one.seed is not None for one in order.images or ()) and not settings().takes_seed(order.model):
         raise ApiError(FailureKind.INVALID_REQUEST, "images: this model takes no seed.")
+
+
+def _is_offered(model: str | None) -> bool:
+    return model is None or model in settings().models
 
 
 def _prompt_of(style: str | None) -> str | None:

@@ -370,7 +370,7 @@ class ImageView(BaseModel):
         return cls(
             index=image.index,
             status=image.status,
-            prompt=_own_prompt(job, image),
+            prompt=job.request.asked_of(image.index).prompt,
             seed=image.seed,
             prediction_id=image.prediction_id,
             url=links.to(output.key) if output else None,
@@ -385,11 +385,6 @@ class ImageView(BaseModel):
             ended_at=_time(image.ended_at),
             error=ErrorView.of(image.error),
         )
-
-
-def _own_prompt(job: Job, image: Image) -> str | None:
-    asked = job.request.images
-    return asked[image.index].prompt if image.index < len(asked) else None
 
 
 def _file_name(job: Job, image: Image) -> str:

@@ -111,12 +111,12 @@ class JobRequest:
 
     def prompt_of(self, index: int) -> str | None:
         """Return the prompt of an image: the style's, then the image's own or else the job's. None: the stack's."""
-        own = self.images[index].prompt if index < len(self.images) else None
+        own = self.asked_of(index).prompt
         return " ".join(filter(None, (self.style_prompt, own or self.prompt))) or None
 
-    def seed_of(self, index: int) -> int | None:
-        """Return the seed that the client chose for an image."""
-        return self.images[index].seed if index < len(self.images) else None
+    def asked_of(self, index: int) -> ImageRequest:
+        """Return what the client asked of an image. Without `images`, that is nothing."""
+        return self.images[index] if index < len(self.images) else ImageRequest()
 
 
 @dataclass(frozen=True, slots=True)

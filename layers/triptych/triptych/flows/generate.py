@@ -406,7 +406,7 @@ def to_ask_for(job: Job, now: datetime) -> list[Image]:
 
 def _asked(job: Job, image: Image, now: datetime, *, seeded: bool) -> Asked:
     # After a retry, the client's own seed would give the same output once more, or the same refusal.
-    chosen = None if job.retries else job.request.seed_of(image.index)
+    chosen = None if job.retries else job.request.asked_of(image.index).seed
     seed = (secrets.randbelow(2**31) if chosen is None else chosen) if seeded else None
     return Asked(image.index, seed, at=now, in_doubt_until=now + timedelta(seconds=UNANSWERED_SECONDS))
 
