@@ -22,8 +22,8 @@ from botocore.config import Config
 
 from tests.benchmarks._report import Figure
 from tests.benchmarks._world import World, world
-from tests.simulation.functions import CONTEXT, loaded
-from tests.support.events import api_event, s3_notification, sqs_event
+from tests.simulation.functions import loaded
+from tests.support.events import CONTEXT, api_event, s3_notification, sqs_event
 from tests.support.function_environment import TOKEN
 from triptych.replicate.webhooks import signing_secret
 

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from botocore.exceptions import ClientError
 
 from tests.deployed.scenarios import expect, must
+from tests.deployed.stack import FOLDERS
 from tests.deployed.verdict import NotJudgedError, ProblemError
 from tests.support.client import JOBS
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from tests.deployed.user import User
     from tests.support.client import Client
 
-FOLDERS = ("uploads", "prepared", "outputs", "previews")
 CLOCK_SECONDS = 60  # by which this machine's clock may differ from AWS's
 LOG_SECONDS = 60  # until CloudWatch shows a line; usually a few
 # What may not be in a log, and a part of it.

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # The regional host in us-east-1 too, as the functions use it. Each request ends within seconds.
 # An emulator on this machine needs no proxy.
+FOLDERS = ("uploads", "prepared", "outputs", "previews")  # of the bucket
 LOCAL = "AWS_ENDPOINT_URL" in os.environ
 CONFIG = Config(
     proxies={} if LOCAL else None,

@@ -7,7 +7,6 @@ import json
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from types import SimpleNamespace
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -19,7 +18,7 @@ import generate
 import watchdog
 import webhook
 from tests.fuzz.reader import Json, Reader
-from tests.support.events import api_event, s3_notification, signed, sqs_event, webhook_event
+from tests.support.events import CONTEXT, api_event, s3_notification, signed, sqs_event, webhook_event
 from tests.support.fake_replicate import promised
 from tests.support.photo_corpus import PREPARED, READY, REJECTED
 from tests.support.photos import JPEG
@@ -34,13 +33,6 @@ from triptych.photo.inspection import Finding, Prepared, Ready, Rejected, inspec
 FRESH = 200  # inputs that share an AWS and a Replicate
 PIXELS = 1_000_000
 LONGEST_PHOTO = 16_384  # bytes
-CONTEXT: Any = SimpleNamespace(
-    function_name="fuzz",
-    memory_limit_in_mb=128,
-    invoked_function_arn="arn:aws:lambda:ap-northeast-2:123456789012:function:fuzz",
-    aws_request_id="request-1",
-    get_remaining_time_in_millis=lambda: 30_000,
-)
 CODES = {kind.code for kind in FailureKind}
 
 type Take = Callable[[bytes], None]

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+import api
 import generate
+from tests.support.events import CONTEXT, api_event
 from tests.support.world import World, world_on_moto
 from triptych.aws import queues
 from triptych.pace import Pace
@@ -14,13 +18,19 @@ from triptych.runtime import observability
 
 @pytest.fixture
 def context() -> SimpleNamespace:
-    return SimpleNamespace(
-        function_name="test",
-        memory_limit_in_mb=128,
-        invoked_function_arn="arn:aws:lambda:ap-northeast-2:123456789012:function:test",
-        aws_request_id="request-1",
-        get_remaining_time_in_millis=lambda: 30_000,
-    )
+    return SimpleNamespace(**vars(CONTEXT))
+
+
+@pytest.fixture
+def call(world: World, context: SimpleNamespace) -> Callable[..., tuple[int, Any]]:
+    """Return a function that calls the API, and returns the status and the body of its answer."""
+
+    def call(method: str, path: str, body: object = None, **options: str) -> tuple[int, Any]:
+        answer = api.handler(api_event(method, path, body, **options), context)
+        text = str(answer["body"] or "")
+        return int(str(answer["statusCode"])), json.loads(text) if text else None
+
+    return call
 
 
 @pytest.fixture(autouse=True)

@@ -13,6 +13,7 @@ import pytest
 
 import api
 from tests.environment import ROOT
+from tests.integration.paging import pages
 from tests.support.events import api_event
 from tests.support.photos import JPEG
 from tests.support.world import World
@@ -239,14 +240,9 @@ def test_list_is_paged_newest_first(world: World, call: Any) -> None:
         world.clock.advance(1)
     call("POST", "/api/v1/jobs", REQUEST, owner="bob")
     seen: list[str] = []
-    cursor = ""
-    while True:
-        page = call("GET", f"/api/v1/jobs?limit=2{cursor}")[1]
-        assert len(page["jobs"]) <= 2
-        seen += [job["job_id"] for job in page["jobs"]]
-        if page["cursor"] is None:
-            break
-        cursor = f"&cursor={page['cursor']}"
+    for jobs in pages(call, "limit=2"):
+        assert len(jobs) <= 2
+        seen += [job["job_id"] for job in jobs]
     assert seen == made[::-1]
 
 

@@ -15,6 +15,7 @@ import api
 import generate
 import replies
 import webhook
+from tests.integration.paging import pages
 from tests.support.events import api_event, s3_notification, sqs_event, webhook_for
 from tests.support.function_environment import BUCKET
 from tests.support.photos import JPEG
@@ -29,16 +30,6 @@ from triptych.runtime.observability import logger
 ORDER = {"content_type": "image/jpeg", "content_length": len(JPEG)}
 FLUX2 = "black-forest-labs/flux-2-pro"
 BANANA = "google/nano-banana-2"
-
-
-@pytest.fixture
-def call(world: World, context: SimpleNamespace) -> Any:
-    def call(method: str, path: str, body: object = None, **options: str) -> tuple[int, Any]:
-        answer = api.handler(api_event(method, path, body, **options), context)
-        text = str(answer["body"] or "")
-        return int(str(answer["statusCode"])), json.loads(text) if text else None
-
-    return call
 
 
 def ordered(call: Any, **fields: object) -> str:
@@ -307,14 +298,10 @@ def test_list_is_filtered_by_status_page_by_page(world: World, call: Any) -> Non
         made.append(ordered(call))
         if number % 2:
             call("POST", f"/api/v1/jobs/{made[-1]}/cancel")
-    seen, cursor = [], ""
-    while True:
-        page = call("GET", f"/api/v1/jobs?status=CANCELED&limit=2{cursor}")[1]
-        assert len(page["jobs"]) <= 2
-        seen += [job["job_id"] for job in page["jobs"]]
-        if page["cursor"] is None:
-            break
-        cursor = f"&cursor={page['cursor']}"
+    seen = []
+    for jobs in pages(call, "status=CANCELED&limit=2"):
+        assert len(jobs) <= 2
+        seen += [job["job_id"] for job in jobs]
     assert seen == [made[5], made[3], made[1]]
 
 
@@ -330,16 +317,9 @@ def test_page_fits_into_what_lambda_may_answer(call: Any, monkeypatch: pytest.Mo
 def test_page_of_jobs_with_many_images_is_cut(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "MOST_IMAGES_LISTED", 20)
     made = [ordered(call, image_count=10) for _ in range(5)]
-    seen, sizes, cursor = [], [], ""
-    while True:
-        page = call("GET", f"/api/v1/jobs?limit=100{cursor}")[1]
-        seen += [job["job_id"] for job in page["jobs"]]
-        sizes.append(len(page["jobs"]))
-        if page["cursor"] is None:
-            break
-        cursor = f"&cursor={page['cursor']}"
-    assert sorted(seen) == sorted(made)
-    assert sizes == [2, 2, 1]
+    found = list(pages(call, "limit=100"))
+    assert sorted(job["job_id"] for jobs in found for job in jobs) == sorted(made)
+    assert [len(jobs) for jobs in found] == [2, 2, 1]
 
 
 @pytest.mark.parametrize(

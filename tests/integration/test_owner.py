@@ -39,16 +39,6 @@ REQUEST = {"content_type": "image/jpeg", "content_length": len(JPEG)}
 
 
 @pytest.fixture
-def call(world: World, context: SimpleNamespace) -> Any:
-    def call(method: str, path: str, body: object = None, **options: str) -> tuple[int, Any]:
-        answer = api.handler(api_event(method, path, body, **options), context)
-        text = str(answer["body"] or "")
-        return int(str(answer["statusCode"])), json.loads(text) if text else None
-
-    return call
-
-
-@pytest.fixture
 def job_id(world: World, context: SimpleNamespace, checks: Any, tasks: Any) -> str:
     """Create a job whose three predictions run."""
     job_id = world.new_job()

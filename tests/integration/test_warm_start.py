@@ -15,8 +15,8 @@ import httpx
 import pytest
 
 from tests.benchmarks._world import World, world
-from tests.simulation.functions import CONTEXT, loaded
-from tests.support.events import api_event, s3_notification, sqs_event
+from tests.simulation.functions import loaded
+from tests.support.events import CONTEXT, api_event, s3_notification, sqs_event
 from tests.support.function_environment import forget_caches
 from triptych.aws import session
 from triptych.replicate import transport

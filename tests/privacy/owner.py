@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from boto3.dynamodb.types import TypeDeserializer
 
+from tests.deployed.stack import FOLDERS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
     from tests.deployed.stack import Stack
 
-FOLDERS = ("uploads", "prepared", "outputs", "previews")
 ROUNDS = 5  # the index may lag behind the table
 
 type Json = dict[str, Any]

@@ -23,13 +23,13 @@ from tests.simulation.aws import Answer, Message, Queue, Request
 from tests.simulation.checks import OPEN, Checks, Record, ViolationError
 from tests.simulation.engine import Engine, Killed, Process
 from tests.simulation.faults import Faults
-from tests.simulation.functions import CONTEXT, FUNCTIONS, environments, loaded, resources
+from tests.simulation.functions import FUNCTIONS, environments, loaded, resources
 from tests.simulation.patches import patched_io
 from tests.simulation.replicate import Replicate
 from tests.simulation.services import Services
 from tests.simulation.situations import Situation
 from tests.support.clock import Clock as WallClock
-from tests.support.events import s3_notification, signed, sqs_event, stream_event, webhook_event
+from tests.support.events import CONTEXT, s3_notification, signed, sqs_event, stream_event, webhook_event
 from tests.support.function_environment import ENVIRONMENT
 from triptych.aws import bucket, parameters
 from triptych.job import Job

@@ -7,7 +7,7 @@ import itertools
 import sys
 from collections import defaultdict
 from functools import cache
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import yaml
@@ -15,13 +15,6 @@ import yaml
 from tests.simulation import ROOT
 
 FUNCTIONS = ("api", "generate", "webhook", "watchdog", "announce")
-CONTEXT = SimpleNamespace(
-    function_name="test",
-    memory_limit_in_mb=128,
-    invoked_function_arn="arn:aws:lambda:ap-northeast-2:123456789012:function:test",
-    aws_request_id="request",
-    get_remaining_time_in_millis=lambda: 30_000,
-)
 _numbers = itertools.count()
 
 

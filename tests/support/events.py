@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -10,6 +11,15 @@ from tests.support.clock import Clock
 from tests.support.fake_replicate import promised
 from tests.support.function_environment import SECRET
 from tests.support.replicate import webhooks
+
+# What Lambda gives each invocation.
+CONTEXT: Any = SimpleNamespace(
+    function_name="test",
+    memory_limit_in_mb=128,
+    invoked_function_arn="arn:aws:lambda:ap-northeast-2:123456789012:function:test",
+    aws_request_id="request-1",
+    get_remaining_time_in_millis=lambda: 30_000,
+)
 
 
 def signed(body: bytes, clock: Clock, *, secret: str = SECRET, webhook_id: str = "msg_1") -> dict[str, str]:

@@ -18,20 +18,12 @@ import watchdog
 import webhook
 from tests.privacy import command
 from tests.privacy.owner import Owner, UnfinishedError
-from tests.support.events import s3_notification, sqs_event, webhook_for
+from tests.support.events import CONTEXT, s3_notification, sqs_event, webhook_for
 from tests.support.function_environment import BUCKET
 from tests.support.photos import JPEG, PNG
 from tests.support.world import World, world_on_moto
 from triptych.flows import record
 from triptych.pace import Pace
-
-CONTEXT: Any = SimpleNamespace(
-    function_name="test",
-    memory_limit_in_mb=128,
-    invoked_function_arn="arn:aws:lambda:ap-northeast-2:123456789012:function:test",
-    aws_request_id="request-1",
-    get_remaining_time_in_millis=lambda: 30_000,
-)
 
 
 class Deployed:
