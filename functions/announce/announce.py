@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 
-from triptych.aws import event_bus, table
+from triptych.aws import durations, event_bus, table
 from triptych.deadlines import day_of
 from triptych.runtime.observability import about_job, about_no_job, logger, metrics, unexpected
 
@@ -43,6 +43,7 @@ def _record(record: DynamoDBRecord) -> None:
         finally:  # neither failure keeps the other step from being done
             if not is_deleted:
                 event_bus.announce(job)
+                durations.note(job)
     except Exception:
         # Lambda delivers the record again. In the end it goes to the dead-letter queue, which has an alarm.
         unexpected("not announced", event_id=record.event_id)

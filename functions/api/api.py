@@ -17,10 +17,11 @@ import orders
 import pictures
 import replies
 from description import JOBS, OFFER, answers, describe
-from guards import Cursor, IdempotencyKey, IfNoneMatch, ImageIndex, JobId, Limit, Status, StyleId
+from guards import Cursor, IdempotencyKey, IfNoneMatch, ImageIndex, JobId, Limit, Status, StyleId, Wait
 from triptych.aws import styles, table
 from triptych.failures import FailureKind
 from triptych.flows import create_job, owner, usage
+from triptych.flows.wait_for_change import wait_for_change
 from triptych.job import MOST_RETRIES
 from triptych.runtime.answers import secured
 from triptych.runtime.observability import about_request, logger, metrics
@@ -118,7 +119,10 @@ def list_jobs(limit: Limit = 20, cursor: Cursor = None, status: Status = None) -
     operation_id="getJob",
     summary="Get a job",
     tags=[JOBS],
-    description="Until the job has ended, `Retry-After` has the seconds to wait. Accepts `If-None-Match`.",
+    description=(
+        "Until the job has ended, `Retry-After` has the seconds to wait before the next request. Accepts `If-None-Match`. "
+        "With `wait`, the answer comes as soon as the job changes, or when the seconds are over."
+    ),
     responses=answers(
         {HTTPStatus.OK: ("The job.", JobView), HTTPStatus.NOT_MODIFIED: ("The job has not changed.", None)},
         FailureKind.JOB_NOT_FOUND,
@@ -128,8 +132,11 @@ def list_jobs(limit: Limit = 20, cursor: Cursor = None, status: Status = None) -
         },
     ),
 )
-def get_job(job_id: JobId, if_none_match: IfNoneMatch = None) -> Response[str]:
-    return replies.polled(guards.own_job(app.current_event, job_id), if_none_match)
+def get_job(job_id: JobId, if_none_match: IfNoneMatch = None, wait: Wait = 0) -> Response[str]:
+    job = guards.own_job(app.current_event, job_id)
+    if wait and (if_none_match is None or replies.is_known(job, if_none_match)):
+        job = guards.existing(wait_for_change(job, wait))
+    return replies.polled(job, if_none_match)
 
 
 @app.post(

@@ -13,6 +13,7 @@ from errors import ApiError
 from triptych import job_ids
 from triptych.failures import FailureKind
 from triptych.flows import record
+from triptych.flows.wait_for_change import LONGEST_WAIT
 from triptych.job import JobStatus
 from triptych.runtime.observability import about_job
 from triptych.settings import settings
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 LONGEST_OWNER = 1024  # bytes; DynamoDB's limit for a key of an index is twice that
 JSON = content_types.APPLICATION_JSON
 BODIES = {("POST", "/api/v1/jobs")}  # the routes that read a body
-QUERIES = {("GET", "/api/v1/jobs"): {"limit", "cursor", "status"}}  # and metadata.NAME
+LIST, LIST_QUERY = "/api/v1/jobs", {"limit", "cursor", "status"}  # and metadata.NAME
+ONE_JOB, ONE_JOB_QUERY = re.compile(r"/api/v1/jobs/[^/]+"), {"wait"}
 METADATA = re.compile(r"metadata\.[A-Za-z0-9_.-]{1,40}")
 DESCRIPTION = "/api/v1/openapi.json"
 
@@ -46,6 +48,17 @@ IdempotencyKey = Annotated[
         min_length=1,
         max_length=255,
         description="Repeating a request with the same key returns the same job.",
+    ),
+]
+Wait = Annotated[
+    int,
+    Query(
+        ge=0,
+        le=LONGEST_WAIT,
+        description=(
+            "Seconds to wait for a change of the job. If `If-None-Match` names an older view, or too many clients wait, "
+            "the answer comes at once."
+        ),
     ),
 ]
 IfNoneMatch = Annotated[
@@ -79,10 +92,17 @@ def _check_query(call: APIGatewayProxyEventV2) -> None:
     """Refuse parameters that the route does not know: a filter with a typing error must not return everything."""
     if call.path == DESCRIPTION or not call.request_context.authorizer:  # public, so caches may lie before it
         return
-    known = QUERIES.get((call.http_method, call.path), set())
     for name in call.query_string_parameters:
-        if name not in known and not (known and METADATA.fullmatch(name)):
+        if not _is_known(name, call.http_method, call.path):
             raise ApiError(FailureKind.INVALID_REQUEST, f"{name}: this route has no such query parameter.")
+
+
+def _is_known(name: str, method: str, path: str) -> bool:
+    if method != "GET":
+        return False
+    if path == LIST:
+        return name in LIST_QUERY or METADATA.fullmatch(name) is not None
+    return name in ONE_JOB_QUERY and ONE_JOB.fullmatch(path) is not None
 
 
 def metadata_filter(call: APIGatewayProxyEventV2) -> dict[str, str]:

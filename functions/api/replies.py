@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.event_handler import Response, content_types
 
-from triptych.aws import bucket, links, table
+from triptych.aws import bucket, durations, links, table
 from triptych.deadlines import upload_url_seconds
 from triptych.job import JobStatus
 from triptych.runtime import clock
@@ -19,6 +19,7 @@ from views import JobCreated, JobView, Upload
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
+    from triptych.estimates import Estimate
     from triptych.job import Job
 
 # Of a page of jobs. Lambda answers 6 MB: https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
@@ -68,11 +69,15 @@ class _Links:
 
 
 def view_of(job: Job) -> JobView:
-    return JobView.of(job, _Links())
+    return JobView.of(job, _Links(), _expected(job))
 
 
 def view_in_list(job: Job) -> JobView:
-    return JobView.of(job, _Links(previews_only=True))
+    return JobView.of(job, _Links(previews_only=True), _expected(job))
+
+
+def _expected(job: Job) -> Estimate | None:
+    return durations.expected(job) if job.status is JobStatus.GENERATING else None
 
 
 def page_of(jobs: list[Job]) -> tuple[list[JobView], str | None]:
@@ -94,14 +99,18 @@ def changed(job: Job) -> Response[str]:
 
 def polled(job: Job, if_none_match: str | None) -> Response[str]:
     """Return the job, or 304 if the client has its current view."""
-    etag = _etag(job)
-    headers = {"ETag": etag}
+    headers = {"ETag": _etag(job)}
     if not job.status.is_terminal:
         headers["Retry-After"] = str(POLL_SECONDS)
-    known = if_none_match or ""
-    if etag in known or known.strip() == "*":
+    if is_known(job, if_none_match):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers, body="")
     return respond(HTTPStatus.OK, view_of(job), headers)
+
+
+def is_known(job: Job, if_none_match: str | None) -> bool:
+    """Return whether the client has the current view of the job."""
+    known = if_none_match or ""
+    return _etag(job) in known or known.strip() == "*"
 
 
 def _etag(job: Job) -> str:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Protocol
 
+    from triptych.estimates import Estimate
     from triptych.failures import Failure
     from triptych.flows.usage import Usage
 
@@ -251,6 +252,7 @@ _JOB: dict[str, JsonValue] = {
     "style": "oil",
     "prompt": "In autumn.",
     "metadata": {"order": "A-17"},
+    "progress": None,
     "upload": None,
     "photo": {
         "url": _PRESIGNED_EXAMPLE,
@@ -398,6 +400,22 @@ def _time(time: datetime | None) -> str | None:
     return settings().local_time(time) if time else None
 
 
+class Progress(BaseModel):
+    """Seconds from `started_at` to the end of recent jobs of the same model. Null if too few are known."""
+
+    typical_seconds: Annotated[float | None, Field(description="Half of the jobs took no longer.")]
+    slow_seconds: Annotated[float | None, Field(description="Nine of ten jobs took no longer.")]
+
+    @classmethod
+    def of(cls, job: Job, expected: Estimate | None) -> Self | None:
+        if job.status is not JobStatus.GENERATING:
+            return None
+        return cls(
+            typical_seconds=expected and expected.typical_seconds,
+            slow_seconds=expected and expected.slow_seconds,
+        )
+
+
 class JobView(BaseModel):
     model_config = _example(_JOB)
 
@@ -411,6 +429,9 @@ class JobView(BaseModel):
     style: str | None
     prompt: Annotated[str | None, Field(description="The job's own prompt, without the style's.")]
     metadata: dict[str, str]
+    progress: Annotated[
+        Progress | None, Field(description="How long the job may take. Null unless images are generated.")
+    ]
     upload: Annotated[
         Upload | None,
         Field(description="How to upload the photo, as long as the job awaits an upload. Null in lists."),
@@ -420,7 +441,7 @@ class JobView(BaseModel):
     error: ErrorView | None
 
     @classmethod
-    def of(cls, job: Job, links: Links) -> Self:
+    def of(cls, job: Job, links: Links, expected: Estimate | None) -> Self:
         return cls(
             job_id=job.job_id,
             status=job.status,
@@ -432,6 +453,7 @@ class JobView(BaseModel):
             style=job.request.style,
             prompt=job.request.prompt,
             metadata=job.request.metadata,
+            progress=Progress.of(job, expected),
             upload=links.to_upload(job),
             photo=PhotoView.of(job, links),
             images=[ImageView.of(job, image, links) for image in job.images],

@@ -14,7 +14,7 @@ from pathlib import Path
 
 # Service → operations that the functions call. botocore itself calls HeadBucket for a bucket in another region.
 OPERATIONS = {
-    "dynamodb": {"DeleteItem", "GetItem", "PutItem", "Query", "TransactWriteItems"},
+    "dynamodb": {"DeleteItem", "GetItem", "PutItem", "Query", "TransactWriteItems", "UpdateItem"},
     "events": {"PutEvents"},
     "s3": {
         "CopyObject",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 from triptych import settings
-from triptych.aws import bucket, event_bus, parameters, queues, table
+from triptych.aws import bucket, durations, event_bus, parameters, queues, table
 from triptych.replicate import webhooks
 
 BUCKET = "photos"
@@ -34,6 +34,7 @@ ENVIRONMENT = {
     "DAILY_PICTURES_PER_OWNER": "0",
     "DAILY_PICTURES": "0",
     "MAX_ACTIVE_JOBS_PER_OWNER": "0",
+    "WAITING_CLIENTS": "2",
     "PICTURE_COST_DOLLARS": "0.04",
     "TIMEZONE": "Asia/Seoul",
     "DEFAULT_PROMPT": "Paint it.",
@@ -54,6 +55,7 @@ def forget_caches() -> None:
     queues._sqs.cache_clear()
     parameters.provider.cache_clear()
     event_bus._events.cache_clear()
+    durations._process.cache_clear()
     webhooks._kept.secret = None
     webhooks._kept.asked_at = webhooks._NEVER
     webhooks._kept.failures.number = webhooks._unread.number = 0

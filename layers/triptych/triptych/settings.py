@@ -90,6 +90,7 @@ class Settings(BaseModel):
     daily_pictures_per_owner: Limit = 0
     daily_pictures: Limit = 0
     max_active_jobs_per_owner: Limit = 0
+    waiting_clients: Limit = 0  # only `api` gets it
     picture_cost_dollars: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
     webhook_url: str | None = None
     generation_queue_url: str | None = None

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from datetime import date
 
+    from pynamodb.connection.table import TableConnection
     from pynamodb.expressions.condition import Condition
     from pynamodb.expressions.update import Action
 
@@ -304,8 +305,7 @@ def spent(owner: str) -> Spent:
 
 
 def _spent(key: str) -> Spent:
-    # Through the connection of `_Job`: another model would make another client.
-    found = _table()._get_connection().get_item(key, consistent_read=True).get("Item", {})  # noqa: SLF001  # no public way
+    found = connection().get_item(key, consistent_read=True).get("Item", {})
     days = {name: int(value["N"]) for name, value in found.items() if _DAY.fullmatch(name)}
     return Spent(days, frozenset(found.get("active", {}).get("SS", [])))
 
@@ -383,6 +383,11 @@ def cursor_after(job: Job) -> str:
 def _cursor(created_at: str, job_id: str) -> str:
     place = _Cursor(created_at=created_at, job_id=job_id)
     return base64.urlsafe_b64encode(place.model_dump_json().encode()).decode()
+
+
+def connection() -> TableConnection:
+    """Return the connection to the table, for the items that lie beside the jobs. Another model would make another client."""
+    return _table()._get_connection()  # noqa: SLF001  # no public way
 
 
 def _table() -> type[_Job]:
@@ -482,11 +487,11 @@ def _update(
         _RefusedError: A condition does not hold.
         ContendedError: Other transactions on the same items were always faster.
     """
-    connection = _table()._get_connection().connection  # noqa: SLF001  # another model would make another client
+    whole = connection().connection
     for tries in range(CONTENDED_TRIES):
         clock.sleep(random.uniform(0, 0.02 * tries))  # noqa: S311  # not a secret
         try:
-            with TransactWrite(connection=connection) as transaction:
+            with TransactWrite(connection=whole) as transaction:
                 if record:
                     transaction.save(record, condition=condition)
                 for item, actions, unless in changes:
