@@ -14,12 +14,15 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 
 from triptych.aws import durations, event_bus, table
 from triptych.deadlines import day_of
+from triptych.flows.order_callback import order_callback
 from triptych.runtime.observability import about_job, about_no_job, logger, metrics, unexpected
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
     from aws_lambda_powertools.utilities.data_classes.dynamo_db_stream_event import DynamoDBRecord
     from aws_lambda_powertools.utilities.typing import LambdaContext
+
+    from triptych.job import Job
 
 processor = BatchProcessor(event_type=EventType.DynamoDBStreams, raise_on_entire_batch_failure=False)
 
@@ -40,15 +43,22 @@ def _record(record: DynamoDBRecord) -> None:
         about_job(job.job_id)
         try:
             table.release(job, day_of(job.watched_since))
-        finally:  # neither failure keeps the other step from being done
+        finally:  # no failure keeps the other steps from being done
             if not is_deleted:
-                event_bus.announce(job)
-                durations.note(job)
+                _announce(job)
     except Exception:
         # Lambda delivers the record again. In the end it goes to the dead-letter queue, which has an alarm.
         unexpected("not announced", event_id=record.event_id)
         raise
     logger.info("deleted before its end" if is_deleted else "announced", status=job.status)
+
+
+def _announce(job: Job) -> None:
+    try:
+        event_bus.announce(job)
+    finally:
+        order_callback(job)
+    durations.note(job)
 
 
 init.done()

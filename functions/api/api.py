@@ -18,15 +18,16 @@ import pictures
 import replies
 from description import JOBS, OFFER, answers, describe
 from guards import Cursor, IdempotencyKey, IfNoneMatch, ImageIndex, JobId, Limit, Status, StyleId, Wait
-from triptych.aws import styles, table
+from triptych import callbacks
+from triptych.aws import callback_key, styles, table
 from triptych.failures import FailureKind
 from triptych.flows import create_job, owner, usage
 from triptych.flows.wait_for_change import wait_for_change
 from triptych.job import MOST_RETRIES
 from triptych.runtime.answers import secured
 from triptych.runtime.observability import about_request, logger, metrics
-from triptych.settings import MisconfiguredError
-from views import CreateJob, JobCreated, JobList, JobView, LimitsView, StyleList, UsageView
+from triptych.settings import MisconfiguredError, settings
+from views import CreateJob, JobCreated, JobList, JobView, LimitsView, StyleList, UsageView, WebhookSecret
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -244,6 +245,21 @@ def get_usage() -> Response[str]:
 )
 def get_limits() -> Response[str]:
     return replies.respond(HTTPStatus.OK, LimitsView.of_this_stack())
+
+
+@app.get(
+    "/api/v1/webhook-secret",
+    operation_id="getWebhookSecret",
+    summary="Get the secret of your callbacks",
+    description="Each owner has another one. It changes only if the operator changes the stack's key.",
+    tags=[OFFER],
+    responses=answers({HTTPStatus.OK: ("Your secret.", WebhookSecret)}, FailureKind.ROUTE_NOT_FOUND),
+)
+def get_webhook_secret() -> Response[str]:
+    if not settings().allowed_callback_hosts:
+        raise errors.ApiError(FailureKind.ROUTE_NOT_FOUND, "This stack calls nobody back.")
+    secret = callbacks.secret_of(guards.owner(app.current_event), callback_key.read())
+    return replies.respond(HTTPStatus.OK, WebhookSecret(secret=secret))
 
 
 @app.get(

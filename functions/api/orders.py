@@ -32,6 +32,8 @@ def request_of(order: CreateJob, source: Job | None, earlier: Job | None = None)
     before = earlier.request if earlier else None
     if before is None or before.model != order.model:
         _check_model(order)
+    if order.callback_url is not None and (before is None or before.callback_url != order.callback_url):
+        _check_callback(order.callback_url)
     photo = before if before and before.photo_of and before.photo_of == order.photo_of else None
     photo = photo or (source.request if source else None)
     content_type, size = (
@@ -52,6 +54,7 @@ def request_of(order: CreateJob, source: Job | None, earlier: Job | None = None)
         else _prompt_of(order.style),
         model=order.model,
         metadata=order.metadata,
+        callback_url=order.callback_url,
         photo_of=order.photo_of,
     )
 
@@ -94,6 +97,17 @@ def _check_model(order: CreateJob) -> None:
         raise ApiError(FailureKind.INVALID_REQUEST, f"model must be one of {known}.")
     if any(one.seed is not None for one in order.images or ()) and not settings().takes_seed(order.model):
         raise ApiError(FailureKind.INVALID_REQUEST, "images: this model takes no seed.")
+
+
+def _check_callback(url: str) -> None:
+    from triptych.runtime import hosts  # noqa: PLC0415  # slow to import, and few orders name a URL
+
+    allowed = settings().allowed_callback_hosts
+    if not hosts.is_allowed(url, allowed):
+        those = (
+            f"an https URL at {', '.join(allowed)}" if allowed else "left out: this stack calls nobody back"
+        )
+        raise ApiError(FailureKind.INVALID_REQUEST, f"callback_url must be {those}.")
 
 
 def _is_offered(model: str | None) -> bool:

@@ -15,6 +15,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from triptych.callbacks import LONGEST_URL
 from triptych.failures import FailureKind
 from triptych.job import MOST_IMAGES, MOST_RETRIES, Image, ImageStatus, Job, JobStatus  # pydantic reads them
 from triptych.photo.formats import PHOTO_TYPES
@@ -171,6 +172,15 @@ class CreateJob(BaseModel):
     model: Annotated[
         Annotated[str, Field(max_length=160)] | None,
         Field(description="One of the models of `GET /api/v1/limits`."),
+    ] = None
+    callback_url: Annotated[
+        Annotated[str, Field(max_length=LONGEST_URL, json_schema_extra={"format": "uri"})] | None,
+        Field(
+            description=(
+                "Is posted to when the job ends. Its host must be one of `callback_hosts` of `GET /api/v1/limits`."
+            ),
+            examples=["https://app.example.com/triptych"],
+        ),
     ] = None
     metadata: Annotated[
         dict[MetadataKey, MetadataValue],
@@ -509,6 +519,7 @@ class LimitsView(BaseModel):
             "max_metadata": MOST_METADATA,
             "models": ["black-forest-labs/flux-kontext-pro"],
             "takes_seed": True,
+            "callback_hosts": ["app.example.com"],
             "max_retries": 4,
             "daily_pictures": 600,
             "max_active_jobs": 100,
@@ -527,6 +538,10 @@ class LimitsView(BaseModel):
     max_metadata: Annotated[int, Field(description="Entries.")]
     models: Annotated[list[str], Field(description="The default first.")]
     takes_seed: Annotated[bool, Field(description="Whether the default model takes a seed.")]
+    callback_hosts: Annotated[
+        list[str],
+        Field(description="Hosts of callback URLs, each with its subdomains. Empty: there are no callbacks."),
+    ]
     max_retries: Annotated[int, Field(description="Of a job.")]
     daily_pictures: Annotated[int | None, Field(description="Null: no limit.")]
     max_active_jobs: Annotated[int | None, Field(description="Null: no limit.")]
@@ -547,6 +562,7 @@ class LimitsView(BaseModel):
             max_metadata=MOST_METADATA,
             models=list(given.models),
             takes_seed=given.takes_seed(None),
+            callback_hosts=list(given.allowed_callback_hosts),
             max_retries=MOST_RETRIES,
             daily_pictures=given.daily_pictures_per_owner or None,
             max_active_jobs=given.max_active_jobs_per_owner or None,
@@ -555,6 +571,16 @@ class LimitsView(BaseModel):
             deadline_seconds=given.generation_deadline_seconds,
             retention_days=given.retention_days,
         )
+
+
+class WebhookSecret(BaseModel):
+    """The secret that signs your callbacks."""
+
+    model_config = _example({"secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"})
+
+    secret: Annotated[
+        str, Field(description="Give it to a library of https://www.standardwebhooks.com.", pattern="^whsec_")
+    ]
 
 
 class UsageView(BaseModel):

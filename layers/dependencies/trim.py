@@ -25,6 +25,7 @@ OPERATIONS = {
         "ListObjectsV2",
         "PutObject",
     },
+    "secretsmanager": {"GetSecretValue"},
     "sqs": {"ChangeMessageVisibility", "DeleteMessage", "SendMessage"},
     "ssm": {"GetParameter"},
 }

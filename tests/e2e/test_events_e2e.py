@@ -7,13 +7,16 @@ import os
 import queue
 import signal
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from standardwebhooks import Webhook
 
 from tests.localcloud.driving import Driver, serving
 from tests.localcloud.http_server import HttpServer, Request, Response
@@ -38,7 +41,8 @@ class Callback:
             if self.failures:
                 self.failures -= 1
                 return Response(503)
-            self.accepted[json.loads(request.body)["detail"]["job_id"]] += 1
+            body = json.loads(request.body)
+            self.accepted[body.get("detail", body.get("data"))["job_id"]] += 1
             self.changed.notify_all()
         return Response(204)
 
@@ -56,7 +60,12 @@ def callback() -> Iterator[Callback]:
 
 @pytest.fixture(scope="module")
 def cloud(callback: Callback) -> Iterator[Driver]:
-    overrides = [f"CallbackUrl={callback.server.url}/ends", "UploadUrlSeconds=2", "WatchdogDelaySeconds=1"]
+    overrides = [
+        f"CallbackUrl={callback.server.url}/ends",
+        "AllowedCallbackHosts=127.0.0.1",
+        "UploadUrlSeconds=2",
+        "WatchdogDelaySeconds=1",
+    ]
     with serving("--parameter-overrides", *overrides) as driver:
         yield driver
 
@@ -70,7 +79,7 @@ def test_end_of_a_job_is_logged_and_called_back(cloud: Driver, callback: Callbac
     assert event in cloud.ends_of(job_id)
     assert (request.method, request.target) == ("POST", "/ends")
     secrets = cloud.aws("secretsmanager")
-    (secret,) = secrets.list_secrets()["SecretList"]
+    (secret,) = [one for one in secrets.list_secrets()["SecretList"] if "JobCallbackKey" not in one["Name"]]
     key = secrets.get_secret_value(SecretId=secret["ARN"])["SecretString"]
     assert request.header("x-triptych-key") == key
     assert (event["source"], event["detail-type"]) == ("triptych", "Job Succeeded")
@@ -91,6 +100,39 @@ def test_failed_callback_gets_the_event_again(cloud: Driver, callback: Callback)
     callback.wait_for(job_id)
     assert callback.failures == 0
     assert [event["detail-type"] for event in cloud.ends_of(job_id)] == ["Job Expired"]
+
+
+def test_two_refused_callbacks_of_one_end_arrive(cloud: Driver, callback: Callback) -> None:
+    while not callback.requests.empty():
+        callback.requests.get()
+    ordered = Callback(failures=2)
+    callback.failures = 2
+    with ordered.server.start(ordered.answer):
+        job_id = cloud.start(callback_url=f"{ordered.server.url}/mine")
+        job = cloud.end_of(job_id)
+        ordered.wait_for(job_id)
+        callback.wait_for(job_id)
+    requests = [ordered.requests.get(timeout=10) for _ in range(3)]
+    names = ("webhook-id", "webhook-timestamp", "webhook-signature")
+    library = Webhook(cloud.request("GET", "/api/v1/webhook-secret").json()["secret"])
+    for request in requests:
+        body = library.verify(request.body, {name: str(request.header(name)) for name in names})
+        assert (body["type"], body["data"]["updated_at"]) == ("job.succeeded", job["updated_at"])
+    assert len({request.header("webhook-id") for request in requests}) == 1
+
+
+def test_waiting_client_sees_the_change_at_once(cloud: Driver) -> None:
+    job_id = str(cloud.create()["job_id"])
+    table = cloud.aws("dynamodb")
+    (name,) = table.list_tables()["TableNames"]
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(cloud.request, "GET", f"/api/v1/jobs/{job_id}?wait=20")
+        ends_at = time.monotonic() + 15
+        while not any("until" in item for item in table.scan(TableName=name)["Items"]):
+            assert time.monotonic() < ends_at
+        assert not waiting.done()
+        cloud.request("POST", f"/api/v1/jobs/{job_id}/cancel")
+        assert waiting.result(timeout=30).json()["status"] == "CANCELED"
 
 
 def test_canceled_job_ends(cloud: Driver, callback: Callback) -> None:

@@ -97,7 +97,7 @@ def test_job_has_the_documented_fields(call: Any) -> None:
     assert status == 200
     assert set(job) == {
         *("job_id", "status", "created_at", "updated_at", "started_at", "ended_at", "error"),
-        *("model", "style", "prompt", "metadata", "upload", "photo", "images"),
+        *("model", "style", "prompt", "metadata", "progress", "upload", "photo", "images"),
     }
     assert [image["index"] for image in job["images"]] == [0, 1, 2]
     assert set(job["images"][0]) == {

@@ -60,9 +60,11 @@ def of_target(target: str, body: Body, home: str, hash_key: Callable[[str], str]
         case "AmazonSQS":
             queue = str(body.get("QueueUrl", "*")).rpartition("/")[2]
             return [Call(f"sqs:{SQS_BATCHES.get(operation, operation)}", f"arn:aws:sqs:{home}:{queue}")]
-        case "AmazonSSM":
+        case "AmazonSSM" | "secretsmanager":
             name = str(body.get("Name", "*")).removeprefix("/")
-            return [Call(f"ssm:{operation}", f"arn:aws:ssm:{home}:parameter/{name}")]
+            secret = str(body.get("SecretId", "*"))
+            on_parameter = Call(f"ssm:{operation}", f"arn:aws:ssm:{home}:parameter/{name}")
+            return [on_parameter if service == "AmazonSSM" else Call(f"secretsmanager:{operation}", secret)]
         case "AWSEvents" if operation == "PutEvents":
             events = {
                 (str(entry.get("EventBusName", "default")), str(entry.get("Source", "")))

@@ -22,6 +22,9 @@ _CHANGING = (
     (re.compile(r"\b\d{4}-\d{2}-\d{2}T[\d:.]+"), _MOMENT),
     (re.compile(r"(?<= on )\d{4}-\d{2}-\d{2}\b"), _MOMENT[:10]),
     (re.compile(r"(?<=released )[0-9a-f]+-[0-9a-f]{8}\b"), "0-00000000"),  # a job's entry
+    (re.compile(r"(?<=^seat )\d+"), "0"),
+    (re.compile(r"(?<=^durations ).+"), "owner/model"),
+    (re.compile(r"(:secret:.+)-\w{6}$"), r"\1-abcdef"),
     # No policy knows an image's number, its prediction, or the type of a file.
     (re.compile(r"(?<=/)\d+(?:\.\w+)?\.\w+$"), "0.png"),
     (re.compile(r"(?<=/)photo(?:-[0-9a-f]{8})?\.\w+$"), "photo.jpg"),

@@ -44,6 +44,7 @@ _SERVICES: tuple[SERVICE_NAMES, ...] = (
     "dynamodb",
     "s3",
     "ssm",
+    "secretsmanager",
     "events",
     "dynamodbstreams",
 )

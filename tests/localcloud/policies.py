@@ -47,6 +47,7 @@ ACTIONS: Mapping[str, frozenset[str]] = {
     "sqs:GetQueueAttributes": frozenset(),
     "sqs:ReceiveMessage": frozenset(),
     "sqs:SendMessage": frozenset(),
+    "secretsmanager:GetSecretValue": frozenset(),
     "ssm:GetParameter": frozenset(),
 }
 

@@ -29,6 +29,7 @@ from triptych.replicate.downloads import (
     Sources,
     may_see_token,
 )
+from triptych.runtime import hosts
 from triptych.runtime.budget import TimeBudget
 
 HOSTS = ("replicate.delivery", "localhost", "127.0.0.1", "203.0.113.9")
@@ -97,7 +98,7 @@ def resolve_to(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> list[tuple[s
 
 def refusal_of(url: str) -> FailureKind | None:
     try:
-        downloads._checked_addresses(url, ALLOWED)
+        downloads._addresses(url, ALLOWED)
     except OutputRefusedError as refused:
         return refused.failure
     return None
@@ -175,7 +176,7 @@ def test_unknown_name_may_be_known_later(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr("socket.getaddrinfo", fails)
     with pytest.raises(OutputUnavailableError):
-        downloads._checked_addresses("https://cdn.example/x.png", ALLOWED)
+        downloads._addresses("https://cdn.example/x.png", ALLOWED)
 
 
 def test_impossible_name_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,9 +291,9 @@ def test_certificate_at_the_checked_address_must_be_the_hosts(
 ) -> None:
     with tls_server(certified, tmp_path) as (port, certificate, asked):
         context = ssl.create_default_context(cafile=str(certificate))
-        transport = downloads.PinnedTransport(verify=context, trust_env=False)
+        transport = hosts.PinnedTransport(verify=context, trust_env=False)
         with httpx.Client(transport=transport, timeout=10) as client:
-            there = {downloads.ADDRESSES: ("127.0.0.1",)}
+            there = hosts.pinned(("127.0.0.1",))
             if not good:
                 with pytest.raises(httpx.ConnectError, match="certificate"):
                     client.get(f"https://cdn.example:{port}/", extensions=there)

@@ -34,12 +34,12 @@ def test_no_role_has_a_managed_policy() -> None:
     roles = [
         resource["Properties"] for resource in resources.values() if resource["Type"] == "AWS::IAM::Role"
     ]
-    assert len(roles) == 7
+    assert len(roles) == 8
     assert not any("ManagedPolicyArns" in role for role in roles)
     trusted = [role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"] for role in roles]
     assert sorted(principal["Service"] for principal in trusted) == [
         "events.amazonaws.com",
-        *["lambda.amazonaws.com"] * 6,
+        *["lambda.amazonaws.com"] * 7,
     ]
 
 

@@ -203,10 +203,16 @@ def test_dashboard_shows_every_metric_except_client_requests() -> None:
 
 @pytest.mark.parametrize("callback", ["", "https://example.com/ends"])
 @pytest.mark.parametrize("predictions", ["0", "300"])
-def test_dashboard_shows_every_alarm(callback: str, predictions: str) -> None:
-    body = dashboard(CallbackUrl=callback, PredictionsPerHourAlarm=predictions)
+@pytest.mark.parametrize("hosts", ["", "example.com"])
+def test_dashboard_shows_every_alarm(callback: str, predictions: str, hosts: str) -> None:
+    body = dashboard(CallbackUrl=callback, PredictionsPerHourAlarm=predictions, AllowedCallbackHosts=hosts)
     (widget,) = [one for one in body["widgets"] if one["type"] == "alarm"]
-    absent = {"CallbackDeadLetters": not callback, "ManyPredictions": predictions == "0"}
+    absent = {
+        "CallbackDeadLetters": not callback,
+        "ManyPredictions": predictions == "0",
+        "JobCallbacksDelayed": not hosts,
+        "JobCallbackDeadLetters": not hosts,
+    }
     there = {f"arn:{name}" for name in ALARMS if not absent.get(name)}
     assert set(widget["properties"]["alarms"]) == there
 

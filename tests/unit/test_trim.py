@@ -121,6 +121,7 @@ def test_every_service_that_the_functions_use_is_kept() -> None:
     made = set(re.findall(r'\.client\(\s*"([\w-]+)"', text))
     made |= {"dynamodb"} if "pynamodb" in text else set()
     made |= {"ssm"} if "SSMProvider" in text else set()
+    made |= {"secretsmanager"} if "SecretsProvider" in text else set()
     assert made == set(trim.OPERATIONS)
 
 
@@ -142,7 +143,7 @@ def test_kept_operations_are_the_permitted_ones() -> None:
     """`test_roles` shows that each function uses exactly its permissions."""
     resources: Any = translate()["Resources"]
     permitted: set[str] = set()
-    for name in ("Api", "Generate", "Webhook", "Watchdog", "Announce"):
+    for name in ("Api", "Generate", "Webhook", "Watchdog", "Announce", "JobCallback"):
         for policy in resources[f"{name}Role"]["Properties"]["Policies"]:
             if "Fn::If" in policy:
                 continue  # kms:Decrypt, which SSM calls on behalf of the function

@@ -106,6 +106,7 @@ class JobRequest:
     style_prompt: str | None = field(default=None, compare=False)
     model: str | None = None  # None: the stack's
     metadata: dict[str, str] = field(default_factory=dict)
+    callback_url: str | None = None  # is posted to when the job ends
     photo_of: str | None = None  # the job whose photo is used; no other is uploaded
     image_of: int | None = None  # the image of that job that this one repeats
 

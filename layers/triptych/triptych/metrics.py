@@ -49,6 +49,8 @@ type Metric = Literal[
     "WebhooksIgnored",
     "WebhooksRejected",
     "WebhooksPutOff",
+    "CallbacksDelivered",
+    "CallbacksRefused",
     "UnexpectedErrors",
 ]
 UNITS: dict[Metric, Literal["Seconds", "Bytes"]] = {  # the others are counts

@@ -73,9 +73,10 @@ class Settings(BaseModel):
     max_upload_bytes: Bytes
     max_photo_pixels: Annotated[int, Field(gt=0)] = 70_000_000  # only `generate` gets it
     max_photo_edge: Annotated[int, Field(ge=0)] = 2048  # pixels; 0 is no limit; likewise
-    max_output_bytes: Bytes
-    allowed_output_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)]
-    replicate_delivery_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)]
+    max_output_bytes: Bytes = 52_428_800  # only the functions that copy outputs get it
+    allowed_output_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)] = ()  # likewise
+    replicate_delivery_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)] = ()  # likewise
+    allowed_callback_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)] = ()
     retention_days: Annotated[int, Field(gt=0)]
     timezone: ZoneInfo
     default_prompt: str = ""  # only the functions that create predictions get it
@@ -96,6 +97,8 @@ class Settings(BaseModel):
     generation_queue_url: str | None = None
     waiting_queue_url: str | None = None
     watchdog_queue_url: str | None = None
+    job_callback_queue_url: str | None = None
+    job_callback_key: str | None = None  # an ARN
     stack_name: str | None = None
 
     @property

@@ -63,6 +63,18 @@ class GenerationMessage(BaseModel):
     doubled: dict[str, int] = {}  # only cancel these: one POST created them for this image beside the first
 
 
+class CallbackMessage(BaseModel):
+    """A message of the queue of callbacks. The body is fixed at the job's end: the job may change, or be deleted."""
+
+    model_config = ConfigDict(frozen=True)
+
+    url: str
+    owner: str
+    job_id: str
+    webhook_id: str
+    body: str  # JSON
+
+
 def send_to_generation(job_id: str, photo_key: str, *, again: bool = False, delay: int = 0) -> None:
     """Have `generate` continue with a job in `delay` seconds, as if its photo had just arrived.
 
@@ -96,7 +108,7 @@ def send_to_waiting(
         delay: Seconds until the job enters the line.
     """
     message = GenerationMessage(job_id=job_id, original_s3_key=photo_key, again=again, entered_at=entered_at)
-    _send(_waiting_queue(), message, delay, group=hashlib.sha256(owner.encode()).hexdigest())
+    _send(_waiting_queue(), message, delay, group=_group(owner))
 
 
 def send_doubled(job_id: str, photo_key: str, doubled: dict[str, int], *, delay: int) -> None:
@@ -115,6 +127,15 @@ def send_doubled(job_id: str, photo_key: str, doubled: dict[str, int], *, delay:
 def send_to_watchdog(message: WatchdogMessage, *, delay: int) -> None:
     """Have the watchdog look at a job in `delay` seconds."""
     _send(_given("WATCHDOG_QUEUE_URL", settings().watchdog_queue_url), message, delay)
+
+
+def send_to_callbacks(message: CallbackMessage) -> None:
+    """Have the client that ordered a job called back. Owners are served in turn."""
+    _send(_callback_queue(), message, 0, group=_group(message.owner))
+
+
+def _group(owner: str) -> str:
+    return hashlib.sha256(owner.encode()).hexdigest()
 
 
 def _send(url: str, message: BaseModel, delay: int, *, group: str | None = None) -> None:
@@ -156,12 +177,23 @@ def put_back(receipt_handle: str, *, seconds: int, waiting: bool = False) -> Non
     )
 
 
+def put_callback_back(receipt_handle: str, *, seconds: int) -> None:
+    """Have the queue of callbacks deliver this message again in `seconds`."""
+    _sqs().change_message_visibility(
+        QueueUrl=_callback_queue(), ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
+    )
+
+
 def _generation_queue() -> str:
     return _given("GENERATION_QUEUE_URL", settings().generation_queue_url)
 
 
 def _waiting_queue() -> str:
     return _given("WAITING_QUEUE_URL", settings().waiting_queue_url)
+
+
+def _callback_queue() -> str:
+    return _given("JOB_CALLBACK_QUEUE_URL", settings().job_callback_queue_url)
 
 
 def _given(name: str, value: str | None) -> str:

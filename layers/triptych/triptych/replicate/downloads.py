@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
-import socket
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryFile
@@ -13,7 +11,7 @@ import httpx
 
 from triptych.failures import FailureKind
 from triptych.photo.formats import EXTENSIONS, HEAD_BYTES, TAIL_BYTES, content_type, is_whole
-from triptych.runtime import tls
+from triptych.runtime import hosts, tls
 from triptych.runtime.once import once
 
 if TYPE_CHECKING:
@@ -24,7 +22,6 @@ if TYPE_CHECKING:
 REDIRECTS = 3  # followed at most
 TIMEOUT = httpx.Timeout(5.0, connect=3.0)  # seconds, for each read
 GRACE_SECONDS = 0.5
-ADDRESSES = "triptych_addresses"  # the extension of a request that names where to connect to
 
 
 class OutputRefusedError(Exception):
@@ -107,7 +104,7 @@ def _fetch(
     url: str, max_bytes: int, sources: Sources, token: Callable[[], str], budget: TimeBudget
 ) -> Fetched:
     for hop in range(REDIRECTS + 1):
-        addresses = _checked_addresses(url, sources.allowed)
+        addresses = _addresses(url, sources.allowed)
         try:
             got = _ask(url, addresses, {}, max_bytes, budget)
         except _TokenRequiredError:
@@ -128,7 +125,7 @@ def _ask(
     if budget.is_spent:
         raise OutputUnavailableError("too slow")
     try:
-        asked = http_client().stream("GET", url, headers=headers, extensions={ADDRESSES: addresses})
+        asked = http_client().stream("GET", url, headers=headers, extensions=hosts.pinned(addresses))
         with ExitStack() as until_whole, asked as answer:
             if answer.is_redirect:
                 return str(answer.url.join(answer.headers.get("location", "")))
@@ -183,84 +180,18 @@ def may_see_token(url: str, delivery_hosts: Sequence[str]) -> bool:
     """Return whether Replicate's token may be sent to this URL: over HTTPS to a delivery host, or to this machine."""
     parsed = httpx.URL(url)
     host = parsed.host.lower().rstrip(".")
-    if host in delivery_hosts and _is_loopback(host):
+    if host in delivery_hosts and hosts.is_loopback(host):
         return parsed.scheme in {"http", "https"}
-    return parsed.scheme == "https" and not _is_address(host) and _is_of(host, delivery_hosts)
+    return parsed.scheme == "https" and not hosts.is_address(host) and hosts.is_of(host, delivery_hosts)
 
 
-def _is_of(host: str, hosts: Sequence[str]) -> bool:
-    return any(host == one or host.endswith("." + one.removeprefix("*.")) for one in hosts)
-
-
-def _checked_addresses(url: str, allowed_hosts: Sequence[str]) -> Sequence[str]:
-    """Return the addresses of an allowed host, or none if the host is an address itself, or this machine.
-
-    The request goes to these addresses. A second look-up could have another answer: a name can be made to change it.
-    """
+def _addresses(url: str, allowed: Sequence[str]) -> Sequence[str]:
     try:
-        parsed = httpx.URL(url)
-        port = parsed.port or 443
-    except (httpx.InvalidURL, ValueError):
+        return hosts.addresses(url, allowed)
+    except hosts.HostNotAllowedError:
         raise OutputRefusedError(FailureKind.OUTPUT_HOST_NOT_ALLOWED) from None
-    host = parsed.host.lower().rstrip(".")
-    if host in allowed_hosts and _is_this_machine(host):
-        if parsed.scheme in {"http", "https"}:
-            return ()
-        raise OutputRefusedError(FailureKind.OUTPUT_HOST_NOT_ALLOWED)
-    if not _is_of(host, allowed_hosts) or parsed.scheme != "https" or _is_address(host):
-        raise OutputRefusedError(FailureKind.OUTPUT_HOST_NOT_ALLOWED)
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except UnicodeError:  # not a valid host name
-        raise OutputRefusedError(FailureKind.OUTPUT_HOST_NOT_ALLOWED) from None
-    except OSError:
+    except hosts.HostUnknownError:
         raise OutputUnavailableError("no such host") from None
-    addresses = tuple(dict.fromkeys(str(address[0]) for *_, address in found))
-    if not all(ipaddress.ip_address(address).is_global for address in addresses):
-        raise OutputRefusedError(FailureKind.OUTPUT_HOST_NOT_ALLOWED)
-    return addresses
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_loopback(host: str) -> bool:
-    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)
-
-
-def _is_this_machine(host: str) -> bool:
-    """Return whether a host in the list can only be meant literally: an address, or this machine."""
-    return host == "localhost" or _is_address(host)
-
-
-class PinnedTransport(httpx.HTTPTransport):
-    """Connects to the addresses in a request's extensions, one after the other, instead of looking up its host.
-
-    The host still stands in the header Host and in the TLS handshake, and the certificate must be the host's.
-    """
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        addresses: Sequence[str] = request.extensions.get(ADDRESSES, ())
-        host = request.url.raw_host.decode("ascii")
-        for number, address in enumerate(addresses, start=1):
-            pinned = httpx.Request(
-                request.method,
-                request.url.copy_with(host=address),
-                headers=request.headers,
-                stream=request.stream,
-                extensions={**request.extensions, "sni_hostname": host},
-            )
-            try:
-                return super().handle_request(pinned)
-            except (httpx.ConnectError, httpx.ConnectTimeout):  # nothing was sent
-                if number == len(addresses):
-                    raise
-        return super().handle_request(request)
 
 
 @once
@@ -269,5 +200,5 @@ def http_client() -> httpx.Client:
     # function, it would be stale.
     headers = {"accept": "image/*", "accept-encoding": "identity"}
     limits = httpx.Limits(max_keepalive_connections=0)
-    transport = PinnedTransport(limits=limits, verify=tls.context(), trust_env=False)
+    transport = hosts.PinnedTransport(limits=limits, verify=tls.context(), trust_env=False)
     return httpx.Client(timeout=TIMEOUT, headers=headers, transport=transport, trust_env=False)

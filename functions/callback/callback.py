@@ -1,0 +1,55 @@
+"""Call back the client that ordered a job. A callback that is not accepted is tried again for a day."""
+
+from __future__ import annotations
+
+from triptych.runtime import init  # isort: skip  # before all else
+
+from typing import TYPE_CHECKING
+
+from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+from pydantic import ValidationError
+
+from triptych import callbacks
+from triptych.aws import queues
+from triptych.aws.queues import CallbackMessage
+from triptych.flows import call_back
+from triptych.runtime.observability import about_job, about_no_job, count, logger, metrics, unexpected
+
+if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
+    from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+
+processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
+def handler(event: dict[str, object], context: LambdaContext) -> PartialItemFailureResponse:
+    return process_partial_response(event, _record, processor, context)
+
+
+def _record(record: SQSRecord) -> None:
+    about_no_job()
+    try:
+        message = CallbackMessage.model_validate_json(record.body)
+    except ValidationError as error:
+        logger.error("unreadable message", message_id=record.message_id, problems=error.error_count())
+        count("UnexpectedErrors")
+        return
+    about_job(message.job_id)
+    tries = int(record.attributes.approximate_receive_count)
+    try:
+        call_back.deliver(message)
+    except Exception as error:
+        if isinstance(error, call_back.NotDeliveredError):
+            logger.info("not delivered", tries=tries, reason=str(error))
+            count("CallbacksRefused")
+        else:
+            unexpected("not delivered", tries=tries)
+        queues.put_callback_back(record.receipt_handle, seconds=callbacks.seconds_to_next(tries))
+        raise
+    logger.info("delivered", tries=tries)
+
+
+init.done()

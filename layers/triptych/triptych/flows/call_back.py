@@ -1,0 +1,69 @@
+"""Call back the client that ordered a job, at the URL that its order named."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import httpx
+
+from triptych import callbacks
+from triptych.aws import callback_key
+from triptych.runtime import clock, hosts, tls
+from triptych.runtime.budget import TimeBudget
+from triptych.runtime.observability import count, logger
+from triptych.runtime.once import once
+from triptych.settings import settings
+
+if TYPE_CHECKING:
+    from triptych.aws.queues import CallbackMessage
+
+SECONDS = 10.0  # for one try
+TIMEOUT = httpx.Timeout(5.0, connect=3.0)  # seconds, for each read
+
+
+class NotDeliveredError(Exception):
+    """The receiver did not accept the callback. A later try may succeed."""
+
+
+def deliver(message: CallbackMessage) -> None:
+    """Post a callback once.
+
+    Raises:
+        NotDeliveredError: The receiver did not accept it.
+        MisconfiguredError: The stack's key cannot be read.
+    """
+    secret = callbacks.secret_of(message.owner, callback_key.read())
+    (answer,) = TimeBudget(SECONDS).run([lambda: _post(message, secret)])
+    if answer == httpx.codes.GONE:  # the receiver wants no more: Standard Webhooks, "Webhook delivery"
+        logger.info("callback unwanted")
+        count("CallbacksRefused")
+        return
+    if answer is None or not httpx.codes.is_success(answer):
+        raise NotDeliveredError("too slow" if answer is None else f"HTTP {answer}")
+    count("CallbacksDelivered")
+
+
+def _post(message: CallbackMessage, secret: str) -> int:
+    """Return the status of the receiver's answer. Its body is not read, and no redirect is followed."""
+    try:
+        addresses = hosts.addresses(message.url, settings().allowed_callback_hosts)
+        body = message.body.encode()
+        signed = callbacks.headers(secret, message.webhook_id, body, clock.now())
+        sent = http_client().stream(
+            "POST", message.url, content=body, headers=signed, extensions=hosts.pinned(addresses)
+        )
+        with sent as answer:
+            return answer.status_code
+    except (hosts.HostNotAllowedError, hosts.HostUnknownError, httpx.HTTPError, httpx.InvalidURL) as error:
+        # The message may hold the URL, which may hold a secret. The type is enough.
+        raise NotDeliveredError(type(error).__name__) from None
+
+
+@once
+def http_client() -> httpx.Client:
+    # As that of downloads: no proxy, no .netrc, no connection that Lambda freezes.
+    headers = {"content-type": "application/json", "user-agent": "Triptych"}
+    transport = hosts.PinnedTransport(
+        limits=httpx.Limits(max_keepalive_connections=0), verify=tls.context(), trust_env=False
+    )
+    return httpx.Client(timeout=TIMEOUT, headers=headers, transport=transport, trust_env=False)
