@@ -50,7 +50,7 @@ def schemas() -> dict[str, JsonValue]:
     found: dict[str, JsonValue] = dict(parts) if isinstance(parts, dict) else {}
     found.pop("JobStatus", None)  # the API has the same ones
     found.pop("ImageStatus", None)
-    return {**found, "JobEnded": detail}
+    return {**found, "JobEnded": {**detail, "title": "JobEnded"}}
 
 
 def webhooks(tag: str) -> dict[str, JsonValue]:
