@@ -26,9 +26,14 @@ One photo goes up, three generated images come back.
 
 1. `POST /api/v1/jobs` creates a job.
 2. `PUT` the photo to `upload.url`, with exactly the headers of `upload.headers`.
-3. `GET /api/v1/jobs/{job_id}` until `status` is `SUCCEEDED`, `PARTIAL`, `FAILED`, `CANCELED` or `EXPIRED`.
+3. `GET /api/v1/jobs/{job_id}` until `ended_at` is set. Then `status` is `SUCCEEDED`, `PARTIAL`, `FAILED`, `CANCELED` or `EXPIRED`.
 
-All errors have one shape: a `code` for programs and a `message` for people.
+All errors of this API have one shape: a `code` for programs and a `message` for people. API Gateway answers 401 and some 429 \
+itself, with only a `message`.
+
+**From a browser**, the API and the upload answer only pages whose origin is in the stack's parameter `AllowedOrigins`. From \
+any other origin, `fetch` fails and gives no reason. Ask the operator to add yours. On your own machine, start the local cloud \
+with `--parameter-overrides AllowedOrigins=http://localhost:5173`, or whichever your page has.
 
 **The upload goes to S3**, which answers in XML:
 
@@ -40,7 +45,8 @@ All errors have one shape: a `code` for programs and a `message` for people.
 | 400 `BadDigest` | The bytes do not have the announced `checksum_sha256`. |
 """
 SIGN_IN = """\
-A JWT of the stack's issuer; its `sub` is the owner of the jobs. If the stack has its own Cognito user pool, Cognito's \
+Send `Authorization: Bearer TOKEN` with each request to this API, but not with the upload to S3. The token is a JWT of the \
+stack's issuer; its `sub` is the owner of the jobs. The local cloud prints one when it starts. If the stack has its own Cognito user pool, Cognito's \
 `InitiateAuth` with the flow `USER_PASSWORD_AUTH` and the client id of the stack's output `UserPoolClientId` returns it as \
 `IdToken`. Renew it with the flow `REFRESH_TOKEN_AUTH`.
 """

@@ -148,7 +148,12 @@ class CreateJob(BaseModel):
             BeforeValidator(_known_name),
         ]
         | None,
-        Field(description="The photo's media type."),
+        Field(
+            description=(
+                "The photo's media type. Some browsers do not know that of a HEIC, and leave `File.type` empty: then send "
+                "`image/heic`."
+            )
+        ),
     ] = None
     content_length: Annotated[
         Annotated[int, Field(strict=True, gt=0), BeforeValidator(_whole)] | None,

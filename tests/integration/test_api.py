@@ -426,8 +426,9 @@ def test_description_is_closed_and_has_examples(call: Any) -> None:
         for operation in item.values():
             assert set(operation["tags"]) <= tags
     assert "InitiateAuth" in described["components"]["securitySchemes"]["token"]["description"]
-    for refusal in ("SignatureDoesNotMatch", "PreconditionFailed", "BadDigest"):
-        assert refusal in described["info"]["description"]
+    assert "Authorization: Bearer" in described["components"]["securitySchemes"]["token"]["description"]
+    for word in ("SignatureDoesNotMatch", "PreconditionFailed", "BadDigest", "AllowedOrigins"):
+        assert word in described["info"]["description"]
 
 
 def test_parameters_are_described_as_a_client_sends_them(call: Any) -> None:

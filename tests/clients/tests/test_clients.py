@@ -7,9 +7,11 @@ import json
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, override
 
 import pytest
 
@@ -20,10 +22,29 @@ from tests.environment import ROOT
 from tests.localcloud import replicate
 from tests.localcloud.driving import Driver, serving
 from tests.localcloud.replicate_faults import Fault
-from tests.support import npm
+from tests.support import browser, npm
 from tests.support.readme import section
 from whole_job import whole_job
 
+# A page of another site, which makes pictures of the photo in its field and shows them.
+PAGE = """
+<!doctype html><title>Another site</title><link rel="icon" href="data:,">
+<input type="file" id="file"><p id="state"></p><div id="frames"></div>
+<script type="module">
+  import { makePictures } from "./make_pictures.js";
+  const [api, token] = location.hash.slice(1).split(",");
+  document.querySelector("#file").onchange = async ({ target }) => {
+    try {
+      for (const src of await makePictures(target.files[0], api, token)) {
+        document.querySelector("#frames").append(Object.assign(new Image(), { src }));
+      }
+      document.querySelector("#state").textContent = "made";
+    } catch (error) {
+      document.querySelector("#state").textContent = `failed: ${error}`;
+    }
+  };
+</script>
+"""
 TOKEN = "r8_the_token_of_this_test"
 AGAIN = "The description has changed. Run python3 -m tests.clients, and commit both clients."
 SOURCES = HERE / "typescript"
@@ -62,8 +83,28 @@ def stand_in() -> Iterator[replicate.StandIn]:
 
 
 @pytest.fixture(scope="module")
-def cloud(stand_in: replicate.StandIn) -> Iterator[Driver]:
-    with serving("--replicate-url", stand_in.url, environment={"REPLICATE_API_TOKEN": TOKEN}) as driver:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The origin of another site than the API's, and the folder that it serves."""
+    folder = tmp_path_factory.mktemp("site")
+
+    class Handler(SimpleHTTPRequestHandler):
+        @override
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, directory=str(folder), **options)
+
+        @override
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", folder
+        server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def cloud(stand_in: replicate.StandIn, site: tuple[str, Path]) -> Iterator[Driver]:
+    options = ["--replicate-url", stand_in.url, "--parameter-overrides", f"AllowedOrigins={site[0]}"]
+    with serving(*options, environment={"REPLICATE_API_TOKEN": TOKEN}) as driver:
         yield driver
 
 
@@ -83,8 +124,8 @@ def on_npm[**P, T](call: Callable[P, T], *arguments: P.args, **options: P.kwargs
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("compiled")
+def compiled(site: tuple[str, Path]) -> Path:
+    folder = site[1]
     on_npm(generators.compile_typescript, SOURCES, folder)
     shutil.copy(HERE / "package.json", folder)  # it makes them modules
     return folder
@@ -173,6 +214,22 @@ def test_python_example_makes_pictures(cloud: Driver) -> None:
 def test_typescript_example_makes_pictures(compiled: Path, cloud: Driver) -> None:
     pictures = run_node(compiled, "make_pictures.js", "makePictures", cloud)
     assert len({cloud.http.get(url).raise_for_status().content for url in pictures}) == 3
+
+
+@needs_node
+@pytest.mark.skipif(browser.MAY_BE_SKIPPED, reason="there is no chromium with its chromedriver here")
+def test_typescript_example_runs_on_a_page_of_another_site(
+    compiled: Path, cloud: Driver, site: tuple[str, Path], tmp_path: Path
+) -> None:
+    (compiled / "page.html").write_text(PAGE)
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(cloud.photo)
+    with browser.browsing(tmp_path / "profile") as page:
+        page.open(f"{site[0]}/page.html#{cloud.api},{cloud.tokens[0]}")
+        page.choose(photo)
+        page.says("#state", "made")
+        page.until(lambda: len(page.pictures()) == 3, "three pictures")
+        assert page.complaints() == []
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ export type CreateJob = {
     /**
      * Content Type
      *
-     * The photo's media type.
+     * The photo's media type. Some browsers do not know that of a HEIC, and leave `File.type` empty: then send `image/heic`.
      */
     content_type?: 'image/jpeg' | 'image/png' | 'image/webp' | 'image/heic' | 'image/heif';
     /**

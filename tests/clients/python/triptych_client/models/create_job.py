@@ -30,7 +30,8 @@ class CreateJob:
     """ What to make of a photo. Either `content_type` and `content_length` announce an upload, or `photo_of` names a job.
 
         Attributes:
-            content_type (CreateJobContentType | Unset): The photo's media type.
+            content_type (CreateJobContentType | Unset): The photo's media type. Some browsers do not know that of a HEIC,
+                and leave `File.type` empty: then send `image/heic`.
             content_length (int | Unset): The photo's size in bytes.
             checksum_sha256 (str | Unset): The photo's SHA-256 in base64. If given, S3 checks the upload against it.
             photo_of (UUID | Unset): Use the photo of this job of yours: nothing is uploaded.
