@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, TypeAdapter
 
 from triptych.failures import FailureKind
-from views import ErrorResponse, Refusal, without_null
+from views import PHOTO_TYPE, ErrorResponse, Refusal, without_null
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -154,7 +154,7 @@ def describe(app: APIGatewayHttpResolver) -> dict[str, JsonValue]:
     if isinstance(components, dict) and isinstance(components["schemas"], dict):
         for name in ("HTTPValidationError", "ResponseValidationError", "ValidationError"):
             components["schemas"].pop(name, None)
-        components["schemas"] |= event.schemas()
+        components["schemas"] |= event.schemas() | {"PhotoType": PHOTO_TYPE}
     described["webhooks"] = event.webhooks(JOBS)
     described.pop("servers", None)
     return described

@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -136,6 +137,15 @@ def _describe_order(schema: dict[str, JsonValue]) -> None:
         metadata |= {"propertyNames": {"pattern": name}, "additionalProperties": value}
 
 
+# A schema of its own, so that generated clients have a type of this name.
+PHOTO_TYPE: dict[str, JsonValue] = {
+    "type": "string",
+    "enum": list(PHOTO_TYPES),
+    "description": "The media type of a photo.",
+}
+_PHOTO_TYPE: dict[str, JsonValue] = {"$ref": "#/components/schemas/PhotoType"}
+
+
 class CreateJob(BaseModel):
     """What to make of a photo. Either `content_type` and `content_length` announce an upload, or `photo_of` names a job."""
 
@@ -144,8 +154,9 @@ class CreateJob(BaseModel):
     content_type: Annotated[
         Annotated[
             str,
-            Field(max_length=100, json_schema_extra={"enum": list(PHOTO_TYPES)}),
+            Field(max_length=100),
             BeforeValidator(_known_name),
+            WithJsonSchema(_PHOTO_TYPE),
         ]
         | None,
         Field(
@@ -513,7 +524,7 @@ class LimitsView(BaseModel):
         }
     )
 
-    photo_types: list[str]
+    photo_types: list[Annotated[str, WithJsonSchema(_PHOTO_TYPE)]]
     max_upload_bytes: int
     default_image_count: int
     max_image_count: int

@@ -1,7 +1,7 @@
 """The two generators, and the description that they read.
 
 The TypeScript client needs no package at run time: its generator puts the few lines around `fetch` beside the types. The
-Python client needs httpx, attrs and python-dateutil.
+Python client needs httpx and attrs.
 """
 
 from __future__ import annotations

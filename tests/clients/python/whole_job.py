@@ -22,7 +22,6 @@ from triptych_client.api.jobs import (
 from triptych_client.api.stack import get_limits, get_style_preview, get_usage, list_styles
 from triptych_client.models import (
     CreateJob,
-    CreateJobContentType,
     CreateJobMetadata,
     ErrorResponse,
     ErrorView,
@@ -32,6 +31,7 @@ from triptych_client.models import (
     JobView,
     LimitsView,
     ListJobsMetadata,
+    PhotoType,
     Refusal,
     StyleList,
     Upload,
@@ -53,7 +53,7 @@ def whole_job(photo: bytes, api: str, token: str) -> dict[str, object]:
     seen["preview"] = preview.payload.read()[:4].decode()
 
     order = CreateJob(
-        content_type=CreateJobContentType.IMAGEJPEG,
+        content_type=PhotoType.IMAGEJPEG,
         content_length=len(photo),
         style=styles.styles[0].id,
         metadata=CreateJobMetadata.from_dict({"client": "python"}),

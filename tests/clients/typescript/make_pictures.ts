@@ -1,8 +1,8 @@
-import { client, createJob, getJob } from "./triptych/index.js";
+import { client, createJob, getJob, type PhotoType } from "./triptych/index.js";
 
 export async function makePictures(photo: Blob, api: string, token: string): Promise<string[]> {
   client.setConfig({ baseUrl: api, auth: token });
-  const order = { content_type: "image/jpeg", content_length: photo.size } as const;
+  const order = { content_type: photo.type as PhotoType, content_length: photo.size };
   const { data: created, error } = await createJob({ body: order });
   if (!created?.upload) throw new Error(JSON.stringify(error)); // an ErrorResponse has a code and a message
   const { url, method, headers } = created.upload;

@@ -4,4 +4,5 @@ import { pathToFileURL } from "node:url";
 
 const [module, name, photo, ...rest] = process.argv.slice(2);
 const functions = await import(pathToFileURL(module).href);
-console.log(JSON.stringify(await functions[name](new Blob([await readFile(photo)]), ...rest)));
+const blob = new Blob([await readFile(photo)], { type: "image/jpeg" });
+console.log(JSON.stringify(await functions[name](blob, ...rest)));

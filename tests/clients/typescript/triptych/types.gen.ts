@@ -17,7 +17,7 @@ export type CreateJob = {
      *
      * The photo's media type. Some browsers do not know that of a HEIC, and leave `File.type` empty: then send `image/heic`.
      */
-    content_type?: 'image/jpeg' | 'image/png' | 'image/webp' | 'image/heic' | 'image/heif';
+    content_type?: PhotoType;
     /**
      * Content Length
      *
@@ -305,7 +305,7 @@ export type LimitsView = {
     /**
      * Photo Types
      */
-    photo_types: Array<string>;
+    photo_types: Array<PhotoType>;
     /**
      * Max Upload Bytes
      */
@@ -661,6 +661,11 @@ export type JobEnded = {
     images: Array<EndedImage>;
     error: EndedError | null;
 };
+
+/**
+ * The media type of a photo.
+ */
+export type PhotoType = 'image/jpeg' | 'image/png' | 'image/webp' | 'image/heic' | 'image/heif';
 
 export type DeleteJobData = {
     body?: never;

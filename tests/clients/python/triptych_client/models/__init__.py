@@ -1,7 +1,6 @@
 """ Contains all the data models used in inputs/outputs """
 
 from .create_job import CreateJob
-from .create_job_content_type import CreateJobContentType
 from .create_job_metadata import CreateJobMetadata
 from .ended_error import EndedError
 from .ended_image import EndedImage
@@ -20,6 +19,7 @@ from .job_view_metadata import JobViewMetadata
 from .limits_view import LimitsView
 from .list_jobs_metadata import ListJobsMetadata
 from .ordered_image import OrderedImage
+from .photo_type import PhotoType
 from .photo_view import PhotoView
 from .refusal import Refusal
 from .request_error_view import RequestErrorView
@@ -32,7 +32,6 @@ from .usage_view import UsageView
 
 __all__ = (
     "CreateJob",
-    "CreateJobContentType",
     "CreateJobMetadata",
     "EndedError",
     "EndedImage",
@@ -51,6 +50,7 @@ __all__ = (
     "LimitsView",
     "ListJobsMetadata",
     "OrderedImage",
+    "PhotoType",
     "PhotoView",
     "Refusal",
     "RequestErrorView",

@@ -8,7 +8,7 @@ from attrs import field as _attrs_field
 
 from ..types import UNSET, Unset
 
-from ..models.create_job_content_type import CreateJobContentType
+from ..models.photo_type import PhotoType
 from ..types import UNSET, Unset
 from typing import cast
 from uuid import UUID
@@ -30,8 +30,7 @@ class CreateJob:
     """ What to make of a photo. Either `content_type` and `content_length` announce an upload, or `photo_of` names a job.
 
         Attributes:
-            content_type (CreateJobContentType | Unset): The photo's media type. Some browsers do not know that of a HEIC,
-                and leave `File.type` empty: then send `image/heic`.
+            content_type (PhotoType | Unset): The media type of a photo.
             content_length (int | Unset): The photo's size in bytes.
             checksum_sha256 (str | Unset): The photo's SHA-256 in base64. If given, S3 checks the upload against it.
             photo_of (UUID | Unset): Use the photo of this job of yours: nothing is uploaded.
@@ -44,7 +43,7 @@ class CreateJob:
                 event.
      """
 
-    content_type: CreateJobContentType | Unset = UNSET
+    content_type: PhotoType | Unset = UNSET
     content_length: int | Unset = UNSET
     checksum_sha256: str | Unset = UNSET
     photo_of: UUID | Unset = UNSET
@@ -132,11 +131,11 @@ class CreateJob:
         from ..models.ordered_image import OrderedImage # noqa: PLC0415
         d = dict(src_dict)
         _content_type = d.pop("content_type", UNSET)
-        content_type: CreateJobContentType | Unset
+        content_type: PhotoType | Unset
         if isinstance(_content_type,  Unset):
             content_type = UNSET
         else:
-            content_type = CreateJobContentType(_content_type)
+            content_type = PhotoType(_content_type)
 
 
 

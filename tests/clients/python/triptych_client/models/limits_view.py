@@ -8,6 +8,7 @@ from attrs import field as _attrs_field
 
 from ..types import UNSET, Unset
 
+from ..models.photo_type import PhotoType
 from typing import cast
 
 
@@ -24,7 +25,7 @@ class LimitsView:
     """ What an order may ask for, and for how long things last.
 
         Attributes:
-            photo_types (list[str]):
+            photo_types (list[PhotoType]):
             max_upload_bytes (int):
             default_image_count (int):
             max_image_count (int):
@@ -41,7 +42,7 @@ class LimitsView:
             retention_days (int):
      """
 
-    photo_types: list[str]
+    photo_types: list[PhotoType]
     max_upload_bytes: int
     default_image_count: int
     max_image_count: int
@@ -63,7 +64,10 @@ class LimitsView:
 
 
     def to_dict(self) -> dict[str, Any]:
-        photo_types = self.photo_types
+        photo_types = []
+        for photo_types_item_data in self.photo_types:
+            photo_types_item = photo_types_item_data.value
+            photo_types.append(photo_types_item)
 
 
 
@@ -127,7 +131,14 @@ class LimitsView:
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         d = dict(src_dict)
-        photo_types = cast(list[str], d.pop("photo_types"))
+        photo_types = []
+        _photo_types = d.pop("photo_types")
+        for photo_types_item_data in (_photo_types):
+            photo_types_item = PhotoType(photo_types_item_data)
+
+
+
+            photo_types.append(photo_types_item)
 
 
         max_upload_bytes = d.pop("max_upload_bytes")

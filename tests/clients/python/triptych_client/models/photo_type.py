@@ -1,6 +1,6 @@
 from enum import StrEnum
 
-class CreateJobContentType(StrEnum):
+class PhotoType(StrEnum):
     IMAGEHEIC = "image/heic"
     IMAGEHEIF = "image/heif"
     IMAGEJPEG = "image/jpeg"
