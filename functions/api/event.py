@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from triptych.aws.event_bus import SOURCE, Detail
+from triptych.failures import FailureKind
 from triptych.job import JobStatus
 
 if TYPE_CHECKING:
@@ -40,16 +40,19 @@ _EXAMPLE: JsonValue = {
         "error": None,
     },
 }
+_FORMATS = {"job_id": "uuid", "created_at": "date-time", "updated_at": "date-time"}
 _TYPES: list[JsonValue] = [f"Job {status.title()}" for status in JobStatus if status.is_terminal]
 
 
 def schemas() -> dict[str, JsonValue]:
     """Return the schemas that the event needs, by name."""
-    detail: dict[str, JsonValue] = json.loads(json.dumps(Detail.model_json_schema(ref_template=_REF)))
-    parts = detail.pop("$defs", {})
-    found: dict[str, JsonValue] = dict(parts) if isinstance(parts, dict) else {}
-    found.pop("JobStatus", None)  # the API has the same ones
-    found.pop("ImageStatus", None)
+    detail = Detail.model_json_schema(ref_template=_REF)
+    found = detail.pop("$defs")
+    for name in ("JobStatus", "ImageStatus"):
+        del found[name]  # the API has the same ones
+    for field, form in _FORMATS.items():
+        detail["properties"][field]["format"] = form
+    found["EndedError"]["properties"]["code"]["enum"] = [kind.code for kind in FailureKind if kind.ends]
     return {**found, "JobEnded": {**detail, "title": "JobEnded"}}
 
 

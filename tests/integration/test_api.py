@@ -462,6 +462,14 @@ def test_event_is_described_as_it_is_sent(world: World, call: Any) -> None:
     ]
     Detail.model_validate(example["detail"])
     assert body["properties"]["detail"]["$ref"].endswith("/JobEnded")
+    of_a_job = described["components"]["schemas"]["JobView"]["properties"]
+    for field in ("job_id", "created_at", "updated_at"):
+        assert detail["properties"][field]["format"] == of_a_job[field]["format"]
+    codes = [
+        described["components"]["schemas"][name]["properties"]["code"]["enum"]
+        for name in ("EndedError", "ErrorView")
+    ]
+    assert codes[0] == codes[1]
 
 
 def test_unneeded_body_is_ignored(world: World, call: Any) -> None:

@@ -587,7 +587,7 @@ export type EndedError = {
     /**
      * Code
      */
-    code: string;
+    code: 'photo_too_large' | 'photo_unsupported' | 'photo_type_mismatch' | 'photo_empty' | 'photo_unreadable' | 'photo_animated' | 'photo_too_many_pixels' | 'photo_too_complex' | 'photo_unopenable' | 'upload_expired' | 'deadline_exceeded' | 'content_rejected' | 'prediction_failed' | 'prediction_canceled' | 'prediction_aborted' | 'prediction_lost' | 'attempts_used' | 'all_images_failed' | 'output_missing' | 'output_unavailable' | 'output_too_large' | 'output_not_a_picture' | 'output_host_not_allowed' | 'replicate_unauthorized' | 'replicate_token_unreadable' | 'replicate_out_of_credit' | 'replicate_model_not_found' | 'replicate_input_rejected' | 'replicate_refused' | 'model_not_configured';
     /**
      * Message
      */

@@ -3,6 +3,7 @@
 from .create_job import CreateJob
 from .create_job_metadata import CreateJobMetadata
 from .ended_error import EndedError
+from .ended_error_code import EndedErrorCode
 from .ended_image import EndedImage
 from .error_response import ErrorResponse
 from .error_view import ErrorView
@@ -34,6 +35,7 @@ __all__ = (
     "CreateJob",
     "CreateJobMetadata",
     "EndedError",
+    "EndedErrorCode",
     "EndedImage",
     "ErrorResponse",
     "ErrorView",

@@ -8,6 +8,7 @@ from attrs import field as _attrs_field
 
 from ..types import UNSET, Unset
 
+from ..models.ended_error_code import EndedErrorCode
 
 
 
@@ -22,11 +23,11 @@ T = TypeVar("T", bound="EndedError")
 class EndedError:
     """ 
         Attributes:
-            code (str):
+            code (EndedErrorCode):
             message (str):
      """
 
-    code: str
+    code: EndedErrorCode
     message: str
     additional_properties: dict[str, Any] = _attrs_field(init=False, factory=dict)
 
@@ -35,7 +36,7 @@ class EndedError:
 
 
     def to_dict(self) -> dict[str, Any]:
-        code = self.code
+        code = self.code.value
 
         message = self.message
 
@@ -54,7 +55,10 @@ class EndedError:
     @classmethod
     def from_dict(cls: type[T], src_dict: Mapping[str, Any]) -> T:
         d = dict(src_dict)
-        code = d.pop("code")
+        code = EndedErrorCode(d.pop("code"))
+
+
+
 
         message = d.pop("message")
 

@@ -10,6 +10,8 @@ from ..types import UNSET, Unset
 
 from ..models.job_status import JobStatus
 from typing import cast
+from uuid import UUID
+import datetime
 
 if TYPE_CHECKING:
   from ..models.ended_error import EndedError
@@ -30,22 +32,22 @@ class JobEnded:
 
         Attributes:
             stack (None | str):
-            job_id (str):
+            job_id (UUID):
             owner (str):
             status (JobStatus):
-            created_at (str):
-            updated_at (str):
+            created_at (datetime.datetime):
+            updated_at (datetime.datetime):
             metadata (JobEndedMetadata):
             images (list[EndedImage]):
             error (EndedError | None):
      """
 
     stack: None | str
-    job_id: str
+    job_id: UUID
     owner: str
     status: JobStatus
-    created_at: str
-    updated_at: str
+    created_at: datetime.datetime
+    updated_at: datetime.datetime
     metadata: JobEndedMetadata
     images: list[EndedImage]
     error: EndedError | None
@@ -62,15 +64,15 @@ class JobEnded:
         stack: None | str
         stack = self.stack
 
-        job_id = self.job_id
+        job_id = str(self.job_id)
 
         owner = self.owner
 
         status = self.status.value
 
-        created_at = self.created_at
+        created_at = self.created_at.isoformat()
 
-        updated_at = self.updated_at
+        updated_at = self.updated_at.isoformat()
 
         metadata = self.metadata.to_dict()
 
@@ -120,7 +122,10 @@ class JobEnded:
         stack = _parse_stack(d.pop("stack"))
 
 
-        job_id = d.pop("job_id")
+        job_id = UUID(d.pop("job_id"))
+
+
+
 
         owner = d.pop("owner")
 
@@ -129,9 +134,15 @@ class JobEnded:
 
 
 
-        created_at = d.pop("created_at")
+        created_at = datetime.datetime.fromisoformat(d.pop("created_at"))
 
-        updated_at = d.pop("updated_at")
+
+
+
+        updated_at = datetime.datetime.fromisoformat(d.pop("updated_at"))
+
+
+
 
         metadata = JobEndedMetadata.from_dict(d.pop("metadata"))
 
