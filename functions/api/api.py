@@ -16,7 +16,7 @@ import guards
 import orders
 import pictures
 import replies
-from description import JOBS, OFFER, answers, describe
+from description import JOBS, LIST_JOBS, STACK, answers, describe
 from guards import Cursor, IdempotencyKey, IfNoneMatch, ImageIndex, JobId, Limit, Status, StyleId, Wait
 from triptych import callbacks
 from triptych.aws import callback_key, styles, table
@@ -89,7 +89,7 @@ def post_job(body: CreateJob, idempotency_key: IdempotencyKey = None) -> Respons
 
 @app.get(
     "/api/v1/jobs",
-    operation_id="listJobs",
+    operation_id=LIST_JOBS,
     summary="List jobs",
     description=(
         "Returns your own jobs, newest first. Of the URLs, a list holds only those of previews. `metadata.NAME=VALUE` "
@@ -225,7 +225,7 @@ def delete_job(job_id: JobId) -> Response[str]:
     "/api/v1/usage",
     operation_id="getUsage",
     summary="Get what you have used",
-    tags=[OFFER],
+    tags=[STACK],
     description=(
         "Counts the pictures that you have ordered. Those that were not generated are given back when their job ends."
     ),
@@ -240,7 +240,7 @@ def get_usage() -> Response[str]:
     "/api/v1/limits",
     operation_id="getLimits",
     summary="Get what an order may ask for",
-    tags=[OFFER],
+    tags=[STACK],
     responses=answers({HTTPStatus.OK: ("The limits of this stack.", LimitsView)}),
 )
 def get_limits() -> Response[str]:
@@ -252,7 +252,7 @@ def get_limits() -> Response[str]:
     operation_id="getWebhookSecret",
     summary="Get the secret of your callbacks",
     description="Each owner has another one. It changes only if the operator changes the stack's key.",
-    tags=[OFFER],
+    tags=[STACK],
     responses=answers({HTTPStatus.OK: ("Your secret.", WebhookSecret)}, FailureKind.ROUTE_NOT_FOUND),
 )
 def get_webhook_secret() -> Response[str]:
@@ -267,7 +267,7 @@ def get_webhook_secret() -> Response[str]:
     operation_id="listStyles",
     summary="List the styles",
     description="An order names a style by its id. The style's prompt comes before the order's own.",
-    tags=[OFFER],
+    tags=[STACK],
     responses=answers({HTTPStatus.OK: ("All styles.", StyleList)}),
 )
 def list_styles() -> Response[str]:
@@ -281,12 +281,12 @@ def list_styles() -> Response[str]:
     "/api/v1/styles/<style_id>/preview",
     operation_id="getStylePreview",
     summary="Get the picture of a built-in style",
-    tags=[OFFER],
+    tags=[STACK],
     security=[{}],
     responses={
         int(HTTPStatus.OK): {
             "description": "A WebP.",
-            "content": {"image/webp": {"schema": {"type": "string"}}},
+            "content": {"image/webp": {"schema": {"type": "string", "format": "binary"}}},
         },
         **answers({}, FailureKind.ROUTE_NOT_FOUND),
     },

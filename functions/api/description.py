@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, TypeAdapter
 
 from triptych.failures import FailureKind
-from views import Error, Refusal
+from views import PHOTO_TYPE, ErrorResponse, Refusal, without_null
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,9 +26,14 @@ One photo goes up, three generated images come back.
 
 1. `POST /api/v1/jobs` creates a job.
 2. `PUT` the photo to `upload.url`, with exactly the headers of `upload.headers`.
-3. `GET /api/v1/jobs/{job_id}` until `status` is `SUCCEEDED`, `PARTIAL`, `FAILED`, `CANCELED` or `EXPIRED`.
+3. `GET /api/v1/jobs/{job_id}` until `ended_at` is set. Then `status` is `SUCCEEDED`, `PARTIAL`, `FAILED`, `CANCELED` or `EXPIRED`.
 
-All errors have one shape: a `code` for programs and a `message` for people.
+All errors of this API have one shape: a `code` for programs and a `message` for people. API Gateway answers 401 and some 429 \
+itself, with only a `message`.
+
+**From a browser**, the API and the upload answer only pages whose origin is in the stack's parameter `AllowedOrigins`. From \
+any other origin, `fetch` fails and gives no reason. Ask the operator to add yours. On your own machine, start the local cloud \
+with `--parameter-overrides AllowedOrigins=http://localhost:5173`, or whichever your page has.
 
 **The upload goes to S3**, which answers in XML:
 
@@ -40,12 +45,14 @@ All errors have one shape: a `code` for programs and a `message` for people.
 | 400 `BadDigest` | The bytes do not have the announced `checksum_sha256`. |
 """
 SIGN_IN = """\
-A JWT of the stack's issuer; its `sub` is the owner of the jobs. If the stack has its own Cognito user pool, Cognito's \
+Send `Authorization: Bearer TOKEN` with each request to this API, but not with the upload to S3. The token is a JWT of the \
+stack's issuer; its `sub` is the owner of the jobs. The local cloud prints one when it starts. If the stack has its own Cognito user pool, Cognito's \
 `InitiateAuth` with the flow `USER_PASSWORD_AUTH` and the client id of the stack's output `UserPoolClientId` returns it as \
 `IdToken`. Renew it with the flow `REFRESH_TOKEN_AUTH`.
 """
-JOBS, OFFER = "jobs", "what the stack offers"
-TAGS = {JOBS: "Orders and their images.", OFFER: "Styles, limits, and what you have used."}
+LIST_JOBS = "listJobs"
+JOBS, STACK = "jobs", "stack"
+TAGS = {JOBS: "Orders and their images.", STACK: "What the stack offers, and what you have used of it."}
 # Every route may answer with these.
 ANYWHERE = (
     FailureKind.INVALID_REQUEST,
@@ -53,6 +60,21 @@ ANYWHERE = (
     FailureKind.INTERNAL_ERROR,
     FailureKind.MISCONFIGURED,
 )
+# An exploded object of the style "form": each of its entries is a query parameter.
+METADATA_FILTER: dict[str, JsonValue] = {
+    "name": "metadata",
+    "in": "query",
+    "required": False,
+    "style": "form",
+    "explode": True,
+    "description": "Only jobs with these entries, each as a query parameter of its own: `metadata.order=A-17`.",
+    "schema": {
+        "type": "object",
+        "propertyNames": {"pattern": r"^metadata\.[A-Za-z0-9_.-]{1,40}$"},
+        "additionalProperties": {"type": "string"},
+        "examples": [{"metadata.order": "A-17"}],
+    },
+}
 GATEWAY_ALSO = "API Gateway also answers 429, in its own shape."
 _PATHS: TypeAdapter[dict[str, dict[str, object]]] = TypeAdapter(dict[str, dict[str, object]])
 
@@ -78,8 +100,13 @@ def answers(
     too_many = int(HTTPStatus.TOO_MANY_REQUESTS)
     meanings[too_many] = f"{meanings.get(too_many, '')} {GATEWAY_ALSO}".strip()
     for answer, meaning in meanings.items():
-        described[answer] = {"description": meaning, "content": {"application/json": {"model": Error}}}
-    described[too_many]["content"] = {"application/json": {"schema": {"anyOf": [_ref(Error), _ref(Refusal)]}}}
+        described[answer] = {
+            "description": meaning,
+            "content": {"application/json": {"model": ErrorResponse}},
+        }
+    described[too_many]["content"] = {
+        "application/json": {"schema": {"anyOf": [_ref(ErrorResponse), _ref(Refusal)]}}
+    }
     described[too_many]["headers"] = {
         "Retry-After": _header("Seconds to wait. Absent in API Gateway's answer.")
     }
@@ -118,14 +145,25 @@ def describe(app: APIGatewayHttpResolver) -> dict[str, JsonValue]:
         responses = operation["responses"]
         if isinstance(responses, dict):
             responses.pop("422", None)
+        parameters = operation.get("parameters")
+        if isinstance(parameters, list):
+            _without_null(parameters)
+            if operation["operationId"] == LIST_JOBS:
+                parameters.append(METADATA_FILTER)
     components = described["components"]
     if isinstance(components, dict) and isinstance(components["schemas"], dict):
         for name in ("HTTPValidationError", "ResponseValidationError", "ValidationError"):
             components["schemas"].pop(name, None)
-        components["schemas"] |= event.schemas()
+        components["schemas"] |= event.schemas() | {"PhotoType": PHOTO_TYPE}
     described["webhooks"] = event.webhooks(JOBS)
     described.pop("servers", None)
     return described
+
+
+def _without_null(parameters: list[JsonValue]) -> None:
+    for parameter in parameters:
+        if isinstance(parameter, dict) and isinstance(schema := parameter["schema"], dict):
+            without_null(schema)
 
 
 def operations(described: Mapping[str, JsonValue]) -> list[dict[str, JsonValue]]:

@@ -19,7 +19,7 @@ from triptych.job import MOST_RETRIES
 from triptych.runtime import clock
 from triptych.runtime.observability import logger, unexpected
 from triptych.settings import MisconfiguredError, settings
-from views import Error, RequestErrorView
+from views import ErrorResponse, RequestErrorView
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
@@ -63,7 +63,7 @@ def install(app: APIGatewayHttpResolver) -> None:
 
 def answer(error: Exception) -> Response[str]:
     api_error = of(error)
-    view = Error(error=RequestErrorView(code=api_error.code, message=api_error.message))
+    view = ErrorResponse(error=RequestErrorView(code=api_error.code, message=api_error.message))
     return respond(api_error.status, view, api_error.headers)
 
 

@@ -2,96 +2,131 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING
 
 from triptych.aws.event_bus import SOURCE, Detail
+from triptych.failures import FailureKind
 from triptych.job import JobStatus
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
 _REF = "#/components/schemas/{model}"
-_KEY = "The key that the stack has created. Compare it before you trust a call."
+_TEXT: JsonValue = {"type": "string"}
+_TIME: JsonValue = {"type": "string", "format": "date-time"}
+_DETAIL: JsonValue = {
+    "stack": "triptych",
+    "job_id": "0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52",
+    "owner": "b2c7a1d0-9d8b-4f7e-8a51-1f4ce1a3f0aa",
+    "status": "SUCCEEDED",
+    "created_at": "2026-11-24T21:05:00.000+09:00",
+    "updated_at": "2026-11-24T21:05:13.900+09:00",
+    "metadata": {"order": "A-17"},
+    "images": [
+        {
+            "index": 0,
+            "status": "STORED",
+            "seed": 7,
+            "prediction_id": "gm3qorzdhgbfurvjtvhg6dckhu",
+            "content_type": "image/png",
+            "size": 481114,
+            "error": None,
+        }
+    ],
+    "error": None,
+}
 _EXAMPLE: JsonValue = {
     "id": "6a7e8feb-b491-4cf7-a9f1-bf3703467718",
     "source": SOURCE,
     "detail-type": "Job Succeeded",
     "time": "2026-11-24T12:05:14Z",
-    "detail": {
-        "stack": "triptych",
-        "job_id": "0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52",
-        "owner": "b2c7a1d0-9d8b-4f7e-8a51-1f4ce1a3f0aa",
-        "status": "SUCCEEDED",
-        "created_at": "2026-11-24T21:05:00.000+09:00",
-        "updated_at": "2026-11-24T21:05:13.900+09:00",
-        "metadata": {"order": "A-17"},
-        "images": [
-            {
-                "index": 0,
-                "status": "STORED",
-                "seed": 7,
-                "prediction_id": "gm3qorzdhgbfurvjtvhg6dckhu",
-                "content_type": "image/png",
-                "size": 481114,
-                "error": None,
-            }
-        ],
-        "error": None,
-    },
+    "detail": _DETAIL,
 }
+_FORMATS = {"job_id": "uuid", "created_at": "date-time", "updated_at": "date-time"}
 _TYPES: list[JsonValue] = [f"Job {status.title()}" for status in JobStatus if status.is_terminal]
+_ORDERED_TYPES: list[JsonValue] = [f"job.{status.lower()}" for status in JobStatus if status.is_terminal]
 
 
 def schemas() -> dict[str, JsonValue]:
     """Return the schemas that the event needs, by name."""
-    detail: dict[str, JsonValue] = json.loads(json.dumps(Detail.model_json_schema(ref_template=_REF)))
-    parts = detail.pop("$defs", {})
-    found: dict[str, JsonValue] = dict(parts) if isinstance(parts, dict) else {}
-    found.pop("JobStatus", None)  # the API has the same ones
-    found.pop("ImageStatus", None)
-    return {**found, "JobEnded": detail}
+    detail = Detail.model_json_schema(ref_template=_REF)
+    found = detail.pop("$defs")
+    for name in ("JobStatus", "ImageStatus"):
+        del found[name]  # the API has the same ones
+    for field, form in _FORMATS.items():
+        detail["properties"][field]["format"] = form
+    found["EndedError"]["properties"]["code"]["enum"] = [kind.code for kind in FailureKind if kind.ends]
+    return {**found, "JobEnded": {**detail, "title": "JobEnded"}}
 
 
 def webhooks(tag: str) -> dict[str, JsonValue]:
-    """Return the description, under a tag, of the call that a stack with `CallbackUrl` makes."""
-    text: JsonValue = {"type": "string"}
-    body: JsonValue = {
-        "type": "object",
-        "required": ["id", "source", "detail-type", "time", "detail"],
-        "properties": {
-            "id": text,
-            "source": {"type": "string", "const": SOURCE},
-            "detail-type": {"type": "string", "enum": _TYPES},
-            "time": {"type": "string", "format": "date-time"},
-            "detail": {"$ref": "#/components/schemas/JobEnded"},
-        },
+    """Return the description, under a tag, of the calls when a job ends: to `CallbackUrl` and to an order's URL."""
+    detail: JsonValue = {"$ref": "#/components/schemas/JobEnded"}
+    event: dict[str, JsonValue] = {
+        "id": _TEXT,
+        "source": {"type": "string", "const": SOURCE},
+        "detail-type": {"type": "string", "enum": _TYPES},
+        "time": _TIME,
+        "detail": detail,
+    }
+    ordered: dict[str, JsonValue] = {
+        "type": {"type": "string", "enum": _ORDERED_TYPES},
+        "timestamp": _TIME,
+        "data": detail,
     }
     return {
-        "jobEnded": {
-            "post": {
-                "operationId": "jobEnded",
-                "summary": "A job has ended",
-                "description": (
-                    "The stack posts this to its operator's `CallbackUrl`, and puts it on EventBridge. At least once, in no "
-                    "promised order. The header `X-Triptych-Key` holds the stack's key."
-                ),
-                "tags": [tag],
-                "security": [],
-                "parameters": [
-                    {
-                        "name": "X-Triptych-Key",
-                        "in": "header",
-                        "required": True,
-                        "schema": text,
-                        "description": _KEY,
-                    }
-                ],
-                "requestBody": {
-                    "required": True,
-                    "content": {"application/json": {"schema": body, "example": _EXAMPLE}},
-                },
-                "responses": {"200": {"description": "The event is delivered. Answer within 5 s."}},
-            }
+        "jobEnded": _call(
+            "jobEnded",
+            "A job has ended",
+            "The stack posts this to its operator's `CallbackUrl`, and puts it on EventBridge. At least once, in no "
+            "promised order. The header `X-Triptych-Key` holds the stack's key. Answer within 5 s.",
+            tag,
+            {"X-Triptych-Key": "The key that the stack has created. Compare it before you trust a call."},
+            event,
+            _EXAMPLE,
+        ),
+        "orderedJobEnded": _call(
+            "orderedJobEnded",
+            "A job has ended whose order named a URL",
+            "The stack posts this to the order's `callback_url`. At least once, in no promised order, and for a day until "
+            "a 2xx. Check the signature with a library of https://www.standardwebhooks.com and the secret of "
+            "`GET /api/v1/webhook-secret`. Answer within 5 s; 410 means that you want no more of this job.",
+            tag,
+            {
+                "webhook-id": "The same for each try. Ignore an id that you have seen.",
+                "webhook-timestamp": "Seconds since 1970, of this try.",
+                "webhook-signature": "`v1,` and the signature.",
+            },
+            ordered,
+            {"type": "job.succeeded", "timestamp": "2026-11-24T21:05:13.900+09:00", "data": _DETAIL},
+        ),
+    }
+
+
+def _call(
+    name: str,
+    summary: str,
+    description: str,
+    tag: str,
+    headers: dict[str, str],
+    fields: dict[str, JsonValue],
+    example: JsonValue,
+) -> JsonValue:
+    parameters: list[JsonValue] = [
+        {"name": header, "in": "header", "required": True, "schema": _TEXT, "description": about}
+        for header, about in headers.items()
+    ]
+    body: JsonValue = {"type": "object", "required": [*fields], "properties": fields}
+    content: JsonValue = {"application/json": {"schema": body, "example": example}}
+    return {
+        "post": {
+            "operationId": name,
+            "summary": summary,
+            "description": description,
+            "tags": [tag],
+            "security": [],
+            "parameters": parameters,
+            "requestBody": {"required": True, "content": content},
+            "responses": {"200": {"description": "The event is delivered."}},
         }
     }

@@ -32,7 +32,9 @@ ONE_JOB, ONE_JOB_QUERY = re.compile(r"/api/v1/jobs/[^/]+"), {"wait"}
 METADATA = re.compile(r"metadata\.[A-Za-z0-9_.-]{1,40}")
 DESCRIPTION = "/api/v1/openapi.json"
 
-JobId = Annotated[str, Path(description="The job's id.", examples=[EXAMPLE_ID])]
+JobId = Annotated[
+    str, Path(description="The job's id.", examples=[EXAMPLE_ID], json_schema_extra={"format": "uuid"})
+]
 ImageIndex = Annotated[int, Path(ge=0, description="The image's index.", examples=[0])]
 StyleId = Annotated[str, Path(description="The style's id.", examples=["oil"])]
 Status = Annotated[JobStatus | None, Query(description="Only jobs in this status.")]

@@ -11,6 +11,7 @@ from pydantic import (
     ConfigDict,
     Field,
     JsonValue,
+    WithJsonSchema,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
@@ -83,24 +84,29 @@ MetadataKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")]
 MetadataValue = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
-def _without_null(schema: dict[str, JsonValue]) -> None:
-    """Describe optional fields without null. The API takes null, but a client leaves the field out."""
+def without_null(field: dict[str, JsonValue]) -> None:
+    """Describe an optional field or parameter without null. The API takes null, but a client leaves it out."""
+    if isinstance(choices := field.get("anyOf"), list):
+        del field["anyOf"]
+        field |= {
+            name: part
+            for one in choices
+            if isinstance(one, dict) and one != {"type": "null"}
+            for name, part in one.items()
+        }
+
+
+def _fields_without_null(schema: dict[str, JsonValue]) -> None:
     fields = schema["properties"]
     for field in fields.values() if isinstance(fields, dict) else ():
-        if isinstance(field, dict) and isinstance(choices := field.get("anyOf"), list):
-            del field["anyOf"]
-            field |= {
-                name: part
-                for one in choices
-                if isinstance(one, dict) and one != {"type": "null"}
-                for name, part in one.items()
-            }
+        if isinstance(field, dict):
+            without_null(field)
 
 
 class OrderedImage(BaseModel):
     """What one image should be."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra=_without_null)
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_fields_without_null)
 
     prompt: Annotated[Prompt | None, Field(description="In place of the job's prompt.")] = None
     seed: Annotated[
@@ -123,8 +129,23 @@ _ORDERS: list[JsonValue] = [
 
 
 def _describe_order(schema: dict[str, JsonValue]) -> None:
-    _without_null(schema)
+    _fields_without_null(schema)
     schema["examples"] = _ORDERS
+    fields = schema["properties"]
+    metadata = fields["metadata"] if isinstance(fields, dict) else None
+    if isinstance(metadata, dict) and isinstance(values := metadata.pop("patternProperties", None), dict):
+        # The same, in the words that generators of clients know.
+        ((name, value),) = values.items()
+        metadata |= {"propertyNames": {"pattern": name}, "additionalProperties": value}
+
+
+# A schema of its own, so that generated clients have a type of this name.
+PHOTO_TYPE: dict[str, JsonValue] = {
+    "type": "string",
+    "enum": list(PHOTO_TYPES),
+    "description": "The media type of a photo.",
+}
+_PHOTO_TYPE: dict[str, JsonValue] = {"$ref": "#/components/schemas/PhotoType"}
 
 
 class CreateJob(BaseModel):
@@ -135,11 +156,17 @@ class CreateJob(BaseModel):
     content_type: Annotated[
         Annotated[
             str,
-            Field(max_length=100, json_schema_extra={"enum": list(PHOTO_TYPES)}),
+            Field(max_length=100),
             BeforeValidator(_known_name),
+            WithJsonSchema(_PHOTO_TYPE),
         ]
         | None,
-        Field(description="The photo's media type."),
+        Field(
+            description=(
+                "The photo's media type. Some browsers do not know that of a HEIC, and leave `File.type` empty: then send "
+                "`image/heic`."
+            )
+        ),
     ] = None
     content_length: Annotated[
         Annotated[int, Field(strict=True, gt=0), BeforeValidator(_whole)] | None,
@@ -530,7 +557,7 @@ class LimitsView(BaseModel):
         }
     )
 
-    photo_types: list[str]
+    photo_types: list[Annotated[str, WithJsonSchema(_PHOTO_TYPE)]]
     max_upload_bytes: int
     default_image_count: int
     max_image_count: int
@@ -630,7 +657,7 @@ class RequestErrorView(BaseModel):
     message: Annotated[str, Field(description="What happened and what to do, for people.")]
 
 
-class Error(BaseModel):
+class ErrorResponse(BaseModel):
     """Why the request failed."""
 
     model_config = ConfigDict(

@@ -413,7 +413,7 @@ def test_description_is_closed_and_has_examples(call: Any) -> None:
         "LimitsView",
         "StyleList",
         "UsageView",
-        "Error",
+        "ErrorResponse",
     ):
         for example in schemas[name]["examples"]:
             missing = set(schemas[name].get("required", ())) - set(example)
@@ -426,8 +426,29 @@ def test_description_is_closed_and_has_examples(call: Any) -> None:
         for operation in item.values():
             assert set(operation["tags"]) <= tags
     assert "InitiateAuth" in described["components"]["securitySchemes"]["token"]["description"]
-    for refusal in ("SignatureDoesNotMatch", "PreconditionFailed", "BadDigest"):
-        assert refusal in described["info"]["description"]
+    assert "Authorization: Bearer" in described["components"]["securitySchemes"]["token"]["description"]
+    for word in ("SignatureDoesNotMatch", "PreconditionFailed", "BadDigest", "AllowedOrigins"):
+        assert word in described["info"]["description"]
+
+
+def test_parameters_are_described_as_a_client_sends_them(call: Any) -> None:
+    described = call("GET", "/api/v1/openapi.json")[1]
+    parameters = {
+        (operation["operationId"], parameter["name"]): parameter
+        for item in described["paths"].values()
+        for operation in item.values()
+        for parameter in operation.get("parameters", ())
+    }
+    assert len(parameters) > 10
+    for name, parameter in parameters.items():  # a parameter is left out, and never null
+        assert "null" not in json.dumps(parameter["schema"]), name
+    assert parameters["getJob", "job_id"]["schema"]["format"] == "uuid"  # as in the job
+    metadata = parameters["listJobs", "metadata"]
+    assert (metadata["style"], metadata["explode"]) == ("form", True)
+    assert re.match(metadata["schema"]["propertyNames"]["pattern"], "metadata.order")
+    entries = described["components"]["schemas"]["CreateJob"]["properties"]["metadata"]
+    assert entries["additionalProperties"]["type"] == "string"
+    assert re.match(entries["propertyNames"]["pattern"], "order")
 
 
 def test_event_is_described_as_it_is_sent(world: World, call: Any) -> None:
@@ -441,6 +462,14 @@ def test_event_is_described_as_it_is_sent(world: World, call: Any) -> None:
     ]
     Detail.model_validate(example["detail"])
     assert body["properties"]["detail"]["$ref"].endswith("/JobEnded")
+    of_a_job = described["components"]["schemas"]["JobView"]["properties"]
+    for field in ("job_id", "created_at", "updated_at"):
+        assert detail["properties"][field]["format"] == of_a_job[field]["format"]
+    codes = [
+        described["components"]["schemas"][name]["properties"]["code"]["enum"]
+        for name in ("EndedError", "ErrorView")
+    ]
+    assert codes[0] == codes[1]
 
 
 def test_unneeded_body_is_ignored(world: World, call: Any) -> None:

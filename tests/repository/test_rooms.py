@@ -117,6 +117,7 @@ SHARED = (
     "simulation",
     "replay",
     "privacy",
+    "clients",
     "deployed",
     "iam",
     "localcloud",

@@ -13,6 +13,7 @@ from tests.iam.controls import controls, ours, statements
 from tests.iam.policies import documents
 from tests.localcloud.decisions import RECORD, Decision, normal, write
 from tests.localcloud.policies import differences
+from tests.support import npm
 
 # Where the two disagree, with the reason. None today.
 DIFFERENCES: dict[Decision, str] = {}
@@ -23,7 +24,7 @@ def disagreements(decisions: list[Decision]) -> list[tuple[Decision, str]]:
     """Return the decisions that the simulator does not confirm, each with its verdict."""
     try:
         verdicts = simulator.judge(documents(), decisions)
-    except simulator.UnreachableError as error:
+    except npm.UnreachableError as error:
         pytest.skip(f"npm reaches no package registry: {error}")
     return [
         (decision, verdict)
@@ -32,9 +33,7 @@ def disagreements(decisions: list[Decision]) -> list[tuple[Decision, str]]:
     ]
 
 
-needs_node = pytest.mark.skipif(
-    not (simulator.NODE and simulator.NPM), reason="there is no node with npm here"
-)
+needs_node = pytest.mark.skipif(npm.MISSING, reason="there is no node with npm here")
 
 
 @needs_node

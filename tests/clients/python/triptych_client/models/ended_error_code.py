@@ -1,0 +1,36 @@
+from enum import StrEnum
+
+class EndedErrorCode(StrEnum):
+    ALL_IMAGES_FAILED = "all_images_failed"
+    ATTEMPTS_USED = "attempts_used"
+    CONTENT_REJECTED = "content_rejected"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    MODEL_NOT_CONFIGURED = "model_not_configured"
+    OUTPUT_HOST_NOT_ALLOWED = "output_host_not_allowed"
+    OUTPUT_MISSING = "output_missing"
+    OUTPUT_NOT_A_PICTURE = "output_not_a_picture"
+    OUTPUT_TOO_LARGE = "output_too_large"
+    OUTPUT_UNAVAILABLE = "output_unavailable"
+    PHOTO_ANIMATED = "photo_animated"
+    PHOTO_EMPTY = "photo_empty"
+    PHOTO_TOO_COMPLEX = "photo_too_complex"
+    PHOTO_TOO_LARGE = "photo_too_large"
+    PHOTO_TOO_MANY_PIXELS = "photo_too_many_pixels"
+    PHOTO_TYPE_MISMATCH = "photo_type_mismatch"
+    PHOTO_UNOPENABLE = "photo_unopenable"
+    PHOTO_UNREADABLE = "photo_unreadable"
+    PHOTO_UNSUPPORTED = "photo_unsupported"
+    PREDICTION_ABORTED = "prediction_aborted"
+    PREDICTION_CANCELED = "prediction_canceled"
+    PREDICTION_FAILED = "prediction_failed"
+    PREDICTION_LOST = "prediction_lost"
+    REPLICATE_INPUT_REJECTED = "replicate_input_rejected"
+    REPLICATE_MODEL_NOT_FOUND = "replicate_model_not_found"
+    REPLICATE_OUT_OF_CREDIT = "replicate_out_of_credit"
+    REPLICATE_REFUSED = "replicate_refused"
+    REPLICATE_TOKEN_UNREADABLE = "replicate_token_unreadable"
+    REPLICATE_UNAUTHORIZED = "replicate_unauthorized"
+    UPLOAD_EXPIRED = "upload_expired"
+
+    def __str__(self) -> str:
+        return str(self.value)
