@@ -21,7 +21,7 @@ from tests.simulation.functions import load_all
 from tests.simulation.network import Network
 from tests.support.function_environment import ENVIRONMENT
 from triptych import settings
-from triptych.aws import bucket, table
+from triptych.aws import bucket, durations, table
 from triptych.job import Preview
 from triptych.photo.previews import Made
 from triptych.replicate import listing
@@ -53,6 +53,7 @@ def patched_io(cloud: Cloud) -> Iterator[None]:
         }
         put(patch.dict(os.environ, {**ENVIRONMENT, **QUEUES, **limits}))
         settings.settings.cache_clear()
+        durations._process.cache_clear()
         put(patch.object(BaseClient, "_make_api_call", cloud.aws.api_call()))
         put(patch("triptych.replicate.transport.http_transport", lambda: Network(cloud)))
         put(patch("triptych.replicate.downloads.http_client", lambda: downloads))
@@ -70,6 +71,7 @@ def patched_io(cloud: Cloud) -> Iterator[None]:
         put(patch.object(uuid, "uuid4", lambda: uuid.UUID(int=chance.getrandbits(128), version=4)))
         put(patch.object(secrets, "randbelow", chance.randrange))
         put(patch.object(random, "uniform", chance.uniform))
+        put(patch.object(random, "randrange", chance.randrange))
         put(patch.object(metrics, "add_metric", cloud.count))
         put(_quiet())
         # The layer reads the answer itself, and does not use what the client library makes of a list.
@@ -80,7 +82,15 @@ def patched_io(cloud: Cloud) -> Iterator[None]:
         else:
             # Signing and PynamoDB take more than half of the time of a job.
             aws = cloud.aws
-            for stand_in in (aws.get, aws.create, aws.put, aws.delete, aws.check, aws.release):
+            for stand_in in (
+                aws.get,
+                aws.create,
+                aws.put,
+                aws.delete,
+                aws.check,
+                aws.release,
+                aws.connection,
+            ):
                 put(patch.object(table, stand_in.__name__, stand_in))
             put(patch.object(bucket._s3(), "generate_presigned_url", _presigned))
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from botocore.client import BaseClient
@@ -215,6 +216,13 @@ class Services:
             self._cloud.removed(job, lambda: table._to_record(job).to_dynamodb_dict())
 
         self._of_the_table("PutItem" if until else "DeleteItem", remove)
+
+    def connection(self) -> SimpleNamespace:
+        """Return a connection for the items beside the jobs. Nothing that a job needs lies there, so it keeps nothing."""
+        return SimpleNamespace(
+            get_item=lambda *_: self._of_the_table("GetItem", dict),
+            update_item=lambda *_, **__: self._of_the_table("UpdateItem", dict),
+        )
 
     def _write(self, operation: str, put: Callable[[], Job]) -> Job:
         def effect() -> Job:
