@@ -603,7 +603,7 @@ class LimitsView(BaseModel):
 class WebhookSecret(BaseModel):
     """The secret that signs your callbacks."""
 
-    model_config = _example({"secret": "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"})
+    model_config = _example({"secret": "whsec_…"})
 
     secret: Annotated[
         str, Field(description="Give it to a library of https://www.standardwebhooks.com.", pattern="^whsec_")

@@ -20,6 +20,7 @@ from standardwebhooks import Webhook
 
 import announce
 import callback
+from tests.environment import ROOT
 from tests.localcloud.http_server import HttpServer, Request, Response
 from tests.support.events import sqs_event, stream_event
 from tests.support.photos import JPEG
@@ -391,6 +392,14 @@ def test_unreadable_message_is_dropped_and_counted(
 ) -> None:
     assert try_once("{}", context)
     assert put_back == []
+
+
+def test_example_beside_the_handler_is_a_message() -> None:
+    example = json.loads((ROOT / "functions/callback/event.json").read_text())
+    (record_,) = example["Records"]
+    message = queues.CallbackMessage.model_validate_json(record_["body"])
+    assert message.job_id in message.webhook_id
+    assert json.loads(message.body)["data"]["job_id"] == message.job_id
 
 
 def test_message_is_put_back_in_its_own_queue(

@@ -95,7 +95,7 @@ def test_packages_for_the_first_event_are_imported_at_init(name: str) -> None:
     assert set(imported) >= WITH_INIT
 
 
-@pytest.mark.parametrize("name", ["announce", "api", "generate", "watchdog", "webhook"])
+@pytest.mark.parametrize("name", ["announce", "api", "callback", "generate", "watchdog", "webhook"])
 def test_garbage_collection_starts_after_init(name: str) -> None:
     made, on, frozen = printed(name, COLLECTIONS.format(name=name))
     assert made <= 1  # before the function's first line; about 40 without the delay

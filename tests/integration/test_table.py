@@ -73,6 +73,7 @@ FULL_JOB = Job(
         style_prompt="In oil.",
         model="somebody/something",
         metadata={"order": "A-17"},
+        callback_url="https://app.example.com/ends",
         photo_of="another",
         image_of=28,
     ),

@@ -71,7 +71,7 @@ def test_every_named_test_is_in_the_linked_file() -> None:
 def test_no_document_is_built_into_a_function_or_layer() -> None:
     source = (ROOT / "template.yaml").read_text()
     folders = re.findall(r"^ *(?:CodeUri|ContentUri): (\S+)$", source, re.MULTILINE)
-    assert len(folders) == 9
+    assert len(folders) == 10
     assert [file for folder in folders for file in (ROOT / folder).rglob("*.md")] == []
 
 

@@ -74,7 +74,7 @@ def test_queue_gives_a_callback_up_after_the_last_try() -> None:
     assert queue["VisibilityTimeout"] >= 6 * resources["CallbackFunction"]["Properties"]["Timeout"]
 
 
-def test_id_is_the_same_for_one_end_and_new_after_a_retry() -> None:
+def test_id_names_one_end_of_a_job() -> None:
     job = waiting_job()
     assert callbacks.message_id(job) == callbacks.message_id(replace(job, version=9))
     assert callbacks.message_id(job) != callbacks.message_id(
