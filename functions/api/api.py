@@ -111,8 +111,7 @@ def list_jobs(limit: Limit = 20, cursor: Cursor = None, status: Status = None) -
         cursor=cursor,
         wanted=wanted if status or metadata else None,
     )
-    views, cut = replies.page_of(jobs)
-    return replies.respond(HTTPStatus.OK, JobList(jobs=views, cursor=cut or following))
+    return replies.listed(jobs, following)
 
 
 @app.get(

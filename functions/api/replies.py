@@ -14,7 +14,7 @@ from triptych.deadlines import upload_url_seconds
 from triptych.job import JobStatus
 from triptych.runtime import clock
 from triptych.settings import settings
-from views import JobCreated, JobView, Upload
+from views import JobCreated, JobList, JobView, Upload
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -80,17 +80,16 @@ def _expected(job: Job) -> Estimate | None:
     return durations.expected(job) if job.status is JobStatus.GENERATING else None
 
 
-def page_of(jobs: list[Job]) -> tuple[list[JobView], str | None]:
-    """Return the views of a page, and a cursor if they do not all fit into what Lambda may answer."""
-    views: list[JobView] = []
-    size = 0
-    for job in jobs:
-        view = view_in_list(job)
-        size += len(view.model_dump_json().encode())
-        if views and size > MOST_BYTES:
-            return views, table.cursor_after(jobs[len(views) - 1])
-        views.append(view)
-    return views, None
+def listed(jobs: list[Job], following: str | None) -> Response[str]:
+    """Return a page of jobs, or as many of them as Lambda may answer, with the cursor of the rest."""
+    views = [view_in_list(job) for job in jobs]
+    answer = respond(HTTPStatus.OK, JobList(jobs=views, cursor=following))
+    while (size := len(str(answer.body).encode())) > MOST_BYTES and len(views) > 1:
+        fitting = len(views) * MOST_BYTES // size
+        views = views[: max(1, min(fitting, len(views) - 1))]
+        rest = table.cursor_after(jobs[len(views) - 1])
+        answer = respond(HTTPStatus.OK, JobList(jobs=views, cursor=rest))
+    return answer
 
 
 def changed(job: Job) -> Response[str]:

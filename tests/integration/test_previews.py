@@ -10,6 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from botocore.auth import S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
 from PIL import Image
 
 import api
@@ -286,3 +288,25 @@ def test_unfinished_job_has_no_end(world: World, context: SimpleNamespace, runni
     assert job["ended_at"] is None
     assert {image["ended_at"] for image in job["images"]} == {None}
     assert world.job(running).status is JobStatus.GENERATING
+
+
+def test_links_of_a_job_are_signed_once_in_their_span(
+    world: World, context: SimpleNamespace, running: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finish(world, context, "p0", "p1", "p2")
+    signed: list[object] = []
+    sign = S3SigV4QueryAuth.add_auth
+
+    def counted(signer: S3SigV4QueryAuth, request: AWSRequest) -> None:
+        signed.append(request)
+        sign(signer, request)
+
+    monkeypatch.setattr(S3SigV4QueryAuth, "add_auth", counted)
+    first = view(running, context)
+    once = len(signed)
+    assert once >= 11  # of three images, each shown, saved and as a preview, and of the photo
+    assert view(running, context) == first
+    assert len(signed) == once
+    world.clock.advance(links.span(900))
+    assert view(running, context)["images"][0]["url"] != first["images"][0]["url"]
+    assert len(signed) == once + 11

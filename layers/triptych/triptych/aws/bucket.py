@@ -147,13 +147,9 @@ def link(key: str, *, file_name: str | None = None) -> str:
     credentials = session.boto3_session().get_credentials()
     if credentials is None:
         raise NoCredentialsError
-    signer = links.Signer(
-        credentials.get_frozen_credentials(),
-        _s3().meta.region_name,
-        life,
-        links.beginning(clock.now(), life),
-    )
-    return signer.presign(f"{_bucket_url()}/{key}", disposition)
+    since = links.beginning(clock.now(), life)
+    where = links.Place(_bucket_url(), _s3().meta.region_name, credentials.get_frozen_credentials())
+    return links.presigned(where, key, disposition, life, since)
 
 
 def look_at(key: str) -> Look | None:
