@@ -132,6 +132,19 @@ def test_nobody_waits_without_seats(world: World, monkeypatch: pytest.MonkeyPatc
     assert sum(world.clock.slept) == 0
 
 
+def test_wait_without_an_answer_of_dynamodb_ends_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = world.new_job(photo=None)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise UpdateError("throttled")
+
+    monkeypatch.setattr(table.connection(), "update_item", refuse)
+    assert get(job_id, "?wait=20")[0] == 200
+    assert sum(world.clock.slept) == 0
+
+
 def test_seat_that_cannot_be_left_expires(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     job_id = world.new_job(photo=None)
     update, calls = table.connection().update_item, []

@@ -29,8 +29,7 @@ CONDITION_FAILED = "ConditionalCheckFailedException"
 def seat(seconds: float) -> Iterator[bool]:
     """Yield whether the client has a seat, for at most `seconds`. A seat of a process that dies is free after that time.
 
-    Raises:
-        pynamodb.exceptions.PynamoDBException: DynamoDB did not answer.
+    If DynamoDB does not answer, there is no seat: the client has its answer already, and need not wait for it.
     """
     until = _milliseconds() + int(seconds * 1000)
     numbers = range(settings().waiting_clients)
@@ -49,9 +48,9 @@ def _take(number: int, until: int) -> bool:
     try:
         table.connection().update_item(_key(number), actions=[taken_until.set(Value(until))], condition=free)
     except PynamoDBException as error:
-        if error.cause_response_code == CONDITION_FAILED:
-            return False
-        raise
+        if error.cause_response_code != CONDITION_FAILED:
+            logger.warning("seat not taken", reason=type(error).__name__)
+        return False
     return True
 
 
