@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import boto3
 import httpx
 from botocore.exceptions import BotoCoreError, ClientError
 
 from tests.deployed import updates
 from tests.deployed.judge import Judge
-from tests.deployed.stack import LOCAL, Stack
+from tests.deployed.stack import LOCAL, connect
 from tests.deployed.verdict import ProblemError, Report
 from tests.localcloud import sample
+from tests.support.interrupts import interrupt_once
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from tests.deployed.stack import Stack
 
 INTERRUPTED = 130
 
@@ -27,21 +28,20 @@ INTERRUPTED = 130
 def main(arguments: Sequence[str] | None = None) -> int:
     """Judge a stack, or set what its updates watch; return 0 if all is good."""
     options = options_of(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # cleans up as after Ctrl-C
-    stack = Stack(boto3.Session(region_name=options.region), options.stack)
+    interrupt_once()
+    stack = connect(options.stack, options.region)
     if options.watch_updates is not None:
         return _watch_updates(stack, options.watch_updates)
     report = Report(sys.stdout, as_json=options.json)
-    tokens = [path.read_text().strip() for path in options.token]
     with httpx.Client(timeout=30, trust_env=not LOCAL) as http:
-        judge = Judge(stack, report, http, sample.photo(), tokens)
+        judge = Judge(stack, report, http, sample.photo(), options.token)
         try:
             if not judge.check_ground():
                 report.say("\nNothing was spent, because the ground is not good.")
             elif _agreed(judge, report, yes=options.yes):
                 judge.run()
             else:
-                return 1
+                return report.declined()
         except KeyboardInterrupt:
             report.interrupted(judge.spent())
             return INTERRUPTED
@@ -63,9 +63,20 @@ def _agreed(judge: Judge, report: Report, *, yes: bool) -> bool:
     if yes:
         return True
     if not sys.stdin.isatty():
-        sys.stderr.write("Nothing was spent. Add --yes to go on without a terminal.\n")
+        sys.stderr.write("Add --yes to go on without a terminal.\n")
         return False
-    return input("Go on? [y/N] ").strip().lower() in {"y", "yes"}
+    # On stderr, because stdout may be JSON for a program, which then says no price.
+    sys.stderr.write(f"The scenarios cost {judge.price()}.\n" if report.as_json else "")
+    sys.stderr.write("Go on? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}  # Ctrl-D is no, too
+
+
+def _token(name: str) -> str:
+    try:
+        return Path(name).read_text().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise argparse.ArgumentTypeError(f"the token's file cannot be read: {error}") from error
 
 
 def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -89,7 +100,7 @@ def options_of(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--token",
         action="append",
         default=[],
-        type=Path,
+        type=_token,
         metavar="FILE",
         help="file with a user's token, for a stack with its own JwtIssuer; a second one for another user",
     )

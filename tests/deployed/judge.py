@@ -19,6 +19,7 @@ from tests.deployed.ground import Ground, no_dead_letters
 from tests.deployed.verdict import NotJudgedError, ProblemError, Report
 from tests.environment import ROOT
 from tests.support.client import JOBS, Client
+from tests.support.interrupts import uninterrupted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,8 +103,9 @@ class Judge:
             if self.report.check("users", lambda: self._sign_in(users)):
                 self._run(client)
         finally:
-            self.jobs = sorted(job_id for _, job_id in client.made)
-            self.report.check("clean-up", lambda: self._clean_up(client))
+            with uninterrupted():  # nothing may be left; each request has a time limit
+                self.jobs = sorted(job_id for _, job_id in client.made)
+                self.report.check("clean-up", lambda: self._clean_up(client))
 
     def spent(self) -> int | None:
         """Return how many predictions Replicate lists for the jobs, or None if it does not answer."""

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import boto3
 from botocore.config import Config
+from botocore.exceptions import ProfileNotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    import boto3
 
 # The regional host in us-east-1 too, as the functions use it. Each request ends within seconds.
 # An emulator on this machine needs no proxy.
@@ -25,6 +26,19 @@ CONFIG = Config(
     read_timeout=30,
     retries={"mode": "standard", "max_attempts": 5},
 )
+
+
+def connect(name: str, region: str | None) -> Stack:
+    """Return the stack, or end the command if AWS_PROFILE is wrong.
+
+    Args:
+        name: The stack's name.
+        region: Its region. Without one, AWS_REGION counts, as for AWS CLI: boto3 reads only AWS_DEFAULT_REGION.
+    """
+    try:
+        return Stack(boto3.Session(region_name=region or os.environ.get("AWS_REGION") or None), name)
+    except ProfileNotFound as error:
+        sys.exit(f"{error}. Correct AWS_PROFILE.")
 
 
 @dataclass(frozen=True)

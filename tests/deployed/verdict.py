@@ -82,6 +82,14 @@ class Report:
             )
         return 1 if self.failed else 0
 
+    def declined(self) -> int:
+        """Write that the scenarios did not run; return the exit code."""
+        if self.as_json:
+            self._verdict("declined", 0)
+        else:
+            self._write("Nothing was spent.")
+        return 1
+
     def interrupted(self, predictions: int | None) -> None:
         """Write that the judgement was interrupted, and what it had spent; None if that is not known."""
         if self.as_json:

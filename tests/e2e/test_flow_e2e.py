@@ -279,10 +279,14 @@ def test_forged_webhooks_change_nothing(cloud: Driver, stand_in: replicate.Stand
 def test_browsers_may_call_the_api_and_upload(cloud: Driver) -> None:
     scenarios.api_answers_preflights(cloud, [ORIGIN])
     created = cloud.create()
-    page = [cloud.api, cloud.api.replace("127.0.0.1", "localhost")]
-    scenarios.bucket_answers_preflights(cloud, created, [ORIGIN, *page])
+    scenarios.bucket_answers_preflights(cloud, created, [ORIGIN, cloud.api])
     with pytest.raises(ProblemError, match=r"may not send PUT to the bucket"):
         scenarios.bucket_answers_preflights(cloud, created, ["https://other.example"])
+
+
+def test_page_may_upload_from_localhost_too(cloud: Driver) -> None:
+    origin = cloud.api.replace("127.0.0.1", "localhost")
+    scenarios.bucket_answers_preflights(cloud, cloud.create(), [origin])
 
 
 def test_the_log_holds_no_secret(cloud: Driver) -> None:

@@ -7,10 +7,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from tests.deployed.stack import Stack
+from tests.deployed.stack import connect
 from tests.privacy.owner import Owner, UnfinishedError
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ LATER = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Export or erase one owner's data; return 0 if that succeeded."""
     given = _options(arguments)
-    owner = Owner(Stack(boto3.Session(region_name=given.region), given.stack), given.owner)
+    owner = Owner(connect(given.stack, given.region), given.owner)
     try:
         if given.action == "export":
             count = owner.export(given.to)
@@ -55,7 +54,9 @@ def _agreed() -> bool:
     if not sys.stdin.isatty():
         sys.stderr.write("Nothing was erased. Add --yes to go on without a terminal.\n")
         return False
-    return input("Erase all this for good? [y/N] ").strip().lower() in {"y", "yes"}
+    sys.stderr.write("Erase all this for good? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}  # Ctrl-D is no, too
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:

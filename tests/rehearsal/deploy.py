@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from samtranslator.yaml_helper import yaml_parse  # type: ignore[import-untyped]  # no py.typed
@@ -74,10 +75,7 @@ def deploy(
     """
     template = copy.deepcopy(built.template())
     change(template)
-    gaps.close(template)
-    # Gap in 1.5.33: the transform replaces a reference in the API's CORS by the parameter's default, as text.
-    if "AllowedOrigins" in parameters:
-        template["Parameters"]["AllowedOrigins"]["Default"] = parameters["AllowedOrigins"]
+    gaps.close(template, parameters)
     path = built.folder / f"{stack}.json"
     path.write_text(json.dumps(template))
     _sam(
@@ -125,14 +123,15 @@ def _for_this_machine(node: Any) -> Any:
 
 
 def _sam(*arguments: str, settings: Mapping[str, str]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.sam", *arguments],
-        cwd=ROOT,
-        env={**os.environ, **settings},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    with TemporaryDirectory(prefix="rehearsal-sam-") as scratch:  # SAM CLI leaves empty folders there
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.sam", *arguments],
+            cwd=ROOT,
+            env={**os.environ, **settings, "TMPDIR": scratch},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
     if done.returncode:
         raise RuntimeError(f"sam {arguments[0]} failed:\n{done.stdout}")

@@ -1,7 +1,7 @@
 """The gaps of MiniStack that affect this stack, and the code that closes each. There are no other workarounds.
 
-All gaps were seen in MiniStack 1.5.33. `serve` refuses any other version. After an upgrade, check each gap and delete
-the code of those that the release closes. README.md holds a reproduction for each gap.
+All gaps were seen in MiniStack 1.5.33. `serve` refuses any other version. After an upgrade, run test_gaps.py, and delete
+the code of each gap that the release closes. README.md describes each gap.
 
 MiniStack's own Python runs `python -P gaps.py`, which closes the server's gaps and starts MiniStack. `close` closes the
 template's gaps before `sam deploy`.
@@ -30,9 +30,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 SEEN_AT = "1.5.33"
+OPEN = "open"  # the argument that leaves the server's gaps open
 ANY_METHOD = "x-amazon-apigateway-any-method"
 PROCESSES = 4  # of a function, at most; as in the local cloud
 WAIT_SECONDS = 60  # for one of them
@@ -42,10 +43,11 @@ LINEAGE = re.compile(r"Lineage=1:[0-9a-f]{8}:(\d+)")
 # ── the template ──────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def close(template: dict[str, Any]) -> None:
-    """Change the template in place, so that MiniStack's CloudFormation accepts it."""
+def close(template: dict[str, Any], parameters: Mapping[str, str]) -> None:
+    """Change the template in place, so that MiniStack's CloudFormation accepts it with these parameters."""
     _drop_saved_queries(template)
     _flatten_metric_math(template)
+    _tell_the_transform_the_origins(template, parameters)
 
 
 def _drop_saved_queries(template: dict[str, Any]) -> None:
@@ -67,6 +69,15 @@ def _flatten_metric_math(template: dict[str, Any]) -> None:
             }
 
 
+def _tell_the_transform_the_origins(template: dict[str, Any], parameters: Mapping[str, str]) -> None:
+    """Make the given `AllowedOrigins` the parameter's default. Gap in 1.5.33: SAM's transform gets defaults only.
+
+    It writes the parameter's value into the API's CORS.
+    """
+    if origins := parameters.get("AllowedOrigins"):
+        template["Parameters"]["AllowedOrigins"]["Default"] = origins
+
+
 # ── the server ────────────────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -77,17 +88,18 @@ def serve() -> None:
             f"MiniStack is {version('ministack')}, but the gaps were seen in {SEEN_AT}. Check each gap in gaps.py."
         )
     threading.Thread(target=_end_with_stdin, daemon=True).start()
-    _set_recursive_loop()
-    _read_numbers()
-    _count_loops_through_queues()
-    _import_http_apis()
-    _name_route_settings()
-    _make_callbacks()
-    _count_as_tls()
-    _send_request_ids()
-    _read_event_sources()
-    _unpack_once()
-    _share_processes()
+    if OPEN not in sys.argv:
+        _set_recursive_loop()
+        _read_numbers()
+        _count_loops_through_queues()
+        _import_http_apis()
+        _name_route_settings()
+        _make_callbacks()
+        _count_as_tls()
+        _send_request_ids()
+        _read_event_sources()
+        _unpack_once()
+        _share_processes()
     from ministack import app  # noqa: PLC0415  # only MiniStack's environment has it
 
     sys.argv = ["ministack"]

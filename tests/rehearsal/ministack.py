@@ -16,6 +16,7 @@ import boto3
 import httpx
 
 from tests import environment
+from tests.rehearsal import gaps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -61,12 +62,13 @@ class Ministack:
 
 
 @contextmanager
-def running(folder: Path, *, records: bool = False) -> Iterator[Ministack]:
+def running(folder: Path, *, records: bool = False, closed: bool = True) -> Iterator[Ministack]:
     """Run MiniStack on a free port of 127.0.0.1 until the context ends, with its files and log in `folder`.
 
     Args:
         folder: The folder for MiniStack's files.
         records: Whether CloudTrail records each request.
+        closed: Whether gaps.py closes MiniStack's gaps.
 
     Raises:
         RuntimeError: MiniStack did not start. The message holds its log.
@@ -93,7 +95,7 @@ def running(folder: Path, *, records: bool = False) -> Iterator[Ministack]:
     with log.open("wb") as output:
         # -P, because the folder of gaps.py holds a ministack.py too. MiniStack ends when its stdin closes.
         server = subprocess.Popen(
-            [python, "-P", GAPS],
+            [python, "-P", GAPS, *([] if closed else [gaps.OPEN])],
             cwd=folder,
             env=settings,
             stdin=subprocess.PIPE,

@@ -8,6 +8,7 @@ It takes the place of `serving`. Tests that use the local cloud in another way s
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import time
@@ -15,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory, mkdtemp
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, override
 
 import httpx
@@ -50,9 +51,12 @@ class Observed(StackDriver):
 
 @cache
 def built() -> deploy.Build:
-    """Return a build of today's template."""
-    given = os.environ.get("REHEARSAL_BUILD")
-    return deploy.Build(Path(given)) if given else deploy.build(Path(mkdtemp(prefix="rehearsal-build-")))
+    """Return a build of today's template. Its folder is removed when the process ends."""
+    if given := os.environ.get("REHEARSAL_BUILD"):
+        return deploy.Build(Path(given))
+    folder = TemporaryDirectory(prefix="rehearsal-build-", ignore_cleanup_errors=True)
+    atexit.register(folder.cleanup)
+    return deploy.build(Path(folder.name))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -83,7 +84,9 @@ class Rehearsed:
     built: deploy.Build
     parameters: dict[str, str]
 
-    def command(self, *options: str, browser: bool = False) -> subprocess.Popen[str]:
+    def command(
+        self, *options: str, browser: bool = False, terminal: int | None = None
+    ) -> subprocess.Popen[str]:
         environment = {**os.environ, **self.cloud.environment}
         if not browser:
             environment["PATH"] = ""  # a browser takes 5 s
@@ -91,7 +94,7 @@ class Rehearsed:
             [PYTHON, "-m", "tests.deployed", "--stack", NAME, *options],
             cwd=ROOT,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.DEVNULL if terminal is None else terminal,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -382,7 +385,27 @@ def test_without_a_terminal_nothing_is_spent(rehearsed: Rehearsed) -> None:
         out, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "3 predictions of black-forest-labs/flux-kontext-pro" in out
+    assert out.endswith("Nothing was spent.\n")
     assert "Add --yes" in err
+    assert rehearsed.users() == []
+
+
+@pytest.mark.parametrize("typed", [b"\n", b"\x04"], ids=["Enter", "Ctrl-D"])
+def test_without_a_yes_nothing_is_spent(rehearsed: Rehearsed, typed: bytes) -> None:
+    controller, terminal = pty.openpty()
+    with rehearsed.command("--json", terminal=terminal) as process:
+        assert process.stdout
+        assert process.stderr
+        asked = ""
+        while "[y/N]" not in asked:
+            asked += process.stderr.read(1)
+        assert "cost 3 predictions" in asked
+        os.write(controller, typed)
+        verdict = json.loads(process.stdout.read().splitlines()[-1])
+    os.close(controller)
+    os.close(terminal)
+    assert (verdict["verdict"], verdict["predictions"]) == ("declined", 0)
+    assert process.returncode == 1
     assert rehearsed.users() == []
 
 
@@ -397,12 +420,26 @@ def test_interrupted_judgement_cleans_up_and_counts(
             if json.loads(line)["check"] == last:
                 break
         process.send_signal(number)
+        time.sleep(0.2)  # an impatient person; the clean-up takes longer
+        process.send_signal(number)
         rest = [json.loads(line) for line in process.stdout]
     assert process.returncode == 130
     assert rest[-2]["check"] == "clean-up"
     assert rest[-2]["result"] == "ok"
     assert rest[-1]["verdict"] == "interrupted"
     assert rest[-1]["predictions"] == rehearsed.stand_in.ledger().created - before
+    assert_nothing_is_left(rehearsed)
+
+
+def test_ctrl_c_during_the_clean_up_leaves_nothing(rehearsed: Rehearsed) -> None:
+    with rehearsed.command("--yes", "--json") as process:
+        assert process.stdout
+        for line in process.stdout:
+            if json.loads(line)["check"] == "callback":  # two quick checks before the clean-up
+                break
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.02)
     assert_nothing_is_left(rehearsed)
 
 

@@ -147,7 +147,7 @@ def test_command_erases_only_when_it_is_told_to(
     agreed: bool,
 ) -> None:
     started(stack.world, "ada")
-    monkeypatch.setattr(command, "Stack", lambda *_: stack)
+    monkeypatch.setattr(command, "connect", lambda *_: stack)
     options = ["erase", "--stack", "triptych", "--owner", "ada", *(["--yes"] if agreed else [])]
     monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))  # no terminal
     assert command.main(options) == (0 if agreed else 1)
