@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,3 +34,10 @@ def load(file: str) -> tuple[Case, ...]:
 def files() -> set[str]:
     """Return the names of all files of cases."""
     return {path.stem for path in FOLDER.glob("*.json")}
+
+
+def changed() -> set[str]:
+    """Return the names of files whose content is not the one of SHA256SUMS."""
+    listed = dict(reversed(line.split()) for line in (FOLDER / "SHA256SUMS").read_text().splitlines())
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in FOLDER.glob("*.json")}
+    return {name for name, _ in listed.items() ^ found.items()}
