@@ -31,11 +31,13 @@ def documents() -> Mapping[str, tuple[Json, ...]]:
 
     A function's role has the function's logical id, any other role its own, as in the recorded decisions.
     """
-    template = load(overrides={"CallbackUrl": "https://example.com/"})
+    template = load(overrides={"CallbackUrl": "https://example.com/", "AllowedCallbackHosts": "example.com"})
     for name, resource in template.resources.items():
         physical = f"{STACK_NAME}-{name}"
         if resource.type == "AWS::S3::Bucket":
             physical = str(template.scope.resolve(resource.properties["BucketName"]))
+        elif resource.type == "AWS::SecretsManager::Secret":
+            physical = f"arn:aws:secretsmanager:{_HOME}:secret:{physical}-abcdef"  # AWS appends six letters
         forms = _ATTRIBUTES.get(resource.type, {})
         template.scope.refs[name] = physical
         template.scope.attributes[name] = {

@@ -37,6 +37,38 @@ class Part:
     cases: tuple[str, ...] = ()  # names of cases in which MiniStack differs
 
 
+_TESTS = "../localcloud/tests"
+# By the behaviour in which MiniStack differs: the test that the local cloud does as AWS, or None if it does not.
+OURS: dict[str, tuple[str, str] | None] = {
+    "move task from a dead-letter queue": None,
+    "quiet group of a fair queue": ("test_beside", "test_local_cloud_behaves_as_aws"),
+    "OnFailure destination of a stream": (
+        f"{_TESTS}/test_streams",
+        "test_crashing_record_is_isolated_and_reported",
+    ),
+    "partial batch response of a stream": (
+        f"{_TESTS}/test_streams",
+        "test_failed_record_is_redelivered_with_later_ones",
+    ),
+    "API destination: key, and a retry after 503": (
+        f"{_TESTS}/test_event_bus",
+        "test_event_is_logged_and_redelivered_until_accepted",
+    ),
+    "answer over 6 MB": (f"{_TESTS}/test_functions", "test_oversized_answer_or_event_fails_one_invocation"),
+    "memory over the function's size": (
+        f"{_TESTS}/test_limits",
+        "test_function_that_needs_too_much_memory_is_killed",
+    ),
+    "write outside /tmp": (f"{_TESTS}/test_limits", "test_file_system_beside_tmp_is_read_only"),
+    "/tmp over 512 MB": (f"{_TESTS}/test_limits", "test_full_tmp_is_an_error_of_the_write"),
+    "environment over 4 KB": (f"{_TESTS}/test_functions", "test_environment_of_more_than_4_kb_is_refused"),
+    "payload over 6 MB": (f"{_TESTS}/test_functions", "test_oversized_answer_or_event_fails_one_invocation"),
+    "unknown property in a template": (
+        f"{_TESTS}/test_template",
+        "test_unsupported_resource_or_property_is_named",
+    ),
+}
+
 PARTS = (
     Part(
         "template: parameters, rules, SAM's translation, intrinsic functions",
@@ -55,8 +87,9 @@ PARTS = (
     Part(
         "S3 and SQS as AWS answers, on moto",
         ("aws", "moto_server", "moto_patches", "s3_signature", "s3_cors", "background"),
-        "MiniStack checks signatures as well. It has no fair queues, which the waiting line needs, and no move tasks.",
-        ("quiet group of a fair queue", "move task from a dead-letter queue"),
+        "MiniStack checks signatures as well, but answers S3's recorded requests otherwise more often. It has no fair "
+        "queues, which the waiting line needs. Neither cloud has move tasks.",
+        ("quiet group of a fair queue",),
     ),
     Part(
         "roles: policies, requests, sessions, a record of what was used",
@@ -73,7 +106,7 @@ PARTS = (
     Part(
         "queues that invoke functions",
         ("event_sources",),
-        "MiniStack does as AWS, but invokes only functions of its own.",
+        "MiniStack differs in a few recorded cases (queue_mappings.json), and invokes only functions of its own.",
     ),
     Part(
         "a stream that invokes a function",
@@ -161,9 +194,14 @@ def _behaviours() -> Iterator[str]:
     yield ""
     yield from _table(("as AWS", "answer"), ((case.name, _text(case.aws)) for case in same))
     yield from _table(
-        ("otherwise", "AWS", "MiniStack"),
-        ((case.name, _text(case.aws), _text(case.ministack)) for case in other),
+        ("otherwise", "AWS", "MiniStack", "local cloud"),
+        ((case.name, _text(case.aws), _text(case.ministack), _ours(case.name)) for case in other),
     )
+
+
+def _ours(case: str) -> str:
+    found = OURS[case]
+    return f"as AWS: [{found[1]}]({found[0]}.py)" if found else "not as AWS, too"
 
 
 def _http_api() -> Iterator[str]:

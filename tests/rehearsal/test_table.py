@@ -38,3 +38,14 @@ def test_every_module_of_the_local_cloud_is_in_one_part() -> None:
 @pytest.mark.parametrize("part", PARTS, ids=[part.what for part in PARTS])
 def test_reasons_are_cases_that_differ_from_aws(part: Part) -> None:
     assert set(part.cases) <= DIFFERENT
+
+
+def test_reasons_are_cases_in_which_the_local_cloud_does_as_aws() -> None:
+    assert table.OURS.keys() == {case.name for case in evidence.CHECKS if case.ministack is not None}
+    kept = {name for name, test in table.OURS.items() if test} | HTTP_API.keys()  # test_documented.py
+    assert {name for part in PARTS for name in part.cases} <= kept
+
+
+@pytest.mark.parametrize(("file", "test"), sorted({test for test in table.OURS.values() if test}))
+def test_named_test_exists(file: str, test: str) -> None:
+    assert f"def {test}(" in (table.FILE.parent / f"{file}.py").read_text()
