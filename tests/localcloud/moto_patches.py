@@ -27,7 +27,6 @@ from moto.core.serialize import BaseJSONSerializer
 from moto.core.utils import method_names_from_class
 from moto.dynamodbstreams.models import DynamoDBStreamsBackend
 from moto.s3 import notifications
-from moto.s3.notifications import S3NotificationEvent
 from moto.sqs import models
 from moto.sqs.models import Queue, SQSBackend
 
@@ -45,7 +44,6 @@ changed = threading.Condition(threading.Lock())
 _orders: WeakKeyDictionary[Queue, FairOrder] = WeakKeyDictionary()
 _sequence = itertools.count(time.time_ns())
 _moto_event = notifications._get_s3_event  # moto has no public hook
-_moto_send_event = notifications.send_event
 _moto_receive_message = SQSBackend.receive_message
 _moto_add_message = Queue.add_message
 _moto_delete_message = Queue.delete_message
@@ -61,7 +59,6 @@ def apply() -> None:
 
 def _fix() -> None:
     notifications._get_s3_event = _event
-    notifications.send_event = _send_event
     SQSBackend.receive_message = _receive_message  # type: ignore[method-assign]  # a patch replaces a method
     Queue.add_message = _add_message  # type: ignore[method-assign]  # as above
     Queue.messages = property(_messages)  # type: ignore[assignment,method-assign]  # as above
@@ -132,12 +129,6 @@ def _event(
         },
     }
     return message
-
-
-def _send_event(account_id: str, event_name: S3NotificationEvent, bucket: FakeBucket, key: FakeKey) -> None:
-    """Send one event for a multipart upload, CompleteMultipartUpload. moto sends a Put as well."""
-    if key.multipart is None or event_name != S3NotificationEvent.OBJECT_CREATED_PUT_EVENT:
-        _moto_send_event(account_id, event_name, bucket, key)
 
 
 def _receive_message(

@@ -38,6 +38,8 @@ def files() -> set[str]:
 
 def changed() -> set[str]:
     """Return the names of files whose content is not the one of SHA256SUMS."""
-    listed = dict(reversed(line.split()) for line in (FOLDER / "SHA256SUMS").read_text().splitlines())
-    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in FOLDER.glob("*.json")}
-    return {name for name, _ in listed.items() ^ found.items()}
+    listed = set((FOLDER / "SHA256SUMS").read_text().splitlines())
+    found = {
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}" for path in FOLDER.glob("*.json")
+    }
+    return {line.split()[1] for line in listed ^ found}

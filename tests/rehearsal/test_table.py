@@ -40,7 +40,7 @@ def test_reasons_are_cases_that_differ_from_aws(part: Part) -> None:
     assert set(part.cases) <= DIFFERENT
 
 
-def test_reasons_are_cases_in_which_the_local_cloud_does_as_aws() -> None:
+def test_local_cloud_does_as_aws_in_each_reason() -> None:
     assert table.OURS.keys() == {case.name for case in evidence.CHECKS if case.ministack is not None}
     kept = {name for name, test in table.OURS.items() if test} | HTTP_API.keys()  # test_documented.py
     assert {name for part in PARTS for name in part.cases} <= kept
