@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import hashlib
 import html
 import json
 import os
+import re
 from http import HTTPStatus
 from pathlib import Path
 from string import Template
 from typing import NamedTuple
 
-from words import NOT_FOUND, NOT_RETRYABLE, WORDS
+from words import NOT_FOUND, NOT_RETRYABLE
 
 FOLDER = Path(__file__).parent / "static"
 CONTENT_TYPES = {
     ".css": "text/css; charset=utf-8",
+    ".jpg": "image/jpeg",
     ".js": "text/javascript; charset=utf-8",
+    ".json": "application/json",
     ".svg": "image/svg+xml",
 }
 
@@ -29,8 +34,8 @@ SETTINGS = {
     "clientId": os.environ["COGNITO_CLIENT_ID"],  # empty if the operator has set another issuer
     "imageCount": int(os.environ["IMAGE_COUNT"]),
     "maxUploadBytes": int(os.environ["MAX_UPLOAD_BYTES"]),
+    "maxPhotoEdge": int(os.environ["MAX_PHOTO_EDGE"]),
     "defaultPrompt": os.environ["DEFAULT_PROMPT"],
-    "words": WORDS,
     "notRetryable": NOT_RETRYABLE,
     "tokenInLink": bool(ENDPOINT),  # on AWS, a link could sign a visitor in as another user
 }
@@ -74,24 +79,39 @@ HEADERS = {
 }
 
 
+KEPT = "public, max-age=31536000, immutable"  # s, one year; of a file whose URL has its version
+
+
 class File(NamedTuple):
     headers: dict[str, str]
-    body: str
+    body: bytes
+    packed: bytes  # the same, compressed
 
     @classmethod
-    def of(cls, body: str, content_type: str) -> File:
-        etag = f'"{hashlib.sha256(body.encode()).hexdigest()[:16]}"'
-        return cls({**HEADERS, "Content-Type": content_type, "ETag": etag}, body)
+    def of(cls, body: bytes, content_type: str) -> File:
+        etag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+        headers = {**HEADERS, "Content-Type": content_type, "ETag": etag, "Vary": "Accept-Encoding"}
+        return cls(headers, body, gzip.compress(body, mtime=0))
 
 
 def handler(event: dict[str, object], context: object) -> dict[str, object]:  # noqa: ARG001  # Lambda's signature
-    path, headers = event["rawPath"], event["headers"]
-    file = FILES.get(str(path))
+    path, asked = str(event["rawPath"]), event["headers"]
+    file = FILES.get(path)
     if file is None:
         return _not_found()
-    if isinstance(headers, dict) and file.headers["ETag"] in headers.get("if-none-match", ""):
-        return {"headers": file.headers, "statusCode": HTTPStatus.NOT_MODIFIED}
-    return {"headers": file.headers, "body": file.body, "statusCode": HTTPStatus.OK}
+    headers = dict(file.headers)
+    if path.startswith("/page/") and event.get("rawQueryString") == VERSION:
+        headers["Cache-Control"] = KEPT
+    asked = asked if isinstance(asked, dict) else {}
+    if headers["ETag"].strip('"') in asked.get("if-none-match", ""):
+        return {"headers": headers, "statusCode": HTTPStatus.NOT_MODIFIED}
+    body = file.body
+    # API Gateway compresses nothing by itself.
+    if "gzip" in asked.get("accept-encoding", "") and len(file.packed) < len(body):
+        headers |= {"Content-Encoding": "gzip", "ETag": f"W/{headers['ETag']}"}
+        body = file.packed
+    content = base64.b64encode(body).decode()
+    return {"headers": headers, "body": content, "isBase64Encoded": True, "statusCode": HTTPStatus.OK}
 
 
 def _not_found() -> dict[str, object]:
@@ -103,18 +123,38 @@ def _not_found() -> dict[str, object]:
     }
 
 
-def _index() -> str:
-    settings = html.escape(json.dumps(SETTINGS))
-    return Template((FOLDER / "index.html").read_text("utf-8")).substitute(settings=settings)
+def _index() -> bytes:
+    """Return the page with its settings. It names its modules, so that a browser loads them at once."""
+    modules = (name for name in sorted(STATIC) if name.endswith(".js") and not name.startswith("docs"))
+    return (
+        Template(STATIC["index.html"].decode())
+        .substitute(
+            settings=html.escape(json.dumps(SETTINGS)),
+            version=f"?{VERSION}",
+            modules="\n".join(
+                f'    <link rel="modulepreload" href="/page/{name}?{VERSION}">' for name in modules
+            ),
+        )
+        .encode()
+    )
 
 
-# By path. Read once, when the function starts.
+def _versioned(name: str, content: bytes) -> bytes:
+    """Return a module that imports the files of this version: one of another version may not fit."""
+    if not name.endswith(".js"):
+        return content
+    return re.sub(rb'(from|import) "(\./[\w.-]+\.js)"', rb'\1 "\2?' + VERSION.encode() + b'"', content)
+
+
+# By name and by path. Read once, when the function starts.
+STATIC = {path.name: path.read_bytes() for path in sorted(FOLDER.iterdir())}
+VERSION = "v=" + hashlib.sha256(b"\0".join(STATIC.values())).hexdigest()[:12]
 FILES = {
     "/": File.of(_index(), "text/html; charset=utf-8"),
-    "/api/v1/docs": File.of((FOLDER / "docs.html").read_text("utf-8"), "text/html; charset=utf-8"),
+    "/api/v1/docs": File.of(STATIC["docs.html"], "text/html; charset=utf-8"),
     **{
-        f"/page/{path.name}": File.of(path.read_text("utf-8"), CONTENT_TYPES[path.suffix])
-        for path in FOLDER.iterdir()
-        if path.suffix in CONTENT_TYPES
+        f"/page/{name}": File.of(_versioned(name, content), CONTENT_TYPES[Path(name).suffix])
+        for name, content in STATIC.items()
+        if Path(name).suffix in CONTENT_TYPES
     },
 }

@@ -393,8 +393,8 @@ def test_openapi_names_every_route_and_only_our_errors(call: Any) -> None:
 def test_page_and_api_accept_the_same_prompts(world: World, call: Any) -> None:
     described = call("GET", "/api/v1/openapi.json")[1]
     limits = described["components"]["schemas"]["CreateJob"]["properties"]["prompt"]
-    page = (ROOT / "functions/page/static/index.html").read_text()
-    assert f'id="prompt" rows="3" maxlength="{limits["maxLength"]}"' in page
+    page = (ROOT / "functions/page/static/settings.js").read_text()
+    assert f"LONGEST_PROMPT = {limits['maxLength']};" in page
 
 
 def test_description_is_closed_and_has_examples(call: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib
 import json
 from types import ModuleType
@@ -17,6 +18,7 @@ ENVIRONMENT = {
     "COGNITO_CLIENT_ID": "client",
     "IMAGE_COUNT": "3",
     "MAX_UPLOAD_BYTES": "1000",
+    "MAX_PHOTO_EDGE": "2048",
     "DEFAULT_PROMPT": """Say "cheese" & <smile>, it's $5.""",
 }
 EVENT = json.loads((ROOT / "functions/page/event.json").read_text())
@@ -31,7 +33,17 @@ def page_with(monkeypatch: pytest.MonkeyPatch, **environment: str) -> ModuleType
 
 
 def get(page: ModuleType, path: str, **headers: str) -> dict[str, Any]:
-    return dict(page.handler({**EVENT, "rawPath": path, "headers": headers}, None))
+    """Return the function's answer, with its body as text."""
+    path, _, query = path.partition("?")
+    answer = dict(page.handler({**EVENT, "rawPath": path, "rawQueryString": query, "headers": headers}, None))
+    return {**answer, "body": text_of(answer)} if "body" in answer else answer
+
+
+def text_of(answer: dict[str, Any]) -> str:
+    """Return the body of an answer as text."""
+    if not answer.get("isBase64Encoded"):
+        return str(answer["body"])
+    return base64.b64decode(answer["body"]).decode(errors="replace")
 
 
 def policy(page: ModuleType) -> dict[str, str]:

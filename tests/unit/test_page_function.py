@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import html
 import json
 import re
@@ -14,7 +16,7 @@ from tests.environment import ROOT
 from tests.localcloud import s3_cors
 from tests.localcloud.resources import CorsConfiguration, PoolPolicies
 from tests.localcloud.template import load
-from tests.unit.page_function import EVENT, get, page_with, policy
+from tests.unit.page_function import EVENT, get, page_with, policy, text_of
 
 
 @pytest.fixture
@@ -24,6 +26,7 @@ def page(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 def test_sample_event_returns_the_page(page: ModuleType) -> None:
     answer = page.handler(EVENT, None)
+    answer["body"] = text_of(answer)
     assert answer["statusCode"] == 200
     assert answer["headers"]["Content-Type"] == "text/html; charset=utf-8"
     assert "Say &quot;cheese&quot;" in answer["body"].replace("\\&quot;", "&quot;")
@@ -32,8 +35,47 @@ def test_sample_event_returns_the_page(page: ModuleType) -> None:
 
 def test_every_file_that_the_page_names_is_served(page: ModuleType) -> None:
     named = set(re.findall(r'(?:src|href)="(/[^"]+)"', get(page, "/")["body"]))
-    assert named == {"/page/icon.svg", "/page/page.css", "/page/page.js"}
+    assert {"/page/icon.svg", "/page/page.css", "/page/page.js"} <= {path.partition("?")[0] for path in named}
     assert {get(page, path)["statusCode"] for path in named} == {200}
+
+
+def test_page_names_exactly_the_modules_that_it_imports(page: ModuleType) -> None:
+    index = get(page, "/")["body"]
+    named = set(re.findall(r'<link rel="modulepreload" href="([^"]+)">', index))
+    found, left = set[str](), set(re.findall(r'<script type="module" src="([^"]+)">', index))
+    while left:
+        module = left.pop()
+        found.add(module)
+        imports = re.findall(r'(?:from|import) "(\./[^"]+)"', get(page, module)["body"])
+        left |= {f"/page/{name.removeprefix('./')}" for name in imports} - found
+    assert found == named
+
+
+def test_file_with_its_version_is_kept_by_the_browser(page: ModuleType) -> None:
+    kept = get(page, f"/page/page.css?{page.VERSION}")["headers"]["Cache-Control"]
+    assert kept == "public, max-age=31536000, immutable"
+    for path in ("/", "/page/page.css", "/page/page.css?v=0123456789ab", f"/?{page.VERSION}"):
+        assert get(page, path)["headers"]["Cache-Control"] == "no-cache"
+
+
+def test_files_are_compressed_for_a_browser_that_asks(page: ModuleType) -> None:
+    plain = get(page, "/page/page.js")
+    answer = page.handler(
+        {**EVENT, "rawPath": "/page/page.js", "headers": {"accept-encoding": "br, gzip"}}, None
+    )
+    assert answer["headers"]["Content-Encoding"] == "gzip"
+    assert answer["headers"]["ETag"] == f"W/{plain['headers']['ETag']}"
+    assert gzip.decompress(base64.b64decode(answer["body"])).decode() == plain["body"]
+    again = get(page, "/page/page.js", **{"if-none-match": answer["headers"]["ETag"]})
+    assert again["statusCode"] == 304
+
+
+def test_first_view_is_below_100_kb_without_its_pictures(page: ModuleType) -> None:
+    index = get(page, "/")["body"]
+    files = {path.partition("?")[0] for path in re.findall(r'(?:src|href)="(/page/[^"]+)"', index)}
+    for language in ("/page/en.json", "/page/ko.json"):
+        sizes = {path: len(page.FILES[path].packed) for path in {"/", language} | files}
+        assert sum(sizes.values()) < 100_000, sizes
 
 
 def test_description_is_shown_from_the_stack_alone(page: ModuleType) -> None:
@@ -128,22 +170,20 @@ def test_password_rule_matches_the_user_pool() -> None:
         "RequireSymbols": pool.require_symbols,
     }
     static = ROOT / "functions/page/static"
-    script, index = (static / "page.js").read_text(), (static / "index.html").read_text()
-    needs = dict(re.findall(r'^  (Require\w+): \[/.+/, "([^"]+)"\],$', script, re.MULTILINE))
+    script, index = (static / "door.js").read_text(), (static / "index.html").read_text()
+    needs = dict(re.findall(r'^  (Require\w+): \[/.+/, "password\.(\w+)"\],$', script, re.MULTILINE))
     assert set(needs) == {name for name, required in flags.items() if required}
-    field = re.search(r'<input id="password-new"[^>]*minlength="(\d+)"', index)
-    assert field
-    assert int(field[1]) == pool.minimum_length
-    rule = re.search(r'<span id="password-rule"[^>]*>([^<]+)</span>', index)
-    assert rule
-    shown = " ".join(rule[1].split())
-    assert shown.startswith(f"At least {pool.minimum_length} characters")
-    assert [words for words in needs.values() if words not in shown] == []
+    fields = re.findall(r'autocomplete="new-password" minlength="(\d+)"', index)
+    assert fields == [str(pool.minimum_length)] * 2
+    for language in ("en", "ko"):
+        words = json.loads((static / f"{language}.json").read_text())["password"]
+        assert str(pool.minimum_length) in words["rule"]
+        assert [words[need] for need in needs.values() if words[need] not in words["rule"]] == []
 
 
 def test_html_holds_no_inline_script_or_style() -> None:
     index = (ROOT / "functions/page/static/index.html").read_text()
-    assert re.findall(r"<script[^>]*>", index) == ['<script type="module" src="/page/page.js">']
+    assert re.findall(r"<script[^>]*>", index) == ['<script type="module" src="/page/page.js$version">']
     assert not re.search(r"<style|\sstyle=|\son\w+=", index)
 
 

@@ -1,35 +1,62 @@
 // The styles that an order may name, as a group of radio buttons with pictures.
 
-const group = document.getElementById("styles");
+import { api } from "./api.js";
+import { $, copyOf, say } from "./dom.js";
+import { on } from "./events.js";
+import { t } from "./language.js";
 
-function choice({ id, name, description, preview }) {
-  const label = document.getElementById("style").content.firstElementChild.cloneNode(true);
+const group = $("styles");
+let styles = []; // of this stack
+
+const isBuiltIn = ({ id, preview }) => preview === `/api/v1/styles/${id}/preview`;
+
+/** The name of a style. The page has its own words for the built-in ones. */
+export function styleName(id) {
+  const style = styles.find((one) => one.id === id);
+  return style && !isBuiltIn(style) ? style.name : style || !styles.length ? t(`styles.${id}.name`) : id;
+}
+
+function choice(style) {
+  const label = copyOf("style");
   const input = label.querySelector("input");
   const img = label.querySelector("img");
-  input.value = id;
-  input.checked = !id;
-  label.querySelector("span").textContent = name;
-  label.title = description;
+  input.value = style.id;
   // Only this stack's own pictures: the page loads nothing from elsewhere.
-  if (preview?.startsWith("/")) img.src = preview;
+  if (style.preview?.startsWith("/")) img.src = style.preview;
   else img.remove();
   return label;
 }
 
+function render() {
+  for (const label of group.querySelectorAll(".style")) {
+    const id = label.querySelector("input").value;
+    const style = styles.find((one) => one.id === id);
+    const own = style && !isBuiltIn(style);
+    say(label.querySelector("span"), own ? style.name : t(`styles.${id || "none"}.name`));
+    label.title = own ? style.description : t(`styles.${id || "none"}.description`);
+  }
+}
+
 /** Show the styles of the stack. Without any, the page works as before. */
-export async function showStyles(api) {
+export async function showStyles() {
   if (group.querySelector("input")) return;
   try {
-    const { styles } = await (await api("GET", "/styles")).json();
-    const none = { id: "", name: "None", description: "Only your own words." };
-    group.querySelector(".choices").replaceChildren(...[none, ...styles].map(choice));
+    ({ styles } = await (await api("GET", "/styles")).json());
+    group.querySelector(".choices").replaceChildren(...[{ id: "" }, ...styles].map(choice));
+    choose("");
+    render();
     group.hidden = false;
   } catch {
     group.hidden = true;
   }
 }
 
-/** Return the id of the chosen style, or an empty text. */
-export function chosenStyle() {
-  return group.querySelector("input:checked")?.value ?? "";
+/** The id of the chosen style, or an empty text. */
+export const chosenStyle = () => group.querySelector("input:checked")?.value ?? "";
+
+export function choose(id) {
+  for (const input of group.querySelectorAll("input")) input.checked = input.value === (id ?? "");
 }
+
+on("language", render);
+on("signed-in", showStyles);

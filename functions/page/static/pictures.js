@@ -1,0 +1,54 @@
+// Pictures on the page, and fresh links to them: a presigned URL is valid for some minutes only.
+
+import { getJob } from "./api.js";
+import { learn, jobOf } from "./jobs.js";
+
+/** Ask for a new link to a picture. One that has no preview is shown itself. */
+export async function freshUrl(id, index, link = "url") {
+  learn(await getJob(id));
+  const image = jobOf(id).images[index];
+  return image[link] ?? image.url;
+}
+
+/** Show the preview of a picture. One that is already shown is not loaded again, although its URL changes. */
+export function hang(img, job, image, alt) {
+  const key = image.status === "STORED" ? `${job.job_id} ${image.index} ${image.prediction_id}` : "";
+  img.alt = key && alt;
+  if ((img.dataset.key ?? "") === key) return;
+  img.dataset.key = key;
+  img.classList.remove("there");
+  if (!key) return img.removeAttribute("src");
+  let renewed = false;
+  img.onload = () => {
+    img.classList.add("there");
+    renewed = false;
+  };
+  img.onerror = async () => {
+    img.classList.remove("there");
+    if (renewed || img.dataset.key !== key) return;
+    renewed = true;
+    const url = await freshUrl(job.job_id, image.index, "preview_url").catch(() => null);
+    if (url && img.dataset.key === key) img.src = url;
+  };
+  img.style.backgroundColor = image.color ?? ""; // until it has loaded
+  if (image.preview_url ?? image.url) img.src = image.preview_url ?? image.url;
+  else img.onerror(); // a list has no link to a picture without a preview
+}
+
+/** Show the photo of a job, if it has arrived. */
+export function hangPhoto(img, job, alt) {
+  const src = job?.photo && (job.photo.preview_url ?? job.photo.url);
+  img.hidden = !src;
+  img.alt = alt;
+  const key = src ? job.job_id : "";
+  if (img.dataset.key === key) return;
+  img.dataset.key = key;
+  if (!src) return img.removeAttribute("src");
+  img.src = src;
+}
+
+/** The shape of a job's pictures, as width by height. */
+export function ratioOf(job) {
+  const known = [...job.images, job.photo].find((one) => one?.width && one.height);
+  return known ? Math.min(Math.max(known.width / known.height, 0.6), 1.9) : null;
+}

@@ -1,0 +1,87 @@
+// Deleting a job, with some seconds to undo it. Until then the deletion is only held back here.
+
+import { api } from "./api.js";
+import { $, say } from "./dom.js";
+import { on, tellOtherTabs } from "./events.js";
+import { markRemoved, restore } from "./jobs.js";
+import { t } from "./language.js";
+import { idToken } from "./session.js";
+import { showUsage } from "./usage.js";
+
+const UNDO_SECONDS = 8;
+
+let held = null; // { id, timer }
+
+/** Take a job off the page, and delete it in some seconds. */
+export function remove(id) {
+  finish();
+  held = { id, timer: setTimeout(finish, UNDO_SECONDS * 1000) };
+  markRemoved(id);
+  say("toast-text", t("removal.done"));
+  $("undo").hidden = false;
+  $("toast").hidden = false;
+  $("undo").focus();
+}
+
+$("undo").addEventListener("click", () => {
+  if (!held) return;
+  const { id, timer } = held;
+  clearTimeout(timer);
+  held = null;
+  hide();
+  restore(id);
+});
+
+/** Delete the job that is held back. */
+async function finish() {
+  if (!held) return;
+  const { id, timer } = held;
+  clearTimeout(timer);
+  held = null;
+  hide();
+  try {
+    await api("DELETE", `/jobs/${id}`);
+  } catch (problem) {
+    if (problem.code !== "job_not_found" && problem.code !== "signed_out") {
+      restore(id);
+      say("toast-text", problem.message);
+      $("undo").hidden = true;
+      $("toast").hidden = false;
+      setTimeout(() => held || hide(), UNDO_SECONDS * 1000);
+    }
+  }
+  showUsage();
+  tellOtherTabs();
+}
+
+function hide() {
+  const focused = $("toast").contains(document.activeElement);
+  $("toast").hidden = true;
+  if (focused) $($("earlier").hidden ? "title" : "earlier-title").focus({ preventScroll: true });
+}
+
+/** The page may end now: what was deleted is deleted. */
+function finishNow() {
+  if (!held) return;
+  const { id, timer } = held;
+  clearTimeout(timer);
+  held = null;
+  hide();
+  fetch(`/api/v1/jobs/${id}`, {
+    method: "DELETE",
+    keepalive: true,
+    headers: { authorization: `Bearer ${idToken()}` },
+  }).then(showUsage, () => restore(id));
+}
+
+addEventListener("pagehide", finishNow);
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) finishNow();
+});
+export { finishNow as finishRemoval };
+on("signed-out", () => {
+  if (held) clearTimeout(held.timer);
+  held = null;
+  $("toast").hidden = true;
+});
+on("language", () => say("toast-text", held ? t("removal.done") : ""));

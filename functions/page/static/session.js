@@ -1,0 +1,104 @@
+// Who is signed in: the tokens, their renewal by Cognito, and their end.
+
+import { emit } from "./events.js";
+import { Problem } from "./problem.js";
+import { settings } from "./settings.js";
+
+// localStorage, so that every tab of the browser is signed in, and a sign-out ends all of them. The session is dropped
+// twelve hours after the sign-in, when its refresh token ends, even if nobody signed out.
+const KEY = "triptych";
+const LONGEST = 12 * 3600 * 1000; // ms
+
+let tokens = read();
+
+function read() {
+  const kept = JSON.parse(localStorage.getItem(KEY) ?? "null");
+  if (!kept) return null;
+  if (kept.until > Date.now()) return kept;
+  localStorage.removeItem(KEY);
+  return null;
+}
+
+export const signedIn = () => tokens !== null;
+export const idToken = () => tokens?.id;
+
+/** Keep the tokens of a new session, or none. */
+export function keep(found) {
+  tokens = found && { ...found, until: Date.now() + LONGEST };
+  if (tokens) localStorage.setItem(KEY, JSON.stringify(tokens));
+  else localStorage.removeItem(KEY);
+}
+
+export const keepResult = ({ IdToken, RefreshToken }) => keep({ id: IdToken, refresh: RefreshToken });
+
+/** The claims of a token. The API checks its signature. */
+export function claims() {
+  try {
+    const part = tokens.id.split(".")[1].replace(/-/g, "+").replace(/_/g, "/");
+    return JSON.parse(new TextDecoder().decode(Uint8Array.from(atob(part), (letter) => letter.charCodeAt(0))));
+  } catch {
+    return {};
+  }
+}
+
+addEventListener("storage", ({ key }) => {
+  if (key !== KEY && key !== null) return;
+  const before = tokens && claims().sub;
+  tokens = read();
+  if (!tokens) emit("signed-out", "");
+  else if (claims().sub !== before) emit("signed-in");
+});
+
+export async function send(url, options) {
+  try {
+    return await fetch(url, options);
+  } catch (error) {
+    throw error.name === "AbortError" ? error : new Problem("offline");
+  }
+}
+
+export async function cognito(action, body, options = {}) {
+  const answer = await send(settings.cognito, {
+    method: "POST",
+    ...options,
+    headers: {
+      "content-type": "application/x-amz-json-1.1",
+      "x-amz-target": `AWSCognitoIdentityProviderService.${action}`,
+    },
+    body: JSON.stringify({ ClientId: settings.clientId, ...body }),
+  });
+  const said = await answer.json().catch(() => ({}));
+  if (!answer.ok) throw new Problem(said.__type?.split("#").pop(), said.message);
+  return said;
+}
+
+let renewing = null;
+
+/** Renew the token; false if that is not possible. */
+export function renew() {
+  const refresh = tokens?.refresh;
+  if (!refresh) return Promise.resolve(false);
+  const order = { AuthFlow: "REFRESH_TOKEN_AUTH", AuthParameters: { REFRESH_TOKEN: refresh } };
+  renewing ??= cognito("InitiateAuth", order)
+    .then((said) => {
+      if (tokens?.refresh !== refresh) return false; // signed out meanwhile
+      const { IdToken, RefreshToken } = said.AuthenticationResult;
+      tokens = { ...tokens, id: IdToken, refresh: RefreshToken ?? refresh };
+      localStorage.setItem(KEY, JSON.stringify(tokens));
+      return true;
+    })
+    .catch((problem) => {
+      if (problem.code === "offline") throw problem;
+      return false;
+    })
+    .finally(() => (renewing = null));
+  return renewing;
+}
+
+/** End the session here and at Cognito. keepalive, because the tab may close now. */
+export function signOut() {
+  const refresh = tokens?.refresh;
+  keep(null);
+  emit("signed-out", "");
+  if (refresh) cognito("RevokeToken", { Token: refresh }, { keepalive: true }).catch(() => {});
+}

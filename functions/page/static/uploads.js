@@ -1,0 +1,129 @@
+// Uploads, straight to S3: several at once, repeated where the connection breaks, continued after a reload.
+
+import { getJob } from "./api.js";
+import { pauseOrOnline } from "./dom.js";
+import { emit, on } from "./events.js";
+import { follow, learn } from "./jobs.js";
+import { forgetAll, forgetPhoto, keepPhoto, keptJobs, keptPhoto } from "./kept.js";
+import { Problem } from "./problem.js";
+import { claims } from "./session.js";
+
+const TRIES = 30; // with the pauses between them, longer than an upload URL is valid
+const LONGEST_PAUSE = 30; // s
+const ARRIVED = 412; // an earlier upload has arrived, and its answer was lost
+const AGAIN = new Set([403, 408, 409, 429]); // the URL is too old, or S3 asks to repeat
+
+const going = new Map(); // by job id: { percent, broken, controller }
+const failed = new Map(); // by job id: why
+
+export const uploadOf = (id) => going.get(id);
+export const failureOf = (id) => failed.get(id);
+
+/** Send a photo, and keep it until it has arrived. */
+export async function upload(id, target, blob) {
+  begin(id); // before anything else, so that the page never says that the photo is missing
+  await keepPhoto(id, claims().sub, blob);
+  run(id, target);
+}
+
+/** Send a photo that an earlier visit did not send. */
+export function resume(id) {
+  if (!going.has(id)) run(id);
+}
+
+export function stopUpload(id) {
+  going.get(id)?.controller.abort();
+  failed.delete(id);
+  forgetPhoto(id);
+}
+
+function begin(id) {
+  failed.delete(id);
+  if (!going.has(id)) going.set(id, { percent: 0, broken: false, controller: new AbortController() });
+  emit("upload", id);
+  return going.get(id);
+}
+
+async function run(id, target) {
+  const state = begin(id);
+  const { signal } = state.controller;
+  try {
+    // One tab sends a photo. If that tab is closed, another one goes on.
+    await navigator.locks.request(`triptych ${id}`, { signal }, async () => {
+      const photo = await keptPhoto(id);
+      if (photo) await sendAll(id, photo, target ?? (await nextTarget(id)), state);
+      await forgetPhoto(id);
+    });
+  } catch (problem) {
+    if (!signal.aborted && problem.code !== "signed_out") {
+      failed.set(id, problem.message);
+      if (problem.isFinal) forgetPhoto(id);
+    }
+  }
+  going.delete(id);
+  emit("upload", id);
+  if (!signal.aborted) follow(id);
+}
+
+async function sendAll(id, photo, target, state) {
+  const { signal } = state.controller;
+  for (let tries = 1; target; tries += 1) {
+    try {
+      const status = await put(target, photo, state, id);
+      if (status === ARRIVED || (status >= 200 && status < 300)) return;
+      if (status < 500 && !AGAIN.has(status)) throw new Problem("upload_failed", null, { status });
+    } catch (problem) {
+      if (signal.aborted || problem.code !== "offline") throw problem;
+    }
+    if (tries === TRIES) throw new Problem("upload_failed");
+    state.broken = true;
+    emit("upload", id);
+    do {
+      await pauseOrOnline(Math.min(2 ** Math.min(tries, 8), LONGEST_PAUSE) / 2, signal);
+      signal.throwIfAborted();
+      target = await nextTarget(id).catch((problem) => {
+        if (problem.code !== "offline") throw problem;
+        tries += 1;
+      });
+    } while (target === undefined && tries < TRIES);
+    state.broken = false;
+  }
+}
+
+/** A new URL for the photo of a job; null if the photo has arrived or is not wanted any more. */
+async function nextTarget(id) {
+  const job = await getJob(id);
+  learn(job);
+  return job.status === "AWAITING_UPLOAD" ? job.upload : null;
+}
+
+/** Upload a photo; return S3's status. XMLHttpRequest, because fetch reports no upload progress. */
+function put({ method, url, headers }, photo, state, id) {
+  const { signal } = state.controller;
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open(method, url);
+    for (const [name, value] of Object.entries(headers)) {
+      if (name.toLowerCase() !== "content-length") request.setRequestHeader(name, value); // the browser sets that one
+    }
+    request.upload.addEventListener("progress", ({ loaded, total }) => {
+      state.percent = (100 * loaded) / total;
+      emit("upload", id);
+    });
+    request.addEventListener("load", () => resolve(request.status));
+    request.addEventListener("error", () => reject(new Problem("offline")));
+    request.addEventListener("abort", () => reject(signal.reason));
+    signal.addEventListener("abort", () => request.abort());
+    request.send(photo);
+  });
+}
+
+on("signed-in", async () => {
+  for (const id of await keptJobs(claims().sub)) resume(id);
+});
+on("signed-out", () => {
+  for (const state of going.values()) state.controller.abort();
+  failed.clear();
+  forgetAll();
+});
+on("removed", stopUpload);
