@@ -1,0 +1,387 @@
+"""The page as people use it: by keyboard, on a phone, on a slow network, with several jobs and in two tabs."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from PIL import Image
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+
+from tests.localcloud import replicate, sample
+from tests.localcloud.driving import Driver, serving
+from tests.localcloud.replicate_faults import Fault
+from tests.support.browser import MAY_BE_SKIPPED, Browser, browsing
+
+pytestmark = pytest.mark.skipif(MAY_BE_SKIPPED, reason="there is no chromium with its chromedriver here")
+TOKEN = "r8_the_token_of_this_test"
+READY = "All three pictures are ready"
+SLOW = 20_000  # bytes per second
+
+# Gives a file to the page as a drop or a paste does. Arguments: the kind, a selector, the names of the files.
+GIVE = """
+    const [kind, where, names, base64] = arguments;
+    const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+    const data = new DataTransfer();
+    for (const name of names) data.items.add(new File([bytes], name, { type: "image/jpeg" }));
+    const options = { bubbles: true, cancelable: true, dataTransfer: data, clipboardData: data };
+    const event = kind === "paste" ? new ClipboardEvent(kind, options) : new DragEvent(kind, options);
+    document.querySelector(where).dispatchEvent(event);
+"""
+# Lets every request for jobs fail until the window is `connected`.
+CUT_OFF = """
+    const real = fetch;
+    window.failed = 0;
+    window.fetch = async (url, options) => {
+      if (window.connected || !String(url).includes("/api/v1/jobs")) return real(url, options);
+      window.failed += 1;
+      throw new TypeError("Failed to fetch");
+    };
+"""
+# The contrast of two colours, by WCAG. Arguments: a selector, the property of its colour, a selector of what is behind.
+CONTRAST = """
+    const [css, property, behind] = arguments;
+    const canvas = document.createElement("canvas");
+    canvas.width = canvas.height = 1;
+    const brush = canvas.getContext("2d", { willReadFrequently: true });
+    const light = (colour) => {
+      brush.fillStyle = colour;
+      brush.fillRect(0, 0, 1, 1);
+      const [r, g, b] = [...brush.getImageData(0, 0, 1, 1).data].map((part) =>
+        part <= 10 ? part / 3294.6 : ((part / 255 + 0.055) / 1.055) ** 2.4);
+      return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+    };
+    light(getComputedStyle(document.querySelector(behind)).backgroundColor);
+    const under = light(getComputedStyle(document.querySelector(behind)).backgroundColor);
+    const over = light(getComputedStyle(document.querySelector(css))[property]);
+    return (Math.max(under, over) + 0.05) / (Math.min(under, over) + 0.05);
+"""
+
+
+@pytest.fixture(scope="module")
+def stand_in() -> Iterator[replicate.StandIn]:
+    with replicate.start(TOKEN, seconds=0.2, webhook_scale=0.2, allow_http_webhooks=True) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def shared(stand_in: replicate.StandIn) -> Iterator[Driver]:
+    # Its tests cancel and delete running jobs.
+    with serving(
+        "--replicate-url", stand_in.url, environment={"REPLICATE_API_TOKEN": TOKEN}, wastes=True
+    ) as driver:
+        yield driver
+
+
+@pytest.fixture
+def cloud(shared: Driver, stand_in: replicate.StandIn) -> Driver:
+    stand_in.set_faults()
+    return shared
+
+
+@pytest.fixture(scope="module")
+def window(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browsing(tmp_path_factory.mktemp("profile")) as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser(window: Browser, cloud: Driver) -> Iterator[Browser]:
+    """A browser that allows no console message."""
+    window.look(1280, "light")
+    window.open(cloud.api + "/")
+    window.driver.execute_script("localStorage.clear(); sessionStorage.clear()")
+    window.complaints()
+    yield window
+    window.driver.delete_network_conditions()
+    assert window.complaints() == []
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    path = tmp_path / "photo.jpg"
+    path.write_bytes(sample.photo())
+    return path
+
+
+@pytest.fixture(scope="session")
+def encoded() -> str:
+    """A small JPEG in base64."""
+    out = io.BytesIO()
+    Image.new("RGB", (40, 30), "green").save(out, "JPEG")
+    return base64.b64encode(out.getvalue()).decode()
+
+
+@pytest.fixture
+def shown(browser: Browser, cloud: Driver) -> Browser:
+    """The page with one finished job of the second user."""
+    job_id = cloud.start(user=1)
+    cloud.end_of(job_id, user=1)
+    browser.open(f"{link(cloud, user=1)}&job={job_id}")
+    browser.until(lambda: len(browser.pictures()) == 3, "three pictures")
+    return browser
+
+
+def link(cloud: Driver, user: int = 0) -> str:
+    return f"{cloud.api}/#token={cloud.tokens[user]}"
+
+
+def script(browser: Browser, code: str, *arguments: object) -> Any:
+    return browser.driver.execute_script(code, *arguments)
+
+
+def focused(browser: Browser) -> str:
+    return str(script(browser, "return document.activeElement.id || document.activeElement.className"))
+
+
+def job_in(browser: Browser) -> str:
+    """Return the id of the job in the address."""
+    return parse_qs(urlsplit(browser.driver.current_url).fragment)["job"][0]
+
+
+def make(browser: Browser, photo: Path) -> None:
+    browser.choose(photo)
+    browser.find("#preview")
+    browser.click("#make")
+
+
+def make_slowly(browser: Browser, photo: Path) -> str:
+    """Begin an upload that lasts some seconds; return the job's id."""
+    browser.choose(photo)
+    browser.find("#preview")
+    browser.driver.set_network_conditions(latency=5, download_throughput=-1, upload_throughput=SLOW)
+    browser.click("#make")
+    browser.until(lambda: script(browser, "return document.querySelector('#bar').value > 0"), "bytes")
+    return job_in(browser)
+
+
+def copies(cloud: Driver, count: int, *, user: int) -> list[str]:
+    """Make jobs of one image with the same photo; return their ids, newest first."""
+    first = cloud.start(user=user, image_count=1)
+    cloud.end_of(first, user=user)
+    ids = [first]
+    for number in range(count - 1):
+        order = {"photo_of": first, "image_count": 1, "prompt": f"number {number}"}
+        answer = cloud.request("POST", "/api/v1/jobs", user=user, json=order)
+        assert answer.status_code == 201, answer.text
+        ids.insert(0, answer.json()["job_id"])
+    for job_id in ids:
+        cloud.end_of(job_id, user=user)
+    return ids
+
+
+def show_more(browser: Browser) -> None:
+    before = len(browser.all(".card"))
+    browser.click("#more")
+    browser.until(lambda: len(browser.all(".card")) > before, "more cards")
+
+
+# ── what was wrong ──
+
+
+def test_download_is_reached_with_the_keyboard(shown: Browser) -> None:
+    script(shown, "document.querySelector('.download').focus()")
+    assert "download" in focused(shown)
+
+
+def test_focus_stays_after_escape(shown: Browser) -> None:
+    opener = "#frames .look" if shown.all("#frames .look") else "#delete"
+    script(shown, "document.querySelector(arguments[0]).focus()", opener)
+    shown.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    shown.find("dialog[open]")
+    shown.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+    shown.until(lambda: not shown.all("dialog[open]"), "the end of the dialog")
+    assert script(shown, "return document.activeElement.matches(arguments[0])", opener)
+
+
+def test_list_stays_after_a_card_is_opened_or_deleted(browser: Browser, cloud: Driver) -> None:
+    for job in cloud.request("GET", "/api/v1/jobs?limit=100").json()["jobs"]:
+        cloud.request("DELETE", f"/api/v1/jobs/{job['job_id']}")
+    copies(cloud, 14, user=0)
+    browser.open(link(cloud))
+    browser.find(".card")
+    while len(browser.all(".card")) < 14:
+        show_more(browser)
+    browser.count(".card", 14)
+    browser.click(".card .open")
+    browser.until(browser.pictures, "a picture")
+    browser.count(".card", 14)
+    browser.click(".card .remove")
+    if browser.all("#sure-yes"):
+        browser.click("#sure-yes")
+    browser.count(".card", 13)
+
+
+def test_reload_continues_an_upload(browser: Browser, cloud: Driver, photo: Path) -> None:
+    browser.open(link(cloud))
+    make_slowly(browser, photo)
+    browser.driver.refresh()
+    browser.says("#status", "The photo is on its way.")
+    browser.driver.delete_network_conditions()
+    browser.says("#status", READY)
+
+
+def test_running_jobs_stay_and_end_in_the_list(
+    browser: Browser, cloud: Driver, stand_in: replicate.StandIn, photo: Path
+) -> None:
+    earlier = cloud.start()
+    cloud.end_of(earlier)
+    stand_in.set_faults(Fault(kind="slow_run", seconds=4))
+    browser.open(link(cloud))
+    make(browser, photo)
+    browser.says("#status", "pictures are being drawn")
+    browser.says(".card .state", "Being drawn")
+    # While another job is shown, the card of the running one lives on.
+    script(browser, "[...document.querySelectorAll('.card .open')][1].click()")
+    browser.says("#status", READY)
+    browser.says(".card .state", "Being drawn")
+    browser.until(lambda: browser.driver.find_element(By.CSS_SELECTOR, ".card .state").text == "", "an end")
+    assert len(browser.all(".card:first-child .strip .there")) == 3
+
+
+def test_back_stays_on_the_page(shown: Browser) -> None:
+    first = job_in(shown)
+    shown.click(".card .open")
+    script(shown, "location.hash = ''")
+    shown.click(".card .open")
+    shown.until(lambda: "job=" in shown.driver.current_url, "a job in the address")
+    shown.driver.back()
+    shown.says("#status", "Three frames, still empty.")
+    assert shown.all("#studio")
+    shown.driver.forward()
+    shown.says("#status", READY)
+    assert job_in(shown) == first
+
+
+def test_upload_shows_its_bar_at_its_own_job_only(browser: Browser, cloud: Driver, photo: Path) -> None:
+    cloud.end_of(cloud.start())
+    browser.open(link(cloud))
+    browser.find(".card")
+    uploading = make_slowly(browser, photo)
+    assert browser.all("#bar")
+    script(browser, "[...document.querySelectorAll('.card .open')].at(-1).click()")
+    browser.until(lambda: job_in(browser) != uploading, "another job")
+    browser.says("#status", "ready")
+    assert not browser.all("#bar")
+    browser.driver.back()
+    browser.find("#bar")
+    browser.driver.delete_network_conditions()
+    browser.says("#status", READY)
+
+
+def test_connection_lost_at_load_is_made_up_for(browser: Browser, cloud: Driver) -> None:
+    cloud.end_of(cloud.start())
+    cut = browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": CUT_OFF})
+    try:
+        browser.open(link(cloud))
+        browser.until(lambda: script(browser, "return window.failed > 0"), "a request that fails")
+        script(browser, "window.connected = true; dispatchEvent(new Event('online'))")
+        browser.find(".card")
+    finally:
+        browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", cut)
+
+
+def test_photo_with_a_wrong_file_name_becomes_pictures(
+    browser: Browser, cloud: Driver, tmp_path: Path
+) -> None:
+    png = tmp_path / "photo.jpg"
+    Image.new("RGB", (64, 48), "red").save(png, "PNG")
+    browser.open(link(cloud))
+    make(browser, png)
+    browser.says("#status", READY)
+    assert cloud.job(job_in(browser))["photo"]["content_type"] == "image/png"
+
+
+@pytest.mark.parametrize("kind", ["drop", "paste"])
+def test_photo_is_taken_wherever_it_is_dropped_or_pasted(
+    browser: Browser, cloud: Driver, kind: str, encoded: str
+) -> None:
+    browser.open(link(cloud))
+    browser.find("#studio")
+    script(browser, GIVE, kind, "h2", ["one.jpg"], encoded)
+    browser.find("#preview")
+    script(browser, GIVE, kind, "#work", ["two.jpg", "three.jpg"], encoded)
+    browser.says("#problem", "One photo at a time: this is two.jpg.")
+
+
+def test_three_frames_stand_in_one_row_at_768_pixels(shown: Browser) -> None:
+    shown.look(768, "light")
+    tops = script(shown, "return [...document.querySelectorAll('.piece')].map((one) => one.offsetTop)")
+    assert len(set(tops)) == 1
+
+
+def test_new_tab_is_signed_in_and_signs_out_with_the_others(browser: Browser, cloud: Driver) -> None:
+    browser.open(link(cloud))
+    browser.says("#who", "ada@example.com")
+    first = browser.driver.current_window_handle
+    browser.driver.switch_to.new_window("tab")
+    try:
+        browser.driver.get(cloud.api)
+        browser.says("#who", "ada@example.com")
+        browser.click("#sign-out")
+        browser.find("#sign-in")
+        browser.driver.switch_to.window(first)
+        browser.find("#sign-in")
+    finally:
+        for handle in browser.driver.window_handles:
+            if handle != first:
+                browser.driver.switch_to.window(handle)
+                browser.driver.close()
+        browser.driver.switch_to.window(first)
+
+
+def test_long_paste_is_kept_and_counted(browser: Browser, cloud: Driver, photo: Path) -> None:
+    browser.open(link(cloud))
+    browser.find("#prompt").click()
+    browser.driver.execute_cdp_cmd("Input.insertText", {"text": "a" * 2100})
+    assert len(browser.find("#prompt").get_attribute("value") or "") == 2100
+    browser.says("#counter", "100 characters too many")
+    browser.choose(photo)
+    browser.find("#preview")
+    browser.click("#make")
+    browser.says("#problem", "The description is too long. Shorten it to 2,000 characters.")
+    assert focused(browser) == "prompt"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_borders_and_numerals_have_enough_contrast(browser: Browser, cloud: Driver, scheme: Any) -> None:
+    browser.look(1280, scheme)
+    browser.open(link(cloud))
+    browser.find(".style")
+    for css in ("#prompt", ".style:last-child", "#drop"):
+        assert script(browser, CONTRAST, css, "borderTopColor", "body") >= 3, css
+    assert script(browser, CONTRAST, ".numeral", "color", ".numeral") >= 4.5
+
+
+def test_frames_are_seen_in_forced_colours(shown: Browser) -> None:
+    shown.find(".card")
+    features = [{"name": "forced-colors", "value": "active"}]
+    shown.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    for css in ("#frames .mat", ".strip"):
+        border = """
+            for (let one = document.querySelector(arguments[0]); !one.matches("figure, li"); one = one.parentElement) {
+              const { borderTopWidth, borderTopColor, backgroundColor } = getComputedStyle(one);
+              if (borderTopWidth !== "0px" && borderTopColor !== getComputedStyle(document.body).backgroundColor) return true;
+            }
+            return false;
+        """
+        assert script(shown, border, css), css
+
+
+def test_camera_is_a_button_with_its_own_name(browser: Browser, cloud: Driver) -> None:
+    browser.look(390, "light")
+    browser.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    try:
+        browser.open(link(cloud))
+        browser.find(".camera")
+        script(browser, "document.querySelector('.camera').focus()")
+        assert focused(browser) != ""
+        assert script(browser, "return document.activeElement.textContent") == "Take a photo"
+    finally:
+        browser.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
