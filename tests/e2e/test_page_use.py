@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
+import re
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +16,11 @@ from PIL import Image
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from tests.axe import axe
 from tests.localcloud import replicate, sample
 from tests.localcloud.driving import Driver, serving
 from tests.localcloud.replicate_faults import Fault
+from tests.support import npm
 from tests.support.browser import MAY_BE_SKIPPED, Browser, browsing
 
 pytestmark = pytest.mark.skipif(MAY_BE_SKIPPED, reason="there is no chromium with its chromedriver here")
@@ -128,6 +132,15 @@ def shown(browser: Browser, cloud: Driver) -> Browser:
     return browser
 
 
+@pytest.fixture
+def heavy(tmp_path: Path) -> Path:
+    """A photo that does not fit into the buffers of a connection."""
+    path = tmp_path / "heavy.jpg"
+    Image.effect_noise((1200, 900), 100).save(path, quality=90)
+    assert path.stat().st_size > 500_000
+    return path
+
+
 def link(cloud: Driver, user: int = 0) -> str:
     return f"{cloud.api}/#token={cloud.tokens[user]}"
 
@@ -218,9 +231,9 @@ def test_list_stays_after_a_card_is_opened_or_deleted(browser: Browser, cloud: D
     browser.count(".card", 13)
 
 
-def test_reload_continues_an_upload(browser: Browser, cloud: Driver, photo: Path) -> None:
+def test_reload_continues_an_upload(browser: Browser, cloud: Driver, heavy: Path) -> None:
     browser.open(link(cloud))
-    make_slowly(browser, photo)
+    make_slowly(browser, heavy)
     browser.driver.refresh()
     browser.says("#status", "The photo is on its way.")
     browser.driver.delete_network_conditions()
@@ -259,11 +272,11 @@ def test_back_stays_on_the_page(shown: Browser) -> None:
     assert job_in(shown) == first
 
 
-def test_upload_shows_its_bar_at_its_own_job_only(browser: Browser, cloud: Driver, photo: Path) -> None:
+def test_upload_shows_its_bar_at_its_own_job_only(browser: Browser, cloud: Driver, heavy: Path) -> None:
     cloud.end_of(cloud.start())
     browser.open(link(cloud))
     browser.find(".card")
-    uploading = make_slowly(browser, photo)
+    uploading = make_slowly(browser, heavy)
     assert browser.all("#bar")
     script(browser, "[...document.querySelectorAll('.card .open')].at(-1).click()")
     browser.until(lambda: job_in(browser) != uploading, "another job")
@@ -316,7 +329,7 @@ def test_three_frames_stand_in_one_row_at_768_pixels(shown: Browser) -> None:
     assert len(set(tops)) == 1
 
 
-def test_new_tab_is_signed_in_and_signs_out_with_the_others(browser: Browser, cloud: Driver) -> None:
+def test_new_tab_shares_the_session_of_the_others(browser: Browser, cloud: Driver) -> None:
     browser.open(link(cloud))
     browser.says("#who", "ada@example.com")
     first = browser.driver.current_window_handle
@@ -385,3 +398,208 @@ def test_camera_is_a_button_with_its_own_name(browser: Browser, cloud: Driver) -
         assert script(browser, "return document.activeElement.textContent") == "Take a photo"
     finally:
         browser.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+
+# ── what it can do ──
+
+
+def test_pictures_are_downloaded_as_one_zip_file(shown: Browser, cloud: Driver, tmp_path: Path) -> None:
+    folder = {"behavior": "allow", "downloadPath": str(tmp_path)}
+    shown.driver.execute_cdp_cmd("Browser.setDownloadBehavior", folder)
+    job_id = job_in(shown)
+    shown.click("#save-all")
+    saved = tmp_path / f"triptych-{job_id[:8]}.zip"
+    shown.until(saved.exists, str(saved))
+    with zipfile.ZipFile(saved) as archive:
+        assert archive.testzip() is None
+        contents = [archive.read(name) for name in archive.namelist()]
+    assert contents == cloud.pictures(cloud.job(job_id, user=1))
+
+
+def test_sample_becomes_pictures_with_one_click(browser: Browser, cloud: Driver) -> None:
+    browser.open(link(cloud))
+    browser.count(".style", 7)
+    assert "sample.jpg" not in str(
+        script(browser, "return performance.getEntriesByType('resource').map((one) => one.name)")
+    )
+    browser.click("#sample")
+    browser.says("#status", READY)
+    assert cloud.job(job_in(browser))["style"] == "oil"
+
+
+def test_large_photo_becomes_smaller_and_upright_before_the_upload(
+    browser: Browser, cloud: Driver, tmp_path: Path
+) -> None:
+    original = tmp_path / "photo.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned to the right
+    Image.open(io.BytesIO(sample.photo())).resize((3000, 2000)).save(original, quality=97, exif=exif)
+    browser.open(link(cloud))
+    make(browser, original)
+    browser.says("#status", READY)
+    photo = cloud.job(job_in(browser))["photo"]
+    sent = Image.open(io.BytesIO(cloud.http.get(photo["url"]).content))
+    assert sent.size == (1365, 2048)
+    assert not sent.getexif()
+    assert photo["size"] < original.stat().st_size / 2
+
+
+def test_broken_upload_is_repeated(browser: Browser, cloud: Driver, photo: Path) -> None:
+    browser.open(link(cloud))
+    browser.find("#studio")
+    script(
+        browser,
+        """
+        const { send } = XMLHttpRequest.prototype;
+        XMLHttpRequest.prototype.send = function () {
+          XMLHttpRequest.prototype.send = send;
+          this.dispatchEvent(new Event("error"));
+        };
+        """,
+    )
+    make(browser, photo)
+    browser.says("#status", "The connection broke. The photo is sent again by itself.")
+    browser.says("#status", READY)
+
+
+def test_end_is_told_in_the_title_and_by_a_notification(
+    browser: Browser, cloud: Driver, stand_in: replicate.StandIn, photo: Path
+) -> None:
+    stand_in.set_faults(Fault(kind="slow_run", seconds=2))
+    allowed = {"permissions": ["notifications"], "origin": cloud.api}
+    browser.driver.execute_cdp_cmd("Browser.grantPermissions", allowed)
+    try:
+        browser.open(link(cloud))
+        script(
+            browser,
+            """
+            window.told = [];
+            window.Notification = class extends EventTarget {
+              static permission = "granted";
+              constructor(title) { super(); window.told.push(title); }
+            };
+            """,
+        )
+        make(browser, photo)
+        browser.find("#elapsed")
+        browser.until(lambda: browser.driver.title == "0 of 3 \N{EN DASH} Triptych", "a running title")
+        script(browser, "Object.defineProperty(document, 'hidden', { value: true })")
+        browser.until(lambda: browser.driver.title == "✓ Ready \N{EN DASH} Triptych", "a title that says it")
+        assert script(browser, "return window.told") == ["Your three pictures are ready."]
+    finally:
+        browser.driver.execute_cdp_cmd("Browser.resetPermissions", {})
+
+
+def test_earlier_order_is_used_again_without_an_upload(browser: Browser, cloud: Driver) -> None:
+    job_id = cloud.start(user=1, style="neon", prompt="With a red boat")
+    cloud.end_of(job_id, user=1)
+    browser.open(f"{link(cloud, user=1)}&job={job_id}")
+    browser.says("#about-prompt", "With a red boat")
+    browser.says("#about-style", "Neon night")
+    browser.click("#use-again")
+    assert browser.find("#prompt").get_attribute("value") == "With a red boat"
+    browser.click("#make")
+    browser.until(lambda: job_in(browser) != job_id, "another job")
+    browser.says("#status", READY)
+    again = cloud.job(job_in(browser), user=1)
+    assert (again["style"], again["prompt"]) == ("neon", "With a red boat")
+
+
+def test_list_is_filtered_by_words_and_state(browser: Browser, cloud: Driver) -> None:
+    copies(cloud, 5, user=1)
+    browser.open(link(cloud, user=1))
+    browser.find("#search").send_keys("number 2")
+    browser.until(
+        lambda: {one.text for one in browser.all(".card .asked")} == {"number 2"}, "the only job that matches"
+    )
+    browser.find("#search").clear()
+    browser.driver.find_element(By.CSS_SELECTOR, "#filter [value=FAILED]").click()
+    browser.says("#none-found", "Nothing found.")
+    browser.find("#none-found")
+    browser.driver.find_element(By.CSS_SELECTOR, "#filter [value='']").click()
+    browser.until(lambda: len(browser.all(".card")) >= 5, "all jobs")
+    browser.says("#jobs h3", "Today")
+
+
+def test_viewer_zooms_compares_and_turns_with_keys(shown: Browser) -> None:
+    shown.click("#frames .look")
+    shown.find("#viewer")
+    keys = shown.driver.switch_to.active_element.send_keys
+    shown.until(
+        lambda: "/outputs/" in (shown.find("#viewer-picture").get_attribute("src") or ""), "all of it"
+    )
+    keys("+")
+    assert "scale(1.5)" in script(shown, "return document.querySelector('#layers').style.transform")
+    keys("c")
+    shown.find("#cut").send_keys(Keys.ARROW_RIGHT)
+    assert script(shown, "return stage.style.getPropertyValue('--cut')") == "51%"
+    shown.find("#viewer-close")
+    script(shown, "document.querySelector('#viewer-close').focus()")
+    shown.driver.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    shown.says("#viewer-title", "Picture 2 of 3")
+    shown.driver.back()  # closes the picture, and stays at its job
+    shown.until(lambda: not shown.all("#viewer"), "the end of the viewer")
+    shown.says("#status", READY)
+
+
+def test_page_speaks_korean_by_the_switch_and_stays_so(shown: Browser) -> None:
+    shown.click("#language")
+    shown.says("#status", "그림 세 장이 모두 완성됐어요.")
+    shown.says(".card .remove", "삭제")
+    assert script(shown, "return document.documentElement.lang") == "ko"
+    # What is left in English: names, types of files, the stack's own prompt, and what the user wrote.
+    script(shown, "document.querySelectorAll('.asked').forEach((one) => one.remove())")
+    text = str(script(shown, "return document.body.innerText"))
+    left = set(re.findall(r"[A-Za-z]{3,}", text)) - {"Triptych", "English", "JPEG", "PNG", "WebP", "HEIC"}
+    assert left - {"grace", "example", "com", "III"} == set()
+    shown.driver.refresh()
+    shown.says("#status", "그림 세 장이 모두 완성됐어요.")
+
+
+def test_forgotten_password_is_replaced(browser: Browser, cloud: Driver) -> None:
+    browser.open(cloud.api)
+    browser.find("#email").send_keys("ada@example.com")
+    browser.click("#forget")
+    assert browser.find("#forgot-email").get_attribute("value") == "ada@example.com"
+    browser.driver.switch_to.active_element.send_keys(Keys.ENTER)
+    browser.says("#reset-why", "If ada@example.com has an account, a code is on its way there.")
+    browser.find("#reset-code").send_keys("123456")  # moto takes every code
+    browser.find("#reset-password").send_keys("too-short", Keys.ENTER)
+    browser.says("#door-problem", "Your new password still needs at least 12 characters")
+    browser.find("#reset-password").clear()
+    browser.find("#reset-password").send_keys("Another-password-3", Keys.ENTER)
+    browser.says("#who", "ada@example.com")
+
+
+@pytest.fixture(scope="module")
+def rules() -> str:
+    """axe-core as a script."""
+    if npm.MISSING and not npm.REQUIRED:
+        pytest.skip("There is no Node.js with npm here.")
+    try:
+        return axe.source()
+    except npm.UnreachableError as why:
+        if npm.REQUIRED:
+            raise
+        pytest.skip(f"npm reaches no registry: {why}")
+
+
+@pytest.mark.parametrize("language", ["en", "ko"])
+def test_axe_finds_nothing_wrong(shown: Browser, rules: str, language: str) -> None:
+    script(shown, "localStorage.setItem('triptych-language', arguments[0])", language)
+    shown.driver.refresh()
+    shown.find(".card .there")
+    found = {}
+    for width in (390, 768, 1280):
+        for scheme in ("light", "dark"):
+            shown.look(width, scheme)
+            found[f"page, {width}, {scheme}"] = axe.violations(shown, rules)
+    shown.click("#frames .look")
+    shown.find("#viewer")
+    found["viewer"] = axe.violations(shown, rules)
+    script(shown, "history.back()")
+    shown.until(lambda: not shown.all("#viewer"), "the end of the viewer")
+    shown.click("#sign-out")
+    shown.find("#sign-in")
+    found["door"] = axe.violations(shown, rules)
+    assert {name: wrong for name, wrong in found.items() if wrong} == {}

@@ -122,6 +122,7 @@ SHARED = (
     "iam",
     "localcloud",
     "recorded",
+    "axe",
     "support",
 )  # folders of tests/, from the top downwards
 TESTS = {

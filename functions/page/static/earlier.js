@@ -7,7 +7,7 @@ import { follow, isRemoved, jobOf, learn } from "./jobs.js";
 import { clock, dayOf, moment, stackTime, t } from "./language.js";
 import { hang } from "./pictures.js";
 import { remove } from "./removal.js";
-import { open } from "./route.js";
+import { open, place } from "./route.js";
 import { signedIn } from "./session.js";
 import { ENDED } from "./settings.js";
 import { styleName } from "./styles.js";
@@ -19,6 +19,7 @@ const SEARCHED_PAGE = 50; // jobs
 const MOST_SEARCHED = 500; // jobs that are read at once for a search
 const ENOUGH = 12; // jobs found
 const FEW = 4; // jobs; so many need no filter
+const WALL_SECONDS = 8; // the longest time that the list waits for the job that the address names
 const STALE_SECONDS = 5; // after which a visible tab asks again
 
 const listed = new Set(); // ids
@@ -204,14 +205,13 @@ function fillCard(card, job) {
     const cell = document.createElement("span");
     const img = new Image();
     img.crossOrigin = "anonymous";
-    img.loading = "lazy";
     cell.append(img);
     return cell;
   });
   setChildren(strip, cells);
   job.images.forEach((image, index) => {
     cells[index].dataset.status = image.status;
-    hang(cells[index].firstChild, job, image, "");
+    hang(cells[index].firstChild, job, image, "", { later: true });
   });
   const ended = ENDED.has(job.status);
   const when = card.querySelector(".when");
@@ -253,10 +253,24 @@ on("gone", ({ id }) => {
   render();
 });
 on("language", render);
-on("signed-in", () => {
+on("signed-in", async () => {
   clear();
-  refresh();
+  const mine = asked;
+  await wallFirst();
+  if (mine === asked) refresh();
 });
+
+/** On a slow connection, the job that the address names comes before the list. */
+function wallFirst() {
+  if (!place().job) return Promise.resolve();
+  return new Promise((resolve) => {
+    on("picture", resolve);
+    on("gone", resolve);
+    on("trouble", resolve);
+    on("job", ({ images }) => images.some((image) => image.status === "STORED") || resolve());
+    setTimeout(resolve, WALL_SECONDS * 1000);
+  });
+}
 on("signed-out", clear);
 
 function clear() {

@@ -9,6 +9,7 @@
 // trouble (id, text)   a job could not be asked for; the page asks again
 // removed (id), restored (id)   the user deleted a job, or undid that
 // upload (id)          an upload has begun, moved on or ended
+// picture              a picture has been loaded
 
 const bus = new EventTarget();
 

@@ -1,7 +1,21 @@
 // Pictures on the page, and fresh links to them: a presigned URL is valid for some minutes only.
 
 import { getJob } from "./api.js";
+import { emit } from "./events.js";
 import { learn, jobOf } from "./jobs.js";
+
+const NEAR = "600px"; // how near the view a card must be before its pictures are loaded; browsers' own rule is lavish
+
+const seen = new IntersectionObserver(
+  (entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (!isIntersecting) continue;
+      seen.unobserve(target);
+      target.src = target.dataset.later;
+    }
+  },
+  { rootMargin: NEAR },
+);
 
 /** Ask for a new link to a picture. One that has no preview is shown itself. */
 export async function freshUrl(id, index, link = "url") {
@@ -10,8 +24,11 @@ export async function freshUrl(id, index, link = "url") {
   return image[link] ?? image.url;
 }
 
-/** Show the preview of a picture. One that is already shown is not loaded again, although its URL changes. */
-export function hang(img, job, image, alt) {
+/**
+ * Show the preview of a picture. One that is already shown is not loaded again, although its URL changes. With `later`, it
+ * is loaded when it comes near the view.
+ */
+export function hang(img, job, image, alt, { later = false } = {}) {
   const key = image.status === "STORED" ? `${job.job_id} ${image.index} ${image.prediction_id}` : "";
   img.alt = key && alt;
   if ((img.dataset.key ?? "") === key) return;
@@ -22,6 +39,7 @@ export function hang(img, job, image, alt) {
   img.onload = () => {
     img.classList.add("there");
     renewed = false;
+    emit("picture");
   };
   img.onerror = async () => {
     img.classList.remove("there");
@@ -31,8 +49,11 @@ export function hang(img, job, image, alt) {
     if (url && img.dataset.key === key) img.src = url;
   };
   img.style.backgroundColor = image.color ?? ""; // until it has loaded
-  if (image.preview_url ?? image.url) img.src = image.preview_url ?? image.url;
-  else img.onerror(); // a list has no link to a picture without a preview
+  const src = image.preview_url ?? image.url;
+  if (!src) return img.onerror(); // a list has no link to a picture without a preview
+  if (!later) return (img.src = src);
+  img.dataset.later = src;
+  seen.observe(img);
 }
 
 /** Show the photo of a job, if it has arrived. */
