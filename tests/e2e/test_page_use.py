@@ -519,6 +519,7 @@ def test_list_is_filtered_by_words_and_state(browser: Browser, cloud: Driver) ->
     browser.driver.find_element(By.CSS_SELECTOR, "#filter [value='']").click()
     browser.until(lambda: len(browser.all(".card")) >= 5, "all jobs")
     browser.says("#jobs h3", "Today")
+    assert (browser.find(".card .when").get_attribute("title") or "").endswith("(UTC+09:00)")  # the stack's
 
 
 def test_viewer_zooms_compares_and_turns_with_keys(shown: Browser) -> None:
@@ -594,6 +595,11 @@ def test_axe_finds_nothing_wrong(shown: Browser, rules: str, language: str) -> N
         for scheme in ("light", "dark"):
             shown.look(width, scheme)
             found[f"page, {width}, {scheme}"] = axe.violations(shown, rules)
+    script(shown, "location.hash = ''")
+    shown.until(lambda: not shown.pictures(), "empty frames")
+    found["empty frames"] = axe.violations(shown, rules)
+    script(shown, "history.back()")
+    shown.until(shown.pictures, "pictures")
     shown.click("#frames .look")
     shown.find("#viewer")
     found["viewer"] = axe.violations(shown, rules)

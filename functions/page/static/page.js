@@ -31,7 +31,7 @@ function sayCounts() {
     element.textContent = t(element.dataset.sayCount, { count: settings.imageCount });
   }
   say("limit", t("composer.types", { limit: megabytes(settings.maxUploadBytes) }));
-  $("prompt").placeholder = settings.defaultPrompt;
+  $("prompt").placeholder = t("composer.placeholder", { prompt: settings.defaultPrompt });
 }
 
 on("signed-in", () => {

@@ -139,8 +139,7 @@ function renderFrames(job) {
     const number = t("picture.number", { count: index + 1, total: job.images.length });
     const button = frame.querySelector(".look");
     button.disabled = !stored;
-    if (stored) button.setAttribute("aria-label", t("picture.look", { count: index + 1 }));
-    else button.removeAttribute("aria-label");
+    button.setAttribute("aria-label", stored ? t("picture.look", { count: index + 1 }) : t("wall.picture", { numeral: NUMERALS[index] }));
     for (const [name, key] of [["download", "picture.download_one"], ["again", "picture.again_one"]]) {
       frame.querySelector(`.${name}`).setAttribute("aria-label", t(key, { count: index + 1 }));
     }

@@ -1,0 +1,1 @@
+"""What Lighthouse says of the page. Its npm package has a lock of its own."""
