@@ -78,6 +78,6 @@ def test_page_makes_three_pictures_under_awss_names(
         browser.says("#status", "All three pictures are ready")
         browser.until(lambda: len(browser.pictures()) == 3, "3 pictures")
         bucket = f"https://{cloud.bucket}.s3.{REGION}.amazonaws.com"
-        assert all(picture.startswith(f"{bucket}/outputs/") for picture in browser.pictures())
+        assert all(picture.startswith(f"{bucket}/previews/") for picture in browser.pictures())
         assert browser.complaints() == []
         assert browser.origins() == {names.api_url, bucket, f"https://cognito-idp.{REGION}.amazonaws.com"}
