@@ -45,8 +45,9 @@ addEventListener("storage", ({ key }) => {
   if (key !== KEY && key !== null) return;
   const before = tokens && claims().sub;
   tokens = read();
-  if (!tokens) emit("signed-out", "");
-  else if (claims().sub !== before) emit("signed-in");
+  if (tokens && claims().sub === before) return;
+  if (before || !tokens) emit("signed-out", "");
+  if (tokens) emit("signed-in");
 });
 
 export async function send(url, options) {

@@ -121,9 +121,9 @@ function put({ method, url, headers }, photo, state, id) {
 on("signed-in", async () => {
   for (const id of await keptJobs(claims().sub)) resume(id);
 });
-on("signed-out", () => {
+on("signed-out", (why) => {
   for (const state of going.values()) state.controller.abort();
   failed.clear();
-  forgetAll();
+  if (!why) forgetAll(); // a session that ended by itself: the photos are sent after the next sign-in
 });
 on("removed", stopUpload);
