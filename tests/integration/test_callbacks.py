@@ -22,6 +22,7 @@ from standardwebhooks import Webhook
 
 import announce
 import callback
+import orders
 from tests.environment import ROOT
 from tests.localcloud.http_server import HttpServer, Request, Response
 from tests.support.events import sqs_event, stream_event
@@ -171,6 +172,12 @@ def test_unreadable_key_is_the_operators_mistake(
     settings.settings.cache_clear()
     status, answer = call("GET", SECRET)
     assert (status, answer["error"]["code"]) == (500, "misconfigured")
+
+
+def test_one_more_image_calls_back_at_the_same_url(allowed: World, call: Any) -> None:
+    url = "https://app.example.com/"
+    job_id = call("POST", "/api/v1/jobs", {**ORDER, "callback_url": url})[1]["job_id"]
+    assert orders.request_for_another(allowed.job(job_id), 0).callback_url == url
 
 
 def test_repeated_order_is_compared_with_its_url(allowed: World, call: Any) -> None:
