@@ -76,7 +76,7 @@ class Besides:
 
 def measure() -> Iterator[Figure]:
     used, besides = run(JOBS, 1, photo.drawn(photo.PHOTOS[0]))  # a phone's: 12 megapixels
-    allowed = _prices.budget("the photo had to be prepared")
+    allowed = _prices.budget("the photo had to be prepared", "the process is new")
     for name, count in allowed.items():
         yield Figure(f"a job: {name}", used.requests.get(name, 0), "", at_most=count)
     for name in sorted(used.requests.keys() - allowed.keys()):
@@ -292,22 +292,25 @@ def request_name(entry: dict[str, Any]) -> str | None:
         entry["method"], entry["method"]
     )
     prefix = url.path.split("/")[2] if url.path.count("/") > 1 else ""
-    by = ""
     if "X-Amz-Signature" in url.query:
-        by = " by the client" if operation == "PutObject" or prefix == "outputs" else " by Replicate"
-    elif prefix == "prepared":
-        by = " of a prepared photo"
+        of_client = operation == "PutObject" or prefix in {"outputs", "previews"}
+        by = " by the client" if of_client else " by Replicate"
+    else:
+        by = {"prepared": " of a prepared photo", "previews": " of a preview"}.get(prefix, "")
     return f"S3 {operation}{by}"
 
 
 def _write_units(entry: dict[str, Any]) -> float:
     """Return the write units of a request: one for each started KiB, in the table and again in its index.
 
-    In a transaction the table's units count twice. A day's count has less than 1 KiB and is in no index.
+    In a transaction the table's units count twice. A day's count and the durations have less than 1 KiB and are in no
+    index.
     """
     match request_name(entry):
         case "DynamoDB PutItem":
             return 2 * _kib(json.loads(_body(entry))["Item"])
+        case "DynamoDB UpdateItem":
+            return 1
         case "DynamoDB TransactWriteItems":
             written = json.loads(_body(entry))["TransactItems"]
             return sum(3 * _kib(one["Put"]["Item"]) if "Put" in one else 2 for one in written)

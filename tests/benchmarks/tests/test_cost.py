@@ -43,6 +43,8 @@ def recorded(method: str, url: str, target: str = "", **body: object) -> dict[st
         (recorded("GET", f"{BUCKET}/outputs/j/0.png?X-Amz-Signature=0"), "S3 GetObject by the client"),
         (recorded("GET", f"{BUCKET}/uploads/j/photo.jpg"), "S3 GetObject"),
         (recorded("PUT", f"{BUCKET}/prepared/j/photo.jpg"), "S3 PutObject of a prepared photo"),
+        (recorded("PUT", f"{BUCKET}/previews/j/0.webp"), "S3 PutObject of a preview"),
+        (recorded("GET", f"{BUCKET}/previews/j/0.webp?X-Amz-Signature=0"), "S3 GetObject by the client"),
         (recorded("PUT", f"{BUCKET}/outputs/j/0.png"), "S3 PutObject"),
         (recorded("HEAD", f"{BUCKET}/uploads/j/photo.jpg"), "S3 HeadObject"),
         (recorded("DELETE", f"{BUCKET}/uploads/j/photo.jpg"), "S3 DELETE"),
