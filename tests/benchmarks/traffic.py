@@ -50,7 +50,9 @@ def measure() -> Iterator[Figure]:
     price = _prices.file().prices.usd["s3_gb_month"].usd
     for days in DAYS:
         dollars = JOBS * kept / GIGABYTE * price * days / MONTH
-        yield Figure(f"a job of {kept / 1e6:.1f} MB kept in S3, RetentionDays {days}", dollars, "$ for 1,000 jobs")
+        yield Figure(
+            f"a job of {kept / 1e6:.1f} MB kept in S3, RetentionDays {days}", dollars, "$ for 1,000 jobs"
+        )
 
 
 def _sent(photo: bytes, edge: int) -> int:
