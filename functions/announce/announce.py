@@ -14,7 +14,6 @@ from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, pro
 
 from triptych.aws import durations, event_bus, table
 from triptych.deadlines import day_of
-from triptych.flows.order_callback import order_callback
 from triptych.runtime.observability import about_job, about_no_job, logger, metrics, unexpected
 
 if TYPE_CHECKING:
@@ -57,7 +56,10 @@ def _announce(job: Job) -> None:
     try:
         event_bus.announce(job)
     finally:
-        order_callback(job)
+        if job.request.callback_url:
+            from triptych.flows.order_callback import order_callback  # noqa: PLC0415  # slow to import, and few orders name a URL
+
+            order_callback(job)
     durations.note(job)
 
 

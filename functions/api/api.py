@@ -167,8 +167,8 @@ def retry_job(job_id: JobId) -> Response[str]:
     operation_id="repeatImage",
     summary="Make one more image like this",
     description=(
-        "Creates a new job with one image: the same photo, style, prompt and model, and another seed. It counts toward "
-        "the limits like any order."
+        "Creates a new job with one image: the same photo, style, prompt, model, metadata and callback URL, and another "
+        "seed. It counts toward the limits like any order."
     ),
     tags=[JOBS],
     responses=answers(

@@ -27,9 +27,10 @@ from tests.localcloud import replicate, template
 from tests.localcloud.driving import serving
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from tests.localcloud.driving import Driver
+    from tests.localcloud.template import Json
 
 JOBS = 3  # counted jobs, after one that finds every process new
 POLLS = 5  # polls, of which the mean is used
@@ -46,7 +47,8 @@ SERVICES = {
 UNCOUNTED = {"SQS ReceiveMessage", "SQS GetQueueAttributes"}
 GB = 1e9
 KIB = 1024
-CALLBACK = "with CallbackUrl, its secret"
+SOME_URL = {"CallbackUrl": "https://app.example.com/"}
+SOME_HOSTS = {"AllowedCallbackHosts": "app.example.com"}
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Besides:
 
 def measure() -> Iterator[Figure]:
     used, besides = run(JOBS, 1, photo.drawn(photo.PHOTOS[0]))  # a phone's: 12 megapixels
-    allowed = _prices.budget("the photo had to be prepared")
+    allowed = _prices.budget("the photo had to be prepared", "the process is new")
     for name, count in allowed.items():
         yield Figure(f"a job: {name}", used.requests.get(name, 0), "", at_most=count)
     for name in sorted(used.requests.keys() - allowed.keys()):
@@ -87,14 +89,14 @@ def measure() -> Iterator[Figure]:
     yield Figure("a poll of a job: Lambda", besides.poll_seconds, "GB s")
     yield Figure("a job: log", used.log_bytes, "bytes")
     yield Figure("a job: fetched by Replicate", used.fetched_bytes / 1e6, "MB")
-    for name, dollars in fixed(besides).items():
+    for name, dollars in {**fixed(besides), **optional(besides)}.items():
         yield Figure(f"a month: {name}", dollars, "$")
     for jobs in (1_000, 1_000_000):
         costs = variable(used, besides, jobs)
         predictions = usd(replicate_prediction=3 * jobs)
         for name, dollars in costs.items():
             yield Figure(f"{jobs:,} jobs a month: {name}", dollars, "$")
-        whole = sum(costs.values()) + sum(fixed(besides).values()) - fixed(besides)[CALLBACK]
+        whole = sum(costs.values()) + sum(fixed(besides).values())
         yield Figure(f"{jobs:,} jobs a month: AWS, total", whole, "$", "Replicate", predictions)
 
 
@@ -131,13 +133,14 @@ def variable(used: Usage, besides: Besides, jobs: int) -> dict[str, float]:
     return {name: dollars * jobs for name, dollars in each.items()}
 
 
-def fixed(besides: Besides) -> dict[str, float]:
-    """Return the dollars a month that the stack costs without any job."""
-    resources = template.load().resources.values()
+def fixed(besides: Besides, given: Mapping[str, str] | None = None) -> dict[str, float]:
+    """Return the dollars a month that the stack costs without any job, with these parameters."""
+    stack = template.load(overrides=given)
+    resources = stack.resources.values()
     made = Counter(resource.type for resource in resources)
     alarms = [resource.properties for resource in resources if resource.type == "AWS::CloudWatch::Alarm"]
     # AWS charges an alarm by its metrics.
-    watched = sum(max(1, json.dumps(alarm).count('"MetricStat"')) for alarm in alarms)
+    watched = sum(max(1, _queries(alarm, stack.scope)) for alarm in alarms)
     polled = sum(
         "StartingPosition" not in resource.properties  # only a stream's mapping has it
         for resource in resources
@@ -148,8 +151,30 @@ def fixed(besides: Besides) -> dict[str, float]:
         f"{besides.metrics} custom metrics": usd(custom_metric=besides.metrics),
         f"{watched} metrics that alarms watch": usd(alarm=watched),
         f"{made['AWS::CloudWatch::Dashboard']} dashboards": usd(dashboard=made["AWS::CloudWatch::Dashboard"]),
-        CALLBACK: usd(secret=1),
     }
+
+
+def optional(besides: Besides) -> dict[str, float]:
+    """Return the dollars a month that callbacks add without any job."""
+    without, url, hosts = (sum(fixed(besides, given).values()) for given in (None, SOME_URL, SOME_HOSTS))
+    return {
+        "with CallbackUrl, a secret and an alarm": url - without + usd(secret=1),
+        "with AllowedCallbackHosts, a secret, a queue, its alarms and a metric": hosts
+        - without
+        + usd(secret=1, custom_metric=1),
+    }
+
+
+def _queries(part: Json, scope: template.Scope) -> int:
+    """Return the number of metrics in this part of an alarm, as its conditions choose."""
+    match part:
+        case {"Fn::If": [str(condition), then, otherwise]}:
+            return _queries(then if scope.condition(condition) else otherwise, scope)
+        case dict():
+            return ("MetricStat" in part) + sum(_queries(value, scope) for value in part.values())
+        case list():
+            return sum(_queries(value, scope) for value in part)
+    return 0
 
 
 # ── counting ──
@@ -267,22 +292,25 @@ def request_name(entry: dict[str, Any]) -> str | None:
         entry["method"], entry["method"]
     )
     prefix = url.path.split("/")[2] if url.path.count("/") > 1 else ""
-    by = ""
     if "X-Amz-Signature" in url.query:
-        by = " by the client" if operation == "PutObject" or prefix == "outputs" else " by Replicate"
-    elif prefix == "prepared":
-        by = " of a prepared photo"
+        of_client = operation == "PutObject" or prefix in {"outputs", "previews"}
+        by = " by the client" if of_client else " by Replicate"
+    else:
+        by = {"prepared": " of a prepared photo", "previews": " of a preview"}.get(prefix, "")
     return f"S3 {operation}{by}"
 
 
 def _write_units(entry: dict[str, Any]) -> float:
     """Return the write units of a request: one for each started KiB, in the table and again in its index.
 
-    In a transaction the table's units count twice. A day's count has less than 1 KiB and is in no index.
+    In a transaction the table's units count twice. A day's count and the durations have less than 1 KiB and are in no
+    index.
     """
     match request_name(entry):
         case "DynamoDB PutItem":
             return 2 * _kib(json.loads(_body(entry))["Item"])
+        case "DynamoDB UpdateItem":
+            return 1
         case "DynamoDB TransactWriteItems":
             written = json.loads(_body(entry))["TransactItems"]
             return sum(3 * _kib(one["Put"]["Item"]) if "Put" in one else 2 for one in written)

@@ -6,7 +6,9 @@ import io
 import json
 import queue
 import socket
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -20,6 +22,7 @@ from standardwebhooks import Webhook
 
 import announce
 import callback
+import orders
 from tests.environment import ROOT
 from tests.localcloud.http_server import HttpServer, Request, Response
 from tests.support.events import sqs_event, stream_event
@@ -130,6 +133,8 @@ def test_order_may_name_a_url_at_an_allowed_host(allowed: World, call: Any, url:
         "ftp://app.example.com/",
         "app.example.com",
         "https://app.example.com:port/",
+        "https://xn--a.app.example.com/",
+        "https://xn--app.example.com/",
         "//app.example.com/",
         "",
         "https://app.example.com/" + "x" * 2000,
@@ -169,6 +174,12 @@ def test_unreadable_key_is_the_operators_mistake(
     assert (status, answer["error"]["code"]) == (500, "misconfigured")
 
 
+def test_one_more_image_calls_back_at_the_same_url(allowed: World, call: Any) -> None:
+    url = "https://app.example.com/"
+    job_id = call("POST", "/api/v1/jobs", {**ORDER, "callback_url": url})[1]["job_id"]
+    assert orders.request_for_another(allowed.job(job_id), 0).callback_url == url
+
+
 def test_repeated_order_is_compared_with_its_url(allowed: World, call: Any) -> None:
     first = {**ORDER, "callback_url": "https://app.example.com/a"}
     made = call("POST", "/api/v1/jobs", first, idempotency_key="k")
@@ -180,6 +191,21 @@ def test_repeated_order_is_compared_with_its_url(allowed: World, call: Any) -> N
 
 
 # ── the callback ──
+
+
+def test_callbacks_of_an_owner_form_one_group(allowed: World, context: SimpleNamespace, call: Any) -> None:
+    for owner in ("ann", "ann", "bob"):
+        order = {**ORDER, "callback_url": "https://app.example.com/"}
+        job_id = str(call("POST", "/api/v1/jobs", order, owner=owner)[1]["job_id"])
+        record.move_on(allowed.job(job_id), UploadExpired())
+        announce.handler(stream_event(allowed.item(job_id)), context)
+    answer = allowed.sqs.receive_message(
+        QueueUrl=allowed.queues["callbacks"], MaxNumberOfMessages=10, MessageSystemAttributeNames=["All"]
+    )
+    groups = sorted(message["Attributes"]["MessageGroupId"] for message in answer["Messages"])
+    assert len(groups) == 3
+    assert len(set(groups)) == 2
+    assert not {"ann", "bob"} & set(groups)  # SQS keeps attributes outside the encrypted body
 
 
 def test_end_is_posted_and_signed(
@@ -296,6 +322,45 @@ def test_receiver_that_does_not_answer_is_tried_again(
         (message,) = allowed.messages("callbacks")
         assert not try_once(message, context, tries=3)
     assert put_back == [30]
+
+
+def test_receiver_that_never_stops_answering_is_hung_up_on(
+    allowed: World, context: SimpleNamespace, call: Any, put_back: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call_back, "SECONDS", 0.5)
+    ends_at = time.monotonic() + 20
+    with socket.create_server(("127.0.0.1", 0)) as endless, ThreadPoolExecutor(1) as pool:
+
+        def answer() -> bool:
+            """Return whether the caller hangs up before the test gives up."""
+            connection, _ = endless.accept()
+            with connection:
+                connection.settimeout(20)
+                try:
+                    while time.monotonic() < ends_at:
+                        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+                except OSError:
+                    return time.monotonic() < ends_at
+            return False
+
+        hung_up = pool.submit(answer)
+        ended(allowed, call, context, callback_url=f"http://127.0.0.1:{endless.getsockname()[1]}/")
+        (message,) = allowed.messages("callbacks")
+        assert not try_once(message, context)
+        assert hung_up.result(timeout=30)
+    assert put_back == [5]
+
+
+def test_cookie_of_a_receiver_is_not_sent_back(
+    allowed: World, context: SimpleNamespace, call: Any, receiver: Receiver, put_back: list[int]
+) -> None:
+    ended(allowed, call, context, callback_url=receiver.url)
+    (message,) = allowed.messages("callbacks")
+    receiver.answers = [Response(503, headers=(("Set-Cookie", "tracked=1; Path=/"),))]
+    assert not try_once(message, context)
+    assert try_once(message, context)
+    assert [receiver.requests.get(timeout=10).header("cookie") for _ in range(2)] == ["", ""]
+    assert put_back == [5]
 
 
 @pytest.mark.parametrize("address", ["10.0.0.1", "127.0.0.1", "169.254.169.254", "::1", "fd00::1"])

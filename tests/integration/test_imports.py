@@ -20,9 +20,11 @@ IMAGING, REPLICATE, HTTP = "PIL", "replicate", "httpx"
 DESCRIPTION = "aws_lambda_powertools.event_handler.openapi.models"
 PARSING = "aws_lambda_powertools.utilities.parser"
 ROUTING = "aws_lambda_powertools.event_handler"
+QUEUES = "triptych.aws.queues"  # only an order with a URL needs it there
 NEVER = {
-    "announce": {IMAGING, REPLICATE, HTTP, PARSING, ROUTING},
+    "announce": {IMAGING, REPLICATE, HTTP, PARSING, ROUTING, QUEUES},
     "api": {IMAGING, REPLICATE, HTTP, PARSING, DESCRIPTION},
+    "callback": {IMAGING, REPLICATE, PARSING, ROUTING},
     "generate": {IMAGING, PARSING, ROUTING},  # imported when a photo has to be opened
     "watchdog": {IMAGING, REPLICATE, HTTP, PARSING, ROUTING},
     "webhook": {IMAGING, PARSING, ROUTING},

@@ -146,6 +146,7 @@ def test_host_in_the_list_is_allowed(monkeypatch: pytest.MonkeyPatch, url: str) 
         "ftp://localhost/x.png",
         "https://evil.example/x.png",
         "https://notcdn.example/x.png",
+        "https://xn--a.cdn.example/x.png",
         "https://cdn.example.evil/x.png",
         "https://127.0.0.2/x.png",
         "https://104.16.1.1/x.png",

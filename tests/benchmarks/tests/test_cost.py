@@ -43,6 +43,8 @@ def recorded(method: str, url: str, target: str = "", **body: object) -> dict[st
         (recorded("GET", f"{BUCKET}/outputs/j/0.png?X-Amz-Signature=0"), "S3 GetObject by the client"),
         (recorded("GET", f"{BUCKET}/uploads/j/photo.jpg"), "S3 GetObject"),
         (recorded("PUT", f"{BUCKET}/prepared/j/photo.jpg"), "S3 PutObject of a prepared photo"),
+        (recorded("PUT", f"{BUCKET}/previews/j/0.webp"), "S3 PutObject of a preview"),
+        (recorded("GET", f"{BUCKET}/previews/j/0.webp?X-Amz-Signature=0"), "S3 GetObject by the client"),
         (recorded("PUT", f"{BUCKET}/outputs/j/0.png"), "S3 PutObject"),
         (recorded("HEAD", f"{BUCKET}/uploads/j/photo.jpg"), "S3 HeadObject"),
         (recorded("DELETE", f"{BUCKET}/uploads/j/photo.jpg"), "S3 DELETE"),
@@ -112,3 +114,10 @@ def test_readme_states_date_and_region_of_the_prices() -> None:
     assert prices.date in section
     assert prices.region in section
     assert re.search(rf"\${3 * prices.usd['replicate_prediction'].usd:.2f}", section)
+
+
+def test_only_what_a_stack_has_costs_by_the_month() -> None:
+    besides = cost.Besides(start_seconds=0, poll_seconds=0, metrics=0)
+    without, with_hosts = cost.fixed(besides), cost.fixed(besides, cost.SOME_HOSTS)
+    assert set(without) - set(with_hosts) == {"3 queues, polled", "28 metrics that alarms watch"}
+    assert set(with_hosts) - set(without) == {"4 queues, polled", "32 metrics that alarms watch"}

@@ -11,7 +11,6 @@ from triptych.aws import callback_key
 from triptych.runtime import clock, hosts, tls
 from triptych.runtime.budget import TimeBudget
 from triptych.runtime.observability import count, logger
-from triptych.runtime.once import once
 from triptych.settings import settings
 
 if TYPE_CHECKING:
@@ -33,7 +32,9 @@ def deliver(message: CallbackMessage) -> None:
         MisconfiguredError: The stack's key cannot be read.
     """
     secret = callbacks.secret_of(message.owner, callback_key.read())
-    (answer,) = TimeBudget(SECONDS).run([lambda: _post(message, secret)])
+    budget = TimeBudget(SECONDS)
+    with http_client() as client:  # closed after these seconds, whatever the receiver still sends
+        (answer,) = budget.run([lambda: _post(client, message, secret, budget)])
     if answer == httpx.codes.GONE:  # the receiver wants no more: Standard Webhooks, "Webhook delivery"
         logger.info("callback unwanted")
         count("CallbacksRefused")
@@ -43,15 +44,20 @@ def deliver(message: CallbackMessage) -> None:
     count("CallbacksDelivered")
 
 
-def _post(message: CallbackMessage, secret: str) -> int:
+def _post(client: httpx.Client, message: CallbackMessage, secret: str, budget: TimeBudget) -> int:
     """Return the status of the receiver's answer. Its body is not read, and no redirect is followed."""
+
+    def in_time(*_: object) -> None:
+        if budget.is_spent:  # nobody waits for this thread any more
+            raise NotDeliveredError("too slow")
+
     try:
         addresses = hosts.addresses(message.url, settings().allowed_callback_hosts)
         body = message.body.encode()
         signed = callbacks.headers(secret, message.webhook_id, body, clock.now())
-        sent = http_client().stream(
-            "POST", message.url, content=body, headers=signed, extensions=hosts.pinned(addresses)
-        )
+        # httpcore calls "trace" before and after each step.
+        extensions = {**hosts.pinned(addresses), "trace": in_time}
+        sent = client.stream("POST", message.url, content=body, headers=signed, extensions=extensions)
         with sent as answer:
             return answer.status_code
     except (hosts.HostNotAllowedError, hosts.HostUnknownError, httpx.HTTPError, httpx.InvalidURL) as error:
@@ -59,8 +65,8 @@ def _post(message: CallbackMessage, secret: str) -> int:
         raise NotDeliveredError(type(error).__name__) from None
 
 
-@once
 def http_client() -> httpx.Client:
+    """Return a new client for one try. It forgets the cookies of a receiver, which could name another receiver's host."""
     # As that of downloads: no proxy, no .netrc, no connection that Lambda freezes.
     headers = {"content-type": "application/json", "user-agent": "Triptych"}
     transport = hosts.PinnedTransport(

@@ -33,9 +33,9 @@ def is_allowed(url: str, allowed: Sequence[str]) -> bool:
     try:
         parsed = httpx.URL(url)
         parsed.port  # noqa: B018  # it raises
+        host = _host(parsed)
     except (httpx.InvalidURL, ValueError):
         return False
-    host = _host(parsed)
     if _is_this_machine(host):
         return host in allowed and parsed.scheme in {"http", "https"}
     return parsed.scheme == "https" and is_of(host, allowed)
@@ -93,6 +93,11 @@ def is_loopback(host: str) -> bool:
 
 
 def _host(url: httpx.URL) -> str:
+    """Return the host of a URL.
+
+    Raises:
+        UnicodeError: It begins with `xn--`, and what follows is no name.
+    """
     return url.host.lower().rstrip(".")
 
 

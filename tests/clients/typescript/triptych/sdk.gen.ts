@@ -54,7 +54,7 @@ export const retryJob = <ThrowOnError extends boolean = false>(options: Options<
 /**
  * Make one more image like this
  *
- * Creates a new job with one image: the same photo, style, prompt and model, and another seed. It counts toward the limits like any order.
+ * Creates a new job with one image: the same photo, style, prompt, model, metadata and callback URL, and another seed. It counts toward the limits like any order.
  */
 export const repeatImage = <ThrowOnError extends boolean = false>(options: Options<RepeatImageData, ThrowOnError>) => (options.client ?? client).post<RepeatImageResponses, RepeatImageErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],

@@ -144,8 +144,8 @@ def sync_detailed(
 ) -> Response[ErrorResponse | ErrorResponse | Refusal | JobCreated | Refusal]:
     """ Make one more image like this
 
-     Creates a new job with one image: the same photo, style, prompt and model, and another seed. It
-    counts toward the limits like any order.
+     Creates a new job with one image: the same photo, style, prompt, model, metadata and callback URL,
+    and another seed. It counts toward the limits like any order.
 
     Args:
         job_id (UUID): The job's id.
@@ -184,8 +184,8 @@ def sync(
 ) -> ErrorResponse | ErrorResponse | Refusal | JobCreated | Refusal | None:
     """ Make one more image like this
 
-     Creates a new job with one image: the same photo, style, prompt and model, and another seed. It
-    counts toward the limits like any order.
+     Creates a new job with one image: the same photo, style, prompt, model, metadata and callback URL,
+    and another seed. It counts toward the limits like any order.
 
     Args:
         job_id (UUID): The job's id.
@@ -219,8 +219,8 @@ async def asyncio_detailed(
 ) -> Response[ErrorResponse | ErrorResponse | Refusal | JobCreated | Refusal]:
     """ Make one more image like this
 
-     Creates a new job with one image: the same photo, style, prompt and model, and another seed. It
-    counts toward the limits like any order.
+     Creates a new job with one image: the same photo, style, prompt, model, metadata and callback URL,
+    and another seed. It counts toward the limits like any order.
 
     Args:
         job_id (UUID): The job's id.
@@ -259,8 +259,8 @@ async def asyncio(
 ) -> ErrorResponse | ErrorResponse | Refusal | JobCreated | Refusal | None:
     """ Make one more image like this
 
-     Creates a new job with one image: the same photo, style, prompt and model, and another seed. It
-    counts toward the limits like any order.
+     Creates a new job with one image: the same photo, style, prompt, model, metadata and callback URL,
+    and another seed. It counts toward the limits like any order.
 
     Args:
         job_id (UUID): The job's id.
