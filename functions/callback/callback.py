@@ -41,15 +41,25 @@ def _record(record: SQSRecord) -> None:
     tries = int(record.attributes.approximate_receive_count)
     try:
         call_back.deliver(message)
-    except Exception as error:
-        if isinstance(error, call_back.NotDeliveredError):
-            logger.info("not delivered", tries=tries, reason=str(error))
-            count("CallbacksRefused")
-        else:
-            unexpected("not delivered", tries=tries)
-        queues.put_callback_back(record.receipt_handle, seconds=callbacks.seconds_to_next(tries))
+    except call_back.NotDeliveredError as error:
+        logger.info("not delivered", tries=tries, reason=str(error))
+        count("CallbacksRefused")
+        if tries >= callbacks.MOST_TRIES:
+            # No dead letter: a client that orders callbacks to a dead URL must not set off the operator's alarm.
+            logger.warning("callback given up", tries=tries)
+            count("CallbacksGivenUp")
+            return
+        _put_back(record, tries)
+        raise
+    except Exception:
+        unexpected("callback failed", tries=tries)
+        _put_back(record, tries)
         raise
     logger.info("delivered", tries=tries)
+
+
+def _put_back(record: SQSRecord, tries: int) -> None:
+    queues.put_callback_back(record.receipt_handle, seconds=callbacks.seconds_to_next(tries))
 
 
 init.done()

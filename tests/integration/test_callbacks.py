@@ -28,7 +28,7 @@ from tests.localcloud.http_server import HttpServer, Request, Response
 from tests.support.events import sqs_event, stream_event
 from tests.support.photos import JPEG
 from tests.support.world import World
-from triptych import settings
+from triptych import callbacks, settings
 from triptych.aws import callback_key, event_bus, queues, table
 from triptych.flows import call_back, record
 from triptych.job import UploadExpired
@@ -285,6 +285,33 @@ def test_refused_callback_is_tried_again_later(
     assert put_back == [5, 60]
     requests = [receiver.requests.get(timeout=10) for _ in range(3)]
     assert len({request.header("webhook-id") for request in requests}) == 1
+    assert receiver.requests.empty()
+
+
+def test_receiver_that_refuses_for_a_day_is_given_up(
+    allowed: World, context: SimpleNamespace, call: Any, receiver: Receiver, put_back: list[int]
+) -> None:
+    ended(allowed, call, context, callback_url=receiver.url)
+    (message,) = allowed.messages("callbacks")
+    receiver.answers = [Response(503)] * 2
+    assert not try_once(message, context, tries=callbacks.MOST_TRIES - 1)
+    assert try_once(message, context, tries=callbacks.MOST_TRIES)
+    assert put_back == [7200]
+
+
+def test_callback_without_a_key_becomes_a_dead_letter(
+    allowed: World,
+    context: SimpleNamespace,
+    call: Any,
+    receiver: Receiver,
+    put_back: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ended(allowed, call, context, callback_url=receiver.url)
+    (message,) = allowed.messages("callbacks")
+    monkeypatch.setenv("JOB_CALLBACK_KEY", "gone")
+    settings.settings.cache_clear()
+    assert not try_once(message, context, tries=callbacks.MOST_TRIES)
     assert receiver.requests.empty()
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Seconds from each failed try to the next one: about a day in all.
 WAITS = (5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, *(7200,) * 11)
-MOST_TRIES = len(WAITS) + 1  # maxReceiveCount of the queue
+MOST_TRIES = len(WAITS) + 1  # at a receiver; maxReceiveCount of the queue is higher
 LONGEST_URL = 2000  # characters
 
 

@@ -51,6 +51,7 @@ type Metric = Literal[
     "WebhooksPutOff",
     "CallbacksDelivered",
     "CallbacksRefused",
+    "CallbacksGivenUp",
     "UnexpectedErrors",
 ]
 UNITS: dict[Metric, Literal["Seconds", "Bytes"]] = {  # the others are counts
