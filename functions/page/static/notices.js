@@ -6,7 +6,7 @@ import { running } from "./jobs.js";
 import { t } from "./language.js";
 import { open } from "./route.js";
 
-let news = false; // a job has ended while the tab was hidden
+let news = ""; // the title that says how jobs ended while the tab was hidden
 
 const possible = () => "Notification" in window;
 
@@ -15,7 +15,7 @@ function render() {
   const images = jobs.flatMap((job) => job.images);
   const count = images.filter((image) => image.status === "STORED").length;
   if (jobs.length) document.title = t("title.running", { count, total: images.length });
-  else document.title = news ? t("title.ready") : t("title.plain");
+  else document.title = t(news || "title.plain");
   $("notify").hidden = !jobs.length || !possible() || Notification.permission !== "default";
 }
 
@@ -27,9 +27,10 @@ $("notify").addEventListener("click", async () => {
 
 function tell(job) {
   if (!document.hidden) return;
-  news = true;
-  if (!possible() || Notification.permission !== "granted") return;
   const count = job.images.filter((image) => image.status === "STORED").length;
+  if (count) news = "title.ready";
+  else news ||= "title.failed";
+  if (!possible() || Notification.permission !== "granted") return;
   try {
     const notice = new Notification(count ? t("title.notice", { count }) : t("title.notice_none"), {
       body: job.prompt ?? "",
@@ -52,6 +53,6 @@ on("ended", (job) => {
 });
 for (const name of ["job", "removed", "restored", "gone", "signed-in", "signed-out", "language"]) on(name, render);
 document.addEventListener("visibilitychange", () => {
-  if (!document.hidden) news = false;
+  if (!document.hidden) news = "";
   render();
 });
