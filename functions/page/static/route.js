@@ -14,7 +14,9 @@ export const apply = () => listeners.forEach((act) => act(place()));
 
 function go(hash, { replace = false } = {}) {
   if (location.hash === hash || (!hash && !location.hash)) return apply();
-  history[replace ? "replaceState" : "pushState"]({ inside: true }, "", hash || location.pathname);
+  // What takes the place of an entry from outside is from outside too: going back from it would leave the page.
+  if (replace) history.replaceState(history.state, "", hash || location.pathname);
+  else history.pushState({ inside: true }, "", hash || location.pathname);
   apply();
 }
 

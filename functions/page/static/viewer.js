@@ -12,6 +12,7 @@ import { canCopy, canShare, copy, downloadOne, share } from "./saving.js";
 const MOST = 8; // times
 const STEP = 1.5; // times, for one press or click
 const SWIPE = 50; // px
+const PAN = 80; // px, for one press of an arrow
 
 const dialog = $("viewer");
 const stage = $("stage");
@@ -233,9 +234,17 @@ const ACTIONS = {
 
 for (const [id, act] of Object.entries(ACTIONS)) $(id).addEventListener("click", act);
 
+/** Move a picture that is zoomed in; otherwise turn to another one. */
+const arrow = (x, y, turn) => () =>
+  zoom.scale > 1 ? setZoom({ ...zoom, x: zoom.x - x * PAN, y: zoom.y - y * PAN }) : turn?.();
+
 const KEYS = {
-  ArrowLeft: ACTIONS.previous,
-  ArrowRight: ACTIONS.next,
+  ArrowLeft: arrow(-1, 0, ACTIONS.previous),
+  ArrowRight: arrow(1, 0, ACTIONS.next),
+  ArrowUp: arrow(0, -1),
+  ArrowDown: arrow(0, 1),
+  PageUp: ACTIONS.previous,
+  PageDown: ACTIONS.next,
   "+": ACTIONS["zoom-in"],
   "=": ACTIONS["zoom-in"],
   "-": ACTIONS["zoom-out"],
