@@ -509,7 +509,8 @@ def test_description_is_shown_in_a_browser(browser: Browser, cloud: Driver) -> N
 
 def test_expired_picture_url_is_renewed(browser: Browser, cloud: Driver) -> None:
     job_id = cloud.start()
-    old = [image["preview_url"] for image in cloud.end_of(job_id)["images"]]
+    job = cloud.end_of(job_id)
+    old, photo = [image["preview_url"] for image in job["images"]], job["photo"]["preview_url"]
     browser.open(link(cloud))
     browser.click(".card .open")
     wait_for_pictures(browser, 3)
@@ -520,6 +521,12 @@ def test_expired_picture_url_is_renewed(browser: Browser, cloud: Driver) -> None
         old,
     )
     browser.until(lambda: len(set(browser.pictures()) - set(old)) == 3, "new presigned URLs")
+    renewed = """
+        const img = document.querySelector("#about-photo");
+        return img.src !== arguments[0] && img.complete && img.naturalWidth > 0;
+    """
+    browser.driver.execute_script("document.querySelector('#about-photo').src = arguments[0]", photo)
+    browser.until(lambda: browser.driver.execute_script(renewed, photo), "a new URL of the photo")
     # The browser logs each request with an expired URL.
     assert any("403" in complaint for complaint in browser.complaints())
 

@@ -39,12 +39,12 @@ GIVE = """
     const event = kind === "paste" ? new ClipboardEvent(kind, options) : new DragEvent(kind, options);
     document.querySelector(where).dispatchEvent(event);
 """
-# Lets every request for jobs fail until the window is `connected`.
+# Lets the requests to URLs with WHAT fail until the window is `connected`.
 CUT_OFF = """
     const real = fetch;
     window.failed = 0;
     window.fetch = async (url, options) => {
-      if (window.connected || !String(url).includes("/api/v1/jobs")) return real(url, options);
+      if (window.connected || !String(url).includes("WHAT")) return real(url, options);
       window.failed += 1;
       throw new TypeError("Failed to fetch");
     };
@@ -274,6 +274,26 @@ def test_back_stays_on_the_page(shown: Browser) -> None:
     assert job_in(shown) == first
 
 
+def test_picture_that_a_link_opened_closes_to_its_job(shown: Browser, cloud: Driver) -> None:
+    job_id = job_in(shown)
+    shown.look(390, "light")
+    shown.open(f"{cloud.api}/#job={job_id}&picture=1")
+    shown.click("#next")
+    shown.says("#viewer-title", "Picture 2 of 3")
+    shown.driver.switch_to.active_element.send_keys(Keys.ESCAPE)
+    shown.until(lambda: not shown.all("#viewer"), "the end of the viewer")
+    assert job_in(shown) == job_id
+
+
+def test_cards_are_alike_whatever_their_number_of_pictures(browser: Browser, cloud: Driver) -> None:
+    for count in (1, 3, 10):
+        cloud.end_of(cloud.start(image_count=count))
+    browser.open(link(cloud))
+    browser.until(lambda: len(browser.all(".card")) >= 3, "three cards")
+    heights = "return [...document.querySelectorAll('.strip')].map((one) => Math.round(one.offsetHeight))"
+    assert len(set(script(browser, heights))) == 1
+
+
 def test_upload_shows_its_bar_at_its_own_job_only(browser: Browser, cloud: Driver, heavy: Path) -> None:
     cloud.end_of(cloud.start())
     browser.open(link(cloud))
@@ -290,14 +310,17 @@ def test_upload_shows_its_bar_at_its_own_job_only(browser: Browser, cloud: Drive
     browser.says("#status", READY)
 
 
-def test_connection_lost_at_load_is_made_up_for(browser: Browser, cloud: Driver) -> None:
+@pytest.mark.parametrize("lost", ["/api/v1/", "/en.json"])
+def test_connection_lost_at_load_is_made_up_for(browser: Browser, cloud: Driver, lost: str) -> None:
     cloud.end_of(cloud.start())
-    cut = browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": CUT_OFF})
+    source = {"source": CUT_OFF.replace("WHAT", lost)}
+    cut = browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", source)
     try:
         browser.open(link(cloud))
         browser.until(lambda: script(browser, "return window.failed > 0"), "a request that fails")
         script(browser, "window.connected = true; dispatchEvent(new Event('online'))")
         browser.find(".card")
+        browser.count(".style", 7)
     finally:
         browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", cut)
 
@@ -499,6 +522,17 @@ def test_end_is_told_in_the_title_and_by_a_notification(
         browser.driver.execute_cdp_cmd("Browser.resetPermissions", {})
 
 
+def test_title_says_that_a_hidden_job_failed(
+    browser: Browser, cloud: Driver, stand_in: replicate.StandIn, photo: Path
+) -> None:
+    stand_in.set_faults(Fault(kind="fail"))
+    browser.open(link(cloud))
+    browser.find("#studio")
+    script(browser, "Object.defineProperty(document, 'hidden', { value: true })")
+    make(browser, photo)
+    browser.until(lambda: browser.driver.title.startswith("Could not be made"), "a title that says it")
+
+
 def test_earlier_order_is_used_again_without_an_upload(browser: Browser, cloud: Driver) -> None:
     job_id = cloud.start(user=1, style="neon", prompt="With a red boat")
     cloud.end_of(job_id, user=1)
@@ -540,7 +574,9 @@ def test_viewer_zooms_compares_and_turns_with_keys(shown: Browser) -> None:
     )
     keys("+")
     assert "scale(1.5)" in script(shown, "return document.querySelector('#layers').style.transform")
-    keys("c")
+    keys(Keys.ARROW_RIGHT)  # moves what is zoomed in
+    assert "translate(-80px" in script(shown, "return document.querySelector('#layers').style.transform")
+    keys("0", "c")
     shown.find("#cut").send_keys(Keys.ARROW_RIGHT)
     assert script(shown, "return stage.style.getPropertyValue('--cut')") == "51%"
     shown.find("#viewer-close")

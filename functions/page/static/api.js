@@ -6,13 +6,14 @@ import { claims, idToken, keep, renew, send, signedIn } from "./session.js";
 
 const SOON = 30; // s; a token that expires so soon is renewed first
 
-export async function api(method, path, { body, headers, signal } = {}) {
+export async function api(method, path, { body, headers, signal, keepalive } = {}) {
   if (signedIn() && claims().exp < Date.now() / 1000 + SOON) await renew();
   if (!signedIn()) throw new Problem("signed_out");
   const ask = () =>
     send(`/api/v1${path}`, {
       method,
       signal,
+      keepalive,
       headers: { authorization: `Bearer ${idToken()}`, ...(body && { "content-type": "application/json" }), ...headers },
       body: body && JSON.stringify(body),
     });

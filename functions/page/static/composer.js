@@ -4,7 +4,7 @@ import { api } from "./api.js";
 import { $, say } from "./dom.js";
 import { emit, on, tellOtherTabs } from "./events.js";
 import { t } from "./language.js";
-import { prepare } from "./photo.js";
+import { forget, prepare } from "./photo.js";
 import { Problem } from "./problem.js";
 import { open } from "./route.js";
 import { LONGEST_PROMPT, settings } from "./settings.js";
@@ -65,7 +65,7 @@ async function choose(file, said = "") {
   say("problem", "");
   try {
     const found = await prepare(file);
-    if (mine !== choosing) return;
+    if (mine !== choosing) return forget(found);
     photo = found;
     if (found.shown) showPreview(found.shown.src);
     else hidePreview(file.name); // few browsers can show HEIC

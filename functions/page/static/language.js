@@ -1,5 +1,6 @@
 // The words of the page, in the user's language. Each language is one file: en.json, ko.json.
 
+import { pauseOrOnline } from "./dom.js";
 import { emit } from "./events.js";
 
 const LANGUAGES = ["en", "ko"];
@@ -12,7 +13,18 @@ export let language = known(localStorage.getItem(KEY)) ?? navigator.languages.ma
 const version = new URL(import.meta.url).search; // of the page's files
 const load = async (name) => (await fetch(new URL(`./${name}.json${version}`, import.meta.url))).json();
 
-let words = await load(language);
+/** The page shows nothing without words: the first ones are asked for until they are there. */
+async function loadFirst() {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await load(language);
+    } catch {
+      await pauseOrOnline(2 ** Math.min(tries, 5));
+    }
+  }
+}
+
+let words = await loadFirst();
 
 function find(key) {
   let found = words;
@@ -52,9 +64,14 @@ function translate() {
 }
 
 export async function switchLanguage() {
-  language = LANGUAGES[(LANGUAGES.indexOf(language) + 1) % LANGUAGES.length];
+  const other = LANGUAGES[(LANGUAGES.indexOf(language) + 1) % LANGUAGES.length];
+  try {
+    words = await load(other);
+  } catch {
+    return; // no connection: the page stays in the language that it has
+  }
+  language = other;
   localStorage.setItem(KEY, language);
-  words = await load(language);
   start();
   emit("language");
 }

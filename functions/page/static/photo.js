@@ -29,6 +29,18 @@ export async function prepare(file) {
   if (!type) throw new Problem("photo_unsupported");
   const shown = await picture(file);
   if (!shown && type !== "image/heif") throw new Problem("photo_unreadable");
+  try {
+    return { ...(await shrink(file, type, shown)), name: file.name, shown };
+  } catch (problem) {
+    forget({ shown });
+    throw problem;
+  }
+}
+
+/** Free the memory of a prepared photo that is not shown. */
+export const forget = ({ shown }) => shown && URL.revokeObjectURL(shown.src);
+
+async function shrink(file, type, shown) {
   let blob = file;
   if (shown && type !== "image/heif") {
     const longest = Math.max(shown.naturalWidth, shown.naturalHeight);
@@ -37,7 +49,7 @@ export async function prepare(file) {
     if (blob.size >= file.size) blob = file;
   }
   if (blob.size > settings.maxUploadBytes) throw new Problem("photo_too_large");
-  return { blob, type: blob === file ? type : "image/jpeg", name: file.name, shown };
+  return { blob, type: blob === file ? type : "image/jpeg" };
 }
 
 /** A decoded image of the file, or null. */

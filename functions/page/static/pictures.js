@@ -56,15 +56,22 @@ export function hang(img, job, image, alt, { later = false } = {}) {
   seen.observe(img);
 }
 
-/** Show the photo of a job, if it has arrived. */
+const linkOf = (job) => job?.photo && (job.photo.preview_url ?? job.photo.url);
+
+/** Show the photo of a job, if it has arrived. A link that is no longer valid is renewed once. */
 export function hangPhoto(img, job, alt) {
-  const src = job?.photo && (job.photo.preview_url ?? job.photo.url);
+  const src = linkOf(job);
   img.hidden = !src;
   img.alt = alt;
   const key = src ? job.job_id : "";
   if (img.dataset.key === key) return;
   img.dataset.key = key;
   if (!src) return img.removeAttribute("src");
+  img.onerror = async () => {
+    img.onerror = null;
+    const fresh = linkOf(await getJob(key).catch(() => null));
+    if (fresh && img.dataset.key === key) img.src = fresh;
+  };
   img.src = src;
 }
 

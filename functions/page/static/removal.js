@@ -5,7 +5,7 @@ import { $, say } from "./dom.js";
 import { on, tellOtherTabs } from "./events.js";
 import { markRemoved, restore } from "./jobs.js";
 import { t } from "./language.js";
-import { idToken } from "./session.js";
+import { signedIn } from "./session.js";
 import { showUsage } from "./usage.js";
 
 const UNDO_SECONDS = 8;
@@ -32,7 +32,7 @@ $("undo").addEventListener("click", () => {
   restore(id);
 });
 
-/** Delete the job that is held back. */
+/** Delete the job that is held back, also while the page ends. */
 async function finish() {
   if (!held) return;
   const { id, timer } = held;
@@ -40,9 +40,9 @@ async function finish() {
   held = null;
   hide();
   try {
-    await api("DELETE", `/jobs/${id}`);
+    await api("DELETE", `/jobs/${id}`, { keepalive: true });
   } catch (problem) {
-    if (problem.code !== "job_not_found" && problem.code !== "signed_out") {
+    if (signedIn() && problem.code !== "job_not_found") {
       restore(id);
       say("toast-text", problem.message);
       $("undo").hidden = true;
@@ -60,25 +60,12 @@ function hide() {
   if (focused) $($("earlier").hidden ? "title" : "earlier-title").focus({ preventScroll: true });
 }
 
-/** The page may end now: what was deleted is deleted. */
-function finishNow() {
-  if (!held) return;
-  const { id, timer } = held;
-  clearTimeout(timer);
-  held = null;
-  hide();
-  fetch(`/api/v1/jobs/${id}`, {
-    method: "DELETE",
-    keepalive: true,
-    headers: { authorization: `Bearer ${idToken()}` },
-  }).then(showUsage, () => restore(id));
-}
-
-addEventListener("pagehide", finishNow);
+// The page may end now, and what was deleted is deleted.
+addEventListener("pagehide", finish);
 document.addEventListener("visibilitychange", () => {
-  if (document.hidden) finishNow();
+  if (document.hidden) finish();
 });
-export { finishNow as finishRemoval };
+export { finish as finishRemoval };
 on("signed-out", () => {
   if (held) clearTimeout(held.timer);
   held = null;

@@ -4,6 +4,7 @@ import { api } from "./api.js";
 import { $, copyOf, say } from "./dom.js";
 import { on } from "./events.js";
 import { t } from "./language.js";
+import { signedIn } from "./session.js";
 
 const group = $("styles");
 let styles = []; // of this stack
@@ -22,7 +23,7 @@ function choice(style) {
   const img = label.querySelector("img");
   input.value = style.id;
   // Only this stack's own pictures: the page loads nothing from elsewhere.
-  if (style.preview?.startsWith("/")) img.src = style.preview;
+  if (/^\/(?!\/)/.test(style.preview ?? "")) img.src = style.preview;
   else img.remove();
   return label;
 }
@@ -37,17 +38,19 @@ function render() {
   }
 }
 
-/** Show the styles of the stack. Without any, the page works as before. */
-export async function showStyles() {
+/** Show the styles of the stack, as soon as there is a connection. Without any, the page works as before. */
+async function showStyles() {
   if (group.querySelector("input")) return;
   try {
     ({ styles } = await (await api("GET", "/styles")).json());
+    if (group.querySelector("input")) return; // asked for twice
     group.querySelector(".choices").replaceChildren(...[{ id: "" }, ...styles].map(choice));
     choose("");
     render();
     group.hidden = false;
-  } catch {
+  } catch (problem) {
     group.hidden = true;
+    if (problem.code === "offline") addEventListener("online", () => signedIn() && showStyles(), { once: true });
   }
 }
 

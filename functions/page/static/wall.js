@@ -1,6 +1,6 @@
 // The job on the wall: its frames, how far it is, and what can be done with it.
 
-import { api } from "./api.js";
+import { api, getJob } from "./api.js";
 import { useAgain } from "./composer.js";
 import { $, copyOf, goTo, say, setChildren } from "./dom.js";
 import { on, tellOtherTabs } from "./events.js";
@@ -178,7 +178,7 @@ function renderUpload(job) {
   const sending = job.job_id && uploadOf(job.job_id);
   $("upload").hidden = !sending;
   $("bar").value = sending?.percent ?? 0;
-  say("percent", sending ? `${Math.floor(sending.percent)} %` : "");
+  say("percent", sending ? `${Math.floor(sending.percent)}%` : "");
 }
 
 /** Say how long the job has taken, and how long it may take. */
@@ -243,7 +243,7 @@ whenPressed($("cancel"), cancel);
 whenPressed($("resend"), ({ job_id }) => resume(job_id));
 whenPressed($("save-all"), downloadAll);
 whenPressed($("delete"), ({ job_id }) => remove(job_id));
-whenPressed($("use-again"), useAgain);
+whenPressed($("use-again"), async ({ job_id }) => useAgain(await getJob(job_id))); // with a valid link to the photo
 
 // ── what happens meanwhile ──
 
