@@ -380,6 +380,26 @@ def test_new_tab_shares_the_session_of_the_others(browser: Browser, cloud: Drive
         browser.driver.switch_to.window(first)
 
 
+@pytest.mark.parametrize("kept", ["{", "null", '{"id": "x"}', "[]"])
+def test_unreadable_session_leads_to_the_door(browser: Browser, cloud: Driver, kept: str) -> None:
+    browser.open(cloud.api)
+    browser.find("#sign-in")
+    script(browser, "localStorage.setItem('triptych', arguments[0])", kept)
+    browser.driver.refresh()
+    browser.find("#sign-in")
+
+
+def test_blocked_storage_leaves_a_session_to_its_tab(browser: Browser, cloud: Driver) -> None:
+    block = "for (const name of ['getItem', 'setItem', 'removeItem']) Storage.prototype[name] = () => { throw new Error(name); };"
+    once = browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": block})
+    try:
+        browser.open(link(cloud))
+        browser.says("#who", "ada@example.com")
+    finally:
+        browser.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", once)
+        browser.open(cloud.api)
+
+
 def test_long_paste_is_kept_and_counted(browser: Browser, cloud: Driver, photo: Path) -> None:
     browser.open(link(cloud))
     browser.find("#prompt").click()
@@ -546,7 +566,7 @@ def test_earlier_order_is_used_again_without_an_upload(browser: Browser, cloud: 
     browser.says("#about-prompt", "With a red boat")
     browser.says("#about-style", "Neon night")
     browser.click("#use-again")
-    assert browser.find("#prompt").get_attribute("value") == "With a red boat"
+    browser.until(lambda: browser.find("#prompt").get_attribute("value") == "With a red boat", "the prompt")
     browser.click("#make")
     browser.until(lambda: job_in(browser) != job_id, "another job")
     browser.says("#status", READY)

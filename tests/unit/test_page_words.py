@@ -53,7 +53,7 @@ def used() -> set[str]:
             for composed in re.findall(r"^`([^`]+)`", call):
                 stem = re.sub(r"\$\{[^}]+\}", "{}", composed)
                 keys |= {stem.replace("{}", value) for value in COMPOSED[composed]}
-        keys |= set(re.findall(r'"(password\.\w+|picture\.\w+_one)"', code))
+        keys |= set(re.findall(r'"(password\.\w+|picture\.\w+_one|title\.\w+)"', code))
     return keys
 
 

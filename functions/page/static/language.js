@@ -2,13 +2,14 @@
 
 import { pauseOrOnline } from "./dom.js";
 import { emit } from "./events.js";
+import { recall, remember } from "./remembered.js";
 
 const LANGUAGES = ["en", "ko"];
 const KEY = "triptych-language";
 
 const known = (tag) => LANGUAGES.find((language) => tag?.toLowerCase().split("-")[0] === language);
 
-export let language = known(localStorage.getItem(KEY)) ?? navigator.languages.map(known).find(Boolean) ?? "en";
+export let language = known(recall(KEY)) ?? navigator.languages.map(known).find(Boolean) ?? "en";
 
 const version = new URL(import.meta.url).search; // of the page's files
 const load = async (name) => (await fetch(new URL(`./${name}.json${version}`, import.meta.url))).json();
@@ -71,7 +72,7 @@ export async function switchLanguage() {
     return; // no connection: the page stays in the language that it has
   }
   language = other;
-  localStorage.setItem(KEY, language);
+  remember(KEY, language);
   start();
   emit("language");
 }

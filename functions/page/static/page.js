@@ -7,7 +7,7 @@
 // jobs.js       the jobs, and the watch over them           uploads.js, kept.js   photos on their way
 // photo.js      a photo before it is sent     saving.js, zip.js, pictures.js      pictures
 // route.js      the address                   language.js, en.json, ko.json       words
-// session.js    the tokens                    api.js, problem.js                  requests and failures
+// session.js, remembered.js   the tokens      api.js, problem.js                  requests and failures
 // events.js     how the parts tell each other what happened
 
 import "./composer.js";

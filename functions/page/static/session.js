@@ -2,6 +2,7 @@
 
 import { emit } from "./events.js";
 import { Problem } from "./problem.js";
+import { recall, remember } from "./remembered.js";
 import { settings } from "./settings.js";
 
 // localStorage, so that every tab of the browser is signed in, and a sign-out ends all of them. The session is dropped
@@ -12,10 +13,14 @@ const LONGEST = 12 * 3600 * 1000; // ms
 let tokens = read();
 
 function read() {
-  const kept = JSON.parse(localStorage.getItem(KEY) ?? "null");
-  if (!kept) return null;
-  if (kept.until > Date.now()) return kept;
-  localStorage.removeItem(KEY);
+  const text = recall(KEY);
+  try {
+    const kept = JSON.parse(text);
+    if (kept?.id && kept.until > Date.now()) return kept;
+  } catch {
+    // not ours, or cut
+  }
+  if (text !== null) remember(KEY, null);
   return null;
 }
 
@@ -25,8 +30,7 @@ export const idToken = () => tokens?.id;
 /** Keep the tokens of a new session, or none. */
 export function keep(found) {
   tokens = found && { ...found, until: Date.now() + LONGEST };
-  if (tokens) localStorage.setItem(KEY, JSON.stringify(tokens));
-  else localStorage.removeItem(KEY);
+  remember(KEY, tokens && JSON.stringify(tokens));
 }
 
 export const keepResult = ({ IdToken, RefreshToken }) => keep({ id: IdToken, refresh: RefreshToken });
@@ -85,7 +89,7 @@ export function renew() {
       if (tokens?.refresh !== refresh) return false; // signed out meanwhile
       const { IdToken, RefreshToken } = said.AuthenticationResult;
       tokens = { ...tokens, id: IdToken, refresh: RefreshToken ?? refresh };
-      localStorage.setItem(KEY, JSON.stringify(tokens));
+      remember(KEY, JSON.stringify(tokens));
       return true;
     })
     .catch((problem) => {
