@@ -93,6 +93,13 @@ def ended(world: World, call: Any, context: SimpleNamespace, **order: object) ->
     return job_id
 
 
+def message_of(world: World, call: Any, context: SimpleNamespace, **order: object) -> str:
+    """Create a job, end it and announce its end; return the only message of the queue."""
+    ended(world, call, context, **order)
+    (message,) = world.messages("callbacks")
+    return message
+
+
 def try_once(message: str, context: SimpleNamespace, *, tries: int = 1, receipt: str = "receipt") -> bool:
     """Invoke the function with a message of the queue; return whether SQS may delete the message."""
     event = sqs_event(message, receives=tries, receipt=receipt, queue="callbacks")
@@ -276,8 +283,7 @@ def test_lost_message_is_announced_again(
 def test_refused_callback_is_tried_again_later(
     allowed: World, context: SimpleNamespace, call: Any, receiver: Receiver, put_back: list[int], status: int
 ) -> None:
-    ended(allowed, call, context, callback_url=receiver.url)
-    (message,) = allowed.messages("callbacks")
+    message = message_of(allowed, call, context, callback_url=receiver.url)
     receiver.answers = [Response(status, headers=(("Location", receiver.url),))] * 2
     assert not try_once(message, context, tries=1)
     assert not try_once(message, context, tries=4)
@@ -291,8 +297,7 @@ def test_refused_callback_is_tried_again_later(
 def test_receiver_that_refuses_for_a_day_is_given_up(
     allowed: World, context: SimpleNamespace, call: Any, receiver: Receiver, put_back: list[int]
 ) -> None:
-    ended(allowed, call, context, callback_url=receiver.url)
-    (message,) = allowed.messages("callbacks")
+    message = message_of(allowed, call, context, callback_url=receiver.url)
     receiver.answers = [Response(503)] * 2
     assert not try_once(message, context, tries=callbacks.MOST_TRIES - 1)
     assert try_once(message, context, tries=callbacks.MOST_TRIES)
@@ -307,8 +312,7 @@ def test_callback_without_a_key_becomes_a_dead_letter(
     put_back: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ended(allowed, call, context, callback_url=receiver.url)
-    (message,) = allowed.messages("callbacks")
+    message = message_of(allowed, call, context, callback_url=receiver.url)
     monkeypatch.setenv("JOB_CALLBACK_KEY", "gone")
     settings.settings.cache_clear()
     assert not try_once(message, context, tries=callbacks.MOST_TRIES)
@@ -318,8 +322,7 @@ def test_callback_without_a_key_becomes_a_dead_letter(
 def test_receiver_that_wants_no_more_is_left_alone(
     allowed: World, context: SimpleNamespace, call: Any, receiver: Receiver, put_back: list[int]
 ) -> None:
-    ended(allowed, call, context, callback_url=receiver.url)
-    (message,) = allowed.messages("callbacks")
+    message = message_of(allowed, call, context, callback_url=receiver.url)
     receiver.answers = [Response(410)]
     assert try_once(message, context)
     assert put_back == []
@@ -330,8 +333,7 @@ def test_receiver_that_is_gone_is_tried_again(
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-    ended(allowed, call, context, callback_url=f"http://127.0.0.1:{port}/")
-    (message,) = allowed.messages("callbacks")
+    message = message_of(allowed, call, context, callback_url=f"http://127.0.0.1:{port}/")
     assert not try_once(message, context)
     assert put_back == [5]
 
@@ -381,8 +383,7 @@ def test_receiver_that_never_stops_answering_is_hung_up_on(
 def test_cookie_of_a_receiver_is_not_sent_back(
     allowed: World, context: SimpleNamespace, call: Any, receiver: Receiver, put_back: list[int]
 ) -> None:
-    ended(allowed, call, context, callback_url=receiver.url)
-    (message,) = allowed.messages("callbacks")
+    message = message_of(allowed, call, context, callback_url=receiver.url)
     receiver.answers = [Response(503, headers=(("Set-Cookie", "tracked=1; Path=/"),))]
     assert not try_once(message, context)
     assert try_once(message, context)
@@ -399,8 +400,7 @@ def test_name_that_leads_inside_is_not_called(
     monkeypatch: pytest.MonkeyPatch,
     address: str,
 ) -> None:
-    ended(allowed, call, context, callback_url="https://app.example.com/")
-    (message,) = allowed.messages("callbacks")
+    message = message_of(allowed, call, context, callback_url="https://app.example.com/")
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: [(2, 1, 6, "", (address, 443))])
     called: list[httpx.Request] = []
 
@@ -416,8 +416,7 @@ def test_name_that_leads_inside_is_not_called(
 def test_name_with_a_public_address_is_called_there(
     allowed: World, context: SimpleNamespace, call: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ended(allowed, call, context, callback_url="https://app.example.com/")
-    (message,) = allowed.messages("callbacks")
+    message = message_of(allowed, call, context, callback_url="https://app.example.com/")
     called: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -437,8 +436,7 @@ def test_host_that_is_no_longer_allowed_is_not_called(
     put_back: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    ended(allowed, call, context, callback_url=receiver.url)
-    (message,) = allowed.messages("callbacks")
+    message = message_of(allowed, call, context, callback_url=receiver.url)
     monkeypatch.setenv("ALLOWED_CALLBACK_HOSTS", "app.example.com")
     settings.settings.cache_clear()
     assert not try_once(message, context)
@@ -467,8 +465,7 @@ def test_url_and_secret_stand_in_no_log(
 ) -> None:
     written = io.StringIO()
     monkeypatch.setattr(logger.registered_handler, "stream", written)
-    ended(allowed, call, context, callback_url=receiver.url)
-    (message,) = allowed.messages("callbacks")
+    message = message_of(allowed, call, context, callback_url=receiver.url)
     receiver.answers = [Response(500)]
     try_once(message, context)
     try_once(message, context)

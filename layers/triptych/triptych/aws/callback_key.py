@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from botocore.config import Config
-
 from triptych.aws import session
 from triptych.runtime.observability import logger
 from triptych.runtime.once import once
@@ -39,5 +37,4 @@ def read() -> str:
 def _provider() -> SecretsProvider:
     from aws_lambda_powertools.utilities.parameters.secrets import SecretsProvider  # noqa: PLC0415  # as above
 
-    config = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
-    return SecretsProvider(boto_config=config, boto3_session=session.boto3_session())
+    return SecretsProvider(boto_config=session.BRIEF, boto3_session=session.boto3_session())

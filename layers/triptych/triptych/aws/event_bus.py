@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from botocore.config import Config
 from pydantic import BaseModel
 
 from triptych.aws import session
@@ -106,5 +105,4 @@ def announce(job: Job) -> None:
 
 @once
 def _events() -> Any:  # noqa: ANN401  # no stubs are installed for EventBridge
-    config = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
-    return session.boto3_session().client("events", config=config)
+    return session.boto3_session().client("events", config=session.BRIEF)

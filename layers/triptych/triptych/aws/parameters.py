@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from botocore.config import Config
-
 from triptych.aws import session
 from triptych.runtime.once import once
 
@@ -17,5 +15,4 @@ if TYPE_CHECKING:
 def provider() -> SSMProvider:
     from aws_lambda_powertools.utilities.parameters import SSMProvider  # noqa: PLC0415  # slow to import, and not always used
 
-    config = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
-    return SSMProvider(boto_config=config, boto3_session=session.boto3_session())
+    return SSMProvider(boto_config=session.BRIEF, boto3_session=session.boto3_session())

@@ -11,7 +11,6 @@ import hashlib
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated
 
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -204,5 +203,4 @@ def _given(name: str, value: str | None) -> str:
 
 @once
 def _sqs() -> SQSClient:
-    config = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
-    return session.boto3_session().client("sqs", config=config)
+    return session.boto3_session().client("sqs", config=session.BRIEF)

@@ -7,8 +7,12 @@ from __future__ import annotations
 
 import boto3
 import botocore.session
+from botocore.config import Config
 
 from triptych.runtime.once import once
+
+# For requests without a large body.
+BRIEF = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
 
 
 @once

@@ -8,7 +8,7 @@ import httpx
 
 from triptych import callbacks
 from triptych.aws import callback_key
-from triptych.runtime import clock, hosts, tls
+from triptych.runtime import clock, hosts
 from triptych.runtime.budget import TimeBudget
 from triptych.runtime.observability import count, logger
 from triptych.settings import settings
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from triptych.aws.queues import CallbackMessage
 
 SECONDS = 10.0  # for one try
-TIMEOUT = httpx.Timeout(5.0, connect=3.0)  # seconds, for each read
 
 
 class NotDeliveredError(Exception):
@@ -67,9 +66,4 @@ def _post(client: httpx.Client, message: CallbackMessage, secret: str, budget: T
 
 def http_client() -> httpx.Client:
     """Return a new client for one try. It forgets the cookies of a receiver, which could name another receiver's host."""
-    # As that of downloads: no proxy, no .netrc, no connection that Lambda freezes.
-    headers = {"content-type": "application/json", "user-agent": "Triptych"}
-    transport = hosts.PinnedTransport(
-        limits=httpx.Limits(max_keepalive_connections=0), verify=tls.context(), trust_env=False
-    )
-    return httpx.Client(timeout=TIMEOUT, headers=headers, transport=transport, trust_env=False)
+    return hosts.client({"content-type": "application/json", "user-agent": "Triptych"})

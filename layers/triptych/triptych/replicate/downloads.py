@@ -11,7 +11,7 @@ import httpx
 
 from triptych.failures import FailureKind
 from triptych.photo.formats import EXTENSIONS, HEAD_BYTES, TAIL_BYTES, content_type, is_whole
-from triptych.runtime import hosts, tls
+from triptych.runtime import hosts
 from triptych.runtime.once import once
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from triptych.runtime.budget import TimeBudget
 
 REDIRECTS = 3  # followed at most
-TIMEOUT = httpx.Timeout(5.0, connect=3.0)  # seconds, for each read
 GRACE_SECONDS = 0.5
 
 
@@ -196,9 +195,4 @@ def _addresses(url: str, allowed: Sequence[str]) -> Sequence[str]:
 
 @once
 def http_client() -> httpx.Client:
-    # trust_env is off: no proxy and no password from .netrc. No connection is kept: after Lambda has frozen the
-    # function, it would be stale.
-    headers = {"accept": "image/*", "accept-encoding": "identity"}
-    limits = httpx.Limits(max_keepalive_connections=0)
-    transport = hosts.PinnedTransport(limits=limits, verify=tls.context(), trust_env=False)
-    return httpx.Client(timeout=TIMEOUT, headers=headers, transport=transport, trust_env=False)
+    return hosts.client({"accept": "image/*", "accept-encoding": "identity"})

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 
 import httpx
 
+from triptych.runtime import tls
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+TIMEOUT = httpx.Timeout(5.0, connect=3.0)  # seconds, for each read
 _ADDRESSES = "triptych_addresses"  # the extension of a request that names where to connect to
 
 
@@ -129,3 +132,12 @@ class PinnedTransport(httpx.HTTPTransport):
                 if number == len(addresses):
                     raise
         return super().handle_request(request)
+
+
+def client(headers: dict[str, str]) -> httpx.Client:
+    """Return a client for such hosts. It follows no redirect by itself."""
+    # trust_env is off: no proxy and no password from .netrc. No connection is kept: after Lambda has frozen the
+    # function, it would be stale.
+    limits = httpx.Limits(max_keepalive_connections=0)
+    transport = PinnedTransport(limits=limits, verify=tls.context(), trust_env=False)
+    return httpx.Client(timeout=TIMEOUT, headers=headers, transport=transport, trust_env=False)
