@@ -411,21 +411,34 @@ def test_internal_error_beyond_the_deadline_fails_the_job(
     assert world.job(running).status is JobStatus.FAILED
 
 
-def test_upload_that_cannot_be_checked_expires(
-    world: World, context: SimpleNamespace, delays: list[int], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("there", [True, False], ids=["uploaded", "not uploaded"])
+def test_job_whose_upload_cannot_be_checked_fails_and_can_be_retried(
+    world: World,
+    context: SimpleNamespace,
+    delays: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    there: bool,
 ) -> None:
-    job_id = world.new_job(photo=None)
+    job_id = world.new_job(photo=JPEG if there else None)
 
     def denied(_: str) -> None:
         raise EndpointConnectionError(endpoint_url="https://s3")
 
-    monkeypatch.setattr(bucket, "look_at", denied)
-    world.clock.advance(1300)
-    run_watchdog(world, job_id, context)
-    assert world.job(job_id).status is JobStatus.AWAITING_UPLOAD
-    world.clock.advance(600)
-    run_watchdog(world, job_id, context)
-    assert world.job(job_id).status is JobStatus.EXPIRED
+    with monkeypatch.context() as outage:
+        outage.setattr(bucket, "look_at", denied)
+        world.clock.advance(1300)
+        run_watchdog(world, job_id, context)
+        assert world.job(job_id).status is JobStatus.AWAITING_UPLOAD
+        world.clock.advance(600)
+        run_watchdog(world, job_id, context)
+    failed = world.job(job_id)
+    assert failed.failure
+    assert (failed.status, failed.failure.code) == (JobStatus.FAILED, "deadline_exceeded")
+    owner.retry(failed)
+    (message,) = world.messages("generation")
+    generate.handler(sqs_event(message), context)
+    assert len(world.job(job_id).having(ImageStatus.GENERATING)) == (3 if there else 0)
 
 
 def test_output_that_cannot_be_fetched_fails_as_unavailable(

@@ -155,6 +155,7 @@ class Checks:
         self.given_up: dict[
             tuple[str, int], int
         ] = {}  # by image: the failed attempt before the owner's last retry
+        self.retried_at: dict[str, float] = {}  # by job: the owner's last retry
         self.ended_at: dict[str, float] = {}
         self._cloud = cloud
 
@@ -182,6 +183,7 @@ class Checks:
         )
         if retried and new.started_at:
             self._order(new, new.started_at)
+            self.retried_at[new.job_id] = self._cloud.engine.now
         for index, (before, after) in enumerate(zip(old.images, new.images, strict=True)):
             if retried and before.status == "FAILED":
                 reclaimed = before.error in RECLAIMABLE and before.prediction_id
@@ -290,6 +292,7 @@ class Checks:
         for index in range(len(record.images)):
             self.billed.pop((record.job_id, index), None)
             self.given_up.pop((record.job_id, index), None)
+        self.retried_at.pop(record.job_id, None)
 
     def on_expired(self, job_id: str) -> None:
         """Check a record that its TTL removes."""
@@ -361,12 +364,21 @@ class Checks:
             self._expect(not limit or self.made[order] <= limit, f"more than {limit} pictures for {order}")
 
     def _usable(self, slot: tuple[str, int]) -> list[str]:
-        """Return the predictions for this image since the owner's last retry."""
+        """Return the predictions for this image since the owner's last retry, and those that the retry may still have.
+
+        A retry finds some only in Replicate's list: their image was in doubt at the deadline. If such a prediction ended
+        before the retry, and its output cannot be had, a new one is made.
+        """
         given_up = self.given_up.get(slot, 0)
+        retried_at = self.retried_at.get(slot[0], 0.0)
         return [
             f"{one.id}, attempt {one.slot.attempt}"
             for one in self.billed.get(slot, ())
-            if one.slot.attempt > given_up and not one.doubled
+            if one.slot.attempt > given_up
+            and not one.doubled
+            and not (
+                one.finished_at and one.finished_at < retried_at and self._cloud.replicate.has_lost(one.id)
+            )
         ]
 
     def at_the_end(self, *, over: bool) -> None:

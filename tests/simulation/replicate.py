@@ -172,8 +172,15 @@ class Replicate:
         found = self.predictions.get(name)
         if found is None or found.finished_at is None or found.was_bad:
             return False
+        return not self.has_lost(name)
+
+    def has_lost(self, name: str) -> bool:
+        """Return whether this prediction has ended without an output, or its output has been removed."""
+        found = self.predictions[name]
+        if found.finished_at is None:
+            return False
         removed = self.engine.now > found.finished_at + RETENTION_SECONDS
-        return found.status == "succeeded" and bool(found.core.output) and not removed
+        return found.status != "succeeded" or not found.core.output or removed
 
     def _download(self, name: str) -> httpx.Response:
         found = self.predictions[name]

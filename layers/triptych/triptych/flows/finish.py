@@ -76,7 +76,9 @@ def _upload(job: Job) -> Job | None:
         if clock.now() < _end_of_upload(job) + timedelta(seconds=HOPELESS_SECONDS):
             raise
         unexpected("S3 does not say whether the photo is there")
-        seen = None
+        # It may be, so the job has not expired. A retry looks again.
+        unknown = UploadArrived(job.photo.key, clock.now(), inspected=False)
+        return record.move_on(job, unknown, DeadlinePassed()).job
     if seen:
         return _found(job, seen)
     if clock.now() < _end_of_upload(job):
