@@ -34,7 +34,7 @@ def count_losses(
         objects: The keys of the outputs in S3.
         images: The number of images of a job.
     """
-    billed = Counter(_job(entry) for entry in predictions if entry.billed)
+    billed = Counter(job_of(entry) for entry in predictions if entry.billed)
     return Losses(
         lost=sum(one.state == "open" for one in found.values()),
         paid_twice=sum(max(0, billed[job] - images) for job in found),
@@ -48,7 +48,7 @@ def _is_wrong(one: Found, billed: int, objects: Collection[str], images: int) ->
     return one.state == "failed" and billed > 0
 
 
-def _job(entry: Entry) -> str:
+def job_of(entry: Entry) -> str:
     """Return the job of a prediction, from its photo's key: uploads/{job}/… on both sides."""
     path = urlsplit(str(entry.input["input_image"])).path
     return path.partition("uploads/")[2].partition("/")[0]

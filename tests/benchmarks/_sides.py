@@ -18,6 +18,7 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -63,6 +64,7 @@ class Side:
     prepare: Callable[..., list[Any]]  # creates so many jobs; Triptych's also takes the number of an owner
     start: Callable[[list[Any]], list[str]]  # starts prepared jobs; returns their ids
     look: Callable[[], dict[str, Found]]  # returns every job, by id
+    has_succeeded: Callable[[str], bool]  # asks for a job as a client does, once it has ended
     glance: Callable[
         [], set[str]
     ]  # returns the ended jobs, without requests to AWS, which would take CPU time
@@ -204,6 +206,13 @@ def triptych(
             ended.update(json.loads(line)["job_id"] for line in lines if b'"job ended"' in line)
             return ended
 
+        def has_succeeded(job: str) -> bool:
+            if job not in glance():  # polls in a tight loop would take CPU time from the functions
+                return False
+            token = {"authorization": f"Bearer {cloud.tokens[0]}"}
+            answer = http.get(f"{cloud.api}/api/v1/jobs/{job}", headers=token).raise_for_status()
+            return bool(answer.json()["status"] == "SUCCEEDED")
+
         def parts() -> dict[str, list[int]]:
             functions = [pid for pids in cloud.pids().values() for pid in pids]
             return {
@@ -224,6 +233,7 @@ def triptych(
             prepare=lambda jobs, owner=0: list(crowd.map(create, [owner] * jobs)),
             start=lambda created: list(crowd.map(upload, created)),
             look=look,
+            has_succeeded=has_succeeded,
             glance=glance,
             workers=lambda: cloud.pids()["generate"],
             parts=parts,
@@ -344,7 +354,24 @@ def celery(*, workers: int = WORKERS, **stand_in: Any) -> Iterator[Side]:
 
         _await(lambda: http.get(f"{api}/docs").is_success and len(asking()) == workers)
         # Celery has no dead letters: a message is acknowledged when a worker takes the task.
-        yield Side(server, s3, BUCKET, prepare, start, look, glance, asking, parts, dead_letters=lambda: 0)
+        yield Side(
+            server,
+            s3,
+            BUCKET,
+            prepare,
+            start,
+            look,
+            partial(_is_completed, database),
+            glance,
+            asking,
+            parts,
+            dead_letters=lambda: 0,
+        )
+
+
+def _is_completed(database: sqlite3.Connection, job: str) -> bool:
+    (status,) = database.execute("select status from jobs where id = ?", (job,)).fetchone()
+    return bool(status == "COMPLETED")
 
 
 def _state(status: str) -> State:

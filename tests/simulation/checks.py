@@ -469,8 +469,11 @@ class Checks:
                     or not usable
                 ):
                     continue
-                if image.error == "output_unavailable" and made.was_bad:
-                    continue  # every look found it cut; the owner's retry asks for it again
+                if made.was_bad and (
+                    image.error == "output_unavailable" or self._cloud.replicate.has_lost(made.id)
+                ):
+                    # Every look found it cut. The owner's retry asks for it again, or for a new one if it is removed.
+                    continue
                 held = self.held_until.get(record.job_id, 0.0)
                 seen = max(made.finished_at or 0, self._cloud.faults.until, held) + PATIENCE
                 self._expect(

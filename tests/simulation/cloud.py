@@ -81,6 +81,7 @@ class Cloud:
         self.requests: list[str] = []  # the name of every request of a handler
         self.trace = hashlib.sha256()
         self.messages: Counter[str] = Counter()  # sent to the queues, by job
+        self.late_looks = 0  # of the watchdog at jobs that have ended
         self._stream: list[dict[str, Any]] = []  # images of writes that `announce` has not handled yet
         self._stream_failures = 0  # in a row
         self._announcing = False
@@ -327,6 +328,7 @@ class Cloud:
 
     def _deliver(self, source: Source, message: Message, receives: int, receipt: str) -> None:
         source.running += 1
+        self.late_looks += source.name == "watchdog" and _job_of(message.body) in self.checks.ended_at
 
         def done(result: dict[str, Any] | None) -> None:
             source.running -= 1

@@ -10,6 +10,7 @@ import pytest
 from tests.simulation.burst import drain
 from tests.simulation.clients import Client
 from tests.simulation.cloud import Cloud
+from tests.simulation.days import Killing, day
 from tests.simulation.faults import REPLICATE_OUTAGES, TURNS, Faults
 from tests.simulation.moto_aws import moto_aws
 from tests.simulation.run import END, JOBS_PER_SECOND, run
@@ -124,6 +125,24 @@ def test_busy_account_settles_every_doubt_in_three_minutes(kind: str) -> None:
     assert len(cloud.replicate.predictions) == 48
     assert slowest < faults.until + 180
     assert lists <= 20 * doubts
+
+
+@pytest.mark.parametrize(
+    ("faults", "kind", "most"),
+    [
+        (Faults(Random(1), {"webhook_dropped": 0.1}), "webhook_dropped", 75),
+        (Faults(Random(1), {"create_cut_before": 0.05, "create_cut_after": 0.05}), "create_cut_after", 200),
+        (Killing(Random(1)), "killed", 150),
+    ],
+    ids=["webhooks lost", "answers cut", "killed"],
+)
+def test_jobs_of_a_bad_day_end_within_minutes(faults: Faults, kind: str, most: float) -> None:
+    found = day(60, faults)
+    assert faults.injected[kind] >= 5
+    assert found.violation is None
+    assert found.states == {"SUCCEEDED": 60}
+    assert max(found.seconds) < most
+    assert found.late_looks <= 1.2 * 60
 
 
 def test_burst_finishes_as_fast_as_replicates_limit_allows() -> None:

@@ -1,0 +1,182 @@
+"""How many `GET`s of a job two cores answer in a second, and what a page of 100 jobs costs beside its one Query.
+
+For the `GET`s, two processes answer at the same time. DynamoDB's recorded answer is handed to botocore in place of a
+request, so that neither moto nor the network takes a share. In each process 16 clients wait, and each asks again at once.
+For the page, requests go to moto.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import statistics
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+import boto3
+from botocore.awsrequest import AWSResponse, HeadersDict
+from botocore.httpsession import URLLib3Session
+
+from tests.benchmarks._report import Figure
+from tests.benchmarks._world import World, world
+from tests.simulation.functions import loaded
+from tests.support.events import CONTEXT, api_event
+from triptych.aws import links, table
+from triptych.job import Preview
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+    from triptych.job import Image, Job
+
+PROCESSES, CLIENTS = 2, 16
+SECONDS = 8.0  # of answers in each process, on each side
+WARM = 50
+LISTED = 100
+PAGES = 31
+
+
+def measure() -> Iterator[Figure]:
+    with world() as found:
+        yield from _gets(found)
+        yield from _page(found)
+
+
+def _gets(found: World) -> Iterator[Figure]:
+    job = found.done_job()
+    recorded = _recorded(partial(table.get, job.job_id))
+    key = {"job_id": {"S": job.job_id}}
+    with ProcessPoolExecutor(PROCESSES, multiprocessing.get_context("spawn")) as pool:
+
+        def both(serve: Callable[..., list[float]], *arguments: object) -> list[list[float]]:
+            return [
+                one.result() for one in [pool.submit(serve, recorded, *arguments) for _ in range(PROCESSES)]
+            ]
+
+        both(_get_items, found.stack.outputs["Table"], key, 0.1)  # the processes have started
+        bare = both(_get_items, found.stack.outputs["Table"], key, SECONDS)
+        ours = both(_get_jobs, f"/api/v1/jobs/{job.job_id}", SECONDS)
+    rates = [sum(len(one) / sum(one) for one in side) for side in (ours, bare)]
+    yield Figure("GETs a second, two processes", rates[0], "/s", "GetItems of plain boto3", rates[1])
+    waits = [wait for one in ours for wait in _waits(one)]
+    worst = statistics.quantiles(waits, n=100)[98] * 1000
+    yield Figure(f"p99 of {PROCESSES * CLIENTS} clients who always ask", worst, "ms", at_most=100)
+    times = [statistics.median(itertools.chain(*side)) * 1000 for side in (ours, bare)]
+    yield Figure("GET job, without moto and the network", times[0], "ms", "GetItem of plain boto3", times[1])
+
+
+def _waits(times: list[float]) -> list[float]:
+    """Return how long each client waited, if each of them asks again at once, and has its turn."""
+    return [sum(times[end - CLIENTS : end]) for end in range(CLIENTS, len(times))]
+
+
+def _page(found: World) -> Iterator[Figure]:
+    job = found.done_job()
+    with table._Job.batch_write() as batch:
+        for number in range(LISTED):
+            batch.save(table._to_record(_listed(job, f"00000000-0000-4000-8000-{number:012x}")))
+    client = boto3.client("dynamodb")
+    query = partial(
+        client.query,
+        TableName=found.stack.outputs["Table"],
+        IndexName="by-owner",
+        KeyConditionExpression="#owner = :owner",
+        ExpressionAttributeNames={"#owner": "owner"},
+        ExpressionAttributeValues={":owner": {"S": "lister"}},
+        ScanIndexForward=False,
+        Limit=LISTED,
+    )
+    api = loaded("api")
+    event = api_event("GET", f"/api/v1/jobs?limit={LISTED}", owner="lister")
+    first, again, bare = [], [], []
+    for _ in range(PAGES):
+        links.presigned.cache_clear()
+        first.append(_timed(partial(_ok, api, event)))
+        again.append(_timed(partial(_ok, api, event)))
+        bare.append(_timed(query))
+    query_alone = statistics.median(bare) * 1000
+    for name, times in (("", first), (", shown before", again)):
+        value = statistics.median(times) * 1000
+        yield Figure(f"page of {LISTED} jobs{name}", value, "ms", "its Query alone", query_alone, at_most=3)
+
+
+def _listed(job: Job, job_id: str) -> Job:
+    """Return a copy of the job with another id and previews."""
+
+    def previewed(image: Image) -> Image:
+        assert image.output
+        key = f"outputs/{job_id}/{image.index}.png"
+        return replace(image, output=replace(image.output, key=key, preview=Preview(1024, 768, "#804020")))
+
+    return replace(job, job_id=job_id, owner="lister", images=tuple(map(previewed, job.images)))
+
+
+class _Body:
+    """An answer's body, as urllib3 hands it to botocore."""
+
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def stream(self, *_: object, **__: object) -> Iterator[bytes]:
+        yield self._content
+
+
+type _Recorded = tuple[dict[str, str], bytes]  # an answer's headers and body
+
+
+def _recorded(read: Callable[[], object]) -> _Recorded:
+    """Send a request to moto; return the answer."""
+    answers: list[AWSResponse] = []
+    send = URLLib3Session.send
+
+    def sent(session: URLLib3Session, request: Any) -> AWSResponse:
+        answers.append(send(session, request))
+        return answers[-1]
+
+    with patch.object(URLLib3Session, "send", sent):
+        read()
+    (answer,) = answers
+    return dict(answer.headers), answer.content
+
+
+def _get_items(recorded: _Recorded, name: str, key: dict[str, Any], seconds: float) -> list[float]:
+    client = boto3.client("dynamodb")
+    return _served(recorded, partial(client.get_item, TableName=name, Key=key, ConsistentRead=True), seconds)
+
+
+def _get_jobs(recorded: _Recorded, path: str, seconds: float) -> list[float]:
+    return _served(recorded, partial(_ok, loaded("api"), api_event("GET", path)), seconds)
+
+
+def _served(recorded: _Recorded, answer: Callable[[], object], seconds: float) -> list[float]:
+    """Answer for so many seconds; return the time of each answer."""
+    headers, content = recorded
+
+    def send(_: URLLib3Session, request: Any) -> AWSResponse:
+        return AWSResponse(request.url, 200, HeadersDict(headers), _Body(content))  # type: ignore[arg-type]  # botocore itself gives a HeadersDict
+
+    times: list[float] = []
+    with patch.object(URLLib3Session, "send", send):
+        for _ in range(WARM):
+            answer()
+        ends_at = time.monotonic() + seconds
+        while time.monotonic() < ends_at:
+            times.append(_timed(answer))
+    return times
+
+
+def _timed(do: Callable[[], object]) -> float:
+    began = time.monotonic()
+    do()
+    return time.monotonic() - began
+
+
+def _ok(function: ModuleType, event: dict[str, Any]) -> None:
+    answer = function.handler(event, CONTEXT)
+    if answer["statusCode"] != 200:
+        raise RuntimeError(str(answer))

@@ -1,0 +1,131 @@
+"""What a client waits for: from the upload to the first create request, and from Replicate's end to the seen success.
+
+In real time, jobs run one after another on the idle local cloud and on the Celery task that Triptych replaces. A
+prediction takes about 0.3 s. A client asks
+as soon as the job has ended. For Celery the photo exists already, and the upload is the
+request that starts the task. `WAITING_JOBS=50` before the command takes fewer jobs.
+
+The bad days are on virtual time, where a prediction takes 3 to 40 s: of the webhooks a tenth is lost, of the create
+requests a tenth gets no answer, or every ten seconds a process is killed.
+
+Real time needs redis-server for Celery (`apt-get install redis-server`).
+"""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from random import Random
+from typing import TYPE_CHECKING
+
+from tests.benchmarks import _sides
+from tests.benchmarks._losses import job_of
+from tests.benchmarks._report import Figure
+from tests.simulation.days import Killing, day
+from tests.simulation.faults import Faults
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from tests.localcloud.replicate_predictions import Entry
+
+JOBS = int(os.environ.get("WAITING_JOBS", "500"))
+SECONDS = 0.3  # of a prediction in real time, about
+POLL = 0.005
+PATIENCE = 60.0
+PARTS = ("upload to first POST", "Replicate's end to success seen", "upload to success seen")
+IN_A_HUNDRED = (50, 95, 99)
+
+VIRTUAL_JOBS = 500
+
+
+@dataclass(frozen=True)
+class Day:
+    """A day with one kind of fault, and its goals."""
+
+    name: str
+    faults: Callable[[], Faults]
+    seconds: float  # 99 in 100 jobs take no longer
+    looks: float  # of the watchdog at a job that has ended; a look whose process is killed is repeated
+
+
+DAYS = (
+    Day("a tenth of the webhooks lost", lambda: Faults(Random(1), {"webhook_dropped": 0.1}), 75, 1),
+    Day(
+        "a tenth of the answers cut",
+        lambda: Faults(Random(1), {"create_cut_before": 0.05, "create_cut_after": 0.05}),
+        150,
+        1,
+    ),
+    Day("a process killed every ten seconds", lambda: Killing(Random(1)), 150, 1.1),
+)
+
+
+def measure() -> Iterator[Figure]:
+    yield from _days()
+    _sides.redis_server()  # fails before anything has started
+    with _sides.triptych(seconds=SECONDS, creates_per_minute=0) as side:
+        ours = _waits(side)
+    with _sides.celery(seconds=SECONDS, creates_per_minute=0) as side:
+        theirs = _waits(side)
+    for part in PARTS:
+        goal = 1.1 if part == PARTS[-1] else None
+        for share in IN_A_HUNDRED:
+            value, baseline = (percentile(side[part], share) * 1000 for side in (ours, theirs))
+            yield Figure(
+                f"{part}, p{share}", value, "ms", "Celery", baseline, at_most=goal if share == 50 else None
+            )
+
+
+def _days() -> Iterator[Figure]:
+    quiet = day(VIRTUAL_JOBS, Faults(Random(1)))
+    for one in DAYS:
+        found = day(VIRTUAL_JOBS, one.faults())
+        if found.violation:
+            raise RuntimeError(found.violation)
+        for share in IN_A_HUNDRED:
+            value, baseline = percentile(found.seconds, share), percentile(quiet.seconds, share)
+            yield Figure(f"{one.name}: p{share}", value, "s", "no fault", baseline)
+        worst = percentile(found.seconds, IN_A_HUNDRED[-1])
+        yield Figure(f"{one.name}: p{IN_A_HUNDRED[-1]}", worst, "s", at_most=one.seconds)
+        looks, usual = (side.late_looks / VIRTUAL_JOBS for side in (found, quiet))
+        yield Figure(f"{one.name}: looks at ended jobs", looks, "a job", "no fault", usual, at_most=one.looks)
+        failed = VIRTUAL_JOBS - found.states["SUCCEEDED"]
+        yield Figure(f"{one.name}: jobs that did not succeed", failed, "", at_most=0)
+
+
+def percentile(values: list[float], share: int) -> float:
+    """Return the value that so many in a hundred do not exceed."""
+    return statistics.quantiles(values, n=100, method="inclusive")[share - 1]
+
+
+def _waits(side: _sides.Side) -> dict[str, list[float]]:
+    side.wait(side.start(side.prepare(2 * _sides.WORKERS)), PATIENCE)  # warm
+    seen: dict[str, tuple[float, float]] = {}
+    for _ in range(JOBS):
+        prepared = side.prepare(1)
+        began = time.time()
+        (job,) = side.start(prepared)
+        while not side.has_succeeded(job):
+            if time.time() > began + PATIENCE:
+                raise TimeoutError(f"job {job} did not succeed within {PATIENCE:.0f} s")
+            time.sleep(POLL)  # there is no event to wait for
+        seen[job] = began, time.time()
+    made: defaultdict[str, list[Entry]] = defaultdict(list)
+    for entry in side.stand_in.ledger().predictions:
+        made[job_of(entry)].append(entry)
+    found: dict[str, list[float]] = {part: [] for part in PARTS}
+    for job, (began, ended) in seen.items():
+        first = min(_seconds(one.created_at) for one in made[job])
+        last = max(_seconds(one.completed_at or "") for one in made[job])
+        for part, value in zip(PARTS, (first - began, ended - last, ended - began), strict=True):
+            found[part].append(value)
+    return found
+
+
+def _seconds(timestamp: str) -> float:
+    return datetime.fromisoformat(timestamp).timestamp()
