@@ -3,21 +3,26 @@
 The crowd is 200 jobs of one owner at 3 predictions a second (12 at once), then ten owners of unequal size, then 40 jobs
 of one owner with low credit: 6 predictions a minute, one at a time. The single job comes while the crowd waits. Its idle
 time is that of the same job without a crowd. All parameters have their defaults.
+
+`CROWD_JOBS=10000` before the command adds a crowd of so many jobs on virtual time, at a limit and a concurrency that grow
+in proportion. 10,000 take about 20 minutes.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from tests.benchmarks import _sides
 from tests.benchmarks._report import Figure
+from tests.simulation.cloud import DEFAULT
 from tests.simulation.crowd import Crowd, crowd
 from tests.support.photos import JPEG
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
 ONE, TEN, FEW = (200,), (5, 8, 10, 15, 20, 20, 25, 30, 30, 37), (40,)
 PER_MINUTE, BURST = 180, 12
@@ -26,6 +31,9 @@ SECONDS = 1.5  # of a prediction in real time, about
 SLACK = 5.0  # seconds
 WAIT = 20.0  # seconds from the crowd's start to the single job
 PATIENCE = 900.0
+MANY = int(os.environ.get("CROWD_JOBS", "0"))
+MANY_SECONDS = 1000  # in which the limit allows the predictions of MANY jobs; a job's deadline is later
+IMAGES = 3
 DEFAULTS = {"GenerateConcurrency": "2", "WaitingConcurrency": "2", "WatchdogConcurrency": "2"}
 
 
@@ -33,14 +41,26 @@ def measure() -> Iterator[Figure]:
     yield from _virtual("200 jobs of one owner", ONE, PER_MINUTE, BURST, newcomer_at=WAIT)
     yield from _virtual("200 jobs of ten owners", TEN, PER_MINUTE, BURST, newcomer_at=WAIT)
     yield from _virtual("40 jobs with low credit", FEW, 6, 1, newcomer_at=100)
+    if MANY:
+        rate = IMAGES * MANY / MANY_SECONDS  # predictions a second
+        # A consumer in line creates about three predictions in two seconds.
+        lines = {"generation": 20, "waiting": max(2, round(rate)), "watchdog": 20}
+        yield from _virtual(f"{MANY:,} jobs of one owner", (MANY,), 60 * rate, round(4 * rate), WAIT, lines)
     yield from _real()
 
 
 def _virtual(
-    name: str, sizes: Sequence[int], per_minute: float, burst: int, newcomer_at: float
+    name: str,
+    sizes: Sequence[int],
+    per_minute: float,
+    burst: int,
+    newcomer_at: float,
+    concurrency: Mapping[str, int] = DEFAULT,
 ) -> Iterator[Figure]:
-    found = crowd(sizes, per_minute=per_minute, burst=burst, newcomer_at=newcomer_at)
-    idle = crowd((), per_minute=per_minute, burst=burst, newcomer_at=newcomer_at)
+    found, idle = (
+        crowd(owners, per_minute=per_minute, burst=burst, newcomer_at=newcomer_at, concurrency=concurrency)
+        for owners in (sizes, ())
+    )
     yield from _figures(name, found.newcomer_ended, _idle(found, idle), found.requests_for_image, found.drain)
     yield Figure(
         f"{name}: jobs that did not succeed", sum(sizes) + 1 - found.states["SUCCEEDED"], "", at_most=0

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 from tests.simulation.burst import IMAGES
 from tests.simulation.checks import ViolationError
 from tests.simulation.clients import Client
-from tests.simulation.cloud import Cloud
+from tests.simulation.cloud import DEFAULT, Cloud
 from tests.simulation.faults import Faults
 from tests.simulation.run import END
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass
@@ -52,6 +52,7 @@ def crowd(  # options, all by keyword
     newcomer_at: float,
     seconds: float = 2.0,
     seed: int = 1,
+    concurrency: Mapping[str, int] = DEFAULT,
 ) -> Crowd:
     """Let owners create jobs at the same time, and another owner a single job later.
 
@@ -62,10 +63,11 @@ def crowd(  # options, all by keyword
         newcomer_at: When the single job is created.
         seconds: The time within which the crowd starts.
         seed: The seed of the run.
+        concurrency: The concurrency of each queue's function, by the queue, instead of the template's default.
     """
     faults = Faults(Random(seed), per_minute=per_minute, burst=burst)
     violation = None
-    with Cloud(faults) as cloud:
+    with Cloud(faults, concurrency=concurrency) as cloud:
         members = [Member(cloud, 0, name="newcomer")]
         members += [
             Member(cloud, 1 + number, name=f"owner {index}")
