@@ -17,9 +17,10 @@ from botocore.exceptions import EndpointConnectionError
 import api
 import generate
 import watchdog
+import webhook
 from tests.integration.account import Account
 from tests.integration.generating import fail_all
-from tests.support.events import api_event, s3_notification, sqs_event
+from tests.support.events import api_event, s3_notification, sqs_event, webhook_for
 from tests.support.fake_replicate import streamed
 from tests.support.function_environment import BUCKET
 from tests.support.photos import JPEG, PNG, picture
@@ -372,6 +373,33 @@ def test_prediction_of_an_image_in_doubt_is_no_double(
     generate.handler(sqs_event(s3_notification(job_id), receives=2), context)
     assert not cancel(world.job(job_id).images[0].prediction_id or "")
     assert stopped(world) == set()
+
+
+@pytest.mark.parametrize("teller", ["webhook", "look"])
+def test_lost_output_of_a_retry_is_requested_again_at_once(
+    world: World,
+    context: SimpleNamespace,
+    job_id: str,
+    checks: Checks,
+    tasks: list[tuple[str, str]],
+    teller: str,
+) -> None:
+    fail_all(world, job_id, FailureKind.DEADLINE_EXCEEDED)
+    owner.retry(world.job(job_id))
+    continue_tasks(tasks, context)
+    drain(world, checks, context, 3)  # the first look: the old predictions still run
+    assert len(world.job(job_id).having(ImageStatus.GENERATING)) == 3
+    job = world.job(job_id)
+    (lost, *_) = [image.prediction_id or "" for image in job.images]
+    ended = world.replicate.finish(lost, status="canceled", output=None)
+    if teller == "webhook":
+        assert webhook.handler(webhook_for(ended, world.clock), context)["statusCode"] == 200
+    else:
+        look(queues.WatchdogMessage(job_id=job_id, born_at=job.watched_since), context)
+    assert tasks == [(job_id, job.photo.key)]
+    continue_tasks(tasks, context)
+    assert len(world.job(job_id).having(ImageStatus.GENERATING)) == 3
+    assert len(world.replicate.creates) == 4
 
 
 @pytest.mark.parametrize("exists", [True, False])
