@@ -214,6 +214,35 @@ def test_lagging_list_does_not_end_the_search(
     assert stopped(world) == {"p0", "p1", "p2"}
 
 
+@pytest.mark.parametrize("how", ["cancel", "delete"])
+@pytest.mark.parametrize("lag", [10, 30])
+def test_prediction_that_is_listed_late_is_canceled_within_a_minute(
+    world: World, context: SimpleNamespace, checks: Checks, how: str, lag: int
+) -> None:
+    Account(world, lag=timedelta(seconds=lag))
+    job_id = lose_all(world, context)
+    checks.clear()
+    end_by(how, job_id, context)
+    drain(world, checks, context, 60)
+    assert stopped(world) == {"p0", "p1", "p2"}
+
+
+@pytest.mark.parametrize("how", ["cancel", "delete"])
+def test_prediction_that_was_never_created_costs_a_dozen_looks(
+    world: World, context: SimpleNamespace, checks: Checks, how: str
+) -> None:
+    job_id = lose_all(world, context)
+    for name in list(world.replicate.predictions):
+        world.replicate.forget(name)
+    checks.clear()
+    world.replicate.requests.clear()
+    end_by(how, job_id, context)
+    drain(world, checks, context)
+    reads = [request.method for request in world.replicate.requests]
+    assert set(reads) == {"GET"}
+    assert 4 <= len(reads) <= 12
+
+
 def end_by(how: str, job_id: str, context: SimpleNamespace) -> None:
     if how == "cancel":
         call("POST", f"/api/v1/jobs/{job_id}/cancel", context)

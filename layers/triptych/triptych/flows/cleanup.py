@@ -24,6 +24,8 @@ IN_FLIGHT_SECONDS = 300
 # Until a failed cancellation is tried again: the shortest and the longest wait. Each wait is as long as all before it, so
 # that few looks are needed. A message that SQS delivers twice has two successors, so many looks would become too many.
 CANCEL_SECONDS = (5, 300)
+# The longest wait until the list is read again for a prediction in doubt: it may be created, or listed, in the meantime.
+DOUBT_SECONDS = 60
 
 
 def running_predictions(job: Job) -> tuple[RunningPrediction, ...]:
@@ -88,12 +90,17 @@ def stop(job_id: str, since: datetime, running: Sequence[RunningPrediction]) -> 
             asked_at = one.asked_at or since
             lag = timedelta() if listed.covers(asked_at) else listing.LONGEST_LAG
             unfound.append(max(one.in_doubt_until, asked_at + lag))
-    seconds = [math.ceil((until - now).total_seconds()) for until in unfound if until > now]
+    left = max((math.ceil((until - now).total_seconds()) for until in unfound), default=0)
     unsure = not predictions.cancel_all(ids) or unread
     if unsure and now < since + deadline:
-        shortest, longest = CANCEL_SECONDS
-        seconds = [min(longest, max(shortest, int((now - since).total_seconds())))]
-    return max(seconds, default=None)
+        return _patience(since, now)
+    return min(left, DOUBT_SECONDS, _patience(since, now)) if left > 0 else None
+
+
+def _patience(since: datetime, now: datetime) -> int:
+    """Return the seconds to wait, after looks since then."""
+    shortest, longest = CANCEL_SECONDS
+    return min(longest, max(shortest, int((now - since).total_seconds())))
 
 
 def clean_up(message: WatchdogMessage, running: Sequence[RunningPrediction], job: Job | None) -> int | None:
