@@ -72,6 +72,7 @@ def drain(world: World, checks: Checks, context: SimpleNamespace, seconds: float
         checks.clear()
         later.sort(key=lambda one: one[0])
         if not later or later[0][0] > end:
+            checks += [(message, round((at - world.clock.time).total_seconds())) for at, message in later]
             return
         at, message = later.pop(0)
         world.clock.advance(max(0.0, (at - world.clock.time).total_seconds()))
@@ -190,6 +191,45 @@ def test_cleanup_cancels_while_s3_is_down(
     monkeypatch.setattr(bucket, "remove_all", down)
     drain(world, checks, context, 60)
     assert stopped(world) == {"p0", "p1", "p2"}
+
+
+def test_record_that_cannot_be_deleted_makes_few_looks(
+    world: World, context: SimpleNamespace, job_id: str, checks: Checks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        looks.append(world.clock.time)
+        assert len(looks) < 100
+        raise EndpointConnectionError(endpoint_url="https://dynamodb")
+
+    looks: list[Any] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "delete", refused)
+        with pytest.raises(EndpointConnectionError):
+            owner.delete(world.job(job_id))
+        drain(world, checks, context, 60)
+        assert stopped(world) == {"p0", "p1", "p2"}
+        assert world.object_keys()  # the job can still be read
+        drain(world, checks, context, 3600)
+    assert len(looks) <= 20
+
+
+def test_record_is_deleted_after_an_outage(
+    world: World, context: SimpleNamespace, job_id: str, checks: Checks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete = table.delete
+    ends_at = world.clock.time + timedelta(seconds=900)
+
+    def refused(*given: Any, **named: Any) -> None:
+        if world.clock.time < ends_at:
+            raise EndpointConnectionError(endpoint_url="https://dynamodb")
+        delete(*given, **named)
+
+    monkeypatch.setattr(table, "delete", refused)
+    with pytest.raises(EndpointConnectionError):
+        owner.delete(world.job(job_id))
+    drain(world, checks, context, 1300)
+    assert table.get(job_id) is None
+    assert world.object_keys() == []
 
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])

@@ -13,7 +13,7 @@ from triptych.flows import record
 from triptych.job import ImageStatus, Job
 from triptych.replicate.tags import Tag
 from triptych.runtime import clock
-from triptych.runtime.observability import logger
+from triptych.runtime.observability import logger, unexpected
 from triptych.settings import settings
 
 if TYPE_CHECKING:
@@ -114,20 +114,44 @@ def clean_up(message: WatchdogMessage, running: Sequence[RunningPrediction], job
         # An idempotency key has produced the id again: this is another job, and the message is an old one.
         logger.warning("the deleted job's id belongs to a new job")
         return None
-    replaced = bool(job)
-    # The deletion was cut off. A new message replaces this one: it also names the predictions of the record.
-    while job:
-        running = [*running, *(one for one in running_predictions(job) if one not in running)]
-        queues.send_to_watchdog(message.model_copy(update={"left": tuple(running)}), delay=CANCEL_SECONDS[0])
-        job = record.delete(job)
+    if job:
+        _delete(job, message, running)
+        return None
     now = clock.now()
     again = stop(message.job_id, deleted_at, running)
-    logger.info(
-        "cleaned up", removed=bucket.remove_all(message.job_id), age=int((now - deleted_at).total_seconds())
-    )
+    _remove_objects(message)
     # An upload URL of the job is valid again once its photo is removed.
     ends = deleted_at + timedelta(seconds=IN_FLIGHT_SECONDS)
     if message.uploads_until:
         ends = max(ends, message.uploads_until)
     left = math.ceil((ends - now).total_seconds()) + 1 if now <= ends else None
-    return None if replaced else again or left
+    return again or left
+
+
+def _delete(job: Job, message: WatchdogMessage, running: Sequence[RunningPrediction]) -> None:
+    """Delete the record of a deletion that was cut off, and clean up.
+
+    Before that, a new message is sent, which also names the predictions of the record. It takes the given message's
+    place, whatever fails here. If both had successors, an outage would make more and more of them.
+    """
+    current: Job | None = job
+    while current:
+        running = [*running, *(one for one in running_predictions(current) if one not in running)]
+        following = message.model_copy(update={"left": tuple(running)})
+        queues.send_to_watchdog(following, delay=_patience(message.born_at, clock.now()))
+        try:
+            current = record.delete(current)
+        except Exception:  # noqa: BLE001  # see above
+            unexpected("the record is not deleted yet")
+            break
+    try:
+        stop(message.job_id, message.born_at, running)
+        if current is None:
+            _remove_objects(message)
+    except Exception:  # noqa: BLE001  # see above
+        unexpected("not cleaned up yet")
+
+
+def _remove_objects(message: WatchdogMessage) -> None:
+    age = int((clock.now() - message.born_at).total_seconds())
+    logger.info("cleaned up", removed=bucket.remove_all(message.job_id), age=age)
