@@ -143,6 +143,32 @@ def test_message_of_a_cancel_that_was_never_stored_ends(
     )  # no second series of looks
 
 
+def test_cancel_that_meets_a_retry_ends_its_predictions(
+    world: World,
+    context: SimpleNamespace,
+    checks: Checks,
+    tasks: list[tuple[str, str]],
+    job_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another tab retries the job between this one's read and its write."""
+    read, move_on = world.job(job_id), record.move_on
+
+    def retried_first(*given: Any) -> Any:
+        monkeypatch.setattr(record, "move_on", move_on)
+        fail_all(world, job_id, FailureKind.PREDICTION_FAILED)
+        world.clock.advance(1)
+        owner.retry(world.job(job_id))
+        continue_tasks(tasks, context)
+        return record.move_on(*given)
+
+    monkeypatch.setattr(record, "move_on", retried_first)
+    owner.cancel(read)
+    assert world.job(job_id).status is JobStatus.CANCELED
+    drain(world, checks, context, 10)
+    assert stopped(world) == {"p3", "p4", "p5"}
+
+
 def test_failing_cancellation_is_repeated_in_a_dozen_looks(
     world: World, context: SimpleNamespace, checks: Checks, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
