@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import threading
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.support.world import World
 from triptych import backoff
 from triptych.aws import parameters, queues, table
 from triptych.flows import generate as generation
+from triptych.flows import owner
 from triptych.job import ImageStatus, JobStatus, is_retryable
 from triptych.pace import Pace
 from triptych.photo.formats import MOST_SCANS
@@ -355,6 +357,25 @@ def test_temporarily_unreadable_token_is_waited_for(world: World, context: Simpl
         ssm.add_client_error("get_parameter", "ThrottlingException", "Rate exceeded")
         deliver(world, job_id, context)
     assert world.job(job_id).status is JobStatus.GENERATING
+
+
+@pytest.mark.parametrize("wrong", ["r8_é", "r8_one\nr8_two", "r8_\x00"])
+def test_token_that_no_header_can_hold_fails_the_job(
+    world: World, context: SimpleNamespace, wrong: str
+) -> None:
+    """Such a request is never sent. A token in two lines, for example, was pasted with more than the token."""
+    store = partial(boto3.client("ssm").put_parameter, Name="/triptych/replicate-token", Overwrite=True)
+    store(Value=wrong)
+    job_id = world.new_job()
+    deliver(world, job_id, context)
+    job = world.job(job_id)
+    assert job.failure
+    assert (job.status, job.failure.code) == (JobStatus.FAILED, "replicate_unauthorized")
+    assert world.replicate.requests == []
+    store(Value=TOKEN)
+    owner.retry(world.job(job_id))
+    deliver(world, job_id, context)
+    assert len(world.job(job_id).having(ImageStatus.GENERATING)) == 3
 
 
 def test_missing_token_fails_the_job(world: World, context: SimpleNamespace) -> None:
