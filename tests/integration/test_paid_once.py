@@ -470,6 +470,67 @@ def test_prediction_of_an_image_in_doubt_is_no_double(
     assert stopped(world) == set()
 
 
+HOST, SIZE = ("ALLOWED_OUTPUT_HOSTS", "example.com"), ("MAX_OUTPUT_BYTES", "10")
+
+
+def set_parameter(monkeypatch: pytest.MonkeyPatch, parameter: tuple[str, str]) -> None:
+    monkeypatch.setenv(*parameter)
+    settings.cache_clear()
+
+
+def refuse_outputs(world: World, context: SimpleNamespace, job_id: str) -> None:
+    finish_all(world)
+    look(queues.WatchdogMessage(job_id=job_id, born_at=world.job(job_id).watched_since), context)
+    (code,) = {image.error and image.error.code for image in world.job(job_id).images}
+    assert code in {"output_host_not_allowed", "output_too_large"}
+
+
+@pytest.mark.parametrize("parameter", [HOST, SIZE])
+def test_retry_takes_the_output_that_a_wrong_parameter_refused(
+    world: World,
+    context: SimpleNamespace,
+    job_id: str,
+    checks: Checks,
+    tasks: list[tuple[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    parameter: tuple[str, str],
+) -> None:
+    with monkeypatch.context() as patch:
+        set_parameter(patch, parameter)
+        refuse_outputs(world, context, job_id)
+    settings.cache_clear()
+    owner.retry(world.job(job_id))
+    continue_tasks(tasks, context)
+    drain(world, checks, context, 3)
+    assert world.job(job_id).status is JobStatus.SUCCEEDED
+    assert len(world.replicate.creates) == 3
+
+
+@pytest.mark.parametrize(
+    ("parameter", "again"),
+    [
+        (HOST, 0),  # another output would be at the same host
+        (SIZE, 3),  # another one may be smaller
+    ],
+)
+def test_retry_of_outputs_that_are_still_refused(  # noqa: PLR0913, PLR0917  # fixtures
+    world: World,
+    context: SimpleNamespace,
+    job_id: str,
+    checks: Checks,
+    tasks: list[tuple[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    parameter: tuple[str, str],
+    again: int,
+) -> None:
+    set_parameter(monkeypatch, parameter)
+    refuse_outputs(world, context, job_id)
+    owner.retry(world.job(job_id))
+    drain(world, checks, context, 3)
+    continue_tasks(tasks, context)
+    assert len(world.replicate.creates) == 3 + again
+
+
 @pytest.mark.parametrize("teller", ["webhook", "look"])
 def test_lost_output_of_a_retry_is_requested_again_at_once(
     world: World,
