@@ -595,6 +595,21 @@ def test_nothing_secret_is_logged(
         assert secret not in logged
 
 
+def test_odd_error_of_one_request_loses_no_other_prediction(world: World, context: SimpleNamespace) -> None:
+    errors = [RuntimeError("can't start new thread")]
+
+    def odd(_: httpx.Request) -> None:
+        if errors:
+            raise errors.pop()
+
+    world.replicate.before_create = odd
+    job_id = world.new_job()
+    deliver(world, job_id, context)
+    job = world.job(job_id)
+    assert len(job.having(ImageStatus.GENERATING)) == 2
+    assert len(job.having(ImageStatus.REQUESTING)) == 1
+
+
 def test_unreadable_token_after_the_posts_loses_no_prediction(
     world: World, context: SimpleNamespace, waits: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
