@@ -267,6 +267,13 @@ def test_refusal_for_good_is_not_billed() -> None:
     assert job.images[0].billable == 0
 
 
+def test_refusal_that_comes_after_a_retry_hides_no_later_attempt() -> None:
+    job = apply_all(waiting_job(1), [arrived(), asked(0), DeadlinePassed(), Retried(NOW)], NOW)
+    assert job.images[0].status is ImageStatus.REQUESTING
+    job = apply_all(job, [PredictionNotCreated(0, 1, NOW), asked(0)], NOW)
+    assert job.images[0].billable - job.images[0].billable_before == 1
+
+
 def test_predictions_of_all_retries_count_as_attempts() -> None:
     job = generating()
     for attempt in range(1, MOST_RETRIES + 2):

@@ -679,7 +679,9 @@ def _once_more(image: Image, job: Job, not_before: datetime | None = None) -> Im
 
 
 def _not_billed(image: Image) -> Image:
-    return replace(image, billable=max(0, image.billable - 1))  # an item of an older release has no count
+    billable = max(0, image.billable - 1)  # an item of an older release has no count
+    # The answer may come after a retry.
+    return replace(image, billable=billable, billable_before=min(image.billable_before, billable))
 
 
 def _retried(image: Image, job: Job, at: datetime) -> Image:
