@@ -20,6 +20,7 @@ from typing import Any
 
 import httpx
 import pytest
+from botocore.exceptions import ClientError
 from PIL import Image
 
 from tests.localcloud import roles, streams
@@ -186,6 +187,31 @@ def lose_the_message_of_a_retry_and_the_webhooks(operator: Operator) -> None:
     assert "prepared" in operator.objects(job_id)
 
 
+def fail_a_prediction_whose_output_a_retry_asked_for_again(operator: Operator) -> None:
+    """The webhook tells first. The item is changed here: a retry with such an output would need a passed deadline."""
+    operator.replicate.set_faults(Fault(kind="slow_run", seconds=3), Fault(kind="fail", times=1))
+    with operator.paused(*operator.pids()["watchdog"]):
+        job_id = operator.start()
+        ids = "attribute_exists(images[0].prediction_id)"
+        change = "SET " + ", ".join(f"images[{index}].reclaimed = :yes" for index in range(3))
+
+        def reclaimed() -> bool:
+            try:
+                operator.aws("dynamodb").update_item(
+                    TableName=operator.cloud.table,
+                    Key={"job_id": {"S": job_id}},
+                    UpdateExpression=change,
+                    ConditionExpression=ids,
+                    ExpressionAttributeValues={":yes": {"BOOL": True}},
+                )
+            except ClientError:
+                return False
+            return True
+
+        operator.until(reclaimed, "prediction")
+        assert operator.end_of(job_id)["status"] == "SUCCEEDED"
+
+
 def wait_in_line(operator: Operator) -> None:
     """Replicate throttles, and the watchdog takes the message for lost."""
     operator.replicate.set_faults(
@@ -281,6 +307,7 @@ SCENARIOS: Sequence[Callable[[Operator], None]] = (
     delete_during_the_opening_of_the_photo,
     lose_the_message_of_a_retry_and_the_webhooks,
     put_a_message_back_very_often,
+    fail_a_prediction_whose_output_a_retry_asked_for_again,
     wait_in_line,  # from then on, processes know that Replicate throttles
     handle_messages_of_an_unreadable_record,
     cancel_during_the_copy_of_outputs,

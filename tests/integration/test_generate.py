@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import threading
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.support.world import World
 from triptych import backoff
 from triptych.aws import parameters, queues, table
 from triptych.flows import generate as generation
+from triptych.flows import owner
 from triptych.job import ImageStatus, JobStatus, is_retryable
 from triptych.pace import Pace
 from triptych.photo.formats import MOST_SCANS
@@ -357,6 +359,25 @@ def test_temporarily_unreadable_token_is_waited_for(world: World, context: Simpl
     assert world.job(job_id).status is JobStatus.GENERATING
 
 
+@pytest.mark.parametrize("wrong", ["r8_é", "r8_one\nr8_two", "r8_\x00"])
+def test_token_that_no_header_can_hold_fails_the_job(
+    world: World, context: SimpleNamespace, wrong: str
+) -> None:
+    """Such a request is never sent. A token in two lines, for example, was pasted with more than the token."""
+    store = partial(boto3.client("ssm").put_parameter, Name="/triptych/replicate-token", Overwrite=True)
+    store(Value=wrong)
+    job_id = world.new_job()
+    deliver(world, job_id, context)
+    job = world.job(job_id)
+    assert job.failure
+    assert (job.status, job.failure.code) == (JobStatus.FAILED, "replicate_unauthorized")
+    assert world.replicate.requests == []
+    store(Value=TOKEN)
+    owner.retry(world.job(job_id))
+    deliver(world, job_id, context)
+    assert len(world.job(job_id).having(ImageStatus.GENERATING)) == 3
+
+
 def test_missing_token_fails_the_job(world: World, context: SimpleNamespace) -> None:
     boto3.client("ssm").delete_parameter(Name="/triptych/replicate-token")
     job_id = world.new_job()
@@ -572,6 +593,21 @@ def test_nothing_secret_is_logged(
     assert "in doubt" in logged
     for secret in (TOKEN, "X-Amz-Signature", "Paint it."):
         assert secret not in logged
+
+
+def test_odd_error_of_one_request_loses_no_other_prediction(world: World, context: SimpleNamespace) -> None:
+    errors = [RuntimeError("can't start new thread")]
+
+    def odd(_: httpx.Request) -> None:
+        if errors:
+            raise errors.pop()
+
+    world.replicate.before_create = odd
+    job_id = world.new_job()
+    deliver(world, job_id, context)
+    job = world.job(job_id)
+    assert len(job.having(ImageStatus.GENERATING)) == 2
+    assert len(job.having(ImageStatus.REQUESTING)) == 1
 
 
 def test_unreadable_token_after_the_posts_loses_no_prediction(

@@ -17,9 +17,10 @@ from botocore.exceptions import EndpointConnectionError
 import api
 import generate
 import watchdog
+import webhook
 from tests.integration.account import Account
 from tests.integration.generating import fail_all
-from tests.support.events import api_event, s3_notification, sqs_event
+from tests.support.events import api_event, s3_notification, sqs_event, webhook_for
 from tests.support.fake_replicate import streamed
 from tests.support.function_environment import BUCKET
 from tests.support.photos import JPEG, PNG, picture
@@ -71,6 +72,7 @@ def drain(world: World, checks: Checks, context: SimpleNamespace, seconds: float
         checks.clear()
         later.sort(key=lambda one: one[0])
         if not later or later[0][0] > end:
+            checks += [(message, round((at - world.clock.time).total_seconds())) for at, message in later]
             return
         at, message = later.pop(0)
         world.clock.advance(max(0.0, (at - world.clock.time).total_seconds()))
@@ -141,6 +143,32 @@ def test_message_of_a_cancel_that_was_never_stored_ends(
     )  # no second series of looks
 
 
+def test_cancel_that_meets_a_retry_ends_its_predictions(
+    world: World,
+    context: SimpleNamespace,
+    checks: Checks,
+    tasks: list[tuple[str, str]],
+    job_id: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Another tab retries the job between this one's read and its write."""
+    read, move_on = world.job(job_id), record.move_on
+
+    def retried_first(*given: Any) -> Any:
+        monkeypatch.setattr(record, "move_on", move_on)
+        fail_all(world, job_id, FailureKind.PREDICTION_FAILED)
+        world.clock.advance(1)
+        owner.retry(world.job(job_id))
+        continue_tasks(tasks, context)
+        return record.move_on(*given)
+
+    monkeypatch.setattr(record, "move_on", retried_first)
+    owner.cancel(read)
+    assert world.job(job_id).status is JobStatus.CANCELED
+    drain(world, checks, context, 10)
+    assert stopped(world) == {"p3", "p4", "p5"}
+
+
 def test_failing_cancellation_is_repeated_in_a_dozen_looks(
     world: World, context: SimpleNamespace, checks: Checks, job_id: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -191,6 +219,45 @@ def test_cleanup_cancels_while_s3_is_down(
     assert stopped(world) == {"p0", "p1", "p2"}
 
 
+def test_record_that_cannot_be_deleted_makes_few_looks(
+    world: World, context: SimpleNamespace, job_id: str, checks: Checks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        looks.append(world.clock.time)
+        assert len(looks) < 100
+        raise EndpointConnectionError(endpoint_url="https://dynamodb")
+
+    looks: list[Any] = []
+    with monkeypatch.context() as patch:
+        patch.setattr(table, "delete", refused)
+        with pytest.raises(EndpointConnectionError):
+            owner.delete(world.job(job_id))
+        drain(world, checks, context, 60)
+        assert stopped(world) == {"p0", "p1", "p2"}
+        assert world.object_keys()  # the job can still be read
+        drain(world, checks, context, 3600)
+    assert len(looks) <= 20
+
+
+def test_record_is_deleted_after_an_outage(
+    world: World, context: SimpleNamespace, job_id: str, checks: Checks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    delete = table.delete
+    ends_at = world.clock.time + timedelta(seconds=900)
+
+    def refused(*given: Any, **named: Any) -> None:
+        if world.clock.time < ends_at:
+            raise EndpointConnectionError(endpoint_url="https://dynamodb")
+        delete(*given, **named)
+
+    monkeypatch.setattr(table, "delete", refused)
+    with pytest.raises(EndpointConnectionError):
+        owner.delete(world.job(job_id))
+    drain(world, checks, context, 1300)
+    assert table.get(job_id) is None
+    assert world.object_keys() == []
+
+
 @pytest.mark.parametrize("how", ["cancel", "delete"])
 def test_early_404_does_not_end_a_cancellation(
     world: World, context: SimpleNamespace, job_id: str, checks: Checks, how: str
@@ -211,6 +278,35 @@ def test_lagging_list_does_not_end_the_search(
     end_by(how, job_id, context)
     drain(world, checks, context, 600)
     assert stopped(world) == {"p0", "p1", "p2"}
+
+
+@pytest.mark.parametrize("how", ["cancel", "delete"])
+@pytest.mark.parametrize("lag", [10, 30])
+def test_prediction_that_is_listed_late_is_canceled_within_a_minute(
+    world: World, context: SimpleNamespace, checks: Checks, how: str, lag: int
+) -> None:
+    Account(world, lag=timedelta(seconds=lag))
+    job_id = lose_all(world, context)
+    checks.clear()
+    end_by(how, job_id, context)
+    drain(world, checks, context, 60)
+    assert stopped(world) == {"p0", "p1", "p2"}
+
+
+@pytest.mark.parametrize("how", ["cancel", "delete"])
+def test_prediction_that_was_never_created_costs_a_dozen_looks(
+    world: World, context: SimpleNamespace, checks: Checks, how: str
+) -> None:
+    job_id = lose_all(world, context)
+    for name in list(world.replicate.predictions):
+        world.replicate.forget(name)
+    checks.clear()
+    world.replicate.requests.clear()
+    end_by(how, job_id, context)
+    drain(world, checks, context)
+    reads = [request.method for request in world.replicate.requests]
+    assert set(reads) == {"GET"}
+    assert 4 <= len(reads) <= 12
 
 
 def end_by(how: str, job_id: str, context: SimpleNamespace) -> None:
@@ -372,6 +468,94 @@ def test_prediction_of_an_image_in_doubt_is_no_double(
     generate.handler(sqs_event(s3_notification(job_id), receives=2), context)
     assert not cancel(world.job(job_id).images[0].prediction_id or "")
     assert stopped(world) == set()
+
+
+HOST, SIZE = ("ALLOWED_OUTPUT_HOSTS", "example.com"), ("MAX_OUTPUT_BYTES", "10")
+
+
+def set_parameter(monkeypatch: pytest.MonkeyPatch, parameter: tuple[str, str]) -> None:
+    monkeypatch.setenv(*parameter)
+    settings.cache_clear()
+
+
+def refuse_outputs(world: World, context: SimpleNamespace, job_id: str) -> None:
+    finish_all(world)
+    look(queues.WatchdogMessage(job_id=job_id, born_at=world.job(job_id).watched_since), context)
+    (code,) = {image.error and image.error.code for image in world.job(job_id).images}
+    assert code in {"output_host_not_allowed", "output_too_large"}
+
+
+@pytest.mark.parametrize("parameter", [HOST, SIZE])
+def test_retry_takes_the_output_that_a_wrong_parameter_refused(
+    world: World,
+    context: SimpleNamespace,
+    job_id: str,
+    checks: Checks,
+    tasks: list[tuple[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    parameter: tuple[str, str],
+) -> None:
+    with monkeypatch.context() as patch:
+        set_parameter(patch, parameter)
+        refuse_outputs(world, context, job_id)
+    settings.cache_clear()
+    owner.retry(world.job(job_id))
+    continue_tasks(tasks, context)
+    drain(world, checks, context, 3)
+    assert world.job(job_id).status is JobStatus.SUCCEEDED
+    assert len(world.replicate.creates) == 3
+
+
+@pytest.mark.parametrize(
+    ("parameter", "again"),
+    [
+        (HOST, 0),  # another output would be at the same host
+        (SIZE, 3),  # another one may be smaller
+    ],
+)
+def test_retry_of_outputs_that_are_still_refused(  # noqa: PLR0913, PLR0917  # fixtures
+    world: World,
+    context: SimpleNamespace,
+    job_id: str,
+    checks: Checks,
+    tasks: list[tuple[str, str]],
+    monkeypatch: pytest.MonkeyPatch,
+    parameter: tuple[str, str],
+    again: int,
+) -> None:
+    set_parameter(monkeypatch, parameter)
+    refuse_outputs(world, context, job_id)
+    owner.retry(world.job(job_id))
+    drain(world, checks, context, 3)
+    continue_tasks(tasks, context)
+    assert len(world.replicate.creates) == 3 + again
+
+
+@pytest.mark.parametrize("teller", ["webhook", "look"])
+def test_lost_output_of_a_retry_is_requested_again_at_once(
+    world: World,
+    context: SimpleNamespace,
+    job_id: str,
+    checks: Checks,
+    tasks: list[tuple[str, str]],
+    teller: str,
+) -> None:
+    fail_all(world, job_id, FailureKind.DEADLINE_EXCEEDED)
+    owner.retry(world.job(job_id))
+    continue_tasks(tasks, context)
+    drain(world, checks, context, 3)  # the first look: the old predictions still run
+    assert len(world.job(job_id).having(ImageStatus.GENERATING)) == 3
+    job = world.job(job_id)
+    (lost, *_) = [image.prediction_id or "" for image in job.images]
+    ended = world.replicate.finish(lost, status="canceled", output=None)
+    if teller == "webhook":
+        assert webhook.handler(webhook_for(ended, world.clock), context)["statusCode"] == 200
+    else:
+        look(queues.WatchdogMessage(job_id=job_id, born_at=job.watched_since), context)
+    assert tasks == [(job_id, job.photo.key)]
+    continue_tasks(tasks, context)
+    assert len(world.job(job_id).having(ImageStatus.GENERATING)) == 3
+    assert len(world.replicate.creates) == 4
 
 
 @pytest.mark.parametrize("exists", [True, False])

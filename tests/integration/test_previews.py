@@ -83,6 +83,20 @@ def test_size_of_a_prepared_photo_is_its_own(world: World, context: SimpleNamesp
         assert small.size == (512, 256)
 
 
+def test_full_disk_of_a_preview_loses_no_prediction(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(preview, "TemporaryFile", full)
+    job_id = world.new_job(photo=picture(size=(900, 40)))  # needs a prepared copy
+    assert generate.handler(sqs_event(s3_notification(job_id)), context) == {"batchItemFailures": []}
+    job = world.job(job_id)
+    assert len(job.having(ImageStatus.GENERATING)) == 3
+    assert job.photo.preview is None
+
+
 def test_preview_of_the_photo_delays_no_prediction(
     world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

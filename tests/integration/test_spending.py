@@ -22,7 +22,18 @@ from triptych.deadlines import day_of, longest_life, seconds_to_the_next_day
 from triptych.failures import FailureKind
 from triptych.flows import create_job, owner, record
 from triptych.flows import generate as generate_flow
-from triptych.job import Canceled, DeadlinePassed, Job, JobRejected, JobStatus, UploadArrived, UploadExpired
+from triptych.job import (
+    Canceled,
+    DeadlinePassed,
+    ImageFailed,
+    Job,
+    JobRejected,
+    JobStatus,
+    Output,
+    OutputStored,
+    UploadArrived,
+    UploadExpired,
+)
 from triptych.settings import settings
 from triptych.spending import LimitReachedError
 
@@ -209,6 +220,24 @@ def test_requests_before_a_retry_count_once(world: World, context: SimpleNamespa
     assert ann.pictures == 6
     finish(world, context, world.job(job.job_id), DeadlinePassed())
     assert ann.pictures == 3
+
+
+def test_images_stored_just_before_a_retry_count_once(
+    world: World, context: SimpleNamespace, ann: Client
+) -> None:
+    """All within a second: a fast model, and a program that retries at once."""
+    job = asked_job(world, context, ann)
+    output = Output("outputs/x/0.png", "image/png", 3)
+    stored = [OutputStored(index, 1, job.images[index].prediction_id or "", output) for index in (0, 1)]
+    name = job.images[2].prediction_id or ""
+    finish(world, context, job, *stored, ImageFailed(2, 1, name, FailureKind.PREDICTION_FAILED))
+    owner.retry(world.job(job.job_id))
+    generate.handler(sqs_event(s3_notification(job.job_id)), context)
+    again = world.job(job.job_id)
+    name = again.images[2].prediction_id or ""
+    finish(world, context, again, OutputStored(2, 2, name, output))
+    assert world.job(job.job_id).status is JobStatus.SUCCEEDED
+    assert ann.usage()["pictures_today"] == len(world.replicate.creates) == 4
 
 
 def test_made_pictures_are_not_given_back(world: World, context: SimpleNamespace, ann: Client) -> None:

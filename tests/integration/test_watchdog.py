@@ -412,7 +412,7 @@ def test_internal_error_beyond_the_deadline_fails_the_job(
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["uploaded", "not uploaded"])
-def test_job_whose_upload_cannot_be_checked_fails_and_can_be_retried(
+def test_unchecked_upload_fails_and_can_be_retried(
     world: World,
     context: SimpleNamespace,
     delays: list[int],

@@ -37,7 +37,14 @@ RETENTION = timedelta(days=30)
 SEOUL = timedelta(hours=9)
 LARGE_JPEG = picture(size=(600, 40))  # larger than MAX_PHOTO_EDGE
 PHOTOS = {JPEG, LARGE_JPEG}
-RECLAIMABLE = {"output_unavailable", "deadline_exceeded"}  # Replicate may still hold the output
+# Replicate may still hold the output.
+RECLAIMABLE = {
+    "output_unavailable",
+    "deadline_exceeded",
+    "output_too_large",
+    "output_not_a_picture",
+    "output_host_not_allowed",
+}
 OPEN = {"AWAITING_UPLOAD", "GENERATING"}
 MOVES = {
     "PENDING": {"REQUESTING", "FAILED", "CANCELED"},

@@ -267,6 +267,13 @@ def test_refusal_for_good_is_not_billed() -> None:
     assert job.images[0].billable == 0
 
 
+def test_refusal_that_comes_after_a_retry_hides_no_later_attempt() -> None:
+    job = apply_all(waiting_job(1), [arrived(), asked(0), DeadlinePassed(), Retried(NOW)], NOW)
+    assert job.images[0].status is ImageStatus.REQUESTING
+    job = apply_all(job, [PredictionNotCreated(0, 1, NOW), asked(0)], NOW)
+    assert job.images[0].billable - job.images[0].billable_before == 1
+
+
 def test_predictions_of_all_retries_count_as_attempts() -> None:
     job = generating()
     for attempt in range(1, MOST_RETRIES + 2):
@@ -392,7 +399,10 @@ def test_retry_reopens_only_failed_images(history: list[Event], later: list[Even
     assert before.status in {"FAILED", "PARTIAL"}
     assert job.status is JobStatus.GENERATING
     for old, new in zip(before.images, job.images, strict=True):
-        assert new == old or (old.status is ImageStatus.FAILED and new.status is ImageStatus.PENDING)
+        assert new == old or old.status is ImageStatus.FAILED
+        if new != old:  # the output of its last prediction may be had, or it gets another one
+            running = ImageStatus.GENERATING if old.prediction_id else ImageStatus.REQUESTING
+            assert new.status is (running if new.reclaimed else ImageStatus.PENDING)
         assert new.attempt == old.attempt  # the next request begins a new attempt
     kept = {image.index for image in before.having(ImageStatus.STORED)}
     after = apply_all(job, later, NOW)

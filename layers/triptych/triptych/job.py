@@ -464,7 +464,19 @@ MOST_OPENS = 3  # after the first try; a death can also have another reason than
 MOST_BROKEN = 5  # looks that may find an output broken: the fifth comes after about 13 minutes
 OUTPUT_LIFE = timedelta(hours=1)
 # After these failures Replicate may still hold the output, for an hour after its end.
-RECLAIMABLE = frozenset({FailureKind.OUTPUT_UNAVAILABLE.code, FailureKind.DEADLINE_EXCEEDED.code})
+RECLAIMABLE = frozenset(
+    kind.code
+    for kind in (
+        FailureKind.OUTPUT_UNAVAILABLE,
+        FailureKind.DEADLINE_EXCEEDED,
+        # The operator can correct what refused it.
+        FailureKind.OUTPUT_TOO_LARGE,
+        FailureKind.OUTPUT_NOT_A_PICTURE,
+        FailureKind.OUTPUT_HOST_NOT_ALLOWED,
+    )
+)
+# With these, Replicate still holds the output, and another prediction's would be as far away.
+OUT_OF_REACH = frozenset({FailureKind.OUTPUT_UNAVAILABLE, FailureKind.OUTPUT_HOST_NOT_ALLOWED})
 
 
 def apply(job: Job, event: Event, now: datetime) -> Job:
@@ -637,7 +649,7 @@ def _in_line(job: Job, at: datetime) -> Job:
 
 
 def _failed(job: Job, image: Image, prediction_id: str, kind: FailureKind) -> Image:
-    gone = image.reclaimed and kind is not FailureKind.OUTPUT_UNAVAILABLE
+    gone = image.reclaimed and kind not in OUT_OF_REACH
     if gone and job.error is None:
         return _once_more(image, job)  # a new prediction is needed
     error = job.error if gone and job.error else Failure.of(kind)
@@ -667,7 +679,9 @@ def _once_more(image: Image, job: Job, not_before: datetime | None = None) -> Im
 
 
 def _not_billed(image: Image) -> Image:
-    return replace(image, billable=max(0, image.billable - 1))  # an item of an older release has no count
+    billable = max(0, image.billable - 1)  # an item of an older release has no count
+    # The answer may come after a retry.
+    return replace(image, billable=billable, billable_before=min(image.billable_before, billable))
 
 
 def _retried(image: Image, job: Job, at: datetime) -> Image:

@@ -108,14 +108,21 @@ def balance(job: Job) -> int:
 
 def _cost(image: Image, job: Job) -> int:
     attempts = image.billable - image.billable_before
-    return attempts if attempts > 1 else int(_may_exist(image, job))
+    if attempts > 1:
+        return attempts
+    # An item of an older release has no count, but a time.
+    asked = attempts == 1 if image.billable else _is_asked_since(image, job)
+    return int(asked and _may_exist(image))
 
 
-def _may_exist(image: Image, job: Job) -> bool:
+def _is_asked_since(image: Image, job: Job) -> bool:
+    return image.asked_at is not None and image.asked_at >= job.watched_since - CLOCKS
+
+
+def _may_exist(image: Image) -> bool:
     known = image.prediction_id or image.status is ImageStatus.REQUESTING
     in_doubt = image.not_before and image.status in {ImageStatus.FAILED, ImageStatus.CANCELED}
-    asked = image.asked_at is not None and image.asked_at >= job.watched_since - CLOCKS
-    return asked and bool(known or in_doubt)
+    return bool(known or in_doubt)
 
 
 def _began(entry: str) -> datetime:

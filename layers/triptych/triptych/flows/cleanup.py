@@ -13,7 +13,7 @@ from triptych.flows import record
 from triptych.job import ImageStatus, Job
 from triptych.replicate.tags import Tag
 from triptych.runtime import clock
-from triptych.runtime.observability import logger
+from triptych.runtime.observability import logger, unexpected
 from triptych.settings import settings
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ IN_FLIGHT_SECONDS = 300
 # Until a failed cancellation is tried again: the shortest and the longest wait. Each wait is as long as all before it, so
 # that few looks are needed. A message that SQS delivers twice has two successors, so many looks would become too many.
 CANCEL_SECONDS = (5, 300)
+# The longest wait until the list is read again for a prediction in doubt: it may be created, or listed, in the meantime.
+DOUBT_SECONDS = 60
 
 
 def running_predictions(job: Job) -> tuple[RunningPrediction, ...]:
@@ -88,12 +90,17 @@ def stop(job_id: str, since: datetime, running: Sequence[RunningPrediction]) -> 
             asked_at = one.asked_at or since
             lag = timedelta() if listed.covers(asked_at) else listing.LONGEST_LAG
             unfound.append(max(one.in_doubt_until, asked_at + lag))
-    seconds = [math.ceil((until - now).total_seconds()) for until in unfound if until > now]
+    left = max((math.ceil((until - now).total_seconds()) for until in unfound), default=0)
     unsure = not predictions.cancel_all(ids) or unread
     if unsure and now < since + deadline:
-        shortest, longest = CANCEL_SECONDS
-        seconds = [min(longest, max(shortest, int((now - since).total_seconds())))]
-    return max(seconds, default=None)
+        return _patience(since, now)
+    return min(left, DOUBT_SECONDS, _patience(since, now)) if left > 0 else None
+
+
+def _patience(since: datetime, now: datetime) -> int:
+    """Return the seconds to wait, after looks since then."""
+    shortest, longest = CANCEL_SECONDS
+    return min(longest, max(shortest, int((now - since).total_seconds())))
 
 
 def clean_up(message: WatchdogMessage, running: Sequence[RunningPrediction], job: Job | None) -> int | None:
@@ -107,20 +114,44 @@ def clean_up(message: WatchdogMessage, running: Sequence[RunningPrediction], job
         # An idempotency key has produced the id again: this is another job, and the message is an old one.
         logger.warning("the deleted job's id belongs to a new job")
         return None
-    replaced = bool(job)
-    # The deletion was cut off. A new message replaces this one: it also names the predictions of the record.
-    while job:
-        running = [*running, *(one for one in running_predictions(job) if one not in running)]
-        queues.send_to_watchdog(message.model_copy(update={"left": tuple(running)}), delay=CANCEL_SECONDS[0])
-        job = record.delete(job)
+    if job:
+        _delete(job, message, running)
+        return None
     now = clock.now()
     again = stop(message.job_id, deleted_at, running)
-    logger.info(
-        "cleaned up", removed=bucket.remove_all(message.job_id), age=int((now - deleted_at).total_seconds())
-    )
+    _remove_objects(message)
     # An upload URL of the job is valid again once its photo is removed.
     ends = deleted_at + timedelta(seconds=IN_FLIGHT_SECONDS)
     if message.uploads_until:
         ends = max(ends, message.uploads_until)
     left = math.ceil((ends - now).total_seconds()) + 1 if now <= ends else None
-    return None if replaced else again or left
+    return again or left
+
+
+def _delete(job: Job, message: WatchdogMessage, running: Sequence[RunningPrediction]) -> None:
+    """Delete the record of a deletion that was cut off, and clean up.
+
+    Before that, a new message is sent, which also names the predictions of the record. It takes the given message's
+    place, whatever fails here. If both had successors, an outage would make more and more of them.
+    """
+    current: Job | None = job
+    while current:
+        running = [*running, *(one for one in running_predictions(current) if one not in running)]
+        following = message.model_copy(update={"left": tuple(running)})
+        queues.send_to_watchdog(following, delay=_patience(message.born_at, clock.now()))
+        try:
+            current = record.delete(current)
+        except Exception:  # noqa: BLE001  # see above
+            unexpected("the record is not deleted yet")
+            break
+    try:
+        stop(message.job_id, message.born_at, running)
+        if current is None:
+            _remove_objects(message)
+    except Exception:  # noqa: BLE001  # see above
+        unexpected("not cleaned up yet")
+
+
+def _remove_objects(message: WatchdogMessage) -> None:
+    age = int((clock.now() - message.born_at).total_seconds())
+    logger.info("cleaned up", removed=bucket.remove_all(message.job_id), age=age)

@@ -6,13 +6,14 @@ import enum
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from triptych.aws import bucket
+from triptych.aws import bucket, queues
 from triptych.failures import FailureKind
 from triptych.flows import costs, preview, record
 from triptych.job import (
     Event,
     Image,
     ImageFailed,
+    ImageStatus,
     Job,
     Output,
     OutputStored,
@@ -82,8 +83,26 @@ def take(prediction: Prediction, tag: Tag) -> Handling:
         costs.count_if_wasted(prediction, tag, job)
         return Handling.IGNORED
     budget, previewing = TimeBudget(COPY_SECONDS), TimeBudget(TAKE_SECONDS)
-    change = record.move_on(job, result(job, tag, prediction, budget, previewing))
+    change = store(job, result(job, tag, prediction, budget, previewing))
     return Handling.APPLIED if change.written else Handling.IGNORED
+
+
+def store(job: Job, *results: Event) -> record.Change:
+    """Store what became of predictions. If a retry has lost an output that it asked for again, `generate` goes on at once.
+
+    Without this message, the image would wait for the watchdog's next look.
+    """
+    change = record.move_on(job, *results)
+    after = change.job
+    if after and change.before and _lost_a_reclaimed_output(change.before, after):
+        queues.send_to_generation(after.job_id, after.photo.key)
+    return change
+
+
+def _lost_a_reclaimed_output(before: Job, after: Job) -> bool:
+    """Return whether Replicate does not have an output any more that a retry asked for again: it needs a new prediction."""
+    reclaimed = {image.index for image in before.images if image.reclaimed}
+    return any(image.index in reclaimed for image in after.having(ImageStatus.PENDING))
 
 
 def _is_doubled(image: Image, tag: Tag, prediction: Prediction) -> bool:

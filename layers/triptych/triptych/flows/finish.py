@@ -110,10 +110,7 @@ def _found(job: Job, seen: bucket.Look) -> Job | None:
 def _finish(job: Job) -> Job | None:
     if clock.now() < deadline(job):
         advanced, events = _learn(job, last=False)
-        after = record.move_on(advanced, *events).job if advanced else None
-        if advanced and after and _lost_a_reclaimed_output(advanced, after):
-            queues.send_to_generation(after.job_id, after.photo.key)  # a new prediction is needed
-        return after
+        return collect.store(advanced, *events).job if advanced else None
     try:
         advanced, events = _learn(job, last=True)
     except Exception:  # noqa: BLE001  # no error may keep the job from ending
@@ -132,12 +129,6 @@ def _finish(job: Job) -> Job | None:
         ]
     )
     return after
-
-
-def _lost_a_reclaimed_output(before: Job, after: Job) -> bool:
-    """Return whether Replicate does not have an output any more that a retry asked for again."""
-    reclaimed = {image.index for image in before.images if image.reclaimed}
-    return any(image.index in reclaimed for image in after.having(ImageStatus.PENDING))
 
 
 def _learn(job: Job, *, last: bool) -> tuple[Job | None, list[Event]]:

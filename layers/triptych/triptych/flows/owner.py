@@ -95,10 +95,17 @@ def cancel(job: Job) -> Job | None:
     """Cancel a job; stored images stay. The watchdog cancels its predictions at once. None: it has been deleted."""
     if job.status.is_terminal:
         return job
+    _send_cancellation(job)
+    after = record.move_on(job, Canceled()).job
+    if after and after.watched_since != job.watched_since:  # it was retried meanwhile
+        _send_cancellation(after)
+    return after
+
+
+def _send_cancellation(job: Job) -> None:
     # The message comes first, as in `retry`: a crash after the write would leave the predictions to the next look.
     message = queues.WatchdogMessage(job_id=job.job_id, born_at=job.watched_since, canceled_at=clock.now())
     queues.send_to_watchdog(message, delay=CANCELED_SECONDS)
-    return record.move_on(job, Canceled()).job
 
 
 def delete(job: Job) -> None:

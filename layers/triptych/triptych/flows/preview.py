@@ -6,17 +6,20 @@ Whatever goes wrong here costs a preview, never a photo or an output.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from tempfile import TemporaryFile
 from typing import IO, TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from triptych.aws import bucket
-from triptych.photo.bounded import ChildError, UnpreviewableError
+from triptych.photo.bounded import UnpreviewableError
 from triptych.runtime.budget import TimeBudget
 from triptych.runtime.observability import count, logger, unexpected
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from triptych.job import Preview
     from triptych.photo.inspection import Prepared
 
@@ -33,16 +36,7 @@ def add(key: str, file: IO[bytes], budget: TimeBudget) -> Preview | None:
         file: Its bytes, in a real file. Its position does not change.
         budget: For all this.
     """
-    try:
-        return _add(key, file, budget)
-    except UnpreviewableError as why:
-        logger.info("no preview", reason=str(why))
-    except (BotoCoreError, ClientError) as error:
-        logger.warning("no preview", reason=type(error).__name__)
-    except (ChildError, ImportError, OSError):
-        unexpected("no preview")
-    count("PreviewsMissing")
-    return None
+    return _tried(partial(_add, key, file, budget))
 
 
 def of_photo(key: str, photo: IO[bytes], prepared: Prepared | None) -> Preview | None:
@@ -50,14 +44,31 @@ def of_photo(key: str, photo: IO[bytes], prepared: Prepared | None) -> Preview |
     budget = TimeBudget(MOST_SECONDS + SPARE_SECONDS)
     if prepared is None:
         return add(key, photo, budget)
-    with TemporaryFile() as file:
-        file.write(prepared.jpeg)
-        file.flush()
-        made = add(key, file, budget)
+    made = _tried(partial(_add_bytes, key, prepared.jpeg, budget))
     return made and replace(made, width=prepared.width, height=prepared.height)
 
 
-def _add(key: str, file: IO[bytes], budget: TimeBudget) -> Preview | None:
+def _tried(make: Callable[[], Preview]) -> Preview | None:
+    try:
+        return make()
+    except UnpreviewableError as why:
+        logger.info("no preview", reason=str(why))
+    except (BotoCoreError, ClientError) as error:
+        logger.warning("no preview", reason=type(error).__name__)
+    except Exception:  # noqa: BLE001  # the caller holds what is worth more, such as the ids of predictions
+        unexpected("no preview")
+    count("PreviewsMissing")
+    return None
+
+
+def _add_bytes(key: str, content: bytes, budget: TimeBudget) -> Preview:
+    with TemporaryFile() as file:
+        file.write(content)
+        file.flush()
+        return _add(key, file, budget)
+
+
+def _add(key: str, file: IO[bytes], budget: TimeBudget) -> Preview:
     from triptych.photo import previews  # noqa: PLC0415  # slow to import, and most invocations open nothing
 
     seconds = min(MOST_SECONDS, budget.seconds_left - SPARE_SECONDS)

@@ -15,7 +15,7 @@ from triptych.models import PRESETS
 from triptych.replicate import transport
 from triptych.replicate.tags import Tag
 from triptych.runtime.budget import TimeBudget
-from triptych.runtime.observability import logger
+from triptych.runtime.observability import logger, unexpected
 from triptych.settings import settings
 
 if TYPE_CHECKING:
@@ -169,7 +169,11 @@ def create(new: Sequence[NewPrediction], *, webhook_url: str, cancel_after: int)
         return [NotCreated(retry_after=None, reason=str(error)) for _ in new]
 
     def create_one(one: NewPrediction) -> Answer:
-        return _create(one, token, webhook_url, max(MIN_CANCEL_AFTER, cancel_after), budget)
+        try:
+            return _create(one, token, webhook_url, max(MIN_CANCEL_AFTER, cancel_after), budget)
+        except Exception as error:  # noqa: BLE001  # the ids that the other requests got must not be lost
+            unexpected("a create request failed in an unknown way")
+            return InDoubt(answered=False, reason=type(error).__name__)
 
     # A POST that hangs in a name look-up does not delay the others, and `Exchange` keeps it from being sent later.
     results = budget.run([partial(create_one, one) for one in new], grace=CREATE_GRACE_SECONDS)

@@ -51,7 +51,7 @@ class ReplicateUnavailableError(Exception):
 
 
 class NoTokenError(ReplicateUnavailableError):
-    """The parameter with the token does not exist. Waiting does not help."""
+    """The parameter with the token does not exist, or what it holds is no token. Waiting does not help."""
 
 
 class TokenUnreadableError(ReplicateUnavailableError):
@@ -235,4 +235,11 @@ def token(*, fresh: bool = False) -> str:
         reason = cause.response["Error"]["Code"] if isinstance(cause, ClientError) else type(cause).__name__
         logger.error("no Replicate token", parameter=name, reason=reason)
         raise _TOKEN_ERRORS.get(reason, ReplicateUnavailableError)("no token") from None
-    return found.strip()
+    found = found.strip()
+    if not (found.isascii() and found.isprintable()):
+        # No header can hold it. A request with it would never be sent, but would look as if its answer was lost.
+        if not fresh:
+            return token(fresh=True)  # it may have been corrected
+        logger.error("the Replicate token holds characters that no token has", parameter=name)
+        raise NoTokenError("no token")
+    return found
