@@ -29,11 +29,13 @@ from triptych.aws import bucket, queues, table
 from triptych.failures import FailureKind
 from triptych.flows import collect, create_job, owner, record
 from triptych.flows import generate as generation
-from triptych.job import ImageStatus, JobRequest, JobStatus, OutputStored, is_retryable
+from triptych.job import ImageStatus, JobRequest, JobStatus, Output, OutputStored, is_retryable
 from triptych.pace import Pace
 from triptych.photo import inspection, pixels
 from triptych.replicate import predictions
+from triptych.replicate.downloads import OutputUnavailableError
 from triptych.replicate.predictions import Prediction
+from triptych.runtime import clock
 from triptych.runtime.budget import TimeBudget
 from triptych.settings import settings
 
@@ -606,6 +608,29 @@ def test_refused_job_sends_no_post_for_a_lost_output(
     assert job.status is JobStatus.FAILED
     assert {image.error.code for image in job.images if image.error} == {"replicate_out_of_credit"}
     assert len(world.replicate.creates) == refused
+
+
+def test_copy_that_outlives_its_deleted_job_is_removed(
+    world: World, context: SimpleNamespace, checks: Checks, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lambda can freeze a thread of the watchdog in the middle of the upload to S3, and thaw it much later."""
+    time = [0.0]
+    monkeypatch.setattr(clock, "monotonic", lambda: time[0])
+    store = bucket.store_output
+
+    def frozen(*given: Any) -> Output:
+        time[0] += 3600
+        call("DELETE", f"/api/v1/jobs/{job_id}", context)
+        drain(world, checks, context, 3600)
+        assert checks == []
+        return store(*given)
+
+    monkeypatch.setattr(bucket, "store_output", frozen)
+    ended = Prediction.model_validate(world.replicate.finish("p0"))
+    (tag,) = ended.tags
+    with pytest.raises(OutputUnavailableError):
+        collect.result(world.job(job_id), tag, ended, TimeBudget(5))
+    assert world.object_keys() == []
 
 
 # ── a photo is refused only for itself ──

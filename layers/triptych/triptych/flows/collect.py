@@ -168,7 +168,12 @@ def _copy(
             raise OutputUnavailableError("too slow")
         key = bucket.output_key(job, index, prediction_id, fetched.content_type)
         output = bucket.store_output(key, fetched.content_type, fetched.size, fetched.file)
-        return replace(output, preview=preview.add(key, fetched.file, previewing))
+        output = replace(output, preview=preview.add(key, fetched.file, previewing))
+    if previewing.is_spent and record.read(job.job_id) is None:
+        # S3 was slow, or Lambda froze this thread meanwhile. The clean-up of the deleted job may be over.
+        bucket.remove_output(output)
+        raise OutputUnavailableError("too slow")
+    return output
 
 
 def _token() -> str:
