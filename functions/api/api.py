@@ -181,10 +181,11 @@ def retry_job(job_id: JobId) -> Response[str]:
     ),
 )
 def repeat_image(job_id: JobId, index: ImageIndex, idempotency_key: IdempotencyKey = None) -> Response[str]:
-    job = guards.own_job(app.current_event, job_id)
-    request = orders.request_for_another(job, index)
-    earlier = create_job.earlier_job(job.owner, idempotency_key)
-    made = create_job.create_job(job.owner, request, idempotency_key, source=job, earlier=earlier)
+    owner = guards.owner(app.current_event)
+    earlier = create_job.earlier_job(owner, idempotency_key)
+    source = guards.source(app.current_event, job_id, earlier)
+    request = orders.request_for_another(source, index, earlier)
+    made = create_job.create_job(owner, request, idempotency_key, source=source, earlier=earlier)
     return replies.created(made)
 
 

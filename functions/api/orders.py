@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from errors import ApiError
 from triptych.aws import styles
 from triptych.failures import FailureKind
+from triptych.flows.create_job import KeyUsedError
 from triptych.job import ImageRequest, Job, JobRequest
 from triptych.photo.formats import PHOTO_TYPES
 from triptych.settings import settings
@@ -59,12 +60,23 @@ def request_of(order: CreateJob, source: Job | None, earlier: Job | None = None)
     )
 
 
-def request_for_another(job: Job, index: int) -> JobRequest:
+def request_for_another(job: Job | None, index: int, earlier: Job | None = None) -> JobRequest:
     """Return the request for one more image like that at `index`: the same photo, prompt and model.
+
+    Args:
+        job: The job with that image. None: it has been deleted since this client created `earlier` from it.
+        index: The image.
+        earlier: As for `request_of`.
 
     Raises:
         ApiError: The job has no such image.
+        KeyUsedError: `earlier` repeats another image of the deleted job.
     """
+    before = earlier.request if earlier else None
+    if before and before.image_of == index and (job is None or before.photo_of == job.job_id):
+        return before
+    if job is None:
+        raise KeyUsedError
     if not 0 <= index < len(job.images):
         raise ApiError(FailureKind.INVALID_REQUEST, f"index must be below {len(job.images)}.")
     if not _is_offered(job.request.model):

@@ -416,6 +416,16 @@ def test_key_of_one_image_serves_no_other(call: Any, done: str) -> None:
     assert call("POST", f"/api/v1/jobs/{done}/images/1/again", idempotency_key="k")[0] == 409
 
 
+def test_repeated_image_returns_its_job_whatever_has_changed(world: World, call: Any, done: str) -> None:
+    path = f"/api/v1/jobs/{done}/images/0/again"
+    first = call("POST", path, idempotency_key="k")
+    owner.delete(world.job(done))
+    assert call("POST", path, idempotency_key="k") == first
+    assert call("POST", f"/api/v1/jobs/{done}/images/1/again", idempotency_key="k")[0] == 409
+    assert call("POST", path, idempotency_key="new")[0] == 404
+    assert call("POST", path)[0] == 404
+
+
 def test_one_more_image_like_another(world: World, context: SimpleNamespace, call: Any, done: str) -> None:
     status, created = call("POST", f"/api/v1/jobs/{done}/images/1/again")
     assert status == 201
