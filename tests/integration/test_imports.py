@@ -28,7 +28,7 @@ NEVER = {
     "generate": {IMAGING, PARSING, ROUTING},  # imported when a photo has to be opened
     "watchdog": {IMAGING, REPLICATE, HTTP, PARSING, ROUTING},
     "webhook": {IMAGING, PARSING, ROUTING},
-    "page": {"boto3", "botocore", "pydantic", "aws_lambda_powertools", "triptych"},
+    "page": {"boto3", "botocore", "pydantic", "aws_lambda_powertools", "triptych", "dataclasses", "typing"},
 }
 # Imported at init, because the first event needs it.
 WITH_INIT = {"httpcore", "replicate.client", "aws_lambda_powertools.utilities.parameters"}
