@@ -84,6 +84,12 @@ MetadataKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")]
 MetadataValue = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
+class View(BaseModel):
+    """A request or an answer. pydantic builds its validators when it is first used: no request uses them all."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
 def without_null(field: dict[str, JsonValue]) -> None:
     """Describe an optional field or parameter without null. The API takes null, but a client leaves it out."""
     if isinstance(choices := field.get("anyOf"), list):
@@ -103,7 +109,7 @@ def _fields_without_null(schema: dict[str, JsonValue]) -> None:
             without_null(field)
 
 
-class OrderedImage(BaseModel):
+class OrderedImage(View):
     """What one image should be."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra=_fields_without_null)
@@ -148,7 +154,7 @@ PHOTO_TYPE: dict[str, JsonValue] = {
 _PHOTO_TYPE: dict[str, JsonValue] = {"$ref": "#/components/schemas/PhotoType"}
 
 
-class CreateJob(BaseModel):
+class CreateJob(View):
     """What to make of a photo. Either `content_type` and `content_length` announce an upload, or `photo_of` names a job."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra=_describe_order)
@@ -235,7 +241,7 @@ class CreateJob(BaseModel):
         return self
 
 
-class Upload(BaseModel):
+class Upload(View):
     """How to upload the photo. The URL accepts one upload, with exactly these headers."""
 
     method: Literal["PUT"]
@@ -309,7 +315,7 @@ def _example(value: dict[str, JsonValue]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [value]})
 
 
-class JobCreated(BaseModel):
+class JobCreated(View):
     model_config = _example({"job_id": EXAMPLE_ID, "status": "AWAITING_UPLOAD", "upload": _UPLOAD})
 
     job_id: JobId
@@ -324,7 +330,7 @@ def _codes(wanted: Callable[[FailureKind], object]) -> dict[str, JsonValue]:
     return {"enum": [kind.code for kind in FailureKind if wanted(kind)]}
 
 
-class ErrorView(BaseModel):
+class ErrorView(View):
     """Why a job or an image has no output."""
 
     code: Annotated[
@@ -343,7 +349,7 @@ PRESIGNED = (
 IN_LISTS = "Null in lists."
 
 
-class PhotoView(BaseModel):
+class PhotoView(View):
     """The uploaded photo."""
 
     url: Annotated[str | None, Field(description=f"{PRESIGNED} {IN_LISTS}")]
@@ -375,7 +381,7 @@ class PhotoView(BaseModel):
         )
 
 
-class ImageView(BaseModel):
+class ImageView(View):
     index: int
     status: ImageStatus
     prompt: Annotated[str | None, Field(description="The image's own prompt, if the order gave it one.")]
@@ -437,7 +443,7 @@ def _time(time: datetime | None) -> str | None:
     return settings().local_time(time) if time else None
 
 
-class Progress(BaseModel):
+class Progress(View):
     """Seconds from `started_at` to the end of recent jobs of the same model. Null if too few are known."""
 
     typical_seconds: Annotated[float | None, Field(description="Half of the jobs took no longer.")]
@@ -453,7 +459,7 @@ class Progress(BaseModel):
         )
 
 
-class JobView(BaseModel):
+class JobView(View):
     model_config = _example(_JOB)
 
     job_id: JobId
@@ -498,14 +504,14 @@ class JobView(BaseModel):
         )
 
 
-class JobList(BaseModel):
+class JobList(View):
     model_config = _example({"jobs": [_JOB], "cursor": None})
 
     jobs: list[JobView]
     cursor: Annotated[str | None, Field(description="Send it to get the next page. Null on the last page.")]
 
 
-class StyleView(BaseModel):
+class StyleView(View):
     """A style that an order may name."""
 
     id: str
@@ -516,7 +522,7 @@ class StyleView(BaseModel):
     ]
 
 
-class StyleList(BaseModel):
+class StyleList(View):
     model_config = _example(
         {
             "styles": [
@@ -533,7 +539,7 @@ class StyleList(BaseModel):
     styles: list[StyleView]
 
 
-class LimitsView(BaseModel):
+class LimitsView(View):
     """What an order may ask for, and for how long things last."""
 
     model_config = _example(
@@ -600,7 +606,7 @@ class LimitsView(BaseModel):
         )
 
 
-class WebhookSecret(BaseModel):
+class WebhookSecret(View):
     """The secret that signs your callbacks."""
 
     model_config = _example({"secret": "whsec_…"})
@@ -610,7 +616,7 @@ class WebhookSecret(BaseModel):
     ]
 
 
-class UsageView(BaseModel):
+class UsageView(View):
     """Pictures that you have ordered. Days and months are those of the stack's time zone."""
 
     model_config = _example(
@@ -649,7 +655,7 @@ class UsageView(BaseModel):
         )
 
 
-class RequestErrorView(BaseModel):
+class RequestErrorView(View):
     code: Annotated[
         str,
         Field(description="Stable code for programs.", json_schema_extra=_codes(lambda kind: kind.status)),
@@ -657,7 +663,7 @@ class RequestErrorView(BaseModel):
     message: Annotated[str, Field(description="What happened and what to do, for people.")]
 
 
-class ErrorResponse(BaseModel):
+class ErrorResponse(View):
     """Why the request failed."""
 
     model_config = ConfigDict(
@@ -676,7 +682,7 @@ class ErrorResponse(BaseModel):
     error: RequestErrorView
 
 
-class Refusal(BaseModel):
+class Refusal(View):
     """An answer of API Gateway itself."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"message": "Unauthorized"}]})
