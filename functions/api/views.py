@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from triptych.callbacks import LONGEST_URL
 from triptych.failures import FailureKind
 from triptych.job import MOST_IMAGES, MOST_RETRIES, Image, ImageStatus, Job, JobStatus  # pydantic reads them
+from triptych.lazy import Lazy
 from triptych.photo.formats import PHOTO_TYPES
 from triptych.settings import settings
 
@@ -84,12 +85,6 @@ MetadataKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")]
 MetadataValue = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 
-class View(BaseModel):
-    """A request or an answer. pydantic builds its validators when it is first used: no request uses them all."""
-
-    model_config = ConfigDict(defer_build=True)
-
-
 def without_null(field: dict[str, JsonValue]) -> None:
     """Describe an optional field or parameter without null. The API takes null, but a client leaves it out."""
     if isinstance(choices := field.get("anyOf"), list):
@@ -109,7 +104,7 @@ def _fields_without_null(schema: dict[str, JsonValue]) -> None:
             without_null(field)
 
 
-class OrderedImage(View):
+class OrderedImage(Lazy):
     """What one image should be."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra=_fields_without_null)
@@ -154,10 +149,10 @@ PHOTO_TYPE: dict[str, JsonValue] = {
 _PHOTO_TYPE: dict[str, JsonValue] = {"$ref": "#/components/schemas/PhotoType"}
 
 
-class CreateJob(View):
+class CreateJob(BaseModel):
     """What to make of a photo. Either `content_type` and `content_length` announce an upload, or `photo_of` names a job."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra=_describe_order)
+    model_config = ConfigDict(defer_build=True, extra="forbid", json_schema_extra=_describe_order)
 
     content_type: Annotated[
         Annotated[
@@ -241,7 +236,7 @@ class CreateJob(View):
         return self
 
 
-class Upload(View):
+class Upload(Lazy):
     """How to upload the photo. The URL accepts one upload, with exactly these headers."""
 
     method: Literal["PUT"]
@@ -315,7 +310,7 @@ def _example(value: dict[str, JsonValue]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [value]})
 
 
-class JobCreated(View):
+class JobCreated(Lazy):
     model_config = _example({"job_id": EXAMPLE_ID, "status": "AWAITING_UPLOAD", "upload": _UPLOAD})
 
     job_id: JobId
@@ -330,7 +325,7 @@ def _codes(wanted: Callable[[FailureKind], object]) -> dict[str, JsonValue]:
     return {"enum": [kind.code for kind in FailureKind if wanted(kind)]}
 
 
-class ErrorView(View):
+class ErrorView(Lazy):
     """Why a job or an image has no output."""
 
     code: Annotated[
@@ -349,7 +344,7 @@ PRESIGNED = (
 IN_LISTS = "Null in lists."
 
 
-class PhotoView(View):
+class PhotoView(Lazy):
     """The uploaded photo."""
 
     url: Annotated[str | None, Field(description=f"{PRESIGNED} {IN_LISTS}")]
@@ -381,7 +376,7 @@ class PhotoView(View):
         )
 
 
-class ImageView(View):
+class ImageView(Lazy):
     index: int
     status: ImageStatus
     prompt: Annotated[str | None, Field(description="The image's own prompt, if the order gave it one.")]
@@ -443,7 +438,7 @@ def _time(time: datetime | None) -> str | None:
     return settings().local_time(time) if time else None
 
 
-class Progress(View):
+class Progress(Lazy):
     """Seconds from `started_at` to the end of recent jobs of the same model. Null if too few are known."""
 
     typical_seconds: Annotated[float | None, Field(description="Half of the jobs took no longer.")]
@@ -459,7 +454,7 @@ class Progress(View):
         )
 
 
-class JobView(View):
+class JobView(Lazy):
     model_config = _example(_JOB)
 
     job_id: JobId
@@ -504,14 +499,14 @@ class JobView(View):
         )
 
 
-class JobList(View):
+class JobList(Lazy):
     model_config = _example({"jobs": [_JOB], "cursor": None})
 
     jobs: list[JobView]
     cursor: Annotated[str | None, Field(description="Send it to get the next page. Null on the last page.")]
 
 
-class StyleView(View):
+class StyleView(Lazy):
     """A style that an order may name."""
 
     id: str
@@ -522,7 +517,7 @@ class StyleView(View):
     ]
 
 
-class StyleList(View):
+class StyleList(Lazy):
     model_config = _example(
         {
             "styles": [
@@ -539,7 +534,7 @@ class StyleList(View):
     styles: list[StyleView]
 
 
-class LimitsView(View):
+class LimitsView(Lazy):
     """What an order may ask for, and for how long things last."""
 
     model_config = _example(
@@ -606,7 +601,7 @@ class LimitsView(View):
         )
 
 
-class WebhookSecret(View):
+class WebhookSecret(Lazy):
     """The secret that signs your callbacks."""
 
     model_config = _example({"secret": "whsec_…"})
@@ -616,7 +611,7 @@ class WebhookSecret(View):
     ]
 
 
-class UsageView(View):
+class UsageView(Lazy):
     """Pictures that you have ordered. Days and months are those of the stack's time zone."""
 
     model_config = _example(
@@ -655,7 +650,7 @@ class UsageView(View):
         )
 
 
-class RequestErrorView(View):
+class RequestErrorView(Lazy):
     code: Annotated[
         str,
         Field(description="Stable code for programs.", json_schema_extra=_codes(lambda kind: kind.status)),
@@ -663,7 +658,7 @@ class RequestErrorView(View):
     message: Annotated[str, Field(description="What happened and what to do, for people.")]
 
 
-class ErrorResponse(View):
+class ErrorResponse(Lazy):
     """Why the request failed."""
 
     model_config = ConfigDict(
@@ -682,7 +677,7 @@ class ErrorResponse(View):
     error: RequestErrorView
 
 
-class Refusal(View):
+class Refusal(Lazy):
     """An answer of API Gateway itself."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"message": "Unauthorized"}]})

@@ -37,7 +37,7 @@ FUNCTIONS: dict[str, tuple[str, ...]] = {
 STANDARD, OWN = "standard library", "own code"
 # A package, and the top-level modules of what only it needs.
 PACKAGES = {
-    "boto3": ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3"),
+    "boto3": ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3", "certifi"),
     "pydantic": (
         "pydantic",
         "pydantic_core",
@@ -48,7 +48,7 @@ PACKAGES = {
     "powertools": ("aws_lambda_powertools",),
     "pynamodb": ("pynamodb",),
     "replicate": ("replicate", "packaging"),
-    "httpx": ("httpx", "httpcore", "h11", "anyio", "idna", "certifi"),
+    "httpx": ("httpx", "httpcore", "h11", "anyio", "idna"),
     "Pillow": ("PIL", "pillow_heif"),
     OWN: ("triptych",),
 }

@@ -57,6 +57,12 @@ configs = [client.meta.config for client in clients]
 connect, read = (max(getattr(one, name) for one in configs) for name in ("connect_timeout", "read_timeout"))
 print(json.dumps({"sessions": len(made), "connect": connect, "read": read}))
 """
+BUILT = """
+import json, {name}
+from triptych.lazy import Lazy
+kinds = Lazy.__subclasses__()
+print(json.dumps([len(kinds), [kind.__name__ for kind in kinds if kind.__pydantic_complete__]]))
+"""
 COLLECTIONS = """
 import gc, json
 made = lambda: sum(generation["collections"] for generation in gc.get_stats())
@@ -102,3 +108,10 @@ def test_garbage_collection_starts_after_init(name: str) -> None:
     made, on, frozen = printed(name, COLLECTIONS.format(name=name))
     assert made <= 1  # before the function's first line; about 40 without the delay
     assert (on, frozen) == (True, True)
+
+
+@pytest.mark.parametrize("name", ["api", "generate", "watchdog", "webhook"])
+def test_models_are_not_built_before_they_are_used(name: str) -> None:
+    known, built = printed(name, BUILT.format(name=name))
+    assert known
+    assert built == []
