@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from triptych.callbacks import LONGEST_URL
 from triptych.failures import FailureKind
 from triptych.job import MOST_IMAGES, MOST_RETRIES, Image, ImageStatus, Job, JobStatus  # pydantic reads them
+from triptych.lazy import Lazy
 from triptych.photo.formats import PHOTO_TYPES
 from triptych.settings import settings
 
@@ -103,7 +104,7 @@ def _fields_without_null(schema: dict[str, JsonValue]) -> None:
             without_null(field)
 
 
-class OrderedImage(BaseModel):
+class OrderedImage(Lazy):
     """What one image should be."""
 
     model_config = ConfigDict(extra="forbid", json_schema_extra=_fields_without_null)
@@ -151,7 +152,7 @@ _PHOTO_TYPE: dict[str, JsonValue] = {"$ref": "#/components/schemas/PhotoType"}
 class CreateJob(BaseModel):
     """What to make of a photo. Either `content_type` and `content_length` announce an upload, or `photo_of` names a job."""
 
-    model_config = ConfigDict(extra="forbid", json_schema_extra=_describe_order)
+    model_config = ConfigDict(defer_build=True, extra="forbid", json_schema_extra=_describe_order)
 
     content_type: Annotated[
         Annotated[
@@ -235,7 +236,7 @@ class CreateJob(BaseModel):
         return self
 
 
-class Upload(BaseModel):
+class Upload(Lazy):
     """How to upload the photo. The URL accepts one upload, with exactly these headers."""
 
     method: Literal["PUT"]
@@ -309,7 +310,7 @@ def _example(value: dict[str, JsonValue]) -> ConfigDict:
     return ConfigDict(json_schema_extra={"examples": [value]})
 
 
-class JobCreated(BaseModel):
+class JobCreated(Lazy):
     model_config = _example({"job_id": EXAMPLE_ID, "status": "AWAITING_UPLOAD", "upload": _UPLOAD})
 
     job_id: JobId
@@ -324,7 +325,7 @@ def _codes(wanted: Callable[[FailureKind], object]) -> dict[str, JsonValue]:
     return {"enum": [kind.code for kind in FailureKind if wanted(kind)]}
 
 
-class ErrorView(BaseModel):
+class ErrorView(Lazy):
     """Why a job or an image has no output."""
 
     code: Annotated[
@@ -343,7 +344,7 @@ PRESIGNED = (
 IN_LISTS = "Null in lists."
 
 
-class PhotoView(BaseModel):
+class PhotoView(Lazy):
     """The uploaded photo."""
 
     url: Annotated[str | None, Field(description=f"{PRESIGNED} {IN_LISTS}")]
@@ -375,7 +376,7 @@ class PhotoView(BaseModel):
         )
 
 
-class ImageView(BaseModel):
+class ImageView(Lazy):
     index: int
     status: ImageStatus
     prompt: Annotated[str | None, Field(description="The image's own prompt, if the order gave it one.")]
@@ -437,7 +438,7 @@ def _time(time: datetime | None) -> str | None:
     return settings().local_time(time) if time else None
 
 
-class Progress(BaseModel):
+class Progress(Lazy):
     """Seconds from `started_at` to the end of recent jobs of the same model. Null if too few are known."""
 
     typical_seconds: Annotated[float | None, Field(description="Half of the jobs took no longer.")]
@@ -453,7 +454,7 @@ class Progress(BaseModel):
         )
 
 
-class JobView(BaseModel):
+class JobView(Lazy):
     model_config = _example(_JOB)
 
     job_id: JobId
@@ -498,14 +499,14 @@ class JobView(BaseModel):
         )
 
 
-class JobList(BaseModel):
+class JobList(Lazy):
     model_config = _example({"jobs": [_JOB], "cursor": None})
 
     jobs: list[JobView]
     cursor: Annotated[str | None, Field(description="Send it to get the next page. Null on the last page.")]
 
 
-class StyleView(BaseModel):
+class StyleView(Lazy):
     """A style that an order may name."""
 
     id: str
@@ -516,7 +517,7 @@ class StyleView(BaseModel):
     ]
 
 
-class StyleList(BaseModel):
+class StyleList(Lazy):
     model_config = _example(
         {
             "styles": [
@@ -533,7 +534,7 @@ class StyleList(BaseModel):
     styles: list[StyleView]
 
 
-class LimitsView(BaseModel):
+class LimitsView(Lazy):
     """What an order may ask for, and for how long things last."""
 
     model_config = _example(
@@ -600,7 +601,7 @@ class LimitsView(BaseModel):
         )
 
 
-class WebhookSecret(BaseModel):
+class WebhookSecret(Lazy):
     """The secret that signs your callbacks."""
 
     model_config = _example({"secret": "whsec_…"})
@@ -610,7 +611,7 @@ class WebhookSecret(BaseModel):
     ]
 
 
-class UsageView(BaseModel):
+class UsageView(Lazy):
     """Pictures that you have ordered. Days and months are those of the stack's time zone."""
 
     model_config = _example(
@@ -649,7 +650,7 @@ class UsageView(BaseModel):
         )
 
 
-class RequestErrorView(BaseModel):
+class RequestErrorView(Lazy):
     code: Annotated[
         str,
         Field(description="Stable code for programs.", json_schema_extra=_codes(lambda kind: kind.status)),
@@ -657,7 +658,7 @@ class RequestErrorView(BaseModel):
     message: Annotated[str, Field(description="What happened and what to do, for people.")]
 
 
-class ErrorResponse(BaseModel):
+class ErrorResponse(Lazy):
     """Why the request failed."""
 
     model_config = ConfigDict(
@@ -676,7 +677,7 @@ class ErrorResponse(BaseModel):
     error: RequestErrorView
 
 
-class Refusal(BaseModel):
+class Refusal(Lazy):
     """An answer of API Gateway itself."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"message": "Unauthorized"}]})

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from triptych import backoff
 from triptych.aws import bucket, queues
 from triptych.aws.queues import GenerationMessage
 from triptych.flows import generate, wait_in_line
+from triptych.lazy import Lazy
 from triptych.pace import Pace
 from triptych.replicate import transport
 from triptych.runtime import clock
@@ -37,23 +38,23 @@ pace = Pace()
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
 
 
-class _S3Object(BaseModel):
+class _S3Object(Lazy):
     key: str  # URL-encoded, with + for a space
 
 
-class _S3Entity(BaseModel):
+class _S3Entity(Lazy):
     object: _S3Object
 
 
-class _S3Record(BaseModel):
+class _S3Record(Lazy):
     s3: _S3Entity
 
 
-class S3Notification(BaseModel):
+class S3Notification(Lazy):
     Records: list[_S3Record]
 
 
-class S3TestEvent(BaseModel):
+class S3TestEvent(Lazy):
     """The message that S3 sends once, when its notifications are configured."""
 
     Event: str

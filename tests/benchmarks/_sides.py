@@ -115,8 +115,9 @@ class Side:
 
 
 def _cpu(pid: int) -> float:
+    """Return the seconds of CPU that a process and its ended children have used: children open photos and outputs."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    return sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")  # utime, stime, cutime, cstime
 
 
 def _owner(port: int, pids: list[int]) -> int:

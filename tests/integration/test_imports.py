@@ -28,7 +28,7 @@ NEVER = {
     "generate": {IMAGING, PARSING, ROUTING},  # imported when a photo has to be opened
     "watchdog": {IMAGING, REPLICATE, HTTP, PARSING, ROUTING},
     "webhook": {IMAGING, PARSING, ROUTING},
-    "page": {"boto3", "botocore", "pydantic", "aws_lambda_powertools", "triptych"},
+    "page": {"boto3", "botocore", "pydantic", "aws_lambda_powertools", "triptych", "dataclasses", "typing"},
 }
 # Imported at init, because the first event needs it.
 WITH_INIT = {"httpcore", "replicate.client", "aws_lambda_powertools.utilities.parameters"}
@@ -56,6 +56,12 @@ for model in (table._Job, table._Gone):
 configs = [client.meta.config for client in clients]
 connect, read = (max(getattr(one, name) for one in configs) for name in ("connect_timeout", "read_timeout"))
 print(json.dumps({"sessions": len(made), "connect": connect, "read": read}))
+"""
+BUILT = """
+import json, {name}
+from triptych.lazy import Lazy
+kinds = Lazy.__subclasses__()
+print(json.dumps([len(kinds), [kind.__name__ for kind in kinds if kind.__pydantic_complete__]]))
 """
 COLLECTIONS = """
 import gc, json
@@ -102,3 +108,10 @@ def test_garbage_collection_starts_after_init(name: str) -> None:
     made, on, frozen = printed(name, COLLECTIONS.format(name=name))
     assert made <= 1  # before the function's first line; about 40 without the delay
     assert (on, frozen) == (True, True)
+
+
+@pytest.mark.parametrize("name", ["api", "generate", "watchdog", "webhook"])
+def test_models_are_not_built_before_they_are_used(name: str) -> None:
+    known, built = printed(name, BUILT.format(name=name))
+    assert known
+    assert built == []

@@ -7,7 +7,7 @@ import tempfile
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, JpegImagePlugin
 
 from tests.support.photos import JPEG, PNG, picture
 from triptych.photo import bounded, previews
@@ -128,3 +128,19 @@ def test_answer_of_a_hostile_child_is_refused(answer: bytes, monkeypatch: pytest
     monkeypatch.setattr(bounded, "run", lambda *_, **__: answer)
     with pytest.raises(bounded.UnpreviewableError):
         made(JPEG)
+
+
+def test_large_jpeg_is_decoded_at_a_part_of_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[tuple[int, int]] = []
+    load = JpegImagePlugin.JpegImageFile.load
+
+    def recorded(image: Any) -> Any:
+        decoded.append(image.size)
+        return load(image)
+
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "load", recorded)
+    with tempfile.TemporaryFile() as file:
+        file.write(picture("JPEG", (1600, 1200)))
+        file.flush()
+        previews._written(file, "image/jpeg")
+    assert decoded[0] == (800, 600)

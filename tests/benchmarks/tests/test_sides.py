@@ -1,4 +1,4 @@
-"""Tests of how a benchmark finds the worker that it must kill."""
+"""Tests of how a benchmark finds the worker that it must kill, and counts CPU time."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.benchmarks._sides import _owner
+from tests.benchmarks._sides import _cpu, _owner
 
 
 def test_owner_of_a_connection_is_found() -> None:
@@ -23,3 +23,10 @@ def test_owner_of_a_connection_is_found() -> None:
         with pytest.raises(ProcessLookupError):
             _owner(port, [idle.pid])
         idle.terminate()
+
+
+def test_cpu_time_of_ended_children_counts() -> None:
+    before = _cpu(os.getpid())
+    child = "import time\nwhile time.process_time() < 0.3: pass"
+    subprocess.run([sys.executable, "-S", "-c", child], check=True)
+    assert _cpu(os.getpid()) - before >= 0.28  # clock ticks are 10 ms

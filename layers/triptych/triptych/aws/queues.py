@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, Field
 
 from triptych.aws import session
+from triptych.lazy import Lazy
 from triptych.runtime.observability import logger
 from triptych.runtime.once import once
 from triptych.settings import settings
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 LONGEST_DELAY = 900  # seconds; the limit of SQS
 
 
-class RunningPrediction(BaseModel):
+class RunningPrediction(Lazy):
     """A prediction of a deleted or canceled job that runs on, or may run on."""
 
     model_config = ConfigDict(frozen=True)
@@ -38,7 +39,7 @@ class RunningPrediction(BaseModel):
     in_doubt_until: datetime | None  # without an id: Replicate lists it by then, if it exists
 
 
-class WatchdogMessage(BaseModel):
+class WatchdogMessage(Lazy):
     """A message of the watchdog queue. Each job has one, from its creation (or retry) to its end."""
 
     model_config = ConfigDict(frozen=True)
@@ -50,7 +51,7 @@ class WatchdogMessage(BaseModel):
     uploads_until: datetime | None = None  # of a deleted job: until when an upload URL of the job is valid
 
 
-class GenerationMessage(BaseModel):
+class GenerationMessage(Lazy):
     """A message of the generation queue (beside S3's own notifications) or the waiting queue: generate one job's images."""
 
     job_id: Annotated[str, Field(min_length=1, max_length=64)]
@@ -59,10 +60,12 @@ class GenerationMessage(BaseModel):
     entered_at: datetime | None = (
         None  # of a message that took the place of earlier ones in the waiting queue
     )
-    doubled: dict[str, int] = {}  # only cancel these: one POST created them for this image beside the first
+    doubled: dict[str, int] = Field(
+        default={}
+    )  # only cancel these: one POST created them for this image beside the first
 
 
-class CallbackMessage(BaseModel):
+class CallbackMessage(Lazy):
     """A message of the queue of callbacks. The body is fixed at the job's end: the job may change, or be deleted."""
 
     model_config = ConfigDict(frozen=True)

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import pynamodb.connection.base
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter
 from pynamodb.attributes import (
     BooleanAttribute,
     JSONAttribute,
@@ -37,6 +37,7 @@ from triptych.aws import session
 from triptych.deadlines import expires_at, longest_life
 from triptych.failures import Failure
 from triptych.job import Image, ImageStatus, Job, JobRequest, JobStatus, Output, Photo, Preview
+from triptych.lazy import Lazy
 from triptych.runtime import clock
 from triptych.settings import settings
 from triptych.spending import Limits, Order, Spent, balance, entry_of, refuse
@@ -319,7 +320,7 @@ def read_image(image: dict[str, dict[str, object]]) -> Job:
     return _to_job(_Job.from_raw_data(image))
 
 
-class _Cursor(BaseModel):
+class _Cursor(Lazy):
     model_config = ConfigDict(extra="forbid")
 
     created_at: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+0000$")]

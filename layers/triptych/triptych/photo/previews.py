@@ -20,6 +20,10 @@ from triptych.job import Preview
 from triptych.photo import bounded, formats, pixels
 
 LONGEST_EDGE = 512  # pixels
+# How much larger than the preview an image may stay before the good filter scales it. Up to there a JPEG is decoded at a
+# part of its size, and pixels are averaged. Pillow's default of 2 takes up to three times the CPU, and after the WebP no
+# difference is left.
+REDUCING_GAP = 1.0
 QUALITY = 75
 METHOD = 2  # libwebp's default, 4, takes three times as long for files that are 4 % smaller
 CPU_SECONDS = 3  # an output of 4 megapixels takes 0.1 s, one of 40 megapixels 1 s
@@ -98,7 +102,7 @@ def _made(image_file: IO[bytes]) -> bytes:
         turn, profile = pixels.upright_turn(image), image.info.get("icc_profile")
         width, height = pixels.upright_size(image, turn)
         small = _opaque_or_rgba(image)
-        small.thumbnail((LONGEST_EDGE, LONGEST_EDGE), Image.Resampling.LANCZOS)
+        small.thumbnail((LONGEST_EDGE, LONGEST_EDGE), Image.Resampling.LANCZOS, reducing_gap=REDUCING_GAP)
         if turn is not None:
             small = small.transpose(turn)
         if small.mode != "RGBA":

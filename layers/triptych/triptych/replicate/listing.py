@@ -14,8 +14,9 @@ from itertools import chain
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode, urlsplit
 
-from pydantic import BaseModel, JsonValue, ValidationError
+from pydantic import JsonValue, ValidationError
 
+from triptych.lazy import Lazy
 from triptych.replicate import transport
 from triptych.replicate.predictions import CREATE_SECONDS, Prediction
 from triptych.runtime import clock
@@ -65,7 +66,7 @@ class Listed:
         return any(row.created_at and row.created_at >= answered_by for row in self.rows)
 
 
-class _Page(BaseModel):
+class _Page(Lazy):
     results: list[JsonValue]
     next: str | None = None
 

@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 from pydantic import BaseModel, ValidationError
 
 from triptych.aws import parameters
+from triptych.lazy import Lazy
 from triptych.pace import Left
 from triptych.runtime import clock, tls
 from triptych.runtime.budget import TimeBudget
@@ -58,7 +59,7 @@ class TokenUnreadableError(ReplicateUnavailableError):
     """The token exists, but this function may not read or decrypt it. Waiting does not help."""
 
 
-class _ErrorBody(BaseModel):
+class _ErrorBody(Lazy):
     """The part of an error's body that matters here."""
 
     retry_after: float | None = None

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from triptych.lazy import Lazy
 from triptych.replicate import transport
 from triptych.replicate.predictions import Prediction
 from triptych.replicate.tags import Tag
@@ -140,7 +141,7 @@ def _v1(header: str) -> list[bytes]:
 # ── the secret ──
 
 
-class _Secret(BaseModel):
+class _Secret(Lazy):
     key: str
 
 
