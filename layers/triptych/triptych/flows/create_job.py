@@ -73,7 +73,8 @@ def create_job(
         table.check(order)
         _refused.discard(owner)
     # The message comes first. If the process were killed after storing the job, no watchdog would ever look at it.
-    message = queues.WatchdogMessage(job_id=job_id, born_at=job.created_at)
+    group = queues.group_of(owner)
+    message = queues.WatchdogMessage(job_id=job_id, born_at=job.created_at, group=group)
     queues.send_to_watchdog(message, delay=settings().first_look_seconds)
     try:
         return _with_photo(record.create(job, order), source)
