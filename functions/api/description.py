@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
@@ -125,6 +126,7 @@ def _ref(model: type[BaseModel]) -> dict[str, str]:
     return {"$ref": f"#/components/schemas/{model.__name__}"}
 
 
+@cache  # everybody may ask for it
 def describe(app: APIGatewayHttpResolver) -> dict[str, JsonValue]:
     """Describe all routes of `app`."""
     from aws_lambda_powertools.event_handler.openapi.models import HTTPBearer, Tag  # noqa: PLC0415  # it takes a fifth of a cold start

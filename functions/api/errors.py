@@ -138,6 +138,15 @@ def _(_error: spending.OwnersDayFullError) -> ApiError:
 
 
 @of.register
+def _(_error: spending.OrderedTooOftenError) -> ApiError:
+    limit = spending.MOST_TIMES * settings().daily_pictures_per_owner
+    return _tomorrow(
+        FailureKind.DAILY_LIMIT_REACHED,
+        f"With this, you would order more than {limit} pictures today, counting those that were given back.",
+    )
+
+
+@of.register
 def _(_error: spending.StacksDayFullError) -> ApiError:
     return _tomorrow(FailureKind.STACK_LIMIT_REACHED)
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import boto3
 import httpx
 import pytest
 from botocore.client import BaseClient
@@ -17,6 +18,7 @@ import api
 import generate
 from tests.support.events import api_event, s3_notification, sqs_event
 from tests.support.world import World
+from triptych import spending
 from triptych.aws import event_bus, queues, table
 from triptych.deadlines import day_of, longest_life, seconds_to_the_next_day
 from triptych.failures import FailureKind
@@ -35,7 +37,7 @@ from triptych.job import (
     UploadExpired,
 )
 from triptych.settings import settings
-from triptych.spending import LimitReachedError
+from triptych.spending import LimitReachedError, Spent
 
 ORDER = {"content_type": "image/jpeg", "content_length": 9}
 
@@ -285,6 +287,54 @@ def test_refused_orders_send_one_message(ann: Client, checks: list[Any]) -> None
     for _ in range(5):
         assert ann.order()[0] == 429
     assert len(checks) == 1
+
+
+def test_full_day_of_the_stack_costs_one_message(
+    world: World, context: SimpleNamespace, ann: Client, checks: list[Any]
+) -> None:
+    for name in ("bob", "cy", "dee", "eve"):
+        Client(world, context, name).order()
+    checks.clear()
+    for name in ("fay", "gil", "hal"):
+        answer = Client(world, context, name).order()
+        assert answer[1]["error"]["code"] == "stack_limit_reached"
+    assert len(checks) == 1
+    world.clock.advance(24 * 3600)
+    assert ann.order()[0] == 201
+
+
+@pytest.mark.parametrize("limit", ["DAILY_PICTURES_PER_OWNER", "DAILY_PICTURES", "MAX_ACTIVE_JOBS_PER_OWNER"])
+def test_order_that_saw_old_counts_exceeds_no_limit(
+    world: World, ann: Client, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    """As many orders at once: whatever each of them has read, the transaction decides."""
+    for name in ("DAILY_PICTURES_PER_OWNER", "DAILY_PICTURES", "MAX_ACTIVE_JOBS_PER_OWNER"):
+        monkeypatch.setenv(name, "0")
+    monkeypatch.setenv(limit, "1" if limit.startswith("MAX") else "3")
+    settings.cache_clear()
+    with monkeypatch.context() as patched:
+        patched.setattr(table, "_spent", lambda _: Spent())
+        assert [ann.order()[0] for _ in range(3)] == [201, 429, 429]
+    assert ann.pictures == 3
+
+
+def test_orders_that_are_given_back_are_bounded_too(
+    world: World, context: SimpleNamespace, ann: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spending, "MOST_TIMES", 2)
+    for number in range(6):  # of three pictures
+        assert finish(world, context, ann.job(f"k{number}"), Canceled())
+    assert ann.pictures == 0
+    for _ in range(2):
+        status, answer, headers = ann.order()
+        assert (status, answer["error"]["code"]) == (429, "daily_limit_reached")
+        assert "more than 18 pictures today" in answer["error"]["message"]
+    assert Client(world, context, "bob").order()[0] == 201
+    world.clock.advance(int(headers["Retry-After"]))
+    assert ann.order()[0] == 201
+    key = {"job_id": {"S": "spent by owner ann"}}
+    item = boto3.client("dynamodb").get_item(TableName="jobs", Key=key)["Item"]
+    assert len([name for name in item if name.startswith("ordered ")]) == 1
 
 
 def test_order_larger_than_the_limit_is_refused(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -36,7 +37,8 @@ def get(job_id: str, query: str = "", **headers: str) -> tuple[int, Any, dict[st
 
 def seats_taken() -> int:
     items = boto3.client("dynamodb").scan(TableName="jobs")["Items"]
-    return sum(item["job_id"]["S"].startswith("seat ") and item["until"]["N"] != "0" for item in items)
+    keys = [item["job_id"]["S"] for item in items if item.get("until", {"N": "0"})["N"] != "0"]
+    return sum(key.startswith("seat ") and not key.startswith("seat of ") for key in keys)
 
 
 def during_the_wait(
@@ -107,7 +109,7 @@ def test_another_owners_job_is_not_waited_for(world: World) -> None:
 
 def test_only_so_many_clients_wait(world: World) -> None:
     job_id = world.new_job(photo=None)
-    with seats.seat(20) as first, seats.seat(20) as second:
+    with seats.seat("bob", 20) as first, seats.seat("cy", 20) as second:
         assert (first, second) == (True, True)
         assert seats_taken() == settings().waiting_clients == 2
         assert get(job_id, "?wait=20")[0] == 200
@@ -116,10 +118,29 @@ def test_only_so_many_clients_wait(world: World) -> None:
     assert sum(world.clock.slept) == 5
 
 
+def test_one_owner_gets_half_of_the_seats(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number, most in ((1, 1), (2, 1), (3, 1), (4, 2)):
+        monkeypatch.setenv("WAITING_CLIENTS", str(number))
+        settings.cache_clear()
+        with ExitStack() as held:
+            bobs = [held.enter_context(seats.seat("bob", 20)) for _ in range(5)]
+            assert (sum(bobs), seats_taken()) == (most, most)
+            assert held.enter_context(seats.seat("ann", 20)) is (number > most)
+        assert seats_taken() == 0
+
+
+def test_items_of_seats_expire(world: World) -> None:
+    with seats.seat("ann", 20):
+        items = boto3.client("dynamodb").scan(TableName="jobs")["Items"]
+    days = [(int(item["expires_at"]["N"]) - world.clock.time.timestamp()) / 86_400 for item in items]
+    assert days == [pytest.approx(1, abs=0.01)] * 2
+    assert "ann" not in str(items)
+
+
 def test_seat_of_a_dead_process_becomes_free(world: World) -> None:
-    with seats.seat(20), seats.seat(20):
+    with seats.seat("ann", 20), seats.seat("bob", 20):
         world.clock.advance(20.1)
-        with seats.seat(20) as seated:
+        with seats.seat("ann", 20) as seated:
             assert seated
             taken = seats_taken()
     assert (taken, seats_taken()) == (2, 0)
@@ -149,15 +170,15 @@ def test_seat_that_cannot_be_left_expires(world: World, monkeypatch: pytest.Monk
     job_id = world.new_job(photo=None)
     update, calls = table.connection().update_item, []
 
-    def fail_second(*args: Any, **kwargs: Any) -> Any:
+    def fail_later(*args: Any, **kwargs: Any) -> Any:
         calls.append(args)
-        if len(calls) > 1:
+        if len(calls) > 2:  # the owner's seat and the stack's
             raise UpdateError("no answer")
         return update(*args, **kwargs)
 
-    monkeypatch.setattr(table.connection(), "update_item", fail_second)
+    monkeypatch.setattr(table.connection(), "update_item", fail_later)
     assert get(job_id, "?wait=2")[0] == 200
-    assert (len(calls), seats_taken()) == (2, 1)
+    assert (len(calls), seats_taken()) == (4, 1)
 
 
 @pytest.mark.parametrize("query", ["?wait=21", "?wait=-1", "?wait=soon", "?wait=", "?waits=3"])

@@ -16,8 +16,10 @@ import watchdog
 from tests.integration.generating import DONE, KEPT, deliver
 from tests.support.events import s3_notification, sqs_event
 from tests.support.world import World
+from triptych.aws import queues
 from triptych.flows import wait_in_line
 from triptych.job import ImageStatus, JobStatus
+from triptych.pace import Pace
 from triptych.runtime import clock
 from triptych.settings import settings
 
@@ -93,6 +95,35 @@ def test_turn_that_would_take_too_long_goes_back_in_line(world: World, context: 
     (message,) = waiting(world)
     assert message["job_id"] == job_id
     assert statuses(world, job_id) == {ImageStatus.PENDING}
+
+
+@pytest.mark.parametrize("named", [1, 45])
+def test_turn_sleeps_no_longer_than_its_function_lives(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, named: int
+) -> None:
+    monkeypatch.setattr(Pace, "loses_the_turn", lambda *_: False)
+    world.replicate.before_create = lambda _: httpx.Response(429, json={**DETAIL, "retry_after": named})
+    job_id = world.new_job()
+    deliver(world, job_id, context)
+    waiting(world)
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(queues._sqs(), "send_message", lambda **request: sent.append(request))
+    assert turn(job_id, context) == DONE
+    assert sum(world.clock.slept) <= wait_in_line.TURN_SECONDS
+    assert [json.loads(message["MessageBody"])["job_id"] for message in sent] == [job_id]
+
+
+def test_message_is_deleted_before_its_process_rests(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQS counts the time until then as time that the owner uses."""
+    done: list[str] = []
+    job_id = world.new_job()
+    monkeypatch.setattr(wait_in_line, "take_turn", lambda *_, **__: 40.0)
+    monkeypatch.setattr(queues, "remove_from_waiting", done.append)
+    monkeypatch.setattr(clock, "sleep", lambda _: done.append("rest"))
+    assert turn(job_id, context) == DONE
+    assert done == ["receipt", "rest"]
 
 
 def test_process_that_others_beat_at_a_slow_limit_rests(world: World, context: SimpleNamespace) -> None:

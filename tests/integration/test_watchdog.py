@@ -19,9 +19,9 @@ from tests.support.function_environment import BUCKET
 from tests.support.photos import JPEG, PNG
 from tests.support.world import World
 from triptych.aws import bucket, queues, table
-from triptych.flows import finish, owner
+from triptych.flows import finish, owner, record
 from triptych.flows import generate as generation
-from triptych.job import ImageStatus, JobStatus, is_retryable
+from triptych.job import DeadlinePassed, ImageStatus, JobStatus, is_retryable
 from triptych.pace import Pace
 from triptych.photo import inspection
 from triptych.replicate import predictions
@@ -51,6 +51,34 @@ def running(world: World, context: SimpleNamespace, delays: list[int]) -> str:
     assert started_at
     world.clock.time = started_at + timedelta(seconds=300)
     return job_id
+
+
+def test_messages_about_an_owners_jobs_form_one_group(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(queues._sqs(), "send_message", lambda **request: sent.append(request))
+
+    def groups() -> list[str]:
+        own = [one["MessageGroupId"] for one in sent if one["QueueUrl"] == world.queues["watchdog"]]
+        sent.clear()
+        return own
+
+    world.new_job(owner="bob")
+    (bob,) = groups()
+    job_id = world.new_job()
+    created = sent[0]["MessageBody"]
+    watchdog.handler(sqs_event(created), context)  # looks again later
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    record.move_on(world.job(job_id), DeadlinePassed())
+    world.clock.advance(1)
+    owner.retry(world.job(job_id))
+    owner.cancel(world.job(job_id))
+    owner.delete(world.job(job_id))
+    ann, *others = groups()
+    assert others == [ann] * 4
+    assert ann != bob
+    assert not {"ann", "bob"} & {ann, bob}  # SQS keeps attributes outside the encrypted body
 
 
 def test_job_without_any_webhook_succeeds(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import mmap
 import os
+import resource
 import signal
 import threading
 import time
@@ -66,6 +67,11 @@ def crash(number: int) -> Callable[[], bytes]:
     return task
 
 
+def cpu_of_children() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 @pytest.mark.parametrize("result", [b"", b"x", bytes(20 * MIB)], ids=["empty", "short", "20 MiB"])
 def test_result_of_the_child_is_returned(result: bytes) -> None:
     assert bounded.run(lambda: result) == result
@@ -78,8 +84,10 @@ def test_task_runs_in_another_process(children: list[int]) -> None:
 def test_endless_computation_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bounded, "CPU_SECONDS", 1)
     monkeypatch.setattr(bounded, "WALL_SECONDS", LONG)
+    before = cpu_of_children()
     with pytest.raises(ExceededError):
         bounded.run(spin)
+    assert cpu_of_children() - before < 4  # not until the time is over
 
 
 def test_endless_threads_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -103,13 +103,19 @@ def test_alarm_watches_dropped_recursive_invocations() -> None:
     assert len(watched) == sum(function.get("RecursiveLoop") == "Allow" for _, function in functions) == 2
 
 
-# ── the webhooks' route ──
+# ── throttles of routes ──
 
 
-def test_route_of_the_webhooks_has_a_throttle_of_its_own() -> None:
+def test_routes_without_a_token_have_their_own_throttles() -> None:
     (stage,) = of_type("AWS::ApiGatewayV2::Stage").values()
     throttle = stage["RouteSettings"]["POST /api/v1/webhooks/replicate"]
     assert throttle["ThrottlingRateLimit"] >= 250  # signed webhooks get in beside forged ones
+    assert throttle["ThrottlingBurstLimit"] <= 100  # a flood that begins at once starts as many functions
+    # The largest answer without a token: its transfer costs.
+    description = stage["RouteSettings"]["GET /api/v1/openapi.json"]
+    assert description["ThrottlingRateLimit"] <= 20
+    everything = stage["DefaultRouteSettings"]
+    assert (everything["ThrottlingRateLimit"], everything["ThrottlingBurstLimit"]) == (250, 500)
     (api,) = of_type("AWS::ApiGatewayV2::Api").values()
     there = {f"{method.upper()} {path}" for path, ways in api["Body"]["paths"].items() for method in ways}
     assert stage["RouteSettings"].keys() <= there

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from datetime import date
 
 CLOCKS = timedelta(seconds=1)  # by which the clocks of two functions may differ
+# How often an owner may order the pictures of a day. Those that were given back count here: without this, orders that are
+# canceled again and again would cost nobody but the operator.
+MOST_TIMES = 10
 
 
 class LimitReachedError(Exception):
@@ -25,6 +28,10 @@ class LimitReachedError(Exception):
 
 class OwnersDayFullError(LimitReachedError):
     """The owner would have more predictions today than an owner may have."""
+
+
+class OrderedTooOftenError(LimitReachedError):
+    """The owner would have ordered too many pictures today, with those that were given back."""
 
 
 class StacksDayFullError(LimitReachedError):
@@ -42,6 +49,11 @@ class Limits:
     pictures_of_owner: int = 0
     pictures: int = 0
     active_jobs: int = 0
+
+    @property
+    def ordered_by_owner(self) -> int:
+        """The pictures that an owner may order in a day, with those that are given back."""
+        return MOST_TIMES * self.pictures_of_owner
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +73,7 @@ class Spent:
 
     pictures: Mapping[str, int] = field(default_factory=dict)  # by the day, in ISO 8601
     active: frozenset[str] = frozenset()  # entries of unfinished jobs
+    ordered: Mapping[str, int] = field(default_factory=dict)  # as `pictures`, with those that were given back
 
     def on(self, day: date) -> int:
         return self.pictures.get(day.isoformat(), 0)
@@ -93,6 +106,9 @@ def refuse(order: Order, owner: Spent, stack: Spent) -> None:
         raise TooManyActiveError(order.owner)
     if limits.pictures_of_owner and owner.on(order.day) + order.pictures > limits.pictures_of_owner:
         raise OwnersDayFullError(order.owner)
+    ordered = owner.ordered.get(order.day.isoformat(), 0) + order.pictures
+    if limits.ordered_by_owner and ordered > limits.ordered_by_owner:
+        raise OrderedTooOftenError(order.owner)
     if limits.pictures and stack.on(order.day) + order.pictures > limits.pictures:
         raise StacksDayFullError(order.owner)
 

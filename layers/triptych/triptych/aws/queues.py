@@ -1,7 +1,7 @@
 """The queues: their messages, and the visibility of a message that has to wait.
 
-The generation queue and the waiting queue hold the same messages, and `generate` reads both. The waiting queue serves
-owners in turn: SQS delivers the messages of quiet owners first.
+The generation queue and the waiting queue hold the same messages, and `generate` reads both. The waiting queue, the
+watchdog's and that of callbacks serve owners in turn: SQS delivers the messages of quiet owners first.
 https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-fair-queues-detailed.html
 """
 
@@ -49,6 +49,7 @@ class WatchdogMessage(Lazy):
     left: tuple[RunningPrediction, ...] | None = None  # only if the job was deleted, at `born_at`
     canceled_at: datetime | None = None  # only if the owner cancels the job: when
     uploads_until: datetime | None = None  # of a deleted job: until when an upload URL of the job is valid
+    group: str | None = None  # of the job's owner; a message of an older release has none
 
 
 class GenerationMessage(Lazy):
@@ -110,7 +111,7 @@ def send_to_waiting(
         delay: Seconds until the job enters the line.
     """
     message = GenerationMessage(job_id=job_id, original_s3_key=photo_key, again=again, entered_at=entered_at)
-    _send(_waiting_queue(), message, delay, group=_group(owner))
+    _send(_waiting_queue(), message, delay, group=group_of(owner))
 
 
 def send_doubled(job_id: str, photo_key: str, doubled: dict[str, int], *, delay: int) -> None:
@@ -127,16 +128,18 @@ def send_doubled(job_id: str, photo_key: str, doubled: dict[str, int], *, delay:
 
 
 def send_to_watchdog(message: WatchdogMessage, *, delay: int) -> None:
-    """Have the watchdog look at a job in `delay` seconds."""
-    _send(_given("WATCHDOG_QUEUE_URL", settings().watchdog_queue_url), message, delay)
+    """Have the watchdog look at a job in `delay` seconds. Owners are served in turn."""
+    url = _given("WATCHDOG_QUEUE_URL", settings().watchdog_queue_url)
+    _send(url, message, delay, group=message.group)
 
 
 def send_to_callbacks(message: CallbackMessage) -> None:
     """Have the client that ordered a job called back. Owners are served in turn."""
-    _send(_callback_queue(), message, 0, group=_group(message.owner))
+    _send(_callback_queue(), message, 0, group=group_of(message.owner))
 
 
-def _group(owner: str) -> str:
+def group_of(owner: str) -> str:
+    """Return the name that SQS gets for an owner, to serve owners in turn."""
     return hashlib.sha256(owner.encode()).hexdigest()
 
 

@@ -73,9 +73,10 @@ REFUSED_TRIES = 3  # while other orders are given back
 COUNT_DAYS = 70  # how long what an owner has spent is kept after the last order
 RELEASED_DAYS = 2  # longer than the stream keeps a write
 OLD_DAYS = range(62, 93)  # counts that nobody asks for any more
+EARLIER_DAYS = range(1, 8)  # whose orders nobody counts any more
 _NOTHING: tuple[object, ...] = (None, (), {})  # fields of a request that the client left out
 _STACK = "spent in total"
-_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_DAY = re.compile(r"(ordered )?(\d{4}-\d\d-\d\d)")
 _REQUEST = TypeAdapter(JobRequest)  # ignores the fields of a newer release
 
 
@@ -307,8 +308,11 @@ def spent(owner: str) -> Spent:
 
 def _spent(key: str) -> Spent:
     found = connection().get_item(key, consistent_read=True).get("Item", {})
-    days = {name: int(value["N"]) for name, value in found.items() if _DAY.fullmatch(name)}
-    return Spent(days, frozenset(found.get("active", {}).get("SS", [])))
+    counts: dict[bool, dict[str, int]] = {False: {}, True: {}}
+    for name, value in found.items():
+        if day := _DAY.fullmatch(name):
+            counts[bool(day[1])][day[2]] = int(value["N"])
+    return Spent(counts[False], frozenset(found.get("active", {}).get("SS", [])), counts[True])
 
 
 def read_image(image: dict[str, dict[str, object]]) -> Job:
@@ -409,6 +413,10 @@ def _day(day: date) -> Path:
     return Path([day.isoformat()])
 
 
+def _ordered(day: date) -> Path:
+    return Path([f"ordered {day.isoformat()}"])
+
+
 def _write(job: Job, order: Order | None, condition: Condition | None = None) -> Job:
     record = _to_record(job)
     if order:
@@ -444,6 +452,11 @@ def _counts(order: Order) -> list[_Change]:
     keep = _Spent.expires_at.set(clock.now() + timedelta(days=COUNT_DAYS))
     actions: list[Action] = [day.add(Value(order.pictures)), keep]
     conditions = [_at_most(day, limits.pictures_of_owner, order.pictures)]
+    if limits.ordered_by_owner:
+        ordered = _ordered(order.day)
+        actions += [ordered.add(Value(order.pictures))]
+        actions += [_ordered(order.day - timedelta(days=days)).remove() for days in EARLIER_DAYS]
+        conditions.append(_at_most(ordered, limits.ordered_by_owner, order.pictures))
     if limits.active_jobs:
         actions.append(_Spent.active.add({order.entry}))
         fewer = size(_Spent.active) < Value(limits.active_jobs)  # type: ignore[no-untyped-call]  # PynamoDB leaves it untyped

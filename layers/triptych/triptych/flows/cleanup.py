@@ -50,6 +50,7 @@ def deletion(job: Job) -> WatchdogMessage:
         born_at=clock.now(),
         left=running_predictions(job),
         uploads_until=upload_deadline(job),
+        group=queues.group_of(job.owner),
     )
 
 

@@ -12,10 +12,12 @@ from triptych.job import Job, JobRequest, JobStatus, new_job
 from triptych.runtime import clock
 from triptych.runtime.observability import about_job
 from triptych.settings import settings
-from triptych.spending import LimitReachedError, Limits, Order, entry_of
+from triptych.spending import LimitReachedError, Limits, Order, StacksDayFullError, entry_of
 
 MOST_REMEMBERED = 1000
-_refused: set[str] = set()  # owners whose last order in this process was refused
+EVERYBODY = ""  # no owner has this name
+# Owners whose last order in this process was refused, and EVERYBODY if the stack's day was full.
+_refused: set[str] = set()
 
 
 class PhotoGoneError(Exception):
@@ -69,18 +71,20 @@ def create_job(
     if source and not (source.uploaded_at and bucket.look_at(source.photo.key)):
         raise PhotoGoneError
     order = order_of(job)
-    if owner in _refused:  # a refused order costs no message: only the first one in each process does
+    # A refused order costs no message: only the first one in each process does. To check each order would cost a read.
+    if not _refused.isdisjoint({owner, EVERYBODY}):
         table.check(order)
-        _refused.discard(owner)
+        _refused.difference_update({owner, EVERYBODY})
     # The message comes first. If the process were killed after storing the job, no watchdog would ever look at it.
-    message = queues.WatchdogMessage(job_id=job_id, born_at=job.created_at)
+    group = queues.group_of(owner)
+    message = queues.WatchdogMessage(job_id=job_id, born_at=job.created_at, group=group)
     queues.send_to_watchdog(message, delay=settings().first_look_seconds)
     try:
         return _with_photo(record.create(job, order), source)
-    except LimitReachedError:
+    except LimitReachedError as refused:
         if len(_refused) >= MOST_REMEMBERED:
             _refused.clear()
-        _refused.add(owner)
+        _refused.add(EVERYBODY if isinstance(refused, StacksDayFullError) else owner)
         raise
     except table.ConflictError:  # the same key at the same time
         winner = record.read(job_id)

@@ -75,7 +75,8 @@ def retry(job: Job) -> Job | None:
     # and the watchdog ignores the message.
     table.check(order)
     # The message comes first, as in `create`. If another retry is faster, only its message counts.
-    message = queues.WatchdogMessage(job_id=job.job_id, born_at=event.at)
+    group = queues.group_of(job.owner)
+    message = queues.WatchdogMessage(job_id=job.job_id, born_at=event.at, group=group)
     reclaims = bool(retried.having(ImageStatus.GENERATING))
     delay = RECLAIM_SECONDS if reclaims else settings().first_look_seconds
     queues.send_to_watchdog(message, delay=delay)
@@ -104,7 +105,12 @@ def cancel(job: Job) -> Job | None:
 
 def _send_cancellation(job: Job) -> None:
     # The message comes first, as in `retry`: a crash after the write would leave the predictions to the next look.
-    message = queues.WatchdogMessage(job_id=job.job_id, born_at=job.watched_since, canceled_at=clock.now())
+    message = queues.WatchdogMessage(
+        job_id=job.job_id,
+        born_at=job.watched_since,
+        canceled_at=clock.now(),
+        group=queues.group_of(job.owner),
+    )
     queues.send_to_watchdog(message, delay=CANCELED_SECONDS)
 
 

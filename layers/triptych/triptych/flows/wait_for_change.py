@@ -24,7 +24,7 @@ def wait_for_change(job: Job, seconds: float) -> Job | None:
     if job.status.is_terminal or seconds <= 0:
         return job
     ends_at = clock.monotonic() + seconds
-    with seats.seat(seconds + STEP_SECONDS) as seated:
+    with seats.seat(job.owner, seconds + STEP_SECONDS) as seated:
         for _ in range(math.ceil(seconds / STEP_SECONDS) if seated else 0):
             clock.sleep(min(STEP_SECONDS, max(0, ends_at - clock.monotonic())))
             now = record.read(job.job_id)
