@@ -27,9 +27,7 @@ PATIENCE = LOOK_SECONDS + VISIBILITY_SECONDS + 120
 # The same while faults go on: looks fail, messages are late, and processes die.
 LASTING_PATIENCE = 3600
 RUN_ON_SECONDS = 60.0  # how long a prediction may run after its job's end, cancellation or deletion
-RECOVERY_SECONDS = (
-    VISIBILITY_SECONDS + 300 + 120
-)  # after a fault: redelivery, the list's longest lag, two tries
+RECOVERY_SECONDS = VISIBILITY_SECONDS + 120  # after a fault: redelivery and two tries
 SOON_SECONDS = 10
 CROWD_SECONDS = 5.0  # a message that waits longer for a free function waits in a crowd
 MOST_MESSAGES = 150  # for one job, under any faults
