@@ -29,7 +29,16 @@ from triptych.aws import bucket, queues, table
 from triptych.failures import FailureKind
 from triptych.flows import collect, create_job, owner, record
 from triptych.flows import generate as generation
-from triptych.job import ImageStatus, JobRequest, JobStatus, Output, OutputStored, is_retryable
+from triptych.job import (
+    DeadlinePassed,
+    ImageStatus,
+    Job,
+    JobRequest,
+    JobStatus,
+    Output,
+    OutputStored,
+    is_retryable,
+)
 from triptych.pace import Pace
 from triptych.photo import inspection, pixels
 from triptych.replicate import predictions
@@ -410,6 +419,35 @@ def test_two_outputs_of_one_post_never_share_a_key(
     record.move_on(job, first)
     record.move_on(job, second)  # removes its own output only
     assert world.object_keys(f"{bucket.OUTPUTS}/") == [first.output.key]
+
+
+def test_late_copy_of_a_retry_spares_the_output_of_the_next(
+    world: World, context: SimpleNamespace, job_id: str, checks: Checks
+) -> None:
+    finish_all(world)
+    prediction = Prediction.model_validate(world.replicate.finish("p0"))
+    (tag,) = prediction.tags
+
+    def retried() -> Job:
+        """Retry after the deadline: the retry asks for the same prediction's output again."""
+        world.clock.advance(1801)
+        record.move_on(world.job(job_id), DeadlinePassed())
+        after = owner.retry(world.job(job_id))
+        assert after
+        assert after.images[0].status is ImageStatus.GENERATING
+        return after
+
+    late_job = retried()
+    late = collect.result(late_job, tag, prediction, TimeBudget(5))
+    again = retried()
+    stored = record.move_on(again, collect.result(again, tag, prediction, TimeBudget(5))).job
+    assert stored
+    assert stored.images[0].output
+    assert isinstance(late, OutputStored)
+    bucket.remove_output(
+        late.output
+    )  # as the paused invocation does, which read the job before the second retry
+    assert stored.images[0].output.key in world.object_keys(f"{bucket.OUTPUTS}/")
 
 
 def test_failed_cancel_of_a_double_is_tried_again(

@@ -77,12 +77,12 @@ def job_of_upload(key: str) -> str | None:
 def output_key(job: Job, index: int, prediction_id: str, content_type: str) -> str:
     """Return where the output of an image's prediction lies.
 
-    After a retry, the name holds the attempt. An invocation that still copies an output from before the retry then
+    After a retry, the name holds its number and the attempt. An invocation that still copies an output from before then
     writes and removes another object. While the image does not know its prediction, the name holds the prediction: one
     POST can make two, and both can end at once.
     """
     image = job.images[index]
-    attempt = f".{image.attempt}" if job.retried_at else ""
+    attempt = f".{job.retries}.{image.attempt}" if job.retried_at else ""
     own = "" if image.prediction_id == prediction_id else f".{prediction_id}"
     return f"{OUTPUTS}/{job.job_id}/{index}{attempt}{own}.{EXTENSIONS[content_type]}"
 
