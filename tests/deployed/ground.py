@@ -199,18 +199,19 @@ class Ground:
         return f"allowed for {', '.join(allowed)}"
 
     def throttles(self) -> str:
-        found = []
+        found, missing = [], []
         for name, _, properties in self.stack.templates_of_kind("AWS::ApiGatewayV2::Stage"):
             api = self.stack.of_kind("AWS::ApiGatewayV2::Api")["HttpApi"]
             stage = self.stack.client("apigatewayv2").get_stage(ApiId=api, StageName=properties["StageName"])
             for route, wanted in properties.get("RouteSettings", {}).items():
                 there = stage.get("RouteSettings", {}).get(route, {})
                 if not wanted.items() <= there.items():
-                    raise ProblemError(
-                        f"{name} does not throttle {route} by itself, so forged webhooks can use up the clients' limit. "
-                        f"{DEPLOY_AGAIN}"
-                    )
+                    missing.append(f"{name} does not throttle {route} by itself")
                 found.append(f"{route}: {wanted['ThrottlingRateLimit']} a second")
+        if missing:
+            raise ProblemError(
+                f"{', '.join(missing)}, so strangers' calls can use up the clients' limit. {DEPLOY_AGAIN}"
+            )
         return ", ".join(found)
 
     def configurations(self) -> dict[str, dict[str, Any]]:

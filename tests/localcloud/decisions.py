@@ -23,6 +23,7 @@ _CHANGING = (
     (re.compile(r"(?<= on )\d{4}-\d{2}-\d{2}\b"), _MOMENT[:10]),
     (re.compile(r"(?<=released )[0-9a-f]+-[0-9a-f]{8}\b"), "0-00000000"),  # a job's entry
     (re.compile(r"(?<=^seat )\d+"), "0"),
+    (re.compile(r"(?<=^seat of )[0-9a-f]{64} \d+"), "HASH 0"),
     (re.compile(r"(?<=^durations ).+"), "owner/model"),
     (re.compile(r"(:secret:.+)-\w{6}$"), r"\1-abcdef"),
     # No policy knows an image's number, its prediction, or the type of a file.
