@@ -421,7 +421,7 @@ def test_two_outputs_of_one_post_never_share_a_key(
     assert world.object_keys(f"{bucket.OUTPUTS}/") == [first.output.key]
 
 
-def test_late_copy_of_a_retry_spares_the_output_of_the_next(
+def test_late_copy_of_a_retry_spares_the_next_output(
     world: World, context: SimpleNamespace, job_id: str, checks: Checks
 ) -> None:
     finish_all(world)
