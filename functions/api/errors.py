@@ -139,7 +139,7 @@ def _(_error: spending.OwnersDayFullError) -> ApiError:
 
 @of.register
 def _(_error: spending.OrderedTooOftenError) -> ApiError:
-    limit = spending.MOST_TIMES * settings().daily_pictures_per_owner
+    limit = create_job.limits().ordered_by_owner
     return _tomorrow(
         FailureKind.DAILY_LIMIT_REACHED,
         f"With this, you would order more than {limit} pictures today, counting those that were given back.",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import statistics
 import subprocess
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from tests.environment import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 class UnavailableError(Exception):
@@ -68,6 +69,11 @@ def _assess(goal: str, less: float, more: float) -> str:
     if less <= more:
         return f"{goal}: met"
     return f"{goal}: missed by {less / more - 1:.0%}" if more else f"{goal}: missed"
+
+
+def percentile(values: Sequence[float], share: int) -> float:
+    """Return the value that so many in a hundred do not exceed."""
+    return statistics.quantiles(values, n=100, method="inclusive")[share - 1]
 
 
 def line(figure: Figure) -> str:

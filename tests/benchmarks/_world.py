@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sys
+import time
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from tests.localcloud import aws, provision, template
 from tests.localcloud.functions import Machine
 from tests.support import events
 from tests.support.clock import Clock
+from tests.support.events import CONTEXT
 from tests.support.function_environment import SECRET, TOKEN, forget_caches
 from tests.support.photos import picture
 from triptych.aws import bucket
@@ -32,7 +34,8 @@ from triptych.runtime import clock
 from triptych.runtime.observability import logger, metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
 
     from tests.localcloud.stack import Function, Stack
 
@@ -167,3 +170,21 @@ def _existing(job: Job | None) -> Job:
     if job is None:
         raise ValueError("the job does not exist")
     return job
+
+
+def timed(do: Callable[[], object]) -> float:
+    """Return the seconds that `do` takes."""
+    began = time.monotonic()
+    do()
+    return time.monotonic() - began
+
+
+def ok(function: ModuleType, event: dict[str, Any]) -> None:
+    """Give an event to a function of the API.
+
+    Raises:
+        RuntimeError: It does not answer 200.
+    """
+    answer = function.handler(event, CONTEXT)
+    if answer["statusCode"] != 200:
+        raise RuntimeError(str(answer))

@@ -21,16 +21,15 @@ import boto3
 from botocore.awsrequest import AWSResponse, HeadersDict
 from botocore.httpsession import URLLib3Session
 
-from tests.benchmarks._report import Figure
-from tests.benchmarks._world import World, world
+from tests.benchmarks._report import Figure, percentile
+from tests.benchmarks._world import World, ok, timed, world
 from tests.simulation.functions import loaded
-from tests.support.events import CONTEXT, api_event
+from tests.support.events import api_event
 from triptych.aws import links, table
 from triptych.job import Preview
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import ModuleType
 
     from triptych.job import Image, Job
 
@@ -64,7 +63,7 @@ def _gets(found: World) -> Iterator[Figure]:
     rates = [sum(len(one) / sum(one) for one in side) for side in (ours, bare)]
     yield Figure("GETs a second, two processes", rates[0], "/s", "GetItems of plain boto3", rates[1])
     waits = [wait for one in ours for wait in _waits(one)]
-    worst = statistics.quantiles(waits, n=100)[98] * 1000
+    worst = percentile(waits, 99) * 1000
     yield Figure(f"p99 of {PROCESSES * CLIENTS} clients who always ask", worst, "ms", at_most=100)
     times = [statistics.median(itertools.chain(*side)) * 1000 for side in (ours, bare)]
     yield Figure("GET job, without moto and the network", times[0], "ms", "GetItem of plain boto3", times[1])
@@ -96,9 +95,9 @@ def _page(found: World) -> Iterator[Figure]:
     first, again, bare = [], [], []
     for _ in range(PAGES):
         links.presigned.cache_clear()
-        first.append(_timed(partial(_ok, api, event)))
-        again.append(_timed(partial(_ok, api, event)))
-        bare.append(_timed(query))
+        first.append(timed(partial(ok, api, event)))
+        again.append(timed(partial(ok, api, event)))
+        bare.append(timed(query))
     query_alone = statistics.median(bare) * 1000
     for name, times in (("", first), (", shown before", again)):
         value = statistics.median(times) * 1000
@@ -150,7 +149,7 @@ def _get_items(recorded: _Recorded, name: str, key: dict[str, Any], seconds: flo
 
 
 def _get_jobs(recorded: _Recorded, path: str, seconds: float) -> list[float]:
-    return _served(recorded, partial(_ok, loaded("api"), api_event("GET", path)), seconds)
+    return _served(recorded, partial(ok, loaded("api"), api_event("GET", path)), seconds)
 
 
 def _served(recorded: _Recorded, answer: Callable[[], object], seconds: float) -> list[float]:
@@ -166,17 +165,5 @@ def _served(recorded: _Recorded, answer: Callable[[], object], seconds: float) -
             answer()
         ends_at = time.monotonic() + seconds
         while time.monotonic() < ends_at:
-            times.append(_timed(answer))
+            times.append(timed(answer))
     return times
-
-
-def _timed(do: Callable[[], object]) -> float:
-    began = time.monotonic()
-    do()
-    return time.monotonic() - began
-
-
-def _ok(function: ModuleType, event: dict[str, Any]) -> None:
-    answer = function.handler(event, CONTEXT)
-    if answer["statusCode"] != 200:
-        raise RuntimeError(str(answer))

@@ -5,8 +5,8 @@ prediction takes about 0.3 s. A client asks
 as soon as the job has ended. For Celery the photo exists already, and the upload is the
 request that starts the task. `WAITING_JOBS=50` before the command takes fewer jobs.
 
-The bad days are on virtual time, where a prediction takes 3 to 40 s: of the webhooks a tenth is lost, of the create
-requests a tenth gets no answer, or every ten seconds a process is killed.
+The bad days are on virtual time, where a prediction takes 3 to 40 s. A tenth of the webhooks is lost, or a tenth of the
+create requests gets no answer, or a process is killed every ten seconds.
 
 Real time needs redis-server for Celery (`apt-get install redis-server`).
 """
@@ -14,7 +14,6 @@ Real time needs redis-server for Celery (`apt-get install redis-server`).
 from __future__ import annotations
 
 import os
-import statistics
 import time
 from collections import defaultdict
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from tests.benchmarks import _sides
 from tests.benchmarks._losses import job_of
-from tests.benchmarks._report import Figure
+from tests.benchmarks._report import Figure, percentile
 from tests.simulation.days import Killing, day
 from tests.simulation.faults import Faults
 
@@ -96,11 +95,6 @@ def _days() -> Iterator[Figure]:
         yield Figure(f"{one.name}: looks at ended jobs", looks, "a job", "no fault", usual, at_most=one.looks)
         failed = VIRTUAL_JOBS - found.states["SUCCEEDED"]
         yield Figure(f"{one.name}: jobs that did not succeed", failed, "", at_most=0)
-
-
-def percentile(values: list[float], share: int) -> float:
-    """Return the value that so many in a hundred do not exceed."""
-    return statistics.quantiles(values, n=100, method="inclusive")[share - 1]
 
 
 def _waits(side: _sides.Side) -> dict[str, list[float]]:

@@ -21,15 +21,14 @@ import httpx
 from botocore.config import Config
 
 from tests.benchmarks._report import Figure
-from tests.benchmarks._world import World, world
+from tests.benchmarks._world import World, ok, timed, world
 from tests.simulation.functions import loaded
 from tests.support.events import CONTEXT, api_event, s3_notification, sqs_event
 from tests.support.function_environment import TOKEN
 from triptych.replicate.webhooks import signing_secret
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from types import ModuleType
+    from collections.abc import Iterator
 
 REPETITIONS = 31
 SECONDS_OF_REPLICATE = (
@@ -135,7 +134,7 @@ def _creates(found: World, bare: _Bare, seconds: float) -> Iterator[Figure]:
         arrivals = sorted(found.replicate.arrivals())
         first.append(arrivals[0] - began)
         third.append(arrivals[2] - began)
-        alone.append(_timed(bare.post))
+        alone.append(timed(bare.post))
         found.replicate.arrivals()
         began = time.monotonic()
         bare.ask()
@@ -166,9 +165,9 @@ def _copy(found: World, bare: _Bare, size: int) -> Iterator[Figure]:
     ours, copy, floor = [], [], []
     for _ in range(REPETITIONS):
         event = found.webhook(found.asked_job(), size)
-        ours.append(_timed(partial(_ok, webhook, event)))
-        copy.append(_timed(partial(bare.copy, size)))
-        floor.append(_timed(partial(bare.store, size)))
+        ours.append(timed(partial(ok, webhook, event)))
+        copy.append(timed(partial(bare.copy, size)))
+        floor.append(timed(partial(bare.store, size)))
     name, value = f"webhook to job stored, {size // 1_000_000} MB", _ms(ours)
     yield Figure(name, value, "ms", "a bare copy", _ms(copy), at_most=1.5)
     yield Figure(f"{name}, over its floor", value, "ms", "the necessary requests", _ms(floor), at_most=1.5)
@@ -180,23 +179,11 @@ def _get(found: World, bare: _Bare) -> Iterator[Figure]:
     event = api_event("GET", f"/api/v1/jobs/{found.done_job().job_id}")
     ours, theirs, floor = [], [], []
     for _ in range(10 * REPETITIONS):
-        ours.append(_timed(partial(_ok, api, event)))
-        theirs.append(_timed(bare.read_job))
-        floor.append(_timed(bare.show))
+        ours.append(timed(partial(ok, api, event)))
+        theirs.append(timed(bare.read_job))
+        floor.append(timed(bare.show))
     yield Figure("GET job", _ms(ours), "ms", "one GetItem", _ms(theirs), at_most=1.5)
     yield Figure("GET job, over its floor", _ms(ours), "ms", "GetItem, three URLs", _ms(floor), at_most=1.5)
-
-
-def _timed(do: Callable[[], object]) -> float:
-    began = time.monotonic()
-    do()
-    return time.monotonic() - began
-
-
-def _ok(function: ModuleType, event: dict[str, Any]) -> None:
-    answer = function.handler(event, CONTEXT)
-    if answer["statusCode"] != 200:
-        raise RuntimeError(str(answer))
 
 
 def _ms(seconds: list[float]) -> float:

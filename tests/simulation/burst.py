@@ -6,7 +6,6 @@ from collections import Counter
 from dataclasses import dataclass
 from random import Random
 
-from tests.simulation.checks import ViolationError
 from tests.simulation.clients import Client
 from tests.simulation.cloud import Cloud
 from tests.simulation.faults import Faults
@@ -48,14 +47,10 @@ def drain(jobs: int, seconds: float, *, per_minute: float, burst: int, seed: int
         seed: The seed of the run.
     """
     faults = Faults(Random(seed), per_minute=per_minute, burst=burst)
-    violation = None
     with Cloud(faults, concurrency=CONCURRENCY) as cloud:
         for number in range(jobs):
             cloud.engine.after(cloud.random.uniform(0, seconds), Client(cloud, number).start)
-        try:
-            cloud.checks.at_the_end(over=cloud.engine.run(END))
-        except ViolationError as broken:
-            violation = str(broken)
+        violation = cloud.broken_promise(END)
         created = [made.created_at for made in cloud.replicate.predictions.values()]
         allowed = max(0.0, jobs * IMAGES - burst) * 60 / per_minute
         return Drain(

@@ -372,7 +372,7 @@ class Checks:
         """Return the predictions for this image since the owner's last retry, and those that the retry may still have.
 
         A retry finds some only in Replicate's list: their image was in doubt at the deadline. If such a prediction ended
-        before the retry, and its output cannot be had, a new one is made.
+        before the retry, and its output is not available, a new one is made.
         """
         given_up = self.given_up.get(slot, 0)
         retried_at = self.retried_at.get(slot[0], 0.0)

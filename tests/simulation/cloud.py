@@ -141,6 +141,14 @@ class Cloud:
         """Return a time as seconds from the start."""
         return (moment - START).total_seconds()
 
+    def broken_promise(self, until: float) -> str | None:
+        """Run until all is over, or until that time; return the first promise that was broken, None if none was."""
+        try:
+            self.checks.at_the_end(over=self.engine.run(until))
+        except ViolationError as broken:
+            return str(broken)
+        return None
+
     def api(self, event: dict[str, Any], done: Callable[[int, dict[str, Any]], None]) -> None:
         """Send a client's request; call `done` with the status (0: no answer) and the JSON body."""
 

@@ -8,7 +8,6 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from tests.simulation.burst import IMAGES
-from tests.simulation.checks import ViolationError
 from tests.simulation.clients import Client
 from tests.simulation.cloud import DEFAULT, Cloud
 from tests.simulation.faults import Faults
@@ -66,7 +65,6 @@ def crowd(  # options, all by keyword
         concurrency: The concurrency of each queue's function, by the queue, instead of the template's default.
     """
     faults = Faults(Random(seed), per_minute=per_minute, burst=burst)
-    violation = None
     with Cloud(faults, concurrency=concurrency) as cloud:
         members = [Member(cloud, 0, name="newcomer")]
         members += [
@@ -77,10 +75,7 @@ def crowd(  # options, all by keyword
         cloud.engine.after(newcomer_at, members[0].start)
         for member in members[1:]:
             cloud.engine.after(cloud.random.uniform(0, seconds), member.start)
-        try:
-            cloud.checks.at_the_end(over=cloud.engine.run(END))
-        except ViolationError as broken:
-            violation = str(broken)
+        violation = cloud.broken_promise(END)
         owners = {member.job_id: member.owner for member in members}
         made = sorted(
             (one.created_at, owners[one.slot.job_id]) for one in cloud.replicate.predictions.values()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from tests.simulation.checks import ViolationError
 from tests.simulation.clients import Client
 from tests.simulation.cloud import Cloud
 from tests.simulation.faults import Faults
@@ -50,15 +49,11 @@ def day(jobs: int, faults: Faults) -> Day:
     """
     span = jobs / JOBS_PER_SECOND
     faults.until = span
-    violation = None
     with Cloud(faults) as cloud:
         for number in range(jobs):
             cloud.engine.after(cloud.random.uniform(0, span), Client(cloud, number).start)
+        violation = cloud.broken_promise(span + END)
         checks = cloud.checks
-        try:
-            checks.at_the_end(over=cloud.engine.run(span + END))
-        except ViolationError as broken:
-            violation = str(broken)
         seconds = [
             checks.ended_at[one.job_id] - cloud.seconds(one.started_at)
             for one in checks.records.values()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CLOCKS = timedelta(seconds=1)  # by which the clocks of two functions may differ
 # How often an owner may order the pictures of a day. Those that were given back count here: without this, orders that are
-# canceled again and again would cost nobody but the operator.
+# canceled again and again would cost only the operator.
 MOST_TIMES = 10
 
 

@@ -61,9 +61,8 @@ class GenerationMessage(Lazy):
     entered_at: datetime | None = (
         None  # of a message that took the place of earlier ones in the waiting queue
     )
-    doubled: dict[str, int] = Field(
-        default={}
-    )  # only cancel these: one POST created them for this image beside the first
+    # Only cancel these: one POST created them for this image beside the first.
+    doubled: dict[str, int] = Field(default={})
 
 
 class CallbackMessage(Lazy):

@@ -43,7 +43,7 @@ from triptych.settings import settings
 from triptych.spending import Limits, Order, Spent, balance, entry_of, refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import date
 
     from pynamodb.connection.table import TableConnection
@@ -76,7 +76,8 @@ OLD_DAYS = range(62, 93)  # counts that nobody asks for any more
 EARLIER_DAYS = range(1, 8)  # whose orders nobody counts any more
 _NOTHING: tuple[object, ...] = (None, (), {})  # fields of a request that the client left out
 _STACK = "spent in total"
-_DAY = re.compile(r"(ordered )?(\d{4}-\d\d-\d\d)")
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
+_ORDERED = "ordered "  # before the day, in the name of the count with what was given back
 _REQUEST = TypeAdapter(JobRequest)  # ignores the fields of a newer release
 
 
@@ -308,11 +309,19 @@ def spent(owner: str) -> Spent:
 
 def _spent(key: str) -> Spent:
     found = connection().get_item(key, consistent_read=True).get("Item", {})
-    counts: dict[bool, dict[str, int]] = {False: {}, True: {}}
-    for name, value in found.items():
-        if day := _DAY.fullmatch(name):
-            counts[bool(day[1])][day[2]] = int(value["N"])
-    return Spent(counts[False], frozenset(found.get("active", {}).get("SS", [])), counts[True])
+    return Spent(
+        _by_day(found), frozenset(found.get("active", {}).get("SS", [])), _by_day(found, prefix=_ORDERED)
+    )
+
+
+def _by_day(item: Mapping[str, Mapping[str, str]], prefix: str = "") -> dict[str, int]:
+    """Return the counts whose names are this prefix and a day, by that day."""
+    begin = len(prefix)
+    return {
+        name[begin:]: int(value["N"])
+        for name, value in item.items()
+        if name.startswith(prefix) and _DAY.fullmatch(name, begin)
+    }
 
 
 def read_image(image: dict[str, dict[str, object]]) -> Job:
@@ -414,7 +423,7 @@ def _day(day: date) -> Path:
 
 
 def _ordered(day: date) -> Path:
-    return Path([f"ordered {day.isoformat()}"])
+    return Path([f"{_ORDERED}{day.isoformat()}"])
 
 
 def _write(job: Job, order: Order | None, condition: Condition | None = None) -> Job:

@@ -103,17 +103,22 @@ def _with_photo(job: Job, source: Job | None) -> Job:
 
 def order_of(job: Job) -> Order:
     """Return what the job's creation or last retry may spend, with the stack's limits."""
-    given = settings()
     return Order(
         owner=job.owner,
         entry=entry_of(job),
         day=day_of(job.watched_since),
         pictures=job.counted,
-        limits=Limits(
-            pictures_of_owner=given.daily_pictures_per_owner,
-            pictures=given.daily_pictures,
-            active_jobs=given.max_active_jobs_per_owner,
-        ),
+        limits=limits(),
+    )
+
+
+def limits() -> Limits:
+    """Return the stack's limits."""
+    given = settings()
+    return Limits(
+        pictures_of_owner=given.daily_pictures_per_owner,
+        pictures=given.daily_pictures,
+        active_jobs=given.max_active_jobs_per_owner,
     )
 
 

@@ -76,9 +76,7 @@ def _upload(job: Job) -> Job | None:
         if clock.now() < _end_of_upload(job) + timedelta(seconds=HOPELESS_SECONDS):
             raise
         unexpected("S3 does not say whether the photo is there")
-        # It may be, so the job has not expired. A retry looks again.
-        unknown = UploadArrived(job.photo.key, clock.now(), inspected=False)
-        return record.move_on(job, unknown, DeadlinePassed()).job
+        return _end_unopened(job, clock.now())  # the photo may be there, so the job has not expired
     if seen:
         return _found(job, seen)
     if clock.now() < _end_of_upload(job):
@@ -98,13 +96,17 @@ def _found(job: Job, seen: bucket.Look) -> Job | None:
     """
     end = (job.started_at or seen.stored_at) + timedelta(seconds=settings().generation_deadline_seconds)
     if clock.now() >= end:
-        # Late, and not the photo's fault: a retry inspects it first.
-        arrived = UploadArrived(job.photo.key, seen.stored_at, inspected=False)
-        return record.move_on(job, arrived, DeadlinePassed()).job
+        return _end_unopened(job, seen.stored_at)  # late, and not the photo's fault
     logger.warning("the event of the upload was lost, or the photo could not be opened")
     count("UploadsFound")
     queues.send_to_generation(job.job_id, job.photo.key, again=True)
     return job
+
+
+def _end_unopened(job: Job, uploaded_at: datetime) -> Job | None:
+    """End a job whose photo was not opened in time. A retry inspects it first."""
+    arrived = UploadArrived(job.photo.key, uploaded_at, inspected=False)
+    return record.move_on(job, arrived, DeadlinePassed()).job
 
 
 def _finish(job: Job) -> Job | None:
