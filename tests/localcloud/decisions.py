@@ -27,7 +27,7 @@ _CHANGING = (
     (re.compile(r"(?<=^durations ).+"), "owner/model"),
     (re.compile(r"(:secret:.+)-\w{6}$"), r"\1-abcdef"),
     # No policy knows an image's number, its prediction, or the type of a file.
-    (re.compile(r"(?<=/)\d+(?:\.\w+)?\.\w+$"), "0.png"),
+    (re.compile(r"(?<=/)\d+(?:\.\w+)*\.\w+$"), "0.png"),
     (re.compile(r"(?<=/)photo(?:-[0-9a-f]{8})?\.\w+$"), "photo.jpg"),
 )
 

@@ -84,7 +84,9 @@ def test_request_with_a_new_key_is_unknown(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("path", "form"),
     [
-        ("outputs/{}/2.1.webp", "outputs/{}/0.png"),
+        ("outputs/{}/2.png", "outputs/{}/0.png"),
+        ("outputs/{}/2.1.2.webp", "outputs/{}/0.png"),  # of a retry
+        ("outputs/{}/2.1.2.8rf0xyd2hnrma0cshxfa0qkpqm.webp", "outputs/{}/0.png"),
         ("uploads/{}/photo-0a1b2c3d.heic", "uploads/{}/photo.jpg"),
         ("uploads/{}/late.jpg", "uploads/{}/late.jpg"),
         ("another/{}/1.png", "another/{}/0.png"),
