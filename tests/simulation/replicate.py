@@ -20,6 +20,7 @@ from tests.support.fake_replicate import answer_to, answered, response
 from tests.support.function_environment import SECRET, TOKEN
 from tests.support.replicate import webhooks
 from tests.support.replicate.account import (
+    PAGE,
     REQUESTS_PER_MINUTE,
     RETENTION_SECONDS,
     Account,
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 MODEL_SECONDS = (3.0, 40.0)
 QUEUED = 0.3  # the part of its time that a prediction waits before it starts
 THROTTLED_SECONDS = 7.0
+FEWER = (
+    5  # times fewer rows on a page and of other users: the same pages to request, and less to read on them
+)
 HINTS: tuple[Hint, ...] = ("body",)
 ENDS: dict[str | None, tuple[Status, Situation | None]] = {
     None: ("succeeded", None),
@@ -102,7 +106,7 @@ class Replicate:
 
     def __post_init__(self) -> None:
         faults = self.faults
-        others = faults.others_per_minute
+        others = faults.others_per_minute / FEWER
         self._account = Account(
             secret=SECRET,
             creates=per_minute(faults.per_minute, faults.burst),
@@ -110,6 +114,7 @@ class Replicate:
             hints=HINTS,
             echoes=faults.echoes,
             lag=faults.list_lag,
+            page_rows=PAGE // FEWER,
             busy_every=int(60 * SECOND / others) if others else None,
             on_create=self._created,
             on_end=self._ended,

@@ -77,6 +77,7 @@ class Account:
     lag: float = 0.0  # the list lacks the predictions of the last `lag` seconds
     unlisted: set[str] = field(default_factory=set)  # ids of predictions that the list lacks
     odd_rows: list[Json] = field(default_factory=list)  # the list begins with them
+    page_rows: int = PAGE
     busy_every: int | None = None  # other users of the account create a prediction this often
     new_id: Callable[[], str] = field(default_factory=_numbers)
     on_create: Callable[[Prediction], None] = lambda _: None
@@ -211,7 +212,7 @@ class Account:
             raise invalid(("source", "must be web"))
         since, until = (after, BEFORE_ALL, ""), (before, BEFORE_ALL, "")
         rows, newer = ([], False) if "source" in query else self._rows(query.get("cursor"), since, until)
-        rows, older = rows[:PAGE], len(rows) > PAGE
+        rows, older = rows[: self.page_rows], len(rows) > self.page_rows
 
         def link(direction: str, place: Place) -> str:
             cursor = base64.urlsafe_b64encode(f"{direction} {place[-1]}".encode()).decode()
@@ -230,14 +231,14 @@ class Account:
             RefusedError: 404, there is no such cursor.
         """
         if cursor is None:
-            return list(islice(self._newest(since, until), PAGE + 1)), False
+            return list(islice(self._newest(since, until), self.page_rows + 1)), False
         direction, at = self._read(cursor)
         if direction == "next":
-            return list(islice(self._newest(since, min(at, until)), PAGE + 1)), True
+            return list(islice(self._newest(since, min(at, until)), self.page_rows + 1)), True
         newer = list(takewhile(lambda row: row > at, self._newest(since, until)))
-        if len(newer) < PAGE:
+        if len(newer) < self.page_rows:
             return self._rows(None, since, until)
-        return [*newer[-PAGE:], at], len(newer) > PAGE
+        return [*newer[-self.page_rows :], at], len(newer) > self.page_rows
 
     def _read(self, cursor: str) -> tuple[str, Place]:
         """Return a cursor's direction, and the place from which it goes on.
