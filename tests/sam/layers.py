@@ -1,4 +1,4 @@
-"""Checks of the layers that `sam build` has built.
+"""Checks of what `sam build` has built: the layers, and the bytecode of `api`.
 
 `python3 -m tests.sam.layers` prints the layers' sizes. It fails if a layer is too large, holds a package that only
 tests need, holds a document of this repository, or lacks a module, its bytecode or a bill of materials that names exactly
@@ -25,6 +25,7 @@ BUILT = ROOT / ".aws-sam" / "build"
 LARGEST_MIB = 35  # unzipped, all layers of every function
 LARGEST_IMAGING_MIB = 60  # in addition; Lambda's limit for all layers is 250 MB
 IMAGING = "ImagingLayer"
+API = "ApiFunction"  # alone has so much code that a cold start notices its compiling
 EXPECTED = {
     "DependenciesLayer": (
         *("boto3", "botocore", "pydantic", "pynamodb", "replicate", "aws_lambda_powertools"),
@@ -90,6 +91,11 @@ def _problems_of_bill(layer: str) -> list[str]:
     )
 
 
+def _without_bytecode(root: Path) -> list[Path]:
+    """Return the modules below `root` that Lambda would have to compile."""
+    return [file for file in root.rglob("*.py") if not _is_unchecked(Path(cache_from_source(str(file))))]
+
+
 def problems() -> list[str]:
     """Print the layers' sizes; return a sentence for each problem."""
     found = []
@@ -103,10 +109,9 @@ def problems() -> list[str]:
         tests = [file for file in root.rglob("*") if file.name == "tests" or file.name.startswith("test_")]
         found += [f"{layer} holds {file.relative_to(root)}" for file in tests]
         found += [
-            f"{layer} lacks the bytecode of {file.relative_to(root)}"
-            for file in root.rglob("*.py")
-            if not _is_unchecked(Path(cache_from_source(str(file))))
+            f"{layer} lacks the bytecode of {file.relative_to(root)}" for file in _without_bytecode(root)
         ]
+    found += [f"{API} lacks the bytecode of {file.name}" for file in _without_bytecode(BUILT / API)]
     documents = {
         file.read_bytes() for folder in ("functions", "layers") for file in (ROOT / folder).glob("*.md")
     }
