@@ -83,6 +83,11 @@ def request_for_another(job: Job | None, index: int, earlier: Job | None = None)
         raise ApiError(
             FailureKind.INVALID_REQUEST, f"The job's model {job.request.model} is no longer offered."
         )
+    if job.request.callback_url and not _may_be_called(job.request.callback_url):
+        raise ApiError(
+            FailureKind.INVALID_REQUEST,
+            "The job's callback_url is no longer allowed. Create a job with photo_of and without it instead.",
+        )
     return replace(
         job.request,
         checksum_sha256=None,
@@ -111,11 +116,15 @@ def _check_model(order: CreateJob) -> None:
         raise ApiError(FailureKind.INVALID_REQUEST, "images: this model takes no seed.")
 
 
-def _check_callback(url: str) -> None:
+def _may_be_called(url: str) -> bool:
     from triptych.runtime import hosts  # noqa: PLC0415  # slow to import, and few orders name a URL
 
+    return hosts.is_allowed(url, settings().allowed_callback_hosts)
+
+
+def _check_callback(url: str) -> None:
     allowed = settings().allowed_callback_hosts
-    if not hosts.is_allowed(url, allowed):
+    if not _may_be_called(url):
         those = (
             f"an https URL at {', '.join(allowed)}" if allowed else "left out: this stack calls nobody back"
         )

@@ -118,6 +118,20 @@ def put_back(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 # ── the order ──
 
 
+def test_repeated_image_calls_no_host_back_that_lost_permission(
+    allowed: World, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = "https://app.example.com/ends"
+    job_id = call("POST", "/api/v1/jobs", {**ORDER, "callback_url": url})[1]["job_id"]
+    early = call("POST", f"/api/v1/jobs/{job_id}/images/0/again")[1]
+    assert early["error"]["code"] != "invalid_request"  # but its photo is missing
+    monkeypatch.setenv("ALLOWED_CALLBACK_HOSTS", "example.org")
+    settings.settings.cache_clear()
+    status, answer = call("POST", f"/api/v1/jobs/{job_id}/images/0/again")
+    assert (status, answer["error"]["code"]) == (400, "invalid_request")
+    assert "callback_url" in answer["error"]["message"]
+
+
 @pytest.mark.parametrize(
     "url", ["https://app.example.com/ends", "https://eu.app.example.com:8443/?a=b", "http://127.0.0.1:99/"]
 )
