@@ -439,7 +439,7 @@ class Checks:
                 self._expect(
                     image.prediction_id in own, f"job {record.job_id}, image {index}: not its own prediction"
                 )
-                stored = self._cloud.aws.stored(image.output_key or "?").get(image.output_key or "?")
+                stored = self._cloud.aws.content(image.output_key or "?")
                 right = stored == output(image.prediction_id or "")
                 self._expect(right, f"job {record.job_id}, image {index}: not its own prediction's bytes")
 

@@ -76,6 +76,13 @@ class Services:
         keys = [one["Key"] for one in s3.list_objects_v2(Bucket=bucket, Prefix=prefix).get("Contents", [])]
         return {key: s3.get_object(Bucket=bucket, Key=key)["Body"].read() for key in keys}
 
+    def content(self, key: str) -> bytes | None:
+        """Return an object's content."""
+        if not self.moto:
+            found = self._bucket.objects.get(key)
+            return found.content if found else None
+        return self.stored(key).get(key)
+
     def api_call(self) -> Callable[[BaseClient, str, Request], Answer]:
         def call(client: BaseClient, operation: str, request: Request) -> Answer:
             service = client.meta.service_model.service_id
