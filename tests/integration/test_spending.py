@@ -33,6 +33,7 @@ from triptych.job import (
     JobStatus,
     Output,
     OutputStored,
+    PredictionNotCreated,
     UploadArrived,
     UploadExpired,
 )
@@ -254,6 +255,42 @@ def test_picture_in_doubt_is_not_given_back(world: World, context: SimpleNamespa
     assert job.status is JobStatus.GENERATING
     finish(world, context, job, DeadlinePassed())
     assert ann.pictures == 3
+
+
+def test_picture_that_the_list_disproves_is_given_back(
+    world: World, context: SimpleNamespace, ann: Client
+) -> None:
+    world.replicate.before_create = lambda _: httpx.Response(503)
+    job = asked_job(world, context, ann)
+    # Replicate's list shows that they do not exist. Before they are requested again, the owner cancels the job.
+    never = [PredictionNotCreated(index, 1, world.clock.time, was_in_doubt=True) for index in range(3)]
+    finish(world, context, job, *never, Canceled())
+    assert ann.pictures == 0
+
+
+@pytest.mark.parametrize("canceled", [True, False])
+def test_picture_in_doubt_counts_after_cancellation_and_deletion(
+    world: World, context: SimpleNamespace, ann: Client, *, canceled: bool
+) -> None:
+    world.replicate.after_create = lambda _: httpx.Response(503)
+    job = asked_job(world, context, ann)
+    if canceled:
+        finish(world, context, job, Canceled())
+    else:
+        before = world.item(job.job_id)
+        owner.delete(job)
+        end(world, context, before, None)
+    assert ann.pictures == 3
+
+
+def test_retry_counts_only_the_failed_images(world: World, context: SimpleNamespace, ann: Client) -> None:
+    job = asked_job(world, context, ann)
+    output = Output("outputs/x/0.png", "image/png", 3)
+    stored = [OutputStored(index, 1, job.images[index].prediction_id or "", output) for index in (0, 1)]
+    finish(world, context, job, *stored, DeadlinePassed())
+    world.clock.advance(60)
+    owner.retry(world.job(job.job_id))
+    assert ann.pictures == table._spent(table._STACK).on(day_of(world.clock.time)) == 4
 
 
 def test_late_end_of_a_retried_job_gives_nothing_back(
