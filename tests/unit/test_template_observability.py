@@ -92,6 +92,8 @@ def test_errors_and_throttles_are_summed(name: str, expression: str) -> None:
     assert [one["Expression"] for one in alarm["Metrics"] if "Expression" in one] == [expression]
     assert alarm["ComparisonOperator"] == "GreaterThanThreshold"
     assert name == "ManyPredictions" or alarm["Threshold"] <= 2
+    queries = [query["Fn::If"][1] if "Fn::If" in query else query for query in alarm["Metrics"]]
+    assert {query["MetricStat"]["Stat"] for query in queries if "MetricStat" in query} == {"Sum"}
 
 
 def test_alarm_on_predictions_counts_all_that_exist_in_an_hour() -> None:
