@@ -4,6 +4,9 @@ The crowd is 200 jobs of one owner at 3 predictions a second (12 at once), then 
 of one owner with low credit: 6 predictions a minute, one at a time. The single job comes while the crowd waits. Its idle
 time is that of the same job without a crowd. All parameters have their defaults.
 
+Then three owners upload 225 bombs, and other owners' good photos come among them. Each bomb takes as long as the slowest
+known one, and then all the CPU time that a photo may have.
+
 `CROWD_JOBS=10000` before the command adds a crowd of so many jobs on virtual time, at a limit and a concurrency that grow
 in proportion. 10,000 take about 20 minutes.
 """
@@ -12,14 +15,18 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from datetime import datetime
+from statistics import mean, median
 from typing import TYPE_CHECKING
 
 from tests.benchmarks import _sides
 from tests.benchmarks._report import Figure
+from tests.simulation.bombs import Bombed, bombed
 from tests.simulation.cloud import DEFAULT
 from tests.simulation.crowd import Crowd, crowd
 from tests.support.photos import JPEG
+from triptych.photo.bounded import CPU_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -34,6 +41,8 @@ PATIENCE = 900.0
 MANY = int(os.environ.get("CROWD_JOBS", "0"))
 MANY_SECONDS = 1000  # in which the limit allows the predictions of MANY jobs; a job's deadline is later
 IMAGES = 3
+KNOWN_SECONDS = 2.8  # of CPU time: the slowest photo of `benchmarks bombs`
+BOMBS = (75, 75, 75)  # as many as three owners may have unfinished at once
 DEFAULTS = {"GenerateConcurrency": "2", "WaitingConcurrency": "2", "WatchdogConcurrency": "2"}
 
 
@@ -46,6 +55,12 @@ def measure() -> Iterator[Figure]:
         # A consumer in line creates about three predictions in two seconds.
         lines = {"generation": 20, "waiting": max(2, round(rate)), "watchdog": 20}
         yield from _virtual(f"{MANY:,} jobs of one owner", (MANY,), 60 * rate, round(4 * rate), WAIT, lines)
+    for cpu_seconds in (KNOWN_SECONDS, CPU_SECONDS):
+        kind = f"{sum(BOMBS)} bombs of {cpu_seconds} s"
+        yield from _bombs(f"{kind} at once", cpu_seconds, 2, [1 + 1.5 * number for number in range(16)])
+        yield from _bombs(
+            f"{kind} in ten minutes", cpu_seconds, 600, [20.0 * number for number in range(1, 29)]
+        )
     yield from _real()
 
 
@@ -67,6 +82,24 @@ def _virtual(
     )
     if len(sizes) > 1:
         yield Figure(f"{name}: Jain's index of the owners", found.jain, "")
+
+
+def _bombs(name: str, cpu_seconds: float, seconds: float, good_at: Sequence[float]) -> Iterator[Figure]:
+    found, idle = (bombed(sizes, good_at, cpu_seconds=cpu_seconds, seconds=seconds) for sizes in (BOMBS, ()))
+    asked = median(one.asked for one in idle.good)
+    ratios = [one.ended / one.ended_if_asked_after(asked) for one in found.good]
+    yield Figure(f"{name}: a good photo's time, of its idle time, at most", max(ratios), "", at_most=2.0)
+    yield Figure(f"{name}: … mean", mean(ratios), "")
+    slowest = max(one.asked for one in found.good)
+    yield Figure(
+        f"{name}: from the upload to the last prediction, at most", slowest, "s", "idle, median", asked
+    )
+    yield Figure(f"{name}: jobs with a wrong end", _wrong_ends(found), "", at_most=0)
+
+
+def _wrong_ends(found: Bombed) -> int:
+    right = Counter(FAILED=sum(BOMBS), SUCCEEDED=len(found.good))
+    return (found.states - right).total() + (found.violation is not None)
 
 
 def _idle(found: Crowd, idle: Crowd) -> float:

@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from tests.simulation.bombs import bombed
 from tests.simulation.burst import drain
 from tests.simulation.clients import Client
 from tests.simulation.cloud import Cloud
@@ -15,6 +16,7 @@ from tests.simulation.faults import REPLICATE_OUTAGES, TURNS, Faults
 from tests.simulation.moto_aws import moto_aws
 from tests.simulation.run import END, JOBS_PER_SECOND, run
 from tests.simulation.situations import Situation, missing
+from triptych.photo.bounded import CPU_SECONDS
 
 JOBS = 30
 SEEDS = range(1, TURNS + 2)
@@ -152,6 +154,14 @@ def test_burst_finishes_as_fast_as_replicates_limit_allows() -> None:
     assert found.states == {"SUCCEEDED": 333}
     assert found.predictions == found.images == 999
     assert found.last_created <= 1.06 * found.allowed
+
+
+def test_bombs_do_not_hold_up_other_owners_photos() -> None:
+    """Each bomb takes all the CPU time that it gets. Without the line, the good photos come after all of them: 60 s."""
+    found = bombed((30,), (1.0, 3.0, 5.0), cpu_seconds=CPU_SECONDS)
+    assert found.violation is None
+    assert found.states == {"FAILED": 30, "SUCCEEDED": 3}
+    assert max(one.asked for one in found.good) < 30
 
 
 def test_low_credit_makes_images_in_turn_with_few_refused_requests() -> None:
