@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.simulation.checks import LARGE_JPEG, PHOTOS, Record, ViolationError
+from tests.simulation.checks import LARGE_JPEG, PHOTOS, UPLOAD_SECONDS, Record, ViolationError
 from tests.simulation.cloud import Cloud
 from tests.simulation.situations import Situation
 from tests.support.events import api_event
@@ -16,6 +16,7 @@ from tests.support.replicate.account import RETENTION_SECONDS
 from triptych.job import MOST_RETRIES
 
 RETRY_SECONDS = 20.0
+SLOW, SLOW_SECONDS = 0.3, (300, 1500)  # how many late uploads take how much longer than the layer allows
 URL_SECONDS = 900.0  # how long an upload URL is valid, from the creation of the job
 CONFLICT = 409
 TOO_MANY = 429
@@ -96,6 +97,7 @@ class Client:
             self.cloud.faults.struck(Situation.KEY_REUSED_EARLY if early else Situation.KEY_REUSED)
             if early:
                 return  # the job as it is: it has ended
+        self.cloud.clients[self.job_id] = self._act_during_copy
         self.photo_key = urlsplit(body["upload"]["url"]).path.removeprefix("/")
         self._will_upload()
         for kind, action, latest in (
@@ -130,8 +132,22 @@ class Client:
             self._poll()
 
     def _upload_late(self) -> None:
-        if self.cloud.engine.now < self.created_at + URL_SECONDS:
+        if self.cloud.engine.now >= self.created_at + URL_SECONDS:
+            return
+        if self.cloud.random.random() >= SLOW:
             self.cloud.upload(self.photo_key, JPEG)
+            return
+        # After the clean-up, only the event tells of the photo.
+        arrives = self.created_at + UPLOAD_SECONDS + self.cloud.random.uniform(*SLOW_SECONDS)
+        self.cloud.engine.after(arrives - self.cloud.engine.now, self._upload_slowly)
+
+    def _upload_slowly(self) -> None:
+        self.cloud.upload(self.photo_key, JPEG, is_told=True)
+
+    def _act_during_copy(self) -> None:
+        if not self.deleted:
+            self.cloud.faults.struck(Situation.ENDED_DURING_COPY)
+            self.ask(self.cloud.random.choice(["cancel", "cancel", "delete"]))
 
     def _act(self, action: str) -> None:
         """Cancel, delete or retry, perhaps in two tabs at once."""
@@ -161,12 +177,14 @@ class Client:
         if method == "DELETE" and status < 300 and self._happens("client_uploads_after_deleting"):
             self.cloud.engine.after(self.cloud.random.uniform(0.1, 900), self._upload_late)
         retries_used = status == 409 and path.endswith("/retry")
-        gone = status == 404 and self.deleted
+        gone = status == 404 and (self.deleted or self.job_id in self.cloud.checks.expired)
         full = status == TOO_MANY and path.endswith("/retry") and self.cloud.faults.daily_limit
         if full:
             self.cloud.faults.struck(Situation.DAY_FULL_FOR_RETRY)
             return
         self._expect(status < 300 or gone or retries_used, f"{method} {path} was answered {status}: {body}")
+        if gone:
+            return
         if retries_used:
             edge = Situation.REFUSED_AT_THE_EDGE if self.at_the_edge else Situation.RETRIES_USED
             self.cloud.faults.struck(edge)
