@@ -84,6 +84,7 @@ def test_prediction_is_lost_only_when_replicate_must_know_it(
     account.predictions = {}
     lost = look(world, job_id, context, known_by).images
     assert {image.error.code for image in lost if image.error} == {"prediction_lost"}
+    assert len(world.replicate.creates) == 3
 
 
 def test_fresh_404_at_the_deadline_loses_no_prediction(
@@ -98,7 +99,6 @@ def test_fresh_404_at_the_deadline_loses_no_prediction(
     late = look(world, job_id, context, started_at + timedelta(seconds=1800))
     assert late.status is JobStatus.FAILED
     assert {image.error.code for image in late.images if image.error} == {"deadline_exceeded"}
-    assert len(world.replicate.creates) == 3
 
 
 def test_found_photo_is_opened_as_one_that_may_kill(

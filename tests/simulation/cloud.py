@@ -178,6 +178,11 @@ class Cloud:
             self.aws.effect(bucket._s3(), "S3", "PutObject", request)
         except ClientError:
             return False
+        self.announce_object(key, is_told=is_told)
+        return True
+
+    def announce_object(self, key: str, *, is_told: bool = False) -> None:
+        """Send S3's event of a photo, unless it is lost."""
         now, faults = self.engine.now, self.faults
         deleted = key.split("/")[1] in self.checks.forgotten
         if deleted:
@@ -194,7 +199,6 @@ class Cloud:
         body = json.dumps(s3_notification(key.split("/")[1], key))
         for _ in range(copies):
             self.send("generation", body, self.random.uniform(0.1, 2))
-        return True
 
     def written(self, record: Record, item: Callable[[], dict[str, Any]]) -> None:
         """Check a job that was stored. Its end goes to the table's stream."""

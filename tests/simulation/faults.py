@@ -86,6 +86,7 @@ HIGHEST = {
     "client_deletes_soon": 0.2,
     "client_cancels_soon": 0.2,
     "client_acts_twice": 0.5,
+    "client_orders_again": 0.4,  # one more image like one of its job, or a new job for its photo
     "client_acts_during_copy": 0.3,
     "client_uploads_after_deleting": 0.9,
     "client_retries": 0.9,  # after a job with failed images
@@ -116,6 +117,7 @@ TOGETHER = {
 RARE = {
     "DynamoDB DeleteItem": 60,
     "S3 HeadObject": 5,
+    "S3 CopyObject": 5,
     "S3 DeleteObject": 5,
     "S3 ListObjectsV2": 5,
     "SSM GetParameter": 20,

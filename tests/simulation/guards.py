@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from triptych.aws.queues import RunningPrediction, WatchdogMessage
     from triptych.job import Image, Job
     from triptych.replicate.listing import Listed
+
 _proves_absence = generate._proves_absence
 _clean_up = cleanup.clean_up
 _cancel_all = predictions.cancel_all

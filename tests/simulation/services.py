@@ -194,6 +194,10 @@ class Services:
                 self._cloud.checks.on_forgotten(request["Key"]["job_id"]["S"])
             case "S3", "PutObject":
                 self._cloud.checks.on_object(request["Key"], request["Body"])
+            case "S3", "CopyObject":
+                key = request["Key"]
+                self._cloud.checks.on_object(key, self.stored(key)[key])
+                self._cloud.announce_object(key)
             case "S3", "DeleteObject":
                 self._cloud.checks.on_removed(request["Key"])
 
