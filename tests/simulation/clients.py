@@ -16,7 +16,8 @@ from tests.support.replicate.account import RETENTION_SECONDS
 from triptych.job import MOST_RETRIES
 
 RETRY_SECONDS = 20.0
-SLOW, SLOW_SECONDS = 0.3, (300, 1500)  # how many late uploads take how much longer than the layer allows
+SLOW, SLOW_SECONDS = 0.5, (300, 3000)  # how many late uploads take how much longer than the layer allows
+DELETED_SOURCES = 0.3  # how many clients delete the job whose photo they have just used again
 URL_SECONDS = 900.0  # how long an upload URL is valid, from the creation of the job
 GONE, CONFLICT = 404, 409
 TOO_MANY = 429
@@ -101,11 +102,13 @@ class Client:
             self._begin(body)
 
     def _lost_its_source(self) -> bool:
-        """Return whether the photo that this order uses may be gone."""
+        """Return whether the photo that this order uses may be gone, or has never arrived."""
         if not self.source:
             return False
         record = self.cloud.checks.records.get(self.source.job_id)
-        return self.source.deleted or not record or self.cloud.now() >= record.created_at + RETENTION
+        if self.source.deleted or not record or not record.started_at:
+            return True
+        return self.cloud.now() >= record.created_at + RETENTION
 
     def _begin(self, body: dict[str, Any]) -> None:
         """Upload the photo of the new job, and perhaps cancel or delete it."""
@@ -174,6 +177,8 @@ class Client:
         self.cloud.faults.struck(again)
         following = Client(self.cloud, self.number, source=self, image=image)
         self.cloud.engine.after(self.cloud.random.uniform(0, 60), following.start)
+        if self.cloud.random.random() < DELETED_SOURCES:
+            self.cloud.engine.after(self.cloud.random.uniform(0, 60), partial(self._act, "delete"))
 
     def _act_during_copy(self) -> None:
         if not self.deleted:

@@ -86,7 +86,7 @@ HIGHEST = {
     "client_deletes_soon": 0.2,
     "client_cancels_soon": 0.2,
     "client_acts_twice": 0.5,
-    "client_orders_again": 0.4,  # one more image like one of its job, or a new job for its photo
+    "client_orders_again": 0.8,  # one more image like one of its job, or a new job for its photo
     "client_acts_during_copy": 0.3,
     "client_uploads_after_deleting": 0.9,
     "client_retries": 0.9,  # after a job with failed images
@@ -100,8 +100,8 @@ LOWEST = 0.3  # rate of a kind in a run, of its highest rate
 TURNS = 5
 # These have their turn together, because each alone never shows what both do.
 TOGETHER = {
-    "crash_before": ("client_cancels", "client_deletes", "client_without_key"),
-    "crash_after": ("client_cancels", "client_deletes", "client_without_key"),
+    "crash_before": ("client_cancels", "client_deletes", "client_without_key", "client_orders_again"),
+    "crash_after": ("client_cancels", "client_deletes", "client_without_key", "client_orders_again"),
     "client_uploads_after_deleting": ("client_deletes",),
     "client_keeps_retrying": ("predictions_all_fail",),
     "output_cut_long": ("client_retries",),
@@ -117,7 +117,7 @@ TOGETHER = {
 RARE = {
     "DynamoDB DeleteItem": 60,
     "S3 HeadObject": 5,
-    "S3 CopyObject": 5,
+    "S3 CopyObject": 60,
     "S3 DeleteObject": 5,
     "S3 ListObjectsV2": 5,
     "SSM GetParameter": 20,
