@@ -21,8 +21,8 @@ from tests.benchmarks._world import world
 from tests.simulation.burst import CONCURRENCY
 from tests.simulation.clients import Client
 from tests.simulation.cloud import START, Cloud
-from tests.simulation.faults import Faults
-from tests.simulation.run import END, JOBS_PER_SECOND
+from tests.simulation.faults import JOBS_PER_SECOND, Faults
+from tests.simulation.run import END
 from triptych.aws import table
 from triptych.job import Job, JobRequest, new_job
 

@@ -14,7 +14,7 @@ from tests.support.events import s3_notification, sqs_event
 from tests.support.function_environment import BUCKET
 from tests.support.world import World
 from triptych.aws import queues
-from triptych.job import ImageStatus, Job
+from triptych.job import ImageStatus, Job, JobStatus
 
 SECOND = timedelta(seconds=1)
 
@@ -85,6 +85,20 @@ def test_prediction_is_lost_only_when_replicate_must_know_it(
     lost = look(world, job_id, context, known_by).images
     assert {image.error.code for image in lost if image.error} == {"prediction_lost"}
     assert len(world.replicate.creates) == 3
+
+
+def test_fresh_404_at_the_deadline_loses_no_prediction(
+    world: World, context: SimpleNamespace, checks: list[tuple[queues.WatchdogMessage, int]]
+) -> None:
+    job_id = world.new_job()
+    world.clock.advance(1740)
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    started_at = world.job(job_id).started_at
+    assert started_at
+    world.replicate.account.predictions = {}
+    late = look(world, job_id, context, started_at + timedelta(seconds=1800))
+    assert late.status is JobStatus.FAILED
+    assert {image.error.code for image in late.images if image.error} == {"deadline_exceeded"}
 
 
 def test_found_photo_is_opened_as_one_that_may_kill(

@@ -5,6 +5,8 @@
 * `replicate`: the stand-in for Replicate.
 * `faults`: the faults, and how often they happen.
 * `situations`: what can happen, counted when it has really happened.
+* `guards`: guards of the layer that a run can leave out, to show that it is noticed.
+* `lag`: a list of predictions that lags for minutes.
 * `network`: the network between the functions and Replicate.
 * `cloud`: the functions and their event sources. Every request of a handler passes through it.
 * `services`, `functions`, `patches`: the AWS requests of the handlers, their code, and the patches that connect both.

@@ -6,6 +6,8 @@ it is printed, and the exit code is 1.
 At the end it prints how often each situation has really happened. If a run of 1,000 jobs or more lacks one, the exit code
 is 1 too.
 
+With `--without GUARD` a guard of the layer is left out. The run stops at the first broken promise.
+
 With `--outage KIND MINUTES` the only fault is an outage of Replicate, from the start and for so many minutes.
 """
 
@@ -20,6 +22,7 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
 from tests.simulation.faults import REPLICATE_OUTAGES, Faults
+from tests.simulation.guards import GUARDS
 from tests.simulation.run import RUN_JOBS, Result, run
 from tests.simulation.situations import ENOUGH_JOBS, Situation, missing, table
 
@@ -37,6 +40,7 @@ def _main() -> int:
     parser.add_argument(
         "--processes", type=int, default=os.cpu_count(), metavar="N", help="how many runs at the same time"
     )
+    parser.add_argument("--without", metavar="GUARD", choices=sorted(GUARDS), help=", ".join(sorted(GUARDS)))
     parser.add_argument("--quiet", action="store_true", help="print only the summary")
     arguments = parser.parse_args()
     if arguments.outage and arguments.outage[0] not in REPLICATE_OUTAGES:
@@ -46,14 +50,17 @@ def _main() -> int:
     sizes = [min(RUN_JOBS, arguments.jobs - done) for done in range(0, arguments.jobs, RUN_JOBS)]
     with ProcessPoolExecutor(arguments.processes, multiprocessing.get_context("spawn")) as pool:
         seeds = range(arguments.seed, arguments.seed + len(sizes))
-        for result in pool.map(run, seeds, sizes, [_faults(arguments.outage, seed) for seed in seeds]):
+        faults = [_faults(arguments.outage, seed) for seed in seeds]
+        for result in pool.map(run, seeds, sizes, faults, [arguments.without] * len(sizes)):
             results.append(result)
             if not arguments.quiet:
                 _say(f"seed {result.seed}, {result.jobs} jobs, trace {result.trace}: {result.faults}")
             if result.violation:
                 _say(f"  BROKEN: {result.violation}")
                 _say(f"  again: python -m tests.simulation --jobs {result.jobs} --seed {result.seed}")
-            if arguments.minutes and time.monotonic() - began > arguments.minutes * 60:
+            noticed = result.violation and arguments.without
+            late = arguments.minutes and time.monotonic() - began > arguments.minutes * 60
+            if noticed or late:
                 pool.shutdown(wait=False, cancel_futures=True)
                 break
     _say(_summary(results, time.monotonic() - began))

@@ -147,6 +147,10 @@ class Bucket:
                 kind = request.get("ContentType", "binary/octet-stream")
                 self.objects[key] = Stored(content, kind, self._now().replace(microsecond=0))
                 return OK
+            case "CopyObject":
+                copied = self._find(operation, request["CopySource"]["Key"], "NoSuchKey")
+                self.objects[key] = replace(copied, modified=self._now().replace(microsecond=0))
+                return OK
             case "GetObject":
                 return self._get(operation, key, request.get("Range"))
             case "HeadObject":

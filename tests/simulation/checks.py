@@ -15,6 +15,7 @@ from triptych.aws import bucket
 
 if TYPE_CHECKING:
     from tests.simulation.cloud import Cloud
+    from tests.simulation.engine import Process
     from tests.simulation.replicate import Prediction, Slot
     from triptych.job import Job
 
@@ -62,6 +63,7 @@ class Image:
     prediction_id: str | None
     output_key: str | None
     error: str | None
+    asked_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,7 @@ class Record:
     created_at: datetime
     started_at: datetime | None  # the upload, or the last retry
     images: tuple[Image, ...]
+    entered_again_at: datetime | None
 
     @classmethod
     def of_job(cls, job: Job) -> Self:
@@ -85,11 +88,19 @@ class Record:
                 image.prediction_id,
                 image.output.key if image.output else None,
                 image.error.code if image.error else None,
+                image.asked_at,
             )
             for image in job.images
         )
         return cls(
-            job.job_id, job.owner, str(job.status), job.version or 0, job.created_at, job.started_at, images
+            job.job_id,
+            job.owner,
+            str(job.status),
+            job.version or 0,
+            job.created_at,
+            job.started_at,
+            images,
+            job.entered_again_at,
         )
 
     @classmethod
@@ -107,6 +118,9 @@ class Record:
                     return int(inner)
             return str(inner)
 
+        def moment(text: str | None) -> datetime | None:
+            return datetime.fromisoformat(text) if text else None
+
         job = {name: plain(value) for name, value in item.items()}
         images = tuple(
             Image(
@@ -115,18 +129,19 @@ class Record:
                 one.get("prediction_id"),
                 one.get("output_key"),
                 one.get("error_code"),
+                moment(one.get("asked_at")),
             )
             for one in job["images"]
         )
-        started = job.get("retried_at") or job.get("uploaded_at")
         return cls(
             job["job_id"],
             job["owner"],
             job["status"],
             job["version"],
             datetime.fromisoformat(job["created_at"]),
-            started and datetime.fromisoformat(started),
+            moment(job.get("retried_at") or job.get("uploaded_at")),
             images,
+            moment(job.get("entered_again_at")),
         )
 
 
@@ -217,6 +232,11 @@ class Checks:
             self._expect(bool(right), f"{where} is STORED, but its output is not in S3")
         if after.error == "deadline_exceeded" and before.error is None and self._cloud.faults.lasting:
             self._cloud.faults.struck(Situation.ENDED_UNDER_FAULTS)
+        if after.error == "prediction_lost":
+            self._expect(
+                after.prediction_id not in self._cloud.replicate.predictions,
+                f"{where}: {after.prediction_id} is taken as lost, but Replicate has it",
+            )
         if after.status == "FAILED":
             self._expect(bool(after.error), f"{where} is FAILED without a code")
         if after.attempt != before.attempt:
@@ -323,6 +343,26 @@ class Checks:
         """Note that a fault hinders the work for a job until then."""
         self.hindered[job_id] = max(until, self.hindered.get(job_id, 0.0))
 
+    def asked_at(self, prediction_id: str) -> float | None:
+        """Return when the prediction of an image was requested, None if no image has it."""
+        made = self._cloud.replicate.predictions.get(prediction_id)
+        record = made and self.records.get(made.slot.job_id)
+        image = record.images[made.slot.image] if made and record else None
+        known = image and image.prediction_id == prediction_id and image.asked_at
+        return self._cloud.seconds(known) if known else None
+
+    def is_replaced(self, message: dict[str, Any]) -> bool:
+        """Return whether a later message has replaced this one of the line."""
+        record = self.records.get(message["job_id"])
+        latest = record and record.entered_again_at
+        entered = message["entered_at"] and datetime.fromisoformat(message["entered_at"])
+        return bool(latest and (not entered or entered < latest))
+
+    def on_send(self, queue_url: str, process: Process) -> None:
+        """Check a message that a process sends."""
+        again = process.replaced and queue_url.endswith("/waiting")
+        self._expect(not again, f"a replaced message of job {process.about} entered the line again")
+
     def on_delivered(self, job_id: str, waited: float) -> None:
         """Note how long a message for a job waited for a free function."""
         self.longest_wait = max(self.longest_wait, waited)
@@ -412,10 +452,11 @@ class Checks:
         most = max(self._cloud.messages.values(), default=0)
         self._expect(most <= MOST_MESSAGES, f"{most} messages were sent for one job")
         injected = +self._cloud.faults.injected
+        orphans = [key for key in self.orphans() if key.split("/")[1] not in self.hindered]
+        self._expect(not orphans, f"outputs without a job: {orphans}")
         if not any(
             kind.startswith(("crash", "aws")) or kind.endswith(("outage", "throttled")) for kind in injected
         ):
-            self._expect(not self.orphans(), f"outputs without a job: {self.orphans()}")
             self._expect(not self._cloud.errors, f"handlers raised: {self._cloud.errors}")
 
     def orphans(self) -> list[str]:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.simulation.checks import LARGE_JPEG, PHOTOS, Record, ViolationError
+from tests.simulation.checks import LARGE_JPEG, PHOTOS, RETENTION, UPLOAD_SECONDS, Record, ViolationError
 from tests.simulation.cloud import Cloud
 from tests.simulation.situations import Situation
 from tests.support.events import api_event
@@ -16,8 +16,10 @@ from tests.support.replicate.account import RETENTION_SECONDS
 from triptych.job import MOST_RETRIES
 
 RETRY_SECONDS = 20.0
+SLOW, SLOW_SECONDS = 0.5, (300, 3000)  # how many late uploads take how much longer than the layer allows
+DELETED_SOURCES = 0.3  # how many clients delete the job whose photo they have just used again
 URL_SECONDS = 900.0  # how long an upload URL is valid, from the creation of the job
-CONFLICT = 409
+GONE, CONFLICT = 404, 409
 TOO_MANY = 429
 MIDNIGHT = 3 * 3600.0  # the next day begins in Seoul
 POLLS = (20.0, 90.0, 600.0)  # seconds between polls; the last repeats
@@ -42,6 +44,9 @@ class Client:
     at_the_edge: bool = False
     put_off: bool = False  # by the daily limit, until the next day
     stubborn: bool = False  # retries until the API refuses it
+    source: Client | None = None  # the client of the job whose photo is used
+    image: int | None = None  # the image of that job that is ordered once more
+    has_ordered_again: bool = False
 
     @property
     def owner(self) -> str:
@@ -49,7 +54,8 @@ class Client:
 
     def start(self) -> None:
         self.stubborn = self._happens("client_keeps_retrying")
-        key = None if self._happens("client_without_key") else f"order {self.number}"
+        name = f"order {self.number}{' again' * bool(self.source)}"
+        key = None if self._happens("client_without_key") else name
         self.key = key
         self._create(key)
         if key and self._happens("client_creates_twice_at_once"):
@@ -64,9 +70,15 @@ class Client:
         self._act("retry")
 
     def _create(self, key: str | None) -> None:
-        request = {"content_type": "image/jpeg", "content_length": len(JPEG)}
+        path, request = "/api/v1/jobs", None
+        if not self.source:
+            request = {"content_type": "image/jpeg", "content_length": len(JPEG)}
+        elif self.image is None:
+            request = {"photo_of": self.source.job_id}
+        else:
+            path += f"/{self.source.job_id}/images/{self.image}/again"
         headers = {"idempotency_key": key} if key else {}
-        event = api_event("POST", "/api/v1/jobs", request, owner=self.owner, **headers)
+        event = api_event("POST", path, request, owner=self.owner, **headers)
         self.cloud.api(event, partial(self._created, key))
 
     def _created(self, key: str | None, status: int, body: dict[str, Any]) -> None:
@@ -76,6 +88,8 @@ class Client:
                 self.put_off = True
                 wait = max(60.0, MIDNIGHT - self.cloud.engine.now) + self.cloud.random.uniform(0, 300)
                 self.cloud.engine.after(wait, partial(self._create, key))
+        elif status in {CONFLICT, GONE} and self._lost_its_source():
+            self.cloud.faults.struck(Situation.SOURCE_GONE)
         elif status == CONFLICT and self.deleted:
             pass  # the same request once more, after the deletion
         elif status != 201:
@@ -87,6 +101,15 @@ class Client:
         else:
             self._begin(body)
 
+    def _lost_its_source(self) -> bool:
+        """Return whether the photo that this order uses may be gone, or has never arrived."""
+        if not self.source:
+            return False
+        record = self.cloud.checks.records.get(self.source.job_id)
+        if self.source.deleted or not record or not record.started_at:
+            return True
+        return self.cloud.now() >= record.created_at + RETENTION
+
     def _begin(self, body: dict[str, Any]) -> None:
         """Upload the photo of the new job, and perhaps cancel or delete it."""
         self.job_id = body["job_id"]
@@ -96,8 +119,12 @@ class Client:
             self.cloud.faults.struck(Situation.KEY_REUSED_EARLY if early else Situation.KEY_REUSED)
             if early:
                 return  # the job as it is: it has ended
-        self.photo_key = urlsplit(body["upload"]["url"]).path.removeprefix("/")
-        self._will_upload()
+        self.cloud.clients[self.job_id] = self._act_during_copy
+        if self.source:
+            self._poll()
+        else:
+            self.photo_key = urlsplit(body["upload"]["url"]).path.removeprefix("/")
+            self._will_upload()
         for kind, action, latest in (
             ("client_cancels", "cancel", 200),
             ("client_cancels_soon", "cancel", 20),
@@ -130,8 +157,33 @@ class Client:
             self._poll()
 
     def _upload_late(self) -> None:
-        if self.cloud.engine.now < self.created_at + URL_SECONDS:
+        if self.cloud.engine.now >= self.created_at + URL_SECONDS:
+            return
+        if self.cloud.random.random() >= SLOW:
             self.cloud.upload(self.photo_key, JPEG)
+            return
+        # After the clean-up, only the event tells of the photo.
+        arrives = self.created_at + UPLOAD_SECONDS + self.cloud.random.uniform(*SLOW_SECONDS)
+        self.cloud.engine.after(arrives - self.cloud.engine.now, self._upload_slowly)
+
+    def _upload_slowly(self) -> None:
+        self.cloud.upload(self.photo_key, JPEG, is_told=True)
+
+    def _order_again(self) -> None:
+        """Order one more image like one of this job, or a new job for its photo."""
+        image = self.cloud.random.choice([None, 0])
+        again = Situation.PHOTO_USED_AGAIN if image is None else Situation.ONE_MORE_IMAGE
+        self.has_ordered_again = True
+        self.cloud.faults.struck(again)
+        following = Client(self.cloud, self.number, source=self, image=image)
+        self.cloud.engine.after(self.cloud.random.uniform(0, 60), following.start)
+        if self.cloud.random.random() < DELETED_SOURCES:
+            self.cloud.engine.after(self.cloud.random.uniform(0, 60), partial(self._act, "delete"))
+
+    def _act_during_copy(self) -> None:
+        if not self.deleted:
+            self.cloud.faults.struck(Situation.ENDED_DURING_COPY)
+            self.ask(self.cloud.random.choice(["cancel", "cancel", "delete"]))
 
     def _act(self, action: str) -> None:
         """Cancel, delete or retry, perhaps in two tabs at once."""
@@ -158,15 +210,22 @@ class Client:
         if status == 0 or status >= 500:
             self.cloud.engine.after(RETRY_SECONDS, partial(self._ask, method, path))
             return
-        if method == "DELETE" and status < 300 and self._happens("client_uploads_after_deleting"):
+        if (
+            method == "DELETE"
+            and status < 300
+            and self.photo_key
+            and self._happens("client_uploads_after_deleting")
+        ):
             self.cloud.engine.after(self.cloud.random.uniform(0.1, 900), self._upload_late)
         retries_used = status == 409 and path.endswith("/retry")
-        gone = status == 404 and self.deleted
+        gone = status == 404 and (self.deleted or self.job_id in self.cloud.checks.expired)
         full = status == TOO_MANY and path.endswith("/retry") and self.cloud.faults.daily_limit
         if full:
             self.cloud.faults.struck(Situation.DAY_FULL_FOR_RETRY)
             return
         self._expect(status < 300 or gone or retries_used, f"{method} {path} was answered {status}: {body}")
+        if gone:
+            return
         if retries_used:
             edge = Situation.REFUSED_AT_THE_EDGE if self.at_the_edge else Situation.RETRIES_USED
             self.cloud.faults.struck(edge)
@@ -190,6 +249,8 @@ class Client:
                 self._same_or_further(self.view, body)
             self.view = body
             if body["status"] not in OPEN:
+                if self.photo_key and not self.has_ordered_again and self._happens("client_orders_again"):
+                    self._order_again()
                 failed = body["status"] in {"PARTIAL", "FAILED"}
                 stubborn = self.stubborn and self.retries <= MOST_RETRIES
                 if failed and (stubborn or self._happens("client_retries")):

@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from tests.simulation.checks import OPEN, Checks, Record, ViolationError
 from tests.simulation.engine import Engine, Killed, Process
 from tests.simulation.faults import Faults
 from tests.simulation.functions import FUNCTIONS, environments, loaded, resources
+from tests.simulation.lag import Lag
 from tests.simulation.patches import patched_io
 from tests.simulation.replicate import Replicate
 from tests.simulation.services import Services
@@ -81,6 +82,7 @@ class Cloud:
         self.requests: list[str] = []  # the name of every request of a handler
         self.trace = hashlib.sha256()
         self.messages: Counter[str] = Counter()  # sent to the queues, by job
+        self.sent: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)  # queue and body, by job
         self.late_looks = 0  # of the watchdog at jobs that have ended
         self._stream: list[dict[str, Any]] = []  # images of writes that `announce` has not handled yet
         self._stream_failures = 0  # in a row
@@ -90,6 +92,8 @@ class Cloud:
         self.errors: list[str] = []  # uncaught exceptions of handlers
         self.metrics: Counter[str] = Counter()  # the sum of each
         self.checks = Checks(self)
+        self.lag = Lag(self)
+        self.clients: dict[str, Callable[[], None]] = {}  # by job: what its client does during a copy
         self.replicate = Replicate(
             self.engine,
             faults,
@@ -161,19 +165,33 @@ class Cloud:
 
         self.invoke("api", event, answered)
 
-    def upload(self, key: str, content: bytes) -> bool:
-        """PUT an object as a client does, and send S3's event. Return False if the object exists already."""
+    def upload(self, key: str, content: bytes, *, is_told: bool = False) -> bool:
+        """PUT an object as a client does, and send S3's event. Return False if the object exists already.
+
+        Args:
+            key: Where.
+            content: The bytes.
+            is_told: The event is not lost.
+        """
         try:
             request = {"Bucket": ENVIRONMENT["BUCKET"], "Key": key, "Body": content, "IfNoneMatch": "*"}
             self.aws.effect(bucket._s3(), "S3", "PutObject", request)
         except ClientError:
             return False
+        self.announce_object(key, is_told=is_told)
+        return True
+
+    def announce_object(self, key: str, *, is_told: bool = False) -> None:
+        """Send S3's event of a photo, unless it is lost."""
         now, faults = self.engine.now, self.faults
-        if key.split("/")[1] in self.checks.forgotten:
+        deleted = key.split("/")[1] in self.checks.forgotten
+        if deleted:
             faults.struck(Situation.UPLOADED_AFTER_DELETION)
         copies = 1
-        if faults.happens("s3_event_lost", now):
-            faults.struck(Situation.EVENT_LOST)
+        if is_told:
+            faults.struck(Situation.UPLOADED_AFTER_CLEAN_UP)
+        elif faults.happens("s3_event_lost", now):
+            faults.struck(Situation.EVENT_LOST_AFTER_DELETION if deleted else Situation.EVENT_LOST)
             copies = 0
         elif faults.happens("s3_event_duplicated", now):
             faults.struck(Situation.EVENT_DOUBLED)
@@ -181,7 +199,6 @@ class Cloud:
         body = json.dumps(s3_notification(key.split("/")[1], key))
         for _ in range(copies):
             self.send("generation", body, self.random.uniform(0.1, 2))
-        return True
 
     def written(self, record: Record, item: Callable[[], dict[str, Any]]) -> None:
         """Check a job that was stored. Its end goes to the table's stream."""
@@ -257,6 +274,12 @@ class Cloud:
 
         self.engine.after(self.random.uniform(10, LONGEST_BURIED_SECONDS), replay)
 
+    def copies(self) -> None:
+        """Let the client of the running process's job cancel or delete it, perhaps: its output is being copied."""
+        about = self.engine.current and self.engine.current.process.about
+        if about in self.clients and self.faults.happens("client_acts_during_copy", self.engine.now):
+            self.engine.after(self.random.uniform(0, 0.5), self.clients[about])
+
     def hinder(self, job_id: str | None = None) -> None:
         """Note that a fault hinders the work for a job: this one, or the one of the running process."""
         about = job_id or (self.engine.current and self.engine.current.process.about)
@@ -268,6 +291,8 @@ class Cloud:
         now = self.engine.now
         about = _job_of(body)
         self.messages[about] += 1
+        if self.faults.retention:
+            self.sent[about].append((queue, body))
         if self.faults.happens("message_late", now):
             self.faults.struck(Situation.MESSAGE_LATE)
             delay += self.random.uniform(10, 600)
@@ -353,13 +378,21 @@ class Cloud:
             queue=source.name,
             waited=((message.received_at or message.sent_at) - message.sent_at).total_seconds(),
         )
-        self.invoke(source.function, event, done)
+        replaced = source.name == "waiting" and self.checks.is_replaced(json.loads(message.body))
+        if replaced:
+            self.faults.struck(Situation.MESSAGE_REPLACED)
+        self.invoke(source.function, event, done, replaced=replaced)
 
     def invoke(
-        self, function: str, event: dict[str, Any], done: Callable[[dict[str, Any] | None], None]
+        self,
+        function: str,
+        event: dict[str, Any],
+        done: Callable[[dict[str, Any] | None], None],
+        *,
+        replaced: bool = False,
     ) -> None:
         """Run a handler; call `done` with its result, or None if it raised, died or timed out."""
-        process = Process(function, _job_of_event(event))
+        process = Process(function, _job_of_event(event), replaced)
         idle = environments()[function]
         module = idle.pop() if idle else loaded(function)
         over = False

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from tests.simulation.clients import Client
 from tests.simulation.cloud import Cloud
-from tests.simulation.faults import Faults
-from tests.simulation.run import END, JOBS_PER_SECOND
+from tests.simulation.faults import JOBS_PER_SECOND, Faults
+from tests.simulation.run import END
 
 
 @dataclass

@@ -36,6 +36,8 @@ class Process:
 
     name: str
     about: str | None = None  # the job
+    replaced: bool = False  # its message is one of the line, and a later one has replaced it
+    create_fault: str | None = None  # that all of its POSTs meet
     dead: bool = False
     tasks: list[Task] = field(default_factory=list)
 

@@ -47,9 +47,13 @@ HIGHEST = {
     "create_unreadable": 0.2,
     "create_doubled": 0.2,  # one POST makes two predictions
     "create_odd": 0.3,  # an answer that the client library cannot parse
+    "create_alike": 0.7,  # all POSTs of an invocation meet the fault of the first
     # Other requests to Replicate.
     "body_trickles": 0.1,
     "read_failed": 0.3,
+    "get_unknown": 0.5,  # 404 for a prediction that was just made
+    "list_lags_long": 0.7,  # by minutes, if the layer can know it
+    "cancel_failed": 0.8,
     "download_failed": 0.3,
     "download_cut": 0.2,
     "output_cut_long": 0.2,
@@ -82,30 +86,38 @@ HIGHEST = {
     "client_deletes_soon": 0.2,
     "client_cancels_soon": 0.2,
     "client_acts_twice": 0.5,
+    "client_orders_again": 0.8,  # one more image like one of its job, or a new job for its photo
+    "client_acts_during_copy": 0.3,
     "client_uploads_after_deleting": 0.9,
     "client_retries": 0.9,  # after a job with failed images
     "client_keeps_retrying": 0.5,
     "client_retries_late": 0.5,  # when Replicate may not hold the output any more
 }
+JOBS_PER_SECOND = 0.1
 LASTING_SECONDS = 2 * 3600.0
 LOWEST = 0.3  # rate of a kind in a run, of its highest rate
 # Each kind has its turn once in so many seeds (1 to 5, 6 to 10 and so on), so that no kind is left out for long.
 TURNS = 5
 # These have their turn together, because each alone never shows what both do.
 TOGETHER = {
-    "crash_before": ("client_cancels", "client_deletes", "client_without_key"),
-    "crash_after": ("client_cancels", "client_deletes", "client_without_key"),
+    "crash_before": ("client_cancels", "client_deletes", "client_without_key", "client_orders_again"),
+    "crash_after": ("client_cancels", "client_deletes", "client_without_key", "client_orders_again"),
     "client_uploads_after_deleting": ("client_deletes",),
     "client_keeps_retrying": ("predictions_all_fail",),
     "output_cut_long": ("client_retries",),
     "client_acts_twice": ("client_cancels", "client_deletes", "client_retries"),
     "client_cancels_soon": ("finished_late",),
     "client_retries_late": ("client_retries", "output_cut_long"),
+    "get_unknown": ("webhook_dropped", "finished_late"),
+    "list_lags_long": ("create_cut_after", "webhook_dropped", "finished_late"),
+    "cancel_failed": ("client_cancels_soon", "client_deletes", "finished_late"),
+    "s3_event_lost": ("client_deletes", "client_uploads_after_deleting"),
 }
 # A crash hits these more often, because a run has few of them.
 RARE = {
     "DynamoDB DeleteItem": 60,
     "S3 HeadObject": 5,
+    "S3 CopyObject": 60,
     "S3 DeleteObject": 5,
     "S3 ListObjectsV2": 5,
     "SSM GetParameter": 20,
@@ -188,6 +200,9 @@ class Faults:
         if has("list lag", also=share):
             # A prediction is created up to 52 s after its POST, and the layer allows 90 s for creation and list together.
             self.list_lag = random.choice([5.0, 35.0, 35.0])
+            # Only a job of which every prediction is in doubt has none that shows the lag.
+            for kind in ("create_500_after", "create_unreadable", "create_alike"):
+                self.rates.setdefault(kind, round(HIGHEST[kind] * random.uniform(LOWEST, 1), 3))
         if has("skew", also=share):
             self.skew = random.choice([-30.0, 30.0])
         if has("daily limit", also=0):
@@ -195,6 +210,8 @@ class Faults:
         self.retention = has("retention", also=share / 2)
         self.at_the_edge = has("faults at the edge", also=0)
         self.retention |= self.at_the_edge
+        if self.retention:  # the keys of deleted jobs are used again
+            self.rates.setdefault("client_deletes", HIGHEST["client_deletes"])
         if has("lasting", also=share / 2):
             self.lasting, self.until = True, span + LASTING_SECONDS
 

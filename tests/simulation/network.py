@@ -30,6 +30,7 @@ CREATE_AFTER = {
     "create_unreadable": Situation.POST_UNREADABLE,
 }
 CREATE_FAULTS = (*CREATE_BEFORE, *CREATE_AFTER)
+KNOWN_SECONDS = 85  # after its POST, Replicate knows every prediction; the layer allows 90 s
 FAILED = {
     "list": Situation.LIST_FAILED,
     "get": Situation.GET_FAILED,
@@ -74,6 +75,8 @@ class Network(httpx.BaseTransport):
         fault = self._fault(kind)
         if fault:
             self._cloud.hinder()
+        if kind == "download":
+            self._cloud.copies()
         there = random.uniform(0.02, 0.3)
         back: float | None = random.uniform(0.02, 1)
         if fault == "create_late":
@@ -81,8 +84,11 @@ class Network(httpx.BaseTransport):
         if fault in {"create_late", "create_hangs_after"}:
             back = None
 
+        about = self._cloud.engine.current and self._cloud.engine.current.process.about
+
         def effect() -> httpx.Response:
-            return self._answer(request, kind, fault)
+            answer = self._answer(request, kind, fault)
+            return self._cloud.lag.cut(answer, about) if kind == "list" and about else answer
 
         try:
             answer = self._cloud.exchange(
@@ -104,10 +110,28 @@ class Network(httpx.BaseTransport):
             return self._cloud.random.choice(["create_refused_connection", "create_5xx_before"])
         match kind:
             case "create":
-                return faults.one_of(CREATE_FAULTS, now)
+                return self._create_fault()
+            case "cancel":
+                return (
+                    "read_failed"
+                    if faults.happens("cancel_failed", now)
+                    else faults.one_of(("read_failed",), now)
+                )
             case "download":
                 return faults.one_of(("download_failed",), now)
         return faults.one_of(("read_failed",), now)
+
+    def _create_fault(self) -> str | None:
+        faults, now = self._cloud.faults, self._cloud.engine.now
+        assert self._cloud.engine.current
+        process = self._cloud.engine.current.process
+        if process.create_fault:
+            faults.struck(Situation.POSTS_ALIKE)
+            return process.create_fault
+        fault = faults.one_of(CREATE_FAULTS, now)
+        if fault and faults.happens("create_alike", now):
+            process.create_fault = fault
+        return fault
 
     def _answer(self, request: httpx.Request, kind: str, fault: str | None) -> httpx.Response:
         """Return the answer to a request, or raise if the fault cuts the connection."""
@@ -120,7 +144,7 @@ class Network(httpx.BaseTransport):
             case "create_5xx_before" | "read_failed" | "download_failed":
                 self._struck(kind, FAILED.get(kind))
                 return httpx.Response(503, html="<html>Service Unavailable</html>")
-        answer = self._cloud.replicate.answer(request)
+        answer = self._unfaulted(request, kind)
         if not answer.is_success:
             return answer
         self._struck(kind, CREATE_AFTER.get(fault or ""))
@@ -134,6 +158,19 @@ class Network(httpx.BaseTransport):
             case "create_unreadable":
                 return httpx.Response(201, text="created!")
         return answer
+
+    def _unfaulted(self, request: httpx.Request, kind: str) -> httpx.Response:
+        """Return the answer of Replicate, which may not know a new prediction yet."""
+        if kind == "get" and self._is_unknown(request.url.path.rpartition("/")[2]):
+            self._cloud.faults.struck(Situation.GET_UNKNOWN)
+            return httpx.Response(404, json={"detail": "Not found.", "status": 404})
+        return self._cloud.replicate.answer(request)
+
+    def _is_unknown(self, prediction_id: str) -> bool:
+        now = self._cloud.engine.now
+        asked_at = self._cloud.checks.asked_at(prediction_id)
+        is_new = asked_at is not None and now < asked_at + KNOWN_SECONDS
+        return is_new and self._cloud.faults.happens("get_unknown", now)
 
     def _struck(self, kind: str, situation: Situation | None) -> None:
         # An outage gives the faults of a POST to other requests too.

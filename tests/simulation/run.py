@@ -9,12 +9,12 @@ from tests.simulation import retention
 from tests.simulation.checks import ViolationError
 from tests.simulation.clients import Client
 from tests.simulation.cloud import Cloud
-from tests.simulation.faults import LASTING_SECONDS, Faults
+from tests.simulation.faults import JOBS_PER_SECOND, LASTING_SECONDS, Faults
+from tests.simulation.guards import without
 from tests.simulation.situations import Situation
 
 RUN_JOBS = 100  # jobs in one run, at most
-JOBS_PER_SECOND = 0.1
-LOW_CREDIT_JOBS_PER_SECOND = 0.02
+LOW_CREDIT_JOBS_PER_SECOND = 0.06  # more than Replicate allows, so that jobs wait in line for minutes
 END = 4 * 3600.0  # seconds after the last fault; every job ends sooner
 
 
@@ -44,13 +44,16 @@ class Result:
     trace: str = ""
 
 
-def run(seed: int, jobs: int, faults: Faults | None = None, *, moto: bool = False) -> Result:
+def run(
+    seed: int, jobs: int, faults: Faults | None = None, guard: str | None = None, *, moto: bool = False
+) -> Result:
     """Run `jobs` clients with faults until all is over, and check the promises.
 
     Args:
         seed: The seed of the run.
         jobs: The number of jobs.
         faults: The faults; None lets the seed draw them.
+        guard: The guard that is left out, if any.
         moto: Use moto, whose mock must be active, instead of the stand-ins for DynamoDB, S3 and SSM.
     """
     faults = faults or Faults.drawn(seed, jobs / JOBS_PER_SECOND)
@@ -58,7 +61,7 @@ def run(seed: int, jobs: int, faults: Faults | None = None, *, moto: bool = Fals
     if rate != JOBS_PER_SECOND:
         faults.until = jobs / rate + (LASTING_SECONDS if faults.lasting else 600)
     result = Result(seed, jobs, faults.described())
-    with Cloud(faults, moto=moto) as cloud:
+    with without(guard), Cloud(faults, moto=moto) as cloud:
         clients = [Client(cloud, number) for number in range(jobs)]
         for client in clients:
             cloud.engine.after(cloud.random.uniform(0, jobs / rate), client.start)

@@ -86,11 +86,18 @@ class Services:
     def api_call(self) -> Callable[[BaseClient, str, Request], Answer]:
         def call(client: BaseClient, operation: str, request: Request) -> Answer:
             service = client.meta.service_model.service_id
+            process = self._cloud.engine.current and self._cloud.engine.current.process
             if operation == "PutObject":
                 # The handler may close the file while the request is on its way.
                 body = request["Body"]
                 request = {**request, "Body": body if isinstance(body, bytes) else body.read()}
-            return self._tried(service, operation, lambda: self.effect(client, service, operation, request))
+
+            def effect() -> Answer:
+                if operation == "SendMessage" and process:
+                    self._cloud.checks.on_send(request["QueueUrl"], process)
+                return self.effect(client, service, operation, request)
+
+            return self._tried(service, operation, effect)
 
         return call
 
@@ -194,6 +201,10 @@ class Services:
                 self._cloud.checks.on_forgotten(request["Key"]["job_id"]["S"])
             case "S3", "PutObject":
                 self._cloud.checks.on_object(request["Key"], request["Body"])
+            case "S3", "CopyObject":
+                key = request["Key"]
+                self._cloud.checks.on_object(key, self.stored(key)[key])
+                self._cloud.announce_object(key)
             case "S3", "DeleteObject":
                 self._cloud.checks.on_removed(request["Key"])
 

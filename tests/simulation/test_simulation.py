@@ -12,9 +12,10 @@ from tests.simulation.burst import drain
 from tests.simulation.clients import Client
 from tests.simulation.cloud import Cloud
 from tests.simulation.days import Killing, day
-from tests.simulation.faults import REPLICATE_OUTAGES, TURNS, Faults
+from tests.simulation.faults import JOBS_PER_SECOND, REPLICATE_OUTAGES, TURNS, Faults
+from tests.simulation.guards import GUARDS
 from tests.simulation.moto_aws import moto_aws
-from tests.simulation.run import END, JOBS_PER_SECOND, run
+from tests.simulation.run import END, run
 from tests.simulation.situations import Situation, missing
 from triptych.photo.bounded import CPU_SECONDS
 
@@ -46,6 +47,12 @@ def test_promises_hold_on_the_real_code_of_the_table() -> None:
         with moto_aws():
             result = run(seed, JOBS, faults, moto=True)
         assert result.violation is None, f"seed {seed}: {result.violation}; faults: {result.faults}"
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+def test_missing_guard_is_noticed(guard: str) -> None:
+    found = run(1, JOBS, GUARDS[guard].faults(1, JOBS), guard)
+    assert found.violation is not None
 
 
 def test_without_faults_every_job_succeeds_and_pays_each_image_once() -> None:

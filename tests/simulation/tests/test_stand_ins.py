@@ -62,6 +62,18 @@ def test_stored_object_is_returned(bucket: Call, clock: Clock) -> None:
     assert (head["ContentLength"], head["LastModified"]) == (7, START)
 
 
+def test_copy_of_an_object_is_as_new(bucket: Call, clock: Clock) -> None:
+    bucket("PutObject", {"Key": "uploads/j/photo.jpg", "Body": b"a photo", "ContentType": "image/jpeg"})
+    clock.advance(10)
+    source = {"Bucket": "photos", "Key": "uploads/j/photo.jpg"}
+    bucket("CopyObject", {"Key": "uploads/k/photo.jpg", "CopySource": source})
+    got = bucket("GetObject", {"Key": "uploads/k/photo.jpg"})
+    assert (got["Body"].read(), got["ContentType"]) == (b"a photo", "image/jpeg")
+    assert got["LastModified"] == clock.time
+    missing = {"Key": "k", "CopySource": {"Bucket": "photos", "Key": "missing"}}
+    assert code(bucket, "CopyObject", missing) == "NoSuchKey"
+
+
 @pytest.mark.parametrize(
     ("span", "content", "described"), [("0-3", b"a ph", "0-3/7"), ("0-31", b"a photo", "0-6/7")]
 )

@@ -167,7 +167,7 @@ def _result(job: Job, image: Image, budget: TimeBudget, *, last: bool) -> Event 
     prediction_id = image.prediction_id or ""
     try:
         prediction = predictions.get(prediction_id)
-        too_new = not last and image.asked_at is not None and clock.now() < image.asked_at + SEEN_BY
+        too_new = image.asked_at is not None and clock.now() < image.asked_at + SEEN_BY
         if budget.is_spent or (prediction is None and too_new):
             return None
         if prediction is None:

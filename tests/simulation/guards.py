@@ -1,0 +1,130 @@
+"""Guards of the layer that a run can leave out, to show that the simulation notices it.
+
+`python -m tests.simulation --without GUARD` leaves one out.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from random import Random
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
+
+from tests.simulation.faults import JOBS_PER_SECOND, Faults
+from triptych.aws import bucket
+from triptych.flows import cleanup, finish, generate, wait_in_line
+from triptych.replicate import predictions
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from datetime import datetime
+
+    from triptych.aws.queues import RunningPrediction, WatchdogMessage
+    from triptych.job import Image, Job
+    from triptych.replicate.listing import Listed
+
+_proves_absence = generate._proves_absence
+_clean_up = cleanup.clean_up
+_cancel_all = predictions.cancel_all
+
+
+def _with(module: object, **replaced: Any) -> SimpleNamespace:
+    """Return a module with other values of some names."""
+    return SimpleNamespace(**{**vars(module), **replaced})
+
+
+def _any_absence(_listed: Listed, _job: Job, image: Image, now: datetime) -> bool:
+    return not (image.not_before and now < image.not_before)
+
+
+def _without_siblings(listed: Listed, job: Job, image: Image, now: datetime) -> bool:
+    return _proves_absence(listed, replace(job, images=(image,)), image, now)
+
+
+def _whatever_the_age(
+    message: WatchdogMessage, running: Sequence[RunningPrediction], job: Job | None
+) -> int | None:
+    return _clean_up(message, running, job and replace(job, created_at=message.born_at))
+
+
+def _canceled(prediction_ids: Sequence[str]) -> bool:
+    _cancel_all(prediction_ids)
+    return True
+
+
+@dataclass(frozen=True)
+class Guard:
+    """A guard, and the faults of a run in which it matters."""
+
+    leave_out: Callable[[], AbstractContextManager[object]]
+    rates: dict[str, float]
+    list_lag: float = 0.0
+    per_minute: float = 600.0
+    retention: bool = False
+
+    def faults(self, seed: int, jobs: int) -> Faults:
+        """Return the faults of a run with so many jobs."""
+        faults = Faults(Random(f"guard {seed}"), dict(self.rates), until=jobs / JOBS_PER_SECOND + 600)
+        faults.list_lag, faults.retention = self.list_lag, self.retention
+        if self.per_minute != faults.per_minute:
+            faults.per_minute, faults.burst = self.per_minute, 1
+        return faults
+
+
+GUARDS = {
+    # A 404 for a new prediction is believed only after a while.
+    "fresh-404": Guard(
+        lambda: patch.object(finish, "SEEN_BY", timedelta()), {"get_unknown": 0.5, "webhook_dropped": 0.5}
+    ),
+    # An output that its job does not keep is removed.
+    "unkept-output": Guard(
+        lambda: patch.object(bucket, "remove_output", lambda _: None), {"client_acts_during_copy": 0.3}
+    ),
+    # A photo that arrives after its job was deleted is removed.
+    "late-photo": Guard(
+        lambda: patch.object(generate, "bucket", _with(bucket, remove=lambda _: None)),
+        {"client_deletes": 0.5, "client_uploads_after_deleting": 0.9},
+    ),
+    # The clean-up of a deleted job goes on as long as its upload URL is valid.
+    "uploads-until": Guard(
+        lambda: patch.object(cleanup, "upload_deadline", lambda job: job.created_at),
+        {"client_deletes": 0.5, "client_uploads_after_deleting": 1.0, "s3_event_lost": 0.9},
+    ),
+    # A list that may lag behind does not prove that there is no prediction.
+    "lag": Guard(
+        lambda: patch.object(generate, "_proves_absence", _any_absence),
+        {"create_500_after": 0.2, "create_alike": 0.7, "webhook_dropped": 0.3},
+        list_lag=35.0,
+    ),
+    # A list without a prediction that is known lags behind.
+    "known-prediction": Guard(
+        lambda: patch.object(generate, "_proves_absence", _without_siblings),
+        {"create_cut_after": 0.3, "webhook_dropped": 0.7, "list_lags_long": 0.7},
+    ),
+    # A message of the line that a later one replaced leaves the line.
+    "replaced-message": Guard(
+        lambda: patch.object(wait_in_line, "_is_replaced", lambda *_: False), {}, per_minute=6.0
+    ),
+    # A cancellation that failed is tried again.
+    "cancel-again": Guard(
+        lambda: patch.object(predictions, "cancel_all", _canceled),
+        {"client_cancels_soon": 0.3, "finished_late": 0.5, "cancel_failed": 0.8},
+    ),
+    # A deletion that is replayed spares a new job with the same id.
+    "new-job": Guard(
+        lambda: patch.object(cleanup, "clean_up", _whatever_the_age), {"client_deletes": 0.5}, retention=True
+    ),
+}
+
+
+@contextmanager
+def without(guard: str | None) -> Iterator[None]:
+    """Leave out a guard, if one is named, until the context ends."""
+    with ExitStack() as stack:
+        if guard:
+            stack.enter_context(GUARDS[guard].leave_out())
+        yield
