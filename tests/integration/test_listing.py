@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -13,10 +14,12 @@ from tests.integration.account import BUSY, Account
 from tests.support.events import s3_notification, sqs_event
 from tests.support.replicate.account import PAGE
 from tests.support.world import World
+from triptych.flows import generate as generate_flow
 from triptych.job import ImageStatus
 from triptych.replicate import listing
 from triptych.replicate.tags import Tag
 from triptych.replicate.transport import ReplicateUnavailableError
+from triptych.runtime import clock
 
 TAG = Tag("0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52", 0, 1)
 
@@ -161,6 +164,27 @@ def test_list_without_a_known_prediction_settles_no_doubt(
     world.clock.advance(110)
     deliver(job_id, context)
     assert statuses(world, job_id) == {ImageStatus.GENERATING}
+
+
+def test_list_without_a_known_older_prediction_settles_no_doubt(
+    world: World, context: SimpleNamespace, account: Account
+) -> None:
+    """Another image was asked for some seconds later, so no prediction of its own time is known."""
+    answers = iter([None, httpx.Response(503), httpx.Response(503)])
+    world.replicate.before_create = lambda _: next(answers, None)
+    job_id = world.new_job()
+    deliver(job_id, context)
+    world.replicate.account.unlisted = {"p0"}
+    job = world.job(job_id)
+    *_, last = job.having(ImageStatus.REQUESTING)
+    assert last.asked_at
+    later = replace(last, asked_at=last.asked_at + timedelta(seconds=17))
+    job = replace(job, images=tuple(later if one is last else one for one in job.images))
+    world.clock.advance(200)
+    assert generate_flow._settled_doubts(job, clock.now()) == ([], {})
+    world.replicate.account.unlisted = set()
+    settled, _ = generate_flow._settled_doubts(job, clock.now())
+    assert len(settled) == 2
 
 
 def test_second_prediction_of_one_post_is_canceled(

@@ -37,12 +37,12 @@ def _with(module: object, **replaced: Any) -> SimpleNamespace:
     return SimpleNamespace(**{**vars(module), **replaced})
 
 
-def _any_absence(_listed: Listed, _job: Job, image: Image, now: datetime) -> bool:
+def _any_absence(_listed: Listed, _job: Job, image: Image, _since: datetime, now: datetime) -> bool:
     return not (image.not_before and now < image.not_before)
 
 
-def _without_siblings(listed: Listed, job: Job, image: Image, now: datetime) -> bool:
-    return _proves_absence(listed, replace(job, images=(image,)), image, now)
+def _without_siblings(listed: Listed, job: Job, image: Image, since: datetime, now: datetime) -> bool:
+    return _proves_absence(listed, replace(job, images=(image,)), image, since, now)
 
 
 def _whatever_the_age(

@@ -1,7 +1,7 @@
-"""A list that lags for minutes behind a prediction in doubt, and also behind another one of the same job.
+"""A list that lags for minutes behind predictions in doubt, and also behind another one of the same job.
 
-The layer allows 90 s for creation and list together. It allows more if the list lacks a prediction that it knows, so only
-then the list lags for so long.
+The layer allows 90 s for creation and list together. It allows more if the list lacks a prediction that it knows and that
+is not younger than the one in doubt, so only then the list lags for so long.
 """
 
 from __future__ import annotations
@@ -45,20 +45,18 @@ class Lag:
         cloud, now = self._cloud, self._cloud.engine.now
         record = cloud.checks.records.get(job_id)
         images = record.images if record else ()
-        for image in images:
-            asked_at = image.asked_at
-            if image.status != "REQUESTING" or asked_at is None:
-                continue
-            known = any(
-                one.prediction_id and one.asked_at and abs(one.asked_at - asked_at) < SAME_TIME
-                for one in images
-            )
-            at = cloud.seconds(asked_at)
-            if not known or now >= at + LONG_SECONDS:
-                continue
-            if (job_id, at) not in self._lags:
-                self._lags[job_id, at] = cloud.faults.happens("list_lags_long", now)
-            if self._lags[job_id, at]:
-                cloud.checks.hinder(job_id, at + LONG_SECONDS)
-                return asked_at - SAME_TIME + timedelta(seconds=cloud.faults.skew)
-        return None
+        doubts = [image.asked_at for image in images if image.status == "REQUESTING" and image.asked_at]
+        known = [image.asked_at for image in images if image.prediction_id and image.asked_at]
+        if not doubts:
+            return None
+        since = min(doubts)
+        at = cloud.seconds(since)
+        shown = all(any(since - SAME_TIME < one < doubt + SAME_TIME for one in known) for doubt in doubts)
+        if not shown or now >= at + LONG_SECONDS:
+            return None
+        if (job_id, at) not in self._lags:
+            self._lags[job_id, at] = cloud.faults.happens("list_lags_long", now)
+        if not self._lags[job_id, at]:
+            return None
+        cloud.checks.hinder(job_id, at + LONG_SECONDS)
+        return since - SAME_TIME + timedelta(seconds=cloud.faults.skew)

@@ -356,16 +356,16 @@ def _settled_doubts(job: Job, now: datetime) -> tuple[list[Event], dict[str, int
         if found:
             events.append(PredictionCreated(image.index, image.attempt, found[0]))
             doubled |= dict.fromkeys(found[1:], image.index)
-        elif _proves_absence(listed, job, image, now):
+        elif _proves_absence(listed, job, image, min(asked), now):
             events.append(PredictionNotCreated(image.index, image.attempt, now, was_in_doubt=True))
     return events, doubled
 
 
-def _proves_absence(listed: Listed, job: Job, image: Image, now: datetime) -> bool:
-    """Return whether a prediction that the list does not hold does not exist. The list may lag behind.
+def _proves_absence(listed: Listed, job: Job, image: Image, since: datetime, now: datetime) -> bool:
+    """Return whether a prediction that the list, read from `since` on, does not hold does not exist. It may lag behind.
 
-    It lags if it lacks a prediction of the same job that is known to exist. It does not lag if it holds a later one of
-    any job.
+    It lags if it lacks a prediction of the same job that is known to exist and is not younger. It does not lag if it holds
+    a later one of any job.
     """
     asked_at = image.asked_at or job.created_at
     if image.not_before and now < image.not_before:
@@ -373,7 +373,7 @@ def _proves_absence(listed: Listed, job: Job, image: Image, now: datetime) -> bo
     known = {
         one.prediction_id
         for one in job.images
-        if one.prediction_id and one.asked_at and abs(one.asked_at - asked_at) < SAME_TIME
+        if one.prediction_id and one.asked_at and since - SAME_TIME < one.asked_at < asked_at + SAME_TIME
     }
     if known - listed.tagged_ids and now < asked_at + listing.LONGEST_LAG:
         return False
