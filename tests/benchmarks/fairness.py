@@ -8,7 +8,7 @@ Then three owners upload 225 bombs, and other owners' good photos come among the
 known one, and then all the CPU time that a photo may have.
 
 `CROWD_JOBS=10000` before the command adds a crowd of so many jobs on virtual time, at a limit and a concurrency that grow
-in proportion. 10,000 take about 20 minutes.
+in proportion. 10,000 take about 35 minutes.
 """
 
 from __future__ import annotations
