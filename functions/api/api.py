@@ -79,9 +79,10 @@ def handler(event: dict[str, object], context: LambdaContext) -> dict[str, objec
     ),
 )
 def post_job(body: CreateJob, idempotency_key: IdempotencyKey = None) -> Response[str]:
-    owner = guards.owner(app.current_event)
+    call = app.current_event
+    owner = guards.owner(call)
     earlier = create_job.earlier_job(owner, idempotency_key)
-    source = guards.source(app.current_event, body.photo_of, earlier)
+    source = guards.source(call, body.photo_of, earlier)
     request = orders.request_of(body, source, earlier)
     made = create_job.create_job(owner, request, idempotency_key, source=source, earlier=earlier)
     return replies.created(made)
@@ -181,9 +182,10 @@ def retry_job(job_id: JobId) -> Response[str]:
     ),
 )
 def repeat_image(job_id: JobId, index: ImageIndex, idempotency_key: IdempotencyKey = None) -> Response[str]:
-    owner = guards.owner(app.current_event)
+    call = app.current_event
+    owner = guards.owner(call)
     earlier = create_job.earlier_job(owner, idempotency_key)
-    source = guards.source(app.current_event, job_id, earlier)
+    source = guards.source(call, job_id, earlier)
     request = orders.request_for_another(source, index, earlier)
     made = create_job.create_job(owner, request, idempotency_key, source=source, earlier=earlier)
     return replies.created(made)

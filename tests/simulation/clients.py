@@ -54,7 +54,9 @@ class Client:
 
     def start(self) -> None:
         self.stubborn = self._happens("client_keeps_retrying")
-        name = f"order {self.number}{' again' * bool(self.source)}"
+        name = f"order {self.number}"
+        if self.source:
+            name += f" again at {self.source.created_at}"  # a key of its own, also if the job's key is used once more
         key = None if self._happens("client_without_key") else name
         self.key = key
         self._create(key)
