@@ -14,6 +14,7 @@ from tests.support.events import s3_notification, sqs_event
 from tests.support.function_environment import BUCKET
 from tests.support.world import World
 from triptych.aws import queues
+from triptych.flows import watch
 from triptych.job import ImageStatus, Job, JobStatus
 
 SECOND = timedelta(seconds=1)
@@ -85,6 +86,17 @@ def test_prediction_is_lost_only_when_replicate_must_know_it(
     lost = look(world, job_id, context, known_by).images
     assert {image.error.code for image in lost if image.error} == {"prediction_lost"}
     assert len(world.replicate.creates) == 3
+
+
+def test_look_overtaken_by_the_deadline_is_soon_followed_by_another(
+    world: World, context: SimpleNamespace
+) -> None:
+    """A slow output makes a look long. It began too early to end the job."""
+    job_id, deadline = running(world, context)
+    world.clock.time = deadline + 8 * SECOND
+    job = world.job(job_id)
+    assert watch._next_look(job, deadline - SECOND) <= 5
+    assert watch._next_look(job, deadline + SECOND) > 60
 
 
 def test_fresh_404_at_the_deadline_loses_no_prediction(

@@ -41,8 +41,9 @@ def look(message: WatchdogMessage) -> int | None:
         return None
     from triptych.flows import finish  # noqa: PLC0415  # slow to import, and most jobs have ended by now
 
+    began = clock.now()
     after = finish.finish(job)
-    return None if after is None or after.status.is_terminal else _next_look(after)
+    return None if after is None or after.status.is_terminal else _next_look(after, began)
 
 
 def _not_stored_since(message: WatchdogMessage, job: Job | None) -> datetime | None:
@@ -55,12 +56,15 @@ def _not_stored_since(message: WatchdogMessage, job: Job | None) -> datetime | N
     return message.canceled_at if awaits_cancel else None
 
 
-def _next_look(job: Job) -> int:
+def _next_look(job: Job, began: datetime) -> int:
+    """Return in how many seconds to look again, after a look that `began` then."""
     now = clock.now()
     end = deadline(job) if job.started_at else upload_deadline(job)
     left = (end - now).total_seconds()
     watched = int((now - (job.started_at or job.watched_since)).total_seconds())
     # Ever less often: most lost webhooks are found soon, and each look costs.
     delay = min(settings().watchdog_delay_seconds, max(settings().first_look_seconds, watched))
+    if began < end <= now:
+        return SOON_SECONDS  # the look was not the last one, and nothing else ends the job
     # Past its end, an open job has a photo that was passed to `generate`, which needs time.
     return delay if left < 0 else min(delay, int(left) + 1)
