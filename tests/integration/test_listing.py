@@ -150,14 +150,20 @@ def test_list_that_may_lag_settles_doubts_late(
     assert len(world.replicate.creates) == 6
 
 
-def test_list_without_a_known_prediction_settles_no_doubt(
-    world: World, context: SimpleNamespace, account: Account
-) -> None:
+def with_one_known(world: World, context: SimpleNamespace) -> str:
+    """Create a job with a known prediction, which the list lacks, and two images in doubt."""
     answers = iter([None, httpx.Response(503), httpx.Response(503)])
     world.replicate.before_create = lambda _: next(answers, None)
     job_id = world.new_job()
     deliver(job_id, context)
     world.replicate.account.unlisted = {"p0"}
+    return job_id
+
+
+def test_list_without_a_known_prediction_settles_no_doubt(
+    world: World, context: SimpleNamespace, account: Account
+) -> None:
+    job_id = with_one_known(world, context)
     world.clock.advance(200)
     deliver(job_id, context)
     assert len(world.job(job_id).having(ImageStatus.REQUESTING)) == 2
@@ -170,11 +176,7 @@ def test_list_without_a_known_older_prediction_settles_no_doubt(
     world: World, context: SimpleNamespace, account: Account
 ) -> None:
     """Another image was asked for some seconds later, so no prediction of its own time is known."""
-    answers = iter([None, httpx.Response(503), httpx.Response(503)])
-    world.replicate.before_create = lambda _: next(answers, None)
-    job_id = world.new_job()
-    deliver(job_id, context)
-    world.replicate.account.unlisted = {"p0"}
+    job_id = with_one_known(world, context)
     job = world.job(job_id)
     *_, last = job.having(ImageStatus.REQUESTING)
     assert last.asked_at

@@ -50,8 +50,6 @@ class Bombed:
 
     violation: str | None  # the broken promise, if any
     states: Counter[str]
-    opened: int  # times that a bomb was opened
-    last: float  # when the last bomb's job ended
     good: list[Good]
 
 
@@ -74,13 +72,11 @@ def bombed(
         seconds: The time within which the bombs' jobs are created.
         seed: The seed of the run.
     """
-    look, opened = inspection._look, 0
+    look = inspection._look
 
     def looked(file: IO[bytes], kind: str, max_pixels: int, max_edge: int) -> Finding:
-        nonlocal opened
         if os.pread(file.fileno(), len(BOMB), 0) != BOMB:
             return look(file, kind, max_pixels, max_edge)
-        opened += 1
         cloud.engine.sleep(cpu_seconds)
         raise bounded.ExceededError
 
@@ -101,8 +97,6 @@ def bombed(
         return Bombed(
             violation,
             cloud.checks.summary(),
-            opened,
-            max((cloud.checks.ended_at[one.job_id] for one in bombers), default=0.0),
             [_good(cloud, one.job_id) for one in good],
         )
 

@@ -345,7 +345,7 @@ def _settled_doubts(job: Job, now: datetime) -> tuple[list[Event], dict[str, int
     asked = [image.asked_at or job.created_at for image in doubtful.values()]
     try:
         due = any(image.not_before is None or now >= image.not_before for image in doubtful.values())
-        listed = listing.find(doubtful.keys(), min(asked), max(asked), whole=due)
+        listed = listing.find(doubtful.keys(), oldest, max(asked), whole=due)
     except ReplicateUnavailableError as error:
         logger.warning("the list of predictions cannot be read", reason=str(error))
         return [], {}
@@ -356,7 +356,7 @@ def _settled_doubts(job: Job, now: datetime) -> tuple[list[Event], dict[str, int
         if found:
             events.append(PredictionCreated(image.index, image.attempt, found[0]))
             doubled |= dict.fromkeys(found[1:], image.index)
-        elif _proves_absence(listed, job, image, min(asked), now):
+        elif _proves_absence(listed, job, image, oldest, now):
             events.append(PredictionNotCreated(image.index, image.attempt, now, was_in_doubt=True))
     return events, doubled
 
