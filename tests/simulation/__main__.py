@@ -57,7 +57,8 @@ def _main() -> int:
                 _say(f"seed {result.seed}, {result.jobs} jobs, trace {result.trace}: {result.faults}")
             if result.violation:
                 _say(f"  BROKEN: {result.violation}")
-                _say(f"  again: python -m tests.simulation --jobs {result.jobs} --seed {result.seed}")
+                guard = f" --without {arguments.without}" if arguments.without else ""
+                _say(f"  again: python -m tests.simulation --jobs {result.jobs} --seed {result.seed}{guard}")
             noticed = result.violation and arguments.without
             late = arguments.minutes and time.monotonic() - began > arguments.minutes * 60
             if noticed or late:
@@ -109,7 +110,7 @@ def _summary(results: list[Result], seconds: float) -> str:
             f"jobs by state: {', '.join(f'{state} {n}' for state, n in states.most_common())}",
             f"failed images by code: {', '.join(f'{code} {n}' for code, n in failures.most_common()) or 'none'}",
             f"create requests to Replicate: {posts}",
-            f"most messages sent for one job: {max(result.most_messages for result in results)}",
+            f"most messages sent for one job from its creation, or a retry, on: {max(result.most_messages for result in results)}",
             f"longest time that a message waited for a free function: {longest_wait:.0f} s",
             f"longest time that a prediction ran after its job's end: {run_on:.1f} s, {hindered:.0f} s where faults hindered",
             f"slowest job: {slowest.slowest:.0f} virtual s from the upload to the end (seed {slowest.seed})",

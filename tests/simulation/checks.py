@@ -31,7 +31,8 @@ RUN_ON_SECONDS = 60.0  # how long a prediction may run after its job's end, canc
 RECOVERY_SECONDS = VISIBILITY_SECONDS + 120  # after a fault: redelivery and two tries
 SOON_SECONDS = 10
 CROWD_SECONDS = 5.0  # a message that waits longer for a free function waits in a crowd
-MOST_MESSAGES = 150  # for one job, under any faults
+MOST_MESSAGES = 100  # for one job from its creation, or a retry, on, under any faults
+MOST_CALLBACKS = 12  # messages for one callback
 RETENTION = timedelta(days=30)
 SEOUL = timedelta(hours=9)
 LARGE_JPEG = picture(size=(600, 40))  # larger than MAX_PHOTO_EDGE
@@ -160,6 +161,9 @@ class Checks:
         self.held_until: dict[str, float] = {}  # by job: when its dead letter was moved back
         self.ends: Counter[tuple[str, str]] = Counter()  # by job and status
         self.announced: Counter[tuple[str, str]] = Counter()
+        self.with_callback: set[str] = set()  # jobs whose order named a URL
+        self.callbacks: Counter[str] = Counter()  # messages for each callback
+        self.called_back: defaultdict[tuple[str, str], set[str]] = defaultdict(set)  # ids, by job and status
         self.orders: dict[str, tuple[str, date]] = {}  # owner and day of each job's last order
         self.made: Counter[tuple[str, date]] = (
             Counter()
@@ -204,6 +208,8 @@ class Checks:
         if retried and new.started_at:
             self._order(new, new.started_at)
             self.retried_at[new.job_id] = self._cloud.engine.now
+            before_it = self._cloud.messages.pop(new.job_id, 0)
+            self._cloud.messages[f"{new.job_id}, until {self._cloud.engine.now}"] = before_it
         for index, (before, after) in enumerate(zip(old.images, new.images, strict=True)):
             if retried and before.status == "FAILED":
                 reclaimed = before.error in RECLAIMABLE and before.prediction_id
@@ -397,6 +403,23 @@ class Checks:
         if self.announced[end] > self.ends[end]:
             self._cloud.faults.struck(Situation.ANNOUNCED_AGAIN)
 
+    def on_callback_ordered(self, webhook_id: str) -> None:
+        """Check that an end is not called back for ever, because another step of its announcement fails."""
+        self.callbacks[webhook_id] += 1
+        times = self.callbacks[webhook_id]
+        self._expect(times <= MOST_CALLBACKS, f"{times} messages were sent for the callback {webhook_id}")
+
+    def on_called_back(self, end: dict[str, Any], webhook_id: str, *, signed: bool) -> None:
+        """Check a callback that a client's server took."""
+        job_id, status = end["job_id"], end["status"]
+        ids = self.called_back[job_id, status]
+        again = webhook_id in ids
+        ids.add(webhook_id)
+        self._cloud.faults.struck(Situation.CALLED_BACK_AGAIN if again else Situation.CALLED_BACK)
+        self._expect(signed, f"a callback of job {job_id} is not signed")
+        few = len(ids) <= self.ends[job_id, status]
+        self._expect(few, f"job {job_id} ended as {status} less often than callbacks say: {ids}")
+
     def _order(self, job: Record, at: datetime) -> None:
         self.orders[job.job_id] = job.owner, (at + SEOUL).date()
 
@@ -449,8 +472,10 @@ class Checks:
             self._expect(not left, f"objects of the deleted job {job_id} are left: {', '.join(left)}")
         for end, times in self.ends.items():
             self._expect(self.announced[end] >= times, f"an end was not announced: {end}")
+            called = end[0] not in self.with_callback or len(self.called_back[end]) >= times
+            self._expect(called, f"an end was not called back: {end}")
         most = max(self._cloud.messages.values(), default=0)
-        self._expect(most <= MOST_MESSAGES, f"{most} messages were sent for one job")
+        self._expect(most <= MOST_MESSAGES, f"{most} messages were sent for one try of a job")
         injected = +self._cloud.faults.injected
         orphans = [key for key in self.orphans() if key.split("/")[1] not in self.hindered]
         self._expect(not orphans, f"outputs without a job: {orphans}")

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from tests.simulation.checks import LARGE_JPEG, PHOTOS, RETENTION, UPLOAD_SECONDS, Record, ViolationError
 from tests.simulation.cloud import Cloud
+from tests.simulation.receiver import URL
 from tests.simulation.situations import Situation
 from tests.support.events import api_event
 from tests.support.photos import JPEG
@@ -21,6 +22,7 @@ DELETED_SOURCES = 0.3  # how many clients delete the job whose photo they have j
 URL_SECONDS = 900.0  # how long an upload URL is valid, from the creation of the job
 GONE, CONFLICT = 404, 409
 TOO_MANY = 429
+CALLBACKS = 3  # every third client wants callbacks
 MIDNIGHT = 3 * 3600.0  # the next day begins in Seoul
 POLLS = (20.0, 90.0, 600.0)  # seconds between polls; the last repeats
 OPEN = {"AWAITING_UPLOAD", "GENERATING"}
@@ -52,6 +54,11 @@ class Client:
     def owner(self) -> str:
         return f"owner {self.number % 7}"
 
+    @property
+    def wants_callback(self) -> bool:
+        """Whether all its orders name a URL. It says the same if it sends an order again."""
+        return self.number % CALLBACKS == 0
+
     def start(self) -> None:
         self.stubborn = self._happens("client_keeps_retrying")
         name = f"order {self.number}"
@@ -73,10 +80,11 @@ class Client:
 
     def _create(self, key: str | None) -> None:
         path, request = "/api/v1/jobs", None
+        url = {"callback_url": URL} if self.wants_callback else {}
         if not self.source:
-            request = {"content_type": "image/jpeg", "content_length": len(JPEG)}
+            request = {"content_type": "image/jpeg", "content_length": len(JPEG), **url}
         elif self.image is None:
-            request = {"photo_of": self.source.job_id}
+            request = {"photo_of": self.source.job_id, **url}
         else:
             path += f"/{self.source.job_id}/images/{self.image}/again"
         headers = {"idempotency_key": key} if key else {}
@@ -116,6 +124,8 @@ class Client:
         """Upload the photo of the new job, and perhaps cancel or delete it."""
         self.job_id = body["job_id"]
         self.created_at = self.cloud.engine.now
+        if self.wants_callback:
+            self.cloud.checks.with_callback.add(self.job_id)
         if self.reuses:
             early = self.cloud.checks.records[self.job_id].created_at == self.reuses.created_at
             self.cloud.faults.struck(Situation.KEY_REUSED_EARLY if early else Situation.KEY_REUSED)

@@ -32,7 +32,7 @@ from tests.simulation.situations import Situation
 from tests.support.clock import Clock as WallClock
 from tests.support.events import CONTEXT, s3_notification, signed, sqs_event, stream_event, webhook_event
 from tests.support.function_environment import ENVIRONMENT
-from triptych.aws import bucket, parameters
+from triptych.aws import bucket, callback_key, parameters
 from triptych.job import Job
 from triptych.pace import Pace
 from triptych.replicate import webhooks
@@ -42,11 +42,13 @@ STREAM_BATCH = 10
 LONGEST_BURIED_SECONDS = 5400
 REPLAY_SECONDS = 600  # until an operator replays again what failed
 JOB_IN_REQUEST = re.compile(r"(?:jobs/|job_id=)([^/&]+)")
-SOURCES = (  # queue, function, and its name for the trigger
-    ("generation", "generate", "Upload"),
-    ("waiting", "generate", "Turn"),
-    ("watchdog", "watchdog", "Look"),
+SOURCES = (  # queue, its name in the template, function, and its name for the trigger
+    ("generation", "GenerationQueue", "generate", "Upload"),
+    ("waiting", "WaitingQueue", "generate", "Turn"),
+    ("watchdog", "WatchdogQueue", "watchdog", "Look"),
+    ("callback", "JobCallbackQueue", "callback", "JobEnded"),
 )
+FAIR = {"waiting", "callback"}
 DEFAULT: Mapping[str, int] = {}
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -106,13 +108,13 @@ class Cloud:
         self.aws = Services(self, moto=moto)
         template = resources()
         self.sources: dict[str, Source] = {}
-        for name, function, trigger in SOURCES:
-            queue = template[f"{name.title()}Queue"]["Properties"]
+        for name, logical_id, function, trigger in SOURCES:
+            queue = template[logical_id]["Properties"]
             event = template[f"{function.title()}Function"]["Properties"]["Events"][trigger]
             dead_letters = Queue(self.now, visibility=30)
             receives = queue["RedrivePolicy"]["maxReceiveCount"]
             self.sources[name] = Source(
-                Queue(self.now, queue["VisibilityTimeout"], dead_letters, receives, fair=name == "waiting"),
+                Queue(self.now, queue["VisibilityTimeout"], dead_letters, receives, fair=name in FAIR),
                 name,
                 function,
                 concurrency.get(name) or event["Properties"]["ScalingConfig"]["MaximumConcurrency"],
@@ -291,6 +293,8 @@ class Cloud:
         now = self.engine.now
         about = _job_of(body)
         self.messages[about] += 1
+        if queue == "callback":
+            self.checks.on_callback_ordered(json.loads(body)["webhook_id"])
         if self.faults.retention:
             self.sent[about].append((queue, body))
         if self.faults.happens("message_late", now):
@@ -442,6 +446,7 @@ class Cloud:
     def _forget(self) -> None:
         """Clear the caches that a new process does not have."""
         parameters.provider().clear_cache()  # type: ignore[no-untyped-call]  # powertools has no types here
+        callback_key._provider().clear_cache()  # type: ignore[no-untyped-call]  # as above
         webhooks._kept.secret = None
         webhooks._kept.asked_at = webhooks._NEVER
         webhooks._kept.failures.number = webhooks._unread.number = 0
@@ -540,6 +545,7 @@ def _renew(module: ModuleType) -> None:
     """Give a function's module the state of a new process."""
     if "pace" in vars(module):
         vars(module)["pace"] = Pace()
+    vars(module).get("done", {}).clear()
 
 
 def _job_of(body: str) -> str:

@@ -73,6 +73,12 @@ HIGHEST = {
     "webhook_out_of_order": 0.3,  # a webhook with `processing` arrives after the end
     "webhook_forged": 0.2,  # signed with another secret
     "webhook_misdirected": 0.2,  # the query, which is not signed, names another image
+    # Callbacks of orders that name a URL.
+    "secrets manager_throttled": 0.7,
+    "callback_refused": 0.5,
+    "callback_cut": 0.3,
+    "callback_hangs": 0.3,
+    "callback_unwanted": 0.1,
     # Clients.
     "answer_to_client_lost": 0.1,
     "client_never_uploads": 0.2,
@@ -121,6 +127,8 @@ RARE = {
     "S3 DeleteObject": 5,
     "S3 ListObjectsV2": 5,
     "SSM GetParameter": 20,
+    "Secrets Manager GetSecretValue": 20,
+    "client callback": 3,
     "SQS ChangeMessageVisibility": 5,
     "Replicate cancel": 20,
     "Replicate secret": 20,

@@ -14,7 +14,7 @@ import yaml
 
 from tests.simulation import ROOT
 
-FUNCTIONS = ("api", "generate", "webhook", "watchdog", "announce")
+FUNCTIONS = ("api", "generate", "webhook", "watchdog", "announce", "callback")
 _numbers = itertools.count()
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 from tests.simulation.faults import JOBS_PER_SECOND, Faults
+from tests.simulation.functions import environments, load_all
 from triptych.aws import bucket
 from triptych.flows import cleanup, finish, generate, wait_in_line
 from triptych.replicate import predictions
@@ -54,6 +55,15 @@ def _whatever_the_age(
 def _canceled(prediction_ids: Sequence[str]) -> bool:
     _cancel_all(prediction_ids)
     return True
+
+
+@contextmanager
+def _forgetful_announce() -> Iterator[None]:
+    load_all()
+    with ExitStack() as stack:
+        for module in environments()["announce"]:
+            stack.enter_context(patch.object(module, "REMEMBERED", 0))
+        yield
 
 
 @dataclass(frozen=True)
@@ -118,6 +128,8 @@ GUARDS = {
     "new-job": Guard(
         lambda: patch.object(cleanup, "clean_up", _whatever_the_age), {"client_deletes": 0.5}, retention=True
     ),
+    # An end whose event is refused is not called back once more.
+    "done-steps": Guard(_forgetful_announce, {"event_refused": 0.9}),
 }
 
 

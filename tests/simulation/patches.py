@@ -19,9 +19,10 @@ from replicate.prediction import Predictions
 
 from tests.simulation.functions import load_all
 from tests.simulation.network import Network
+from tests.simulation.receiver import HOST, Receiver
 from tests.support.function_environment import ENVIRONMENT
 from triptych import settings
-from triptych.aws import bucket, durations, table
+from triptych.aws import bucket, callback_key, durations, table
 from triptych.job import Preview
 from triptych.photo.previews import Made
 from triptych.replicate import listing
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
 
 QUEUES = {
     f"{name.upper()}_QUEUE_URL": f"https://sqs/{name}" for name in ("generation", "waiting", "watchdog")
+}
+CALLBACKS = {
+    "ALLOWED_CALLBACK_HOSTS": HOST,
+    "JOB_CALLBACK_QUEUE_URL": "https://sqs/callback",
+    "JOB_CALLBACK_KEY": "arn:of-the-key",
 }
 
 PREVIEW = Made(b"RIFF\x04\0\0\0WEBP", Preview(1, 1, "#000000"))
@@ -51,12 +57,14 @@ def patched_io(cloud: Cloud) -> Iterator[None]:
             "DAILY_PICTURES_PER_OWNER": str(cloud.faults.daily_limit),
             "MAX_ACTIVE_JOBS_PER_OWNER": "100" if cloud.faults.daily_limit else "0",
         }
-        put(patch.dict(os.environ, {**ENVIRONMENT, **QUEUES, **limits}))
+        put(patch.dict(os.environ, {**ENVIRONMENT, **QUEUES, **CALLBACKS, **limits}))
         settings.settings.cache_clear()
         durations._process.cache_clear()
+        callback_key._provider.cache_clear()
         put(patch.object(BaseClient, "_make_api_call", cloud.aws.api_call()))
         put(patch("triptych.replicate.transport.http_transport", lambda: Network(cloud)))
         put(patch("triptych.replicate.downloads.http_client", lambda: downloads))
+        put(patch("triptych.flows.call_back.http_client", Receiver(cloud).client))
         put(patch("socket.getaddrinfo", lambda *_, **__: [(2, 1, 6, "", ("104.16.1.1", 443))]))
         put(patch("triptych.runtime.clock.now", cloud.now))
         put(patch("triptych.runtime.clock.monotonic", lambda: engine.now))

@@ -33,7 +33,7 @@ class Result:
     images: int = 0  # images that have a prediction; an owner's retry adds predictions, not images
     orphans: int = 0  # outputs in S3 that no job refers to
     failures: Counter[str] = field(default_factory=Counter)  # failed images, by code
-    most_messages: int = 0  # sent to the queues for one job
+    most_messages: int = 0  # sent to the queues for one job from its creation, or a retry, on
     longest_run_on: float = 0.0  # seconds that a prediction ran after its job's end, where nothing hindered
     longest_run_on_hindered: float = 0.0
     longest_wait: float = 0.0  # of a message for a free function

@@ -12,6 +12,7 @@ from pynamodb.exceptions import PynamoDBConnectionError
 
 from tests.simulation.aws import Answer, Bucket, Jobs, Request, Stored, refusal
 from tests.simulation.checks import Record
+from tests.simulation.receiver import KEY
 from tests.simulation.situations import Situation
 from tests.support.function_environment import ENVIRONMENT, TOKEN
 from triptych.aws import bucket as layer_bucket
@@ -36,6 +37,7 @@ REFUSALS: dict[str | None, tuple[str, int, Situation | None]] = {
     "dynamodb_throttled": ("ThrottlingException", 400, Situation.DYNAMODB_THROTTLED),
     "s3_throttled": ("SlowDown", 503, Situation.S3_REFUSED),
     "ssm_throttled": ("ThrottlingException", 400, None),
+    "secrets manager_throttled": ("ThrottlingException", 400, None),
 }
 _REAL_CALL = BaseClient._make_api_call  # type: ignore[attr-defined]  # every request passes this private method
 
@@ -172,6 +174,8 @@ class Services:
         match service:
             case "SQS":
                 return self._cloud.queue_request(operation, request)
+            case "Secrets Manager":
+                return {"SecretString": KEY}
             case _ if self.moto and service != "EventBridge":
                 given = {**request}  # botocore changes it
                 answer: Answer = _REAL_CALL(client, operation, given)

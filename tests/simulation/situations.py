@@ -38,17 +38,21 @@ class Situation(StrEnum):
     KILLED_AT_CANCEL = "killed at Replicate cancel"
     KILLED_AT_SECRET = "killed at Replicate secret"
     KILLED_AT_DOWNLOAD = "killed at Replicate download"
+    KILLED_AT_KEY = "killed at Secrets Manager GetSecretValue"
+    KILLED_AT_CALLBACK = "killed at client callback"
     # A function's time is over.
     API_TIMED_OUT = "api timed out"
     GENERATE_TIMED_OUT = "generate timed out"
     WEBHOOK_TIMED_OUT = "webhook timed out"
     WATCHDOG_TIMED_OUT = "watchdog timed out"
     ANNOUNCE_TIMED_OUT = "announce timed out"
-    # AWS. The first five: boto3 has given up.
+    CALLBACK_TIMED_OUT = "callback timed out"
+    # AWS. The first six: boto3 has given up.
     DYNAMODB_FAILED = "DynamoDB failed"
     S3_FAILED = "S3 failed"
     SQS_FAILED = "SQS failed"
     SSM_FAILED = "SSM failed"
+    SECRETS_FAILED = "Secrets Manager failed"
     EVENTBRIDGE_FAILED = "EventBridge failed"
     DYNAMODB_THROTTLED = "DynamoDB throttled"
     S3_REFUSED = "S3 refused"
@@ -73,6 +77,13 @@ class Situation(StrEnum):
     STREAM_GIVEN_UP = "stream's batch became a dead letter"
     STREAM_REPLAYED = "stream's dead letter replayed"
     ANNOUNCED_AGAIN = "end announced more than once"
+    # Callbacks of an order.
+    CALLED_BACK = "end called back"
+    CALLED_BACK_AGAIN = "end called back more than once"
+    CALLBACK_REFUSED = "callback: 503"
+    CALLBACK_CUT = "callback: taken, its answer lost"
+    CALLBACK_HUNG = "callback: no answer"
+    CALLBACK_UNWANTED = "callback: 410"
     # The POST that creates a prediction.
     POST_REFUSED = "POST: no connection"
     POST_THROTTLED = "POST: 429"
