@@ -3,6 +3,8 @@
 Each function is imported REPETITIONS times by a new interpreter with `-X importtime`. The figure of a package is the sum
 of the least times of its modules, without what they import in turn. So another load of the machine hardly matters. The
 time of our own code holds the models that pydantic builds for it, and its regular expressions.
+
+`.venv/bin/python -m tests.benchmarks.imports` prints the table of README.md.
 """
 
 from __future__ import annotations
@@ -121,3 +123,7 @@ def table(repetitions: int = REPETITIONS) -> str:
         each = " | ".join(f"{times[package]:.0f}" if times[package] else "" for package in COLUMNS)
         lines.append(f"| `{function}` | {sum(times.values()):.0f} | {each} |")
     return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{table()}\n")

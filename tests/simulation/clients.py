@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,7 +23,6 @@ DELETED_SOURCES = 0.3  # how many clients delete the job whose photo they have j
 URL_SECONDS = 900.0  # how long an upload URL is valid, from the creation of the job
 GONE, CONFLICT = 404, 409
 TOO_MANY = 429
-CALLBACKS = 3  # every third client wants callbacks
 MIDNIGHT = 3 * 3600.0  # the next day begins in Seoul
 POLLS = (20.0, 90.0, 600.0)  # seconds between polls; the last repeats
 OPEN = {"AWAITING_UPLOAD", "GENERATING"}
@@ -57,7 +57,8 @@ class Client:
     @property
     def wants_callback(self) -> bool:
         """Whether all its orders name a URL. It says the same if it sends an order again."""
-        return self.number % CALLBACKS == 0
+        share = self.cloud.faults.rates.get("client_wants_callback", 0.0)
+        return Random(f"callback {self.number}").random() < share
 
     def start(self) -> None:
         self.stubborn = self._happens("client_keeps_retrying")

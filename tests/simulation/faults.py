@@ -87,6 +87,7 @@ HIGHEST = {
     "client_uploads_large": 0.4,
     "client_creates_twice_at_once": 0.2,
     "client_without_key": 0.3,
+    "client_wants_callback": 0.9,
     "client_cancels": 0.1,
     "client_deletes": 0.3,
     "client_deletes_soon": 0.2,
@@ -104,11 +105,24 @@ LASTING_SECONDS = 2 * 3600.0
 LOWEST = 0.3  # rate of a kind in a run, of its highest rate
 # Each kind has its turn once in so many seeds (1 to 5, 6 to 10 and so on), so that no kind is left out for long.
 TURNS = 5
+WITH_CRASHES = (
+    "client_cancels",
+    "client_deletes",
+    "client_without_key",
+    "client_orders_again",
+    "client_wants_callback",
+)
 # These have their turn together, because each alone never shows what both do.
 TOGETHER = {
-    "crash_before": ("client_cancels", "client_deletes", "client_without_key", "client_orders_again"),
-    "crash_after": ("client_cancels", "client_deletes", "client_without_key", "client_orders_again"),
+    "crash_before": WITH_CRASHES,
+    "crash_after": WITH_CRASHES,
     "client_uploads_after_deleting": ("client_deletes",),
+    "event_refused": ("client_wants_callback",),
+    "secrets manager_throttled": ("client_wants_callback",),
+    "callback_refused": ("client_wants_callback",),
+    "callback_cut": ("client_wants_callback",),
+    "callback_hangs": ("client_wants_callback",),
+    "callback_unwanted": ("client_wants_callback",),
     "client_keeps_retrying": ("predictions_all_fail",),
     "output_cut_long": ("client_retries",),
     "client_acts_twice": ("client_cancels", "client_deletes", "client_retries"),

@@ -129,7 +129,7 @@ GUARDS = {
         lambda: patch.object(cleanup, "clean_up", _whatever_the_age), {"client_deletes": 0.5}, retention=True
     ),
     # An end whose event is refused is not called back once more.
-    "done-steps": Guard(_forgetful_announce, {"event_refused": 0.9}),
+    "done-steps": Guard(_forgetful_announce, {"event_refused": 0.9, "client_wants_callback": 1.0}),
 }
 
 
