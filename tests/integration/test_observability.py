@@ -188,6 +188,25 @@ def test_predictions_in_doubt_are_counted_as_adopted_or_never_created(
     assert found["EstimatedDollars"] == pytest.approx(0.08)  # one created, one adopted from the list
 
 
+def test_two_deletions_of_one_job_count_once(
+    world: World, context: SimpleNamespace, create: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job_id = create()
+    job = world.job(job_id)
+    capsys.readouterr()
+
+    def late(_: str) -> Job | None:
+        """Return the job as another request read it, just before this one deleted it."""
+        owner.delete(job)
+        return job
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(record, "read", late)
+        assert api.handler(api_event("DELETE", f"/api/v1/jobs/{job_id}"), context)["statusCode"] == 204
+    assert table.get(job_id) is None
+    assert totals(capsys.readouterr().out)["JobsDeleted"] == 1
+
+
 @pytest.mark.wastes
 @pytest.mark.parametrize("end", [owner.cancel, owner.delete])
 def test_billed_prediction_of_a_job_that_is_over_is_wasted(

@@ -314,6 +314,16 @@ def test_page_fits_into_what_lambda_may_answer(call: Any, monkeypatch: pytest.Mo
     assert len({job["job_id"] for job in (*first["jobs"], *rest)} & set(made)) > len(first["jobs"])
 
 
+def test_page_of_quotation_marks_fits_into_what_lambda_may_answer(
+    call: Any, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(replies, "MOST_BYTES", 20_000)
+    for _ in range(5):
+        ordered(call, prompt='"' * 2000)
+    answer = api.handler(api_event("GET", "/api/v1/jobs?limit=100"), context)
+    assert len(json.dumps(answer["body"])) <= replies.MOST_BYTES
+
+
 def test_page_of_jobs_with_many_images_is_cut(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "MOST_IMAGES_LISTED", 20)
     made = [ordered(call, image_count=10) for _ in range(5)]

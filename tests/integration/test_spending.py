@@ -16,14 +16,15 @@ from botocore.exceptions import ClientError
 import announce
 import api
 import generate
+from tests.integration.ordering import Client, asked_job, end, finish, set_limits
 from tests.support.events import api_event, s3_notification, sqs_event
 from tests.support.world import World
 from triptych import spending
-from triptych.aws import event_bus, queues, table
+from triptych.aws import event_bus, table
 from triptych.deadlines import day_of, longest_life, seconds_to_the_next_day
 from triptych.failures import FailureKind
-from triptych.flows import create_job, owner, record
 from triptych.flows import generate as generate_flow
+from triptych.flows import owner, record
 from triptych.job import (
     Canceled,
     DeadlinePassed,
@@ -40,75 +41,15 @@ from triptych.job import (
 from triptych.settings import settings
 from triptych.spending import LimitReachedError, Spent
 
-ORDER = {"content_type": "image/jpeg", "content_length": 9}
-
 
 @pytest.fixture(autouse=True)
 def limits(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Allow an owner nine pictures a day, everybody twelve, and an owner two unfinished jobs."""
-    monkeypatch.setenv("DAILY_PICTURES_PER_OWNER", "9")
-    monkeypatch.setenv("DAILY_PICTURES", "12")
-    monkeypatch.setenv("MAX_ACTIVE_JOBS_PER_OWNER", "2")
-    settings.cache_clear()
-    create_job._refused.clear()  # what another test's process would not know
-    monkeypatch.setattr(event_bus, "announce", lambda _: None)
-    monkeypatch.setattr(queues, "put_back", lambda *_, **__: None)
-
-
-class Client:
-    """An owner who creates jobs."""
-
-    def __init__(self, world: World, context: SimpleNamespace, name: str) -> None:
-        self.world, self.context, self.name = world, context, name
-
-    def order(self, key: str | None = None) -> tuple[int, dict[str, Any], dict[str, Any]]:
-        headers = {"idempotency_key": key} if key else {}
-        event = api_event("POST", "/api/v1/jobs", ORDER, owner=self.name, **headers)
-        answer: Any = api.handler(event, self.context)
-        return answer["statusCode"], json.loads(answer["body"]), answer["headers"]
-
-    def job(self, key: str | None = None) -> Job:
-        return self.world.job(self.order(key)[1]["job_id"])
-
-    def usage(self) -> dict[str, Any]:
-        answer: Any = api.handler(api_event("GET", "/api/v1/usage", owner=self.name), self.context)
-        found: dict[str, Any] = json.loads(answer["body"])
-        return found
-
-    @property
-    def pictures(self) -> int:
-        return int(self.usage()["pictures_today"])
+    set_limits(monkeypatch)
 
 
 @pytest.fixture
 def ann(world: World, context: SimpleNamespace) -> Client:
     return Client(world, context, "ann")
-
-
-def end(world: World, context: SimpleNamespace, before: dict[str, Any], after: dict[str, Any] | None) -> None:
-    """Give `announce` the stream's record of a write."""
-    images = {"OldImage": before, **({"NewImage": after} if after else {})}
-    record = {"eventSource": "aws:dynamodb", "dynamodb": {**images, "SequenceNumber": "1"}}
-    assert announce.handler({"Records": [record]}, context) == {"batchItemFailures": []}
-
-
-def finish(world: World, context: SimpleNamespace, job: Job, *events: Any) -> dict[str, Any]:
-    """Move the job to its end, and announce that."""
-    before = world.item(job.job_id)
-    after = record.move_on(world.job(job.job_id), *events).job
-    assert after
-    assert after.status.is_terminal
-    ended = world.item(job.job_id)
-    end(world, context, before, ended)
-    return ended
-
-
-def asked_job(world: World, context: SimpleNamespace, client: Client) -> Job:
-    """Create a job whose three predictions exist."""
-    job = client.job()
-    world.upload(job.job_id)
-    generate.handler(sqs_event(s3_notification(job.job_id)), context)
-    return world.job(job.job_id)
 
 
 def test_stacks_day_refuses_every_owner(world: World, context: SimpleNamespace, ann: Client) -> None:
@@ -374,6 +315,34 @@ def test_orders_that_are_given_back_are_bounded_too(
     assert len([name for name in item if name.startswith("ordered ")]) == 1
 
 
+@pytest.mark.parametrize(
+    ("limit", "code"),
+    [
+        ("DAILY_PICTURES_PER_OWNER", "daily_limit_reached"),
+        ("DAILY_PICTURES", "stack_limit_reached"),
+    ],
+)
+def test_one_more_image_counts_toward_both_daily_limits(
+    world: World,
+    context: SimpleNamespace,
+    ann: Client,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+    code: str,
+) -> None:
+    monkeypatch.setenv(limit, "4")
+    monkeypatch.setenv("MAX_ACTIVE_JOBS_PER_OWNER", "0")
+    settings.cache_clear()
+    event = api_event(
+        "POST", f"/api/v1/jobs/{asked_job(world, context, ann).job_id}/images/0/again", owner="ann"
+    )
+    assert api.handler(dict(event), context)["statusCode"] == 201
+    assert ann.pictures == table._spent(table._STACK).on(day_of(world.clock.time)) == 4
+    answer = api.handler(dict(event), context)
+    assert (answer["statusCode"], json.loads(str(answer["body"]))["error"]["code"]) == (429, code)
+    assert ann.pictures == 4
+
+
 def test_order_larger_than_the_limit_is_refused(
     world: World, ann: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -394,7 +363,7 @@ def test_usage_counts_the_day_and_the_month(
         "pictures_today": 3,
         "pictures_this_month": 6,
         "daily_pictures": 9,
-        "day_ends_at": "2026-11-12T00:00:01.000+09:00",
+        "day_ends_at": "2026-11-12T00:00:00.000+09:00",
         "active_jobs": 1,
         "max_active_jobs": 2,
     }

@@ -5,13 +5,14 @@ The shortcuts return the same answers faster. Without them moto uses half of the
 
 from __future__ import annotations
 
+import copy
 import functools
 import itertools
 import socket
 import threading
 import time
 from collections.abc import MutableMapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_plus
 from weakref import WeakKeyDictionary
 
@@ -25,6 +26,9 @@ from moto.core.exceptions import JsonRESTError
 from moto.core.responses import ActionResult, EmptyResult
 from moto.core.serialize import BaseJSONSerializer
 from moto.core.utils import method_names_from_class
+from moto.dynamodb.models import DynamoDBBackend
+from moto.dynamodb.models.dynamo_type import DynamoType
+from moto.dynamodb.models.table import Table
 from moto.dynamodbstreams.models import DynamoDBStreamsBackend
 from moto.s3 import notifications
 from moto.sqs import models
@@ -48,6 +52,7 @@ _moto_receive_message = SQSBackend.receive_message
 _moto_add_message = Queue.add_message
 _moto_delete_message = Queue.delete_message
 _moto_change_message_visibility = SQSBackend.change_message_visibility
+_moto_transact_write_items = DynamoDBBackend.transact_write_items
 _moto_serialize_structure = BaseJSONSerializer._serialize_type_structure
 
 
@@ -65,6 +70,8 @@ def _fix() -> None:
     Queue.delete_message = _delete_message  # type: ignore[method-assign]  # as above
     SQSBackend.change_message_visibility = _change_message_visibility  # type: ignore[method-assign]  # as above
     DynamoDBStreamsBackend.get_records = _get_records  # type: ignore[method-assign]  # as above
+    DynamoDBBackend.transact_write_items = _transact_write_items  # type: ignore[method-assign]  # as above
+    Table.__deepcopy__ = _itself  # type: ignore[attr-defined]  # a transaction copies each table otherwise
     CognitoIdpResponse.revoke_token = _revoke_token  # type: ignore[attr-defined]  # moto lacks this action
 
 
@@ -189,6 +196,37 @@ def _change_message_visibility(
     _end(self.get_queue(queue_name), receipt_handle)
     _moto_change_message_visibility(self, queue_name, receipt_handle, visibility_timeout)
     changed.notify_all()
+
+
+def _itself(table: Table, _: object) -> Table:
+    return table
+
+
+def _transact_write_items(self: DynamoDBBackend, transact_items: list[dict[str, Any]]) -> None:
+    """Undo the writes of a canceled transaction.
+
+    moto puts a copy of the whole table in the table's place. Whoever reads the stream of the old one reads nothing more.
+    """
+    before = [_written(self, operation) for item in transact_items for operation in item.values()]
+    try:
+        _moto_transact_write_items(self, transact_items)
+    except Exception:
+        for table, key, item, records in before:
+            if item is None:
+                table.items.pop(key, None)
+            else:
+                table.items[key] = item
+            if table.stream_shard:
+                del table.stream_shard.items[records:]
+        raise
+
+
+def _written(backend: DynamoDBBackend, operation: dict[str, Any]) -> tuple[Table, DynamoType, Any, int]:
+    """Return what an operation of a transaction may change: a table's item, and the number of its stream's records."""
+    table = backend.get_table(operation["TableName"])
+    key = DynamoType((operation.get("Key") or operation["Item"])[table.hash_key_attr])
+    records = len(table.stream_shard.items) if table.stream_shard else 0
+    return table, key, copy.deepcopy(table.items.get(key)), records
 
 
 def _revoke_token(self: CognitoIdpResponse) -> ActionResult:

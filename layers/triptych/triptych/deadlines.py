@@ -48,8 +48,12 @@ def day_of(time: datetime) -> date:
     return time.astimezone(settings().timezone).date()
 
 
+def next_day(now: datetime) -> datetime:
+    """Return when the next day of the stack's time zone begins, in UTC: a day may have 23 or 25 hours."""
+    tomorrow = now.astimezone(settings().timezone) + timedelta(days=1)
+    return tomorrow.replace(hour=0, minute=0, second=0, microsecond=0).astimezone(UTC)
+
+
 def seconds_to_the_next_day(now: datetime) -> int:
     """Return how long an owner whose day is full has to wait."""
-    here = now.astimezone(settings().timezone)
-    tomorrow = (here + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-    return int((tomorrow.astimezone(UTC) - now).total_seconds()) + 1  # in UTC: a day may have 23 or 25 hours
+    return int((next_day(now) - now).total_seconds()) + 1

@@ -215,3 +215,21 @@ def test_read_records_are_deleted_and_reading_continues(table: Table) -> None:
         table.put("e")
         assert function.wait_for(3)[1:] == [["d"], ["e"]]
     assert first() >= before + 4
+
+
+def test_refused_transaction_changes_nothing_and_ends_no_stream(table: Table) -> None:
+    def put(one: str, **options: object) -> dict[str, Any]:
+        item = {"id": {"S": one}, "status": {"S": "DONE"}}
+        return {"Put": {"TableName": table.name, "Item": item, **options}}
+
+    function = Function()
+    with table.reading(function):
+        table.put("first")
+        function.wait_for(1)
+        refused = [put("new"), put("first", ConditionExpression="attribute_not_exists(id)")]
+        with pytest.raises(table.dynamodb.exceptions.TransactionCanceledException):
+            table.dynamodb.transact_write_items(TransactItems=refused)
+        table.dynamodb.transact_write_items(TransactItems=[put("second"), put("third")])
+        assert function.wait_for(2) == [["first"], ["second", "third"]]
+    found = table.dynamodb.scan(TableName=table.name)["Items"]
+    assert {one["id"]["S"] for one in found} == {"first", "second", "third"}

@@ -18,7 +18,7 @@ from triptych.job import (
     has_used_its_retries,
 )
 from triptych.runtime import clock
-from triptych.runtime.observability import count, logger
+from triptych.runtime.observability import logger
 from triptych.settings import settings
 
 # Until the watchdog asks for the output of an earlier prediction. The retry is stored by then.
@@ -126,5 +126,3 @@ def delete(job: Job) -> None:
         queues.send_to_watchdog(cleanup.deletion(current), delay=0)
         current = record.delete(current)
     bucket.remove_all(job.job_id)
-    logger.info("job deleted")
-    count("JobsDeleted")

@@ -123,6 +123,8 @@ def delete(job: Job) -> Job | None:
         table.delete(job, until=blocked)
     except table.ConflictError:
         return table.get(job.job_id)
+    logger.info("job deleted")
+    count("JobsDeleted")
     return None
 
 

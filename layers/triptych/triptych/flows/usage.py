@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from triptych.aws import table
-from triptych.deadlines import day_of, longest_life, seconds_to_the_next_day
+from triptych.deadlines import day_of, longest_life, next_day
 from triptych.runtime import clock
+
+if TYPE_CHECKING:
+    from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,5 +31,5 @@ def read(owner: str) -> Usage:
         pictures_today=spent.on(today),
         pictures_this_month=spent.in_month_of(today),
         active_jobs=len(spent.active - spent.stale(now, longest_life())),
-        day_ends_at=now + timedelta(seconds=seconds_to_the_next_day(now)),
+        day_ends_at=next_day(now),
     )
