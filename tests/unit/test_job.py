@@ -456,6 +456,14 @@ def test_the_deadline_counts_from_the_retry() -> None:
     assert job.started_at == job.watched_since == later
 
 
+@pytest.mark.parametrize(("seconds", "status"), [(3000 + 3599, "REQUESTING"), (3000 + 3600, "PENDING")])
+def test_retry_asks_for_a_doubt_whose_output_may_live(seconds: int, status: str) -> None:
+    """Replicate keeps an output for an hour from its end, and a prediction may run for 3,000 s."""
+    doubtful = apply_all(waiting_job(), [arrived(), asked(0), DeadlinePassed()], NOW)
+    later = NOW + timedelta(seconds=seconds)
+    assert apply(doubtful, Retried(later), later).images[0].status == status
+
+
 def test_cancel_keeps_stored_images() -> None:
     job = apply_all(generating(), [stored(0), Canceled()], NOW)
     assert job.status is JobStatus.CANCELED

@@ -462,7 +462,8 @@ DOUBT = timedelta(
 )  # the n-th attempt that proves to be lost delays the next one by n times as long
 MOST_OPENS = 3  # after the first try; a death can also have another reason than the photo
 MOST_BROKEN = 5  # looks that may find an output broken: the fifth comes after about 13 minutes
-OUTPUT_LIFE = timedelta(hours=1)
+LONGEST_RUN = timedelta(seconds=3000)  # of a prediction: `Cancel-After` ends it at its job's deadline
+OUTPUT_LIFE = timedelta(hours=1)  # from the end of its prediction on
 # After these failures Replicate may still hold the output, for an hour after its end.
 RECLAIMABLE = frozenset(
     kind.code
@@ -685,7 +686,7 @@ def _not_billed(image: Image) -> Image:
 
 
 def _retried(image: Image, job: Job, at: datetime) -> Image:
-    doubtful = image.not_before and image.asked_at and at - image.asked_at < OUTPUT_LIFE
+    doubtful = image.not_before and image.asked_at and at - image.asked_at < LONGEST_RUN + OUTPUT_LIFE
     if image.error and image.error.code in RECLAIMABLE and (image.prediction_id or doubtful):
         status = ImageStatus.GENERATING if image.prediction_id else ImageStatus.REQUESTING
         return replace(image, status=status, error=None, reclaimed=True, broken=0)
