@@ -159,6 +159,13 @@ def test_sample_is_drawn_by_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len({tuple(drawn(["rules.py"], seed, 3)) for seed in range(20)}) > 1
 
 
+def test_verdict_names_the_test_that_noticed() -> None:
+    one = mutant("jobs >= limit", "(jobs > limit)")
+    assert Result(one, "a test").verdict == "killed by a test"
+    assert Result(one, "").verdict == "survived"
+    assert Result(one, "", "no client sees it").verdict == "equivalent"
+
+
 def test_summary_leaves_equivalent_mutants_out() -> None:
     one, two, three = mutants_of("rules.py", RULES)[:3]
     lines = summary([Result(one, "a test"), Result(two, ""), Result(three, "", "no client sees it")])
