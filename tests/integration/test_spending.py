@@ -343,6 +343,16 @@ def test_one_more_image_counts_toward_both_daily_limits(
     assert ann.pictures == 4
 
 
+def test_counts_are_removed_after_two_months(world: World, context: SimpleNamespace, ann: Client) -> None:
+    ann.job()
+    day, kept = day_of(world.clock.time).isoformat(), []
+    for days in (61, 1):
+        world.clock.advance(days * 24 * 3600)
+        finish(world, context, ann.job(), UploadExpired())
+        kept.append([day in world.item(key) for key in ("spent by owner ann", "spent in total")])
+    assert kept == [[True, True], [False, False]]
+
+
 def test_order_larger_than_the_limit_is_refused(
     world: World, ann: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

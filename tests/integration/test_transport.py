@@ -50,3 +50,22 @@ def test_request_is_sent_only_within_its_budget(server: socket.socket, seconds: 
                 post(server, TimeBudget(seconds))
     assert sent.result().startswith(b"POST /v1/predictions") is is_sent
     assert (b"Cancel-After: 5s" in sent.result()) is is_sent
+
+
+@pytest.mark.parametrize(("budget", "connect"), [(60, 3), (2, 2)])
+def test_connection_may_take_three_seconds_of_the_budget(
+    monkeypatch: pytest.MonkeyPatch, budget: float, connect: float
+) -> None:
+    """A server that does not answer is known early, so that the POST provably was not sent."""
+    seen: list[dict[str, float]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.extensions["timeout"])
+        return httpx.Response(200, json={})
+
+    monkeypatch.setattr(transport, "http_transport", lambda: httpx.MockTransport(answer))
+    transport.Exchange(TimeBudget(budget)).handle_request(httpx.Request("GET", "https://api.replicate.com"))
+    (timeout,) = seen
+    assert timeout["connect"] == pytest.approx(connect, abs=1)
+    assert timeout["connect"] <= 3
+    assert timeout["read"] == pytest.approx(budget, abs=1)

@@ -1,4 +1,4 @@
-"""The command: draw mutants, run the tests that can notice them, and print those that none noticed."""
+"""The command: draw mutants, run the tests that can notice them, and print which test noticed each."""
 
 from __future__ import annotations
 
@@ -37,6 +37,12 @@ class Result:
     mutant: Mutant
     killed_by: str  # the test that failed, "" if none did
     equivalent: str = ""  # why no test can notice it
+
+    @property
+    def verdict(self) -> str:
+        if self.equivalent:
+            return "equivalent"
+        return f"killed by {self.killed_by}" if self.killed_by else "survived"
 
 
 def modules(patterns: Sequence[str]) -> list[str]:
@@ -140,11 +146,9 @@ def main() -> None:
         with ThreadPoolExecutor(options.processes) as pool:
             for number, result in enumerate(pool.map(work, mutants), 1):
                 results.append(result)
-                if not result.killed_by and not result.equivalent:
-                    _say(f"{number}/{len(mutants)} survived  {described(result.mutant)}")
-                elif number % 25 == 0:
-                    _say(f"{number}/{len(mutants)}")
-    _say("\n" + "\n".join(summary(results)))
+                _say(f"{number}/{len(mutants)} {result.verdict}  {described(result.mutant)}")
+    survivors = [f"survived  {described(one.mutant)}" for one in results if one.verdict == "survived"]
+    _say("\n".join(["", *survivors, "", *summary(results)]))
 
 
 def described(mutant: Mutant) -> str:

@@ -94,6 +94,20 @@ def test_recording_has_the_lines_of_each_passing_test(tests: list[Recorded]) -> 
     assert found == {"test_full_day_is_full": {2, 4}, "test_negative_count_is_raised": {2, 3, 4}}
 
 
+def test_files_of_one_name_are_recorded_once_each(
+    tree: Path, shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tree / "tests/integration").mkdir()
+    namesake = tree / "tests/integration/test_rules.py"
+    namesake.write_text("from triptych import rules\n")
+    seen: list[str] = []
+    monkeypatch.setattr(shop, "record", lambda file, **_: seen.append(file) or {})
+    for _ in range(2):
+        recorded(tree, tmp_path, shop)
+    assert sorted(seen) == ["tests/integration/test_rules.py", "tests/unit/test_rules.py"]
+    namesake.unlink()
+
+
 def test_noticed_mutant_is_killed_by_a_test(tree: Path, shop: Workshop, tests: list[Recorded]) -> None:
     result = judge(mutant("jobs >= limit", "(jobs > limit)"), tests, shop, deep=False)
     assert result.killed_by == "tests/unit/test_rules.py::test_full_day_is_full"
@@ -157,6 +171,13 @@ def test_sample_is_drawn_by_its_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     assert drawn(["rules.py"], 7, 3) == drawn(["rules.py"], 7, 3)
     assert set(drawn(["rules.py"], 7, 3)) < set(every)
     assert len({tuple(drawn(["rules.py"], seed, 3)) for seed in range(20)}) > 1
+
+
+def test_verdict_names_the_test_that_noticed() -> None:
+    one = mutant("jobs >= limit", "(jobs > limit)")
+    assert Result(one, "a test").verdict == "killed by a test"
+    assert Result(one, "").verdict == "survived"
+    assert Result(one, "", "no client sees it").verdict == "equivalent"
 
 
 def test_summary_leaves_equivalent_mutants_out() -> None:

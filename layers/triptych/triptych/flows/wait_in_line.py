@@ -100,7 +100,7 @@ def take_turn(job_id: str, key: str, pace: Pace, *, again: bool, entered_at: dat
         elif leaves:
             _enter(job, 0, again=again)
         elif job.has_photo:
-            _enter(job, _delay(job, pace), again=again)
+            _enter(job, _delay(job, pace))
         else:
             _enter(job, OPENING_SECONDS, again=True)  # another invocation opens the photo
         return rest.seconds_left if leaves else 0.0

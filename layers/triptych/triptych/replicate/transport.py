@@ -203,7 +203,7 @@ def client(api_token: str, exchange: Exchange) -> Client:
 def http_transport() -> httpx.HTTPTransport:
     # No connection is kept: one that Replicate has closed meanwhile looks like a lost answer.
     limits = httpx.Limits(max_keepalive_connections=0)
-    return httpx.HTTPTransport(limits=limits, verify=tls.context(), trust_env=False)
+    return httpx.HTTPTransport(limits=limits, verify=tls.context())
 
 
 # See https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParameter.html. A KMS key that the function
