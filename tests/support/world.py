@@ -11,7 +11,7 @@ import boto3
 import httpx
 import pytest
 from moto import mock_aws
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
 
 from tests.support.clock import Clock
@@ -37,7 +37,9 @@ class World:
         """Upload a photo at the time of the clock. moto stores its own time, which is later on a slow machine."""
         key = f"uploads/{job_id}/photo.jpg"
         self.s3.put_object(Bucket=BUCKET, Key=key, Body=photo)
-        s3_backends[DEFAULT_ACCOUNT_ID]["aws"].get_object(BUCKET, key).last_modified = self.clock.time
+        stored = s3_backends[DEFAULT_ACCOUNT_ID]["aws"].get_object(BUCKET, key)
+        assert stored
+        stored.last_modified = self.clock.time
 
     def expire(self, job_id: str) -> None:
         """Remove the job's item, as DynamoDB does when its time has come."""

@@ -65,6 +65,9 @@ SIMPLE = {
     "WebhooksRejected": ("Sum", 300, 10),
     "GenerationDelayed": ("Maximum", 300, 600),
     "LineTooLong": ("Maximum", 300, 900),
+    "WatchdogDelayed": ("Maximum", 300, 1500),
+    "JobCallbacksDelayed": ("Maximum", 300, 900),
+    "JobCallbackDeadLetters": ("Maximum", 300, 0),
     "GenerationDeadLetters": ("Maximum", 300, 0),
     "WatchdogDeadLetters": ("Maximum", 300, 0),
     "AnnounceDeadLetters": ("Maximum", 300, 0),
@@ -94,6 +97,24 @@ def test_errors_and_throttles_are_summed(name: str, expression: str) -> None:
     assert name == "ManyPredictions" or alarm["Threshold"] <= 2
     queries = [query["Fn::If"][1] if "Fn::If" in query else query for query in alarm["Metrics"]]
     assert {query["MetricStat"]["Stat"] for query in queries if "MetricStat" in query} == {"Sum"}
+
+
+def test_put_off_webhooks_are_no_server_errors() -> None:
+    alarm = ALARMS["ApiServerErrors"]
+    queries = {query["Id"]: query for query in alarm["Metrics"]}
+    names = {
+        key: one["MetricStat"]["Metric"]["MetricName"] for key, one in queries.items() if "MetricStat" in one
+    }
+    assert names == {"answers": "5xx", "put_off": "WebhooksPutOff"}
+    assert queries["all"]["Expression"] == "FILL(answers, 0) - FILL(put_off, 0)"
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 2)
+    assert alarm["EvaluationPeriods"] == 1
+
+
+@pytest.mark.parametrize("name", [name for name, alarm in ALARMS.items() if "Metrics" in alarm])
+def test_alarm_of_several_metrics_looks_at_their_sum_alone(name: str) -> None:
+    queries = [query["Fn::If"][1] if "Fn::If" in query else query for query in ALARMS[name]["Metrics"]]
+    assert [query["Id"] for query in queries if query.get("ReturnData", True)] == ["all"]
 
 
 def test_alarm_on_predictions_counts_all_that_exist_in_an_hour() -> None:
