@@ -101,7 +101,12 @@ def test_whole_list_is_read_when_the_doubt_ends(
     end = job.images[0].not_before
     assert end
     seen: list[bool] = []
-    monkeypatch.setattr(listing, "find", lambda *_, whole: seen.append(whole) or listing.Listed([]))
+
+    def find(*_: object, whole: bool) -> listing.Listed:
+        seen.append(whole)
+        return listing.Listed([])
+
+    monkeypatch.setattr(listing, "find", find)
     for now in (end - SECOND, end):
         settled, _ = generation._settled_doubts(replace(job, images=job.images[:1]), now)
         assert settled == []

@@ -101,7 +101,12 @@ def test_files_of_one_name_are_recorded_once_each(
     namesake = tree / "tests/integration/test_rules.py"
     namesake.write_text("from triptych import rules\n")
     seen: list[str] = []
-    monkeypatch.setattr(shop, "record", lambda file, **_: seen.append(file) or {})
+
+    def record(file: str, **_: object) -> dict[str, object]:
+        seen.append(file)
+        return {}
+
+    monkeypatch.setattr(shop, "record", record)
     for _ in range(2):
         recorded(tree, tmp_path, shop)
     assert sorted(seen) == ["tests/integration/test_rules.py", "tests/unit/test_rules.py"]
