@@ -61,13 +61,15 @@ def recorded(root: Path, cache: Path, shop: Workshop) -> list[Recorded]:
     cache.mkdir(parents=True, exist_ok=True)
     found: list[Recorded] = []
     for file in files_to_record(root):
-        kept = cache / f"{file.stem}-{fingerprint(file, *product)}.json"
+        name = str(file.relative_to(root))
+        stem = name.removesuffix(".py").replace("/", ".")  # two folders may have a file of one name
+        kept = cache / f"{stem}-{fingerprint(file, *product)}.json"
         if not kept.exists():
-            for old in cache.glob(f"{file.stem}-*.json"):
+            for old in cache.glob(f"{stem}-*.json"):
                 old.unlink()
-            print(f"recording {file.relative_to(root)} …", flush=True)  # noqa: T201  # a command prints
-            kept.write_text(json.dumps(shop.record(str(file.relative_to(root)), seconds=RECORD_SECONDS)))
-        found += [_test(name, one) for name, one in json.loads(kept.read_text()).items() if one["passed"]]
+            print(f"recording {name} …", flush=True)  # noqa: T201  # a command prints
+            kept.write_text(json.dumps(shop.record(name, seconds=RECORD_SECONDS)))
+        found += [_test(test, one) for test, one in json.loads(kept.read_text()).items() if one["passed"]]
     return found
 
 

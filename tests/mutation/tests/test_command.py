@@ -94,6 +94,25 @@ def test_recording_has_the_lines_of_each_passing_test(tests: list[Recorded]) -> 
     assert found == {"test_full_day_is_full": {2, 4}, "test_negative_count_is_raised": {2, 3, 4}}
 
 
+def test_files_of_one_name_are_recorded_once_each(
+    tree: Path, shop: Workshop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tree / "tests/integration").mkdir()
+    namesake = tree / "tests/integration/test_rules.py"
+    namesake.write_text("from triptych import rules\n")
+    seen: list[str] = []
+
+    def record(file: str, **_: float) -> dict[str, object]:
+        seen.append(file)
+        return {}
+
+    monkeypatch.setattr(shop, "record", record)
+    for _ in range(2):
+        recorded(tree, tmp_path, shop)
+    assert sorted(seen) == ["tests/integration/test_rules.py", "tests/unit/test_rules.py"]
+    namesake.unlink()
+
+
 def test_noticed_mutant_is_killed_by_a_test(tree: Path, shop: Workshop, tests: list[Recorded]) -> None:
     result = judge(mutant("jobs >= limit", "(jobs > limit)"), tests, shop, deep=False)
     assert result.killed_by == "tests/unit/test_rules.py::test_full_day_is_full"
