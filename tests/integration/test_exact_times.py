@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 
+import httpx
 import pytest
 
 import generate
@@ -14,8 +16,10 @@ from tests.support.events import s3_notification, sqs_event
 from tests.support.function_environment import BUCKET
 from tests.support.world import World
 from triptych.aws import queues
+from triptych.flows import generate as generation
 from triptych.flows import watch
 from triptych.job import ImageStatus, Job, JobStatus
+from triptych.replicate import listing
 
 SECOND = timedelta(seconds=1)
 
@@ -86,6 +90,36 @@ def test_prediction_is_lost_only_when_replicate_must_know_it(
     lost = look(world, job_id, context, known_by).images
     assert {image.error.code for image in lost if image.error} == {"prediction_lost"}
     assert len(world.replicate.creates) == 3
+
+
+def test_whole_list_is_read_when_the_doubt_ends(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the whole list proves that a prediction does not exist."""
+    world.replicate.before_create = lambda _: httpx.Response(503)
+    job = world.job(generated(world, context))
+    end = job.images[0].not_before
+    assert end
+    seen: list[bool] = []
+
+    def find(*_: object, whole: bool) -> listing.Listed:
+        seen.append(whole)
+        return listing.Listed([])
+
+    monkeypatch.setattr(listing, "find", find)
+    for now in (end - SECOND, end):
+        settled, _ = generation._settled_doubts(replace(job, images=job.images[:1]), now)
+        assert settled == []
+    assert seen == [False, True]
+
+
+def test_image_is_asked_for_from_its_second_on(world: World, context: SimpleNamespace) -> None:
+    world.replicate.before_create = lambda _: httpx.Response(429, json={"retry_after": 7})
+    job = world.job(generated(world, context))
+    first = job.images[0].not_before
+    assert first
+    assert job.images[0] not in generation.to_ask_for(job, first - SECOND)
+    assert job.images[0] in generation.to_ask_for(job, first)
 
 
 def test_look_overtaken_by_the_deadline_is_soon_followed_by_another(
