@@ -279,6 +279,11 @@ def test_cursor_reads_only_the_owners_jobs(world: World, call: Any) -> None:
         + base64.urlsafe_b64encode(
             b'{"created_at":"2026-11-24T00:00:00.000000+0000","job_id":"0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52"}'
         ).decode(),
+        "cursor="
+        + base64.urlsafe_b64encode(
+            b'{"created_at":"2026-11-24T00:00:00.000000+0000","job_id":"0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52",'
+            b'"owner":"bob"}'
+        ).decode(),
         "cursor=",
     ],
 )

@@ -356,7 +356,8 @@ def test_temporarily_unreadable_token_is_waited_for(world: World, context: Simpl
     with Stubber(parameters.provider().client) as ssm:
         ssm.add_client_error("get_parameter", "ThrottlingException", "Rate exceeded")
         deliver(world, job_id, context)
-    assert world.job(job_id).status is JobStatus.GENERATING
+    # No POST was sent, so no image is in doubt.
+    assert [image.status for image in world.job(job_id).images] == [ImageStatus.PENDING] * 3
 
 
 @pytest.mark.parametrize("wrong", ["r8_é", "r8_one\nr8_two", "r8_\x00"])

@@ -272,6 +272,14 @@ def test_waiting_job_is_read_as_it_was_written(job: Job) -> None:
     assert table.get("j") == job == waiting_job()
 
 
+def test_job_without_counts_is_read_as_it_was_written(world: World) -> None:
+    """A job of an older release lacks them, and its first write stores it again."""
+    job = Job(
+        "old", "ann", START, START, JobRequest(content_type="image/jpeg", size=1), Photo("k"), (Image(0),)
+    )
+    assert table.create(job, UNLIMITED) == table.get("old") == job
+
+
 def test_stream_holds_the_job_as_it_was_written(world: World) -> None:
     table.create(replace(FULL_JOB, version=None), UNLIMITED)
     assert table.read_image(world.item("full")) == FULL_JOB

@@ -220,8 +220,12 @@ def test_delivered_again_a_photo_is_opened_at_once(world: World, context: Simple
 
 
 def test_doubt_of_a_turn_is_settled_outside_the_line(
-    world: World, context: SimpleNamespace, tasks: list[tuple[str, str]]
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    sent: list[tuple[tuple[str, str], bool]] = []
+    monkeypatch.setattr(
+        queues, "send_to_generation", lambda *task, again, delay: sent.append((task, again and delay > 0))
+    )
     world.replicate.before_create = throttle
     job_id = world.new_job()
     deliver(world, job_id, context)
@@ -229,7 +233,7 @@ def test_doubt_of_a_turn_is_settled_outside_the_line(
     world.replicate.before_create = lambda _: httpx.Response(503)
     assert turn(job_id, context) == DONE
     assert statuses(world, job_id) == {ImageStatus.REQUESTING}
-    assert tasks == [(job_id, PHOTO.format(job_id))]
+    assert sent == [((job_id, PHOTO.format(job_id)), True)]  # again: it does not enter the line once more
     assert waiting(world) == []
 
 
@@ -321,6 +325,7 @@ def test_watchdog_leaves_an_unopened_photo_in_line(world: World, context: Simple
     look = {"job_id": job_id, "born_at": world.job(job_id).watched_since.isoformat()}
     watchdog.handler(sqs_event(look), context)
     assert [message["job_id"] for message in waiting(world)] == [job_id]
+    assert world.messages("generation") == []
     assert world.job(job_id).status is JobStatus.GENERATING
 
 

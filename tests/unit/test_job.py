@@ -161,6 +161,15 @@ def test_deadline_fails_open_images_and_keeps_stored_ones() -> None:
 # ── requests and doubt ──
 
 
+@pytest.mark.parametrize("end", [Canceled(), DeadlinePassed()])
+def test_ended_image_is_in_doubt_only_if_it_was(end: Event) -> None:
+    """For a doubt, the list is read. A refused prediction is known not to exist."""
+    refused = PredictionNotCreated(1, 1, NOW + timedelta(seconds=7))
+    job = apply_all(waiting_job(2), [arrived(), asked(0), asked(1), refused], NOW)
+    doubts = [image.not_before for image in apply(job, end, NOW).images]
+    assert doubts == [NOW + timedelta(seconds=90), None]
+
+
 def test_no_prediction_is_requested_before_the_upload() -> None:
     job = waiting_job()
     assert apply(job, asked(0), NOW) is job

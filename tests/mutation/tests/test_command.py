@@ -102,7 +102,7 @@ def test_files_of_one_name_are_recorded_once_each(
     namesake.write_text("from triptych import rules\n")
     seen: list[str] = []
 
-    def record(file: str, **_: object) -> dict[str, object]:
+    def record(file: str, **_: float) -> dict[str, object]:
         seen.append(file)
         return {}
 
