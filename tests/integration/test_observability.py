@@ -354,7 +354,7 @@ def test_refused_webhook_is_logged_without_a_job(
     event = webhook_event(b"{}", signed(b"[]", world.clock), f"job_id={job_id}&image=0&attempt=1")
     webhook.handler({**event, "requestContext": {"requestId": "request-of-the-forger"}}, context)
     (line,) = lines_in(lines.getvalue().lstrip("\0"))
-    assert line["message"] == "webhook rejected"
+    assert (line["message"], line["reason"]) == ("webhook rejected", "key")
     assert line["correlation_id"] == line["request_id"] == "request-of-the-forger"
     assert "job_id" not in line
 

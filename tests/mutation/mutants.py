@@ -148,7 +148,7 @@ def _of_statement(node: ast.stmt) -> Iterator[tuple[str, str]]:
             yield "raise deleted", "pass"
         case ast.Expr(ast.Call()) | ast.AugAssign():
             yield "statement deleted", "pass"
-        case ast.Return(value) if value is not None and not _is_none(value):
+        case ast.Return(value) if value is not None and not _is_none_or_false(value):
             yield "None returned", "return None"
 
 
@@ -183,8 +183,9 @@ def _of_expression(node: ast.expr, *, is_named: bool) -> Iterator[tuple[str, str
                     yield "argument dropped", ast.unparse(ast.Call(function, args, left_over))
 
 
-def _is_none(value: ast.expr) -> bool:
-    return isinstance(value, ast.Constant) and value.value is None
+def _is_none_or_false(value: ast.expr) -> bool:
+    """Return whether the value means the same to a condition as None. False becomes True anyway."""
+    return isinstance(value, ast.Constant) and (value.value is None or value.value is False)
 
 
 def _is_text(*values: ast.expr) -> bool:

@@ -60,6 +60,10 @@ def test_nothing_else_is_changed(code: str) -> None:
     assert mutants(f"{code}\n    return a") == [("return a", "return None")]
 
 
+def test_false_becomes_true_but_not_none() -> None:
+    assert mutants("return False") == [("False", "True")]
+
+
 def test_decorators_and_imports_for_types_are_left_alone() -> None:
     source = b"@dataclass(frozen=True)\nclass A:\n    a: int\n\nif TYPE_CHECKING:\n    import b\n"
     assert mutants_of("m.py", source) == []
