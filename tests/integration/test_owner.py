@@ -6,6 +6,7 @@ import io
 import json
 from contextlib import nullcontext
 from dataclasses import replace
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -369,6 +370,8 @@ def test_idempotency_key_of_a_deleted_job_is_refused(
     assert call("GET", "/api/v1/jobs")[1]["jobs"] == []
     status, answer = call("POST", "/api/v1/jobs", REQUEST, idempotency_key="k")
     assert (status, answer["error"]["code"]) == (409, "idempotency_key_used")
+    two_days_later = int((world.clock.time + timedelta(days=2)).timestamp())
+    assert world.item(job_id)["expires_at"] == {"N": str(two_days_later)}
     kept = world.item(job_id)
     assert set(kept) == {"job_id", "status", "expires_at"}
 
