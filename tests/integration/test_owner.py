@@ -92,6 +92,18 @@ def test_retry_requests_only_the_failed_images(
     assert world.job(job_id).status is JobStatus.SUCCEEDED
 
 
+def test_message_of_before_a_retry_watches_no_more(
+    world: World, context: SimpleNamespace, call: Any, failed_id: str, checks: Any, tasks: Any
+) -> None:
+    """The retry has sent a message of its own. Otherwise each retry would add a chain of looks."""
+    before = world.job(failed_id)
+    world.clock.advance(1)
+    assert call("POST", f"/api/v1/jobs/{failed_id}/retry")[0] == 200
+    checks.clear()
+    run_watchdog(queues.WatchdogMessage(job_id=failed_id, born_at=before.watched_since), context)
+    assert checks == []
+
+
 def test_late_copy_leaves_the_outputs_of_a_retry_unchanged(
     world: World,
     context: SimpleNamespace,
