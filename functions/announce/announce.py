@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 REMEMBERED = 1000  # steps; a batch has ten records
 
 processor = BatchProcessor(event_type=EventType.DynamoDBStreams, raise_on_entire_batch_failure=False)
-done: OrderedDict[tuple[str, datetime, str], None] = OrderedDict()  # what, of which job, and when it ended
+done: OrderedDict[tuple[str, datetime, str], None] = OrderedDict()  # the job, when it ended, and the step
 
 
 @logger.inject_lambda_context(clear_state=True)

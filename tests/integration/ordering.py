@@ -62,7 +62,7 @@ class Client:
         return int(self.usage()["pictures_today"])
 
 
-def end(world: World, context: SimpleNamespace, before: dict[str, Any], after: dict[str, Any] | None) -> None:
+def end(context: SimpleNamespace, before: dict[str, Any], after: dict[str, Any] | None) -> None:
     """Give `announce` the stream's record of a write."""
     images = {"OldImage": before, **({"NewImage": after} if after else {})}
     record = {"eventSource": "aws:dynamodb", "dynamodb": {**images, "SequenceNumber": "1"}}
@@ -76,7 +76,7 @@ def finish(world: World, context: SimpleNamespace, job: Job, *events: Any) -> di
     assert after
     assert after.status.is_terminal
     ended = world.item(job.job_id)
-    end(world, context, before, ended)
+    end(context, before, ended)
     return ended
 
 

@@ -83,12 +83,18 @@ def allowed(world: World, monkeypatch: pytest.MonkeyPatch) -> World:
     return world
 
 
-def ended(world: World, call: Any, context: SimpleNamespace, **order: object) -> str:
-    """Create a job, end it and announce its end."""
+def over(world: World, call: Any, **order: object) -> str:
+    """Create a job and end it, without an announcement."""
     status, created = call("POST", "/api/v1/jobs", {**ORDER, **order})
     assert status == 201, created
     job_id = str(created["job_id"])
     record.move_on(world.job(job_id), UploadExpired())
+    return job_id
+
+
+def ended(world: World, call: Any, context: SimpleNamespace, **order: object) -> str:
+    """Create a job, end it and announce its end."""
+    job_id = over(world, call, **order)
     assert announce.handler(stream_event(world.item(job_id)), context) == {"batchItemFailures": []}
     return job_id
 
@@ -259,53 +265,50 @@ def test_job_without_a_url_sends_no_message(allowed: World, context: SimpleNames
 def test_job_of_a_time_with_callbacks_ends_without_them(
     allowed: World, context: SimpleNamespace, call: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    created = call("POST", "/api/v1/jobs", {**ORDER, "callback_url": "https://app.example.com/"})[1]
+    job_id = over(allowed, call, callback_url="https://app.example.com/")
     monkeypatch.delenv("JOB_CALLBACK_QUEUE_URL")
     settings.settings.cache_clear()
-    record.move_on(allowed.job(created["job_id"]), UploadExpired())
-    event = stream_event(allowed.item(created["job_id"]))
+    event = stream_event(allowed.item(job_id))
     assert announce.handler(event, context) == {"batchItemFailures": []}
 
 
-def test_refused_event_does_not_repeat_the_callback(
-    allowed: World, context: SimpleNamespace, call: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Lambda delivers the record again until the event bus takes the event, which may last for hours."""
+def announced_after_an_outage(
+    world: World, call: Any, context: SimpleNamespace, module: Any, name: str, error: Exception
+) -> str:
+    """End a job with a callback. Announcing it fails three times, because this step does, and then succeeds."""
 
-    def refuse(_job: object) -> None:
-        raise event_bus.EventRefusedError
+    def fail(_: object) -> None:
+        raise error
 
-    created = call("POST", "/api/v1/jobs", {**ORDER, "callback_url": "https://app.example.com/"})[1]
-    record.move_on(allowed.job(created["job_id"]), UploadExpired())
-    event = stream_event(allowed.item(created["job_id"]))
-    with monkeypatch.context() as outage:
-        outage.setattr(event_bus, "announce", refuse)
+    job_id = over(world, call, callback_url="https://app.example.com/")
+    event = stream_event(world.item(job_id))
+    with pytest.MonkeyPatch.context() as outage:
+        outage.setattr(module, name, fail)
         answers: list[Any] = [announce.handler(event, context) for _ in range(3)]
     assert [len(answer["batchItemFailures"]) for answer in answers] == [1, 1, 1]
     assert announce.handler(event, context) == {"batchItemFailures": []}
+    return job_id
+
+
+def test_refused_event_does_not_repeat_the_callback(
+    allowed: World, context: SimpleNamespace, call: Any
+) -> None:
+    """Lambda delivers the record again until the event bus takes the event, which may last for hours."""
+    announced_after_an_outage(allowed, call, context, event_bus, "announce", event_bus.EventRefusedError())
     assert len(allowed.messages("callbacks")) == 1
 
 
 def test_refused_message_does_not_repeat_the_event(
     allowed: World, context: SimpleNamespace, call: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_message: object) -> None:
-        raise ClientError({"Error": {"Code": "InternalError"}}, "SendMessage")
-
     def put(job: Job) -> None:
         events.append(job.job_id)
 
     events: list[str] = []
     monkeypatch.setattr(event_bus, "announce", put)
-    created = call("POST", "/api/v1/jobs", {**ORDER, "callback_url": "https://app.example.com/"})[1]
-    record.move_on(allowed.job(created["job_id"]), UploadExpired())
-    event = stream_event(allowed.item(created["job_id"]))
-    with monkeypatch.context() as outage:
-        outage.setattr(queues, "send_to_callbacks", refuse)
-        answers: list[Any] = [announce.handler(event, context) for _ in range(3)]
-    assert [len(answer["batchItemFailures"]) for answer in answers] == [1, 1, 1]
-    assert announce.handler(event, context) == {"batchItemFailures": []}
-    assert events == [created["job_id"]]
+    refused = ClientError({"Error": {"Code": "InternalError"}}, "SendMessage")
+    job_id = announced_after_an_outage(allowed, call, context, queues, "send_to_callbacks", refused)
+    assert events == [job_id]
     assert len(allowed.messages("callbacks")) == 1
 
 

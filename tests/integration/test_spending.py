@@ -93,7 +93,7 @@ def test_deleted_job_is_no_longer_active(
     job = ann.job(key)
     before = world.item(job.job_id)
     owner.delete(job)
-    end(world, context, before, world.item(job.job_id) or None)
+    end(context, before, world.item(job.job_id) or None)
     assert (ann.usage()["active_jobs"], ann.pictures) == (0, 0)
 
 
@@ -116,7 +116,7 @@ def test_pictures_that_were_not_made_are_given_back_once(
     ended = finish(world, context, job, *events)
     assert ann.pictures == 0
     for _ in range(2):  # the stream delivers the end again
-        end(world, context, before, ended)
+        end(context, before, ended)
     assert ann.pictures == 0
     total = table._spent(table._STACK)  # nobody else needs the stack's count
     assert total.on(day_of(world.clock.time)) == 0
@@ -133,7 +133,7 @@ def test_pictures_are_given_back_without_a_limit_of_active_jobs(
     ended = finish(world, context, job, UploadExpired())
     assert ann.pictures == 3
     for _ in range(2):  # the stream delivers the end again
-        end(world, context, before, ended)
+        end(context, before, ended)
     assert ann.pictures == 3
     assert table._spent(table._STACK).on(day_of(world.clock.time)) == 3
 
@@ -151,7 +151,7 @@ def test_each_request_that_may_have_cost_money_counts(
     assert requests > 1
     before = world.item(job.job_id)
     ended = finish(world, context, world.job(job.job_id), DeadlinePassed())
-    end(world, context, before, ended)
+    end(context, before, ended)
     assert ann.pictures == 3 * requests
     assert table._spent(table._STACK).on(day_of(world.clock.time)) == 3 * requests
 
@@ -220,7 +220,7 @@ def test_picture_in_doubt_counts_after_cancellation_and_deletion(
     else:
         before = world.item(job.job_id)
         owner.delete(job)
-        end(world, context, before, None)
+        end(context, before, None)
     assert ann.pictures == 3
 
 
@@ -244,7 +244,7 @@ def test_late_end_of_a_retried_job_gives_nothing_back(
     world.clock.advance(60)
     owner.retry(world.job(job.job_id))
     assert (ann.pictures, ann.usage()["active_jobs"]) == (6, 1)
-    end(world, context, before, ended)
+    end(context, before, ended)
     assert (ann.pictures, ann.usage()["active_jobs"]) == (6, 1)
 
 

@@ -205,7 +205,7 @@ def _itself(table: Table, _: object) -> Table:
 def _transact_write_items(self: DynamoDBBackend, transact_items: list[dict[str, Any]]) -> None:
     """Undo the writes of a canceled transaction.
 
-    moto puts a copy of the whole table in the table's place. Whoever reads the stream of the old one reads nothing more.
+    moto puts a copy of the whole table in the table's place. A reader of the old table's stream reads nothing more.
     """
     before = [_written(self, operation) for item in transact_items for operation in item.values()]
     try:

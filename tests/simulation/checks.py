@@ -210,8 +210,7 @@ class Checks:
         if retried and new.started_at:
             self._order(new, new.started_at)
             self.retried_at[new.job_id] = self._cloud.engine.now
-            before_it = self._cloud.messages.pop(new.job_id, 0)
-            self._cloud.messages[f"{new.job_id}, until {self._cloud.engine.now}"] = before_it
+            self._cloud.count_messages_anew(new.job_id)
         for index, (before, after) in enumerate(zip(old.images, new.images, strict=True)):
             if retried and before.status == "FAILED":
                 reclaimed = before.error in RECLAIMABLE and before.prediction_id
@@ -333,7 +332,7 @@ class Checks:
         self.expired.add(job_id)
         self.ended_at.pop(job_id, None)
         # A key that is used again gives the id to another job, whose messages count by themselves.
-        self._cloud.messages[f"{job_id}, expired"] = self._cloud.messages.pop(job_id, 0)
+        self._cloud.count_messages_anew(job_id)
         self._expect(record.status not in OPEN, f"job {job_id} expired before its end: {record}")
         self._cloud.faults.struck(Situation.EXPIRED_RECORD)
 

@@ -56,7 +56,7 @@ def _reuse_deleted(cloud: Cloud, client: Client) -> None:
     """Let a client use the key of its deleted job again. Then replay dead letters of the old job."""
     job_id, random = client.job_id, cloud.random
     old = cloud.sent.pop(job_id)
-    cloud.messages[f"{job_id}, deleted"] = cloud.messages.pop(job_id, 0)
+    cloud.count_messages_anew(job_id)
     again = cloud.seconds(START) + random.uniform(*REUSED_AFTER_DELETION)
     _at(cloud, START + timedelta(seconds=again), partial(_start_anew, cloud, client))
     deletions = [one for one in old if one[0] == "watchdog" and json.loads(one[1])["left"] is not None]

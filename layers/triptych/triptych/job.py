@@ -462,7 +462,8 @@ DOUBT = timedelta(
 )  # the n-th attempt that proves to be lost delays the next one by n times as long
 MOST_OPENS = 3  # after the first try; a death can also have another reason than the photo
 MOST_BROKEN = 5  # looks that may find an output broken: the fifth comes after about 13 minutes
-LONGEST_RUN = timedelta(seconds=3000)  # of a prediction: `Cancel-After` ends it at its job's deadline
+# `Cancel-After` ends a prediction at its job's deadline. This is the highest GenerationDeadlineSeconds.
+LONGEST_RUN = timedelta(seconds=3000)
 OUTPUT_LIFE = timedelta(hours=1)  # from the end of its prediction on
 # After these failures Replicate may still hold the output, for an hour after its end.
 RECLAIMABLE = frozenset(
