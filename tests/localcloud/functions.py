@@ -327,6 +327,8 @@ class _Output:
     def drain(self) -> bool:
         """Copy the bytes that the pipe holds now; return False if the pipe is closed."""
         with self._lock:
+            if self._pipe.closed:  # the process ended just after its answer
+                return False
             self._note_memory()
             while True:
                 try:

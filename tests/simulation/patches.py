@@ -22,7 +22,7 @@ from tests.simulation.network import Network
 from tests.simulation.receiver import HOST, Receiver
 from tests.support.function_environment import ENVIRONMENT
 from triptych import settings
-from triptych.aws import bucket, callback_key, durations, table
+from triptych.aws import bucket, callback_key, durations, links, table
 from triptych.job import Preview
 from triptych.photo.previews import Made
 from triptych.replicate import listing
@@ -30,6 +30,7 @@ from triptych.runtime.observability import logger, metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from datetime import datetime
 
     from tests.simulation.cloud import Cloud
     from triptych.replicate.predictions import Prediction
@@ -101,6 +102,7 @@ def patched_io(cloud: Cloud) -> Iterator[None]:
             ):
                 put(patch.object(table, stand_in.__name__, stand_in))
             put(patch.object(bucket._s3(), "generate_presigned_url", _presigned))
+            put(patch.object(links, "presigned", _linked))
         yield
     settings.settings.cache_clear()
 
@@ -111,6 +113,11 @@ def _presigned(_: str, *, Params: dict[str, str], ExpiresIn: int) -> str:  # noq
     if "ResponseContentDisposition" in Params:
         query["response-content-disposition"] = Params["ResponseContentDisposition"]  # type: ignore[assignment]  # urlencode takes both
     return f"https://{Params['Bucket']}.s3.amazonaws.com/{Params['Key']}?{urlencode(query)}"
+
+
+def _linked(where: links.Place, key: str, disposition: str | None, life: int, since: datetime) -> str:
+    """Return an owner's URL without the signature."""
+    return f"{where.url}/{key}?{urlencode({'of': since, 'for': life, 'as': disposition})}"
 
 
 def _row_reader() -> Callable[[dict[str, Any]], Prediction | None]:

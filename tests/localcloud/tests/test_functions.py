@@ -23,7 +23,7 @@ from mypy_boto3_sqs import SQSClient
 from tests.environment import ROOT
 from tests.localcloud import aws
 from tests.localcloud.event_sources import EventSources, failures
-from tests.localcloud.functions import MAX_PAYLOAD, THROTTLED, Functions, Machine, Result
+from tests.localcloud.functions import MAX_PAYLOAD, THROTTLED, Functions, Log, Machine, Result, _Output
 from tests.localcloud.stack import EventSource, Function
 from tests.localcloud.template import TemplateError
 from tests.localcloud.tests.toy_function import HANDLER, start, toy
@@ -162,6 +162,17 @@ def test_lines_of_an_invocation_stand_between_start_and_end(code: Path, tmp_path
     text = (tmp_path / "log").read_text()
     for number in range(20):
         assert re.search(rf"START [^\n]*\nsaw {{\"number\": {number}}}\nEND ", text)
+
+
+def test_output_of_an_ended_process_can_be_read_again(tmp_path: Path) -> None:
+    with subprocess.Popen(["/bin/echo", "said"], stdout=subprocess.PIPE) as process:
+        log = Log(tmp_path / "log")
+        output = _Output(process, log)
+        process.wait()
+        output.close()
+        assert not output.drain()
+        log.close()
+    assert (tmp_path / "log").read_bytes() == b"said\n"
 
 
 def test_stopping_ends_invocations_and_processes(code: Path, tmp_path: Path) -> None:

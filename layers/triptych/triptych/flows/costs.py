@@ -26,7 +26,7 @@ def count_if_wasted(prediction: Prediction, tag: Tag, job: Job | None) -> None:
     """Count a prediction that has ended, was billed, and that no image uses.
 
     Its job was canceled, deleted or over, or one POST created several predictions. Each prediction has one webhook at its
-    end, so each is counted once.
+    end. If Replicate repeats it because the answer came late, the prediction is counted again.
     """
     if prediction.status in BILLED and not (job and _is_used(job.images[tag.image], prediction, tag)):
         logger.warning("made for nothing", prediction_id=prediction.id, status=prediction.status)
