@@ -5,7 +5,7 @@ of one owner with low credit: 6 predictions a minute, one at a time. The single 
 time is that of the same job without a crowd. All parameters have their defaults.
 
 Then three owners upload 225 bombs, and other owners' good photos come among them. Each bomb takes as long as the slowest
-known one, and then all the CPU time that a photo may have.
+known one, and then all the CPU time that a photo may have. That takes five minutes.
 
 `CROWD_JOBS=10000` before the command adds a crowd of so many jobs on virtual time, at a limit and a concurrency that grow
 in proportion. 10,000 take about 35 minutes.
@@ -43,6 +43,9 @@ MANY_SECONDS = 1000  # in which the limit allows the predictions of MANY jobs; a
 IMAGES = 3
 KNOWN_SECONDS = 2.8  # of CPU time: the slowest photo of `benchmarks bombs`
 BOMBS = (75, 75, 75)  # as many as three owners may have unfinished at once
+BOMB_SEEDS = range(
+    1, 7
+)  # one run is luck: the worst ratio of a run was between 1.6 and 2.8 where a bomb takes 8 s
 DEFAULTS = {"GenerateConcurrency": "2", "WaitingConcurrency": "2", "WatchdogConcurrency": "2"}
 
 
@@ -85,16 +88,20 @@ def _virtual(
 
 
 def _bombs(name: str, cpu_seconds: float, seconds: float, good_at: Sequence[float]) -> Iterator[Figure]:
-    found, idle = (bombed(sizes, good_at, cpu_seconds=cpu_seconds, seconds=seconds) for sizes in (BOMBS, ()))
+    idle = bombed((), good_at, cpu_seconds=cpu_seconds, seconds=seconds)
     asked = median(one.asked for one in idle.good)
-    ratios = [one.ended / one.ended_if_asked_after(asked) for one in found.good]
+    runs = [
+        bombed(BOMBS, good_at, cpu_seconds=cpu_seconds, seconds=seconds, seed=seed) for seed in BOMB_SEEDS
+    ]
+    good = [one for found in runs for one in found.good]
+    ratios = [one.ended / one.ended_if_asked_after(asked) for one in good]
     yield Figure(f"{name}: a good photo's time, of its idle time, at most", max(ratios), "", at_most=2.0)
     yield Figure(f"{name}: … mean", mean(ratios), "")
-    slowest = max(one.asked for one in found.good)
+    slowest = max(one.asked for one in good)
     yield Figure(
         f"{name}: from the upload to the last prediction, at most", slowest, "s", "idle, median", asked
     )
-    yield Figure(f"{name}: jobs with a wrong end", _wrong_ends(found), "", at_most=0)
+    yield Figure(f"{name}: jobs with a wrong end", sum(map(_wrong_ends, runs)), "", at_most=0)
 
 
 def _wrong_ends(found: Bombed) -> int:
