@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 import api
 import generate
@@ -21,7 +22,7 @@ from tests.support.function_environment import BUCKET
 from tests.support.photos import JPEG
 from tests.support.world import World
 from triptych import settings, styles
-from triptych.aws import table
+from triptych.aws import bucket, table
 from triptych.flows import owner
 from triptych.job import JobStatus
 from triptych.photo.formats import content_type
@@ -406,6 +407,26 @@ def test_repeated_order_copies_the_photo_that_a_crash_left_behind(
     assert call("POST", "/api/v1/jobs", order, idempotency_key="k")[1]["job_id"] == first
     arrive(world, context, first)
     assert world.job(first).status is JobStatus.GENERATING
+
+
+def test_repeated_order_copies_its_photo_once(world: World, call: Any, done: str) -> None:
+    """Each copy is an event for `generate`, and no limit counts a repeated order."""
+    order = {"photo_of": done}
+    first = call("POST", "/api/v1/jobs", order, idempotency_key="k")[1]["job_id"]
+    key = world.job(first).photo.key
+    world.s3.put_object(Bucket=BUCKET, Key=key, Body=b"the first copy")
+    assert call("POST", "/api/v1/jobs", order, idempotency_key="k")[1]["job_id"] == first
+    assert world.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == b"the first copy"
+
+
+def test_order_repeated_during_the_copy_returns_its_job(
+    call: Any, done: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def under_way(**_: object) -> None:
+        raise ClientError({"Error": {"Code": "ConditionalRequestConflict"}}, "CopyObject")
+
+    monkeypatch.setattr(bucket._s3(), "copy_object", under_way)
+    assert call("POST", "/api/v1/jobs", {"photo_of": done}, idempotency_key="k")[0] == 201
 
 
 def test_repeated_order_returns_its_job_whatever_has_changed(

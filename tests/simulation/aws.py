@@ -148,6 +148,8 @@ class Bucket:
                 self.objects[key] = Stored(content, kind, self._now().replace(microsecond=0))
                 return OK
             case "CopyObject":
+                if request.get("IfNoneMatch") == "*" and key in self.objects:
+                    raise refusal(operation, "PreconditionFailed", 412)
                 copied = self._find(operation, request["CopySource"]["Key"], "NoSuchKey")
                 self.objects[key] = replace(copied, modified=self._now().replace(microsecond=0))
                 return OK

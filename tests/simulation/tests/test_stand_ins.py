@@ -11,10 +11,12 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
+from moto.s3.responses import S3Response
 
 from tests.simulation.aws import Answer, Bucket, Jobs, Queue, Request
 from tests.support.clock import Clock
 from tests.support.jobs import START, waiting_job
+from tests.support.moto_copies import copy_object
 from tests.support.world import world_on_moto
 from triptych.aws import table
 from triptych.job import Job, UploadArrived, apply
@@ -38,6 +40,7 @@ def bucket(request: pytest.FixtureRequest, clock: Clock, monkeypatch: pytest.Mon
         yield Bucket(clock.now).handle
         return
     monkeypatch.setattr("moto.s3.models.utcnow", lambda: clock.time.replace(tzinfo=None))
+    monkeypatch.setattr(S3Response, "copy_object", copy_object)
     with mock_aws():
         s3 = boto3.client("s3", region_name="us-east-1")
         s3.create_bucket(Bucket="photos")
@@ -72,6 +75,18 @@ def test_copy_of_an_object_is_as_new(bucket: Call, clock: Clock) -> None:
     assert got["LastModified"] == clock.time
     missing = {"Key": "k", "CopySource": {"Bucket": "photos", "Key": "missing"}}
     assert code(bucket, "CopyObject", missing) == "NoSuchKey"
+
+
+def test_conditional_copy_does_not_overwrite_an_object(bucket: Call) -> None:
+    for key in ("first", "second"):
+        bucket("PutObject", {"Key": key, "Body": key.encode()})
+        source = {"Bucket": "photos", "Key": key}
+        copy = {"Key": "k", "CopySource": source, "IfNoneMatch": "*"}
+        if key == "first":
+            bucket("CopyObject", copy)
+        else:
+            assert code(bucket, "CopyObject", copy) == "PreconditionFailed"
+    assert bucket("GetObject", {"Key": "k"})["Body"].read() == b"first"
 
 
 @pytest.mark.parametrize(
