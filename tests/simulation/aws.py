@@ -50,6 +50,16 @@ class Jobs:
     def get(self, job_id: str) -> Job | None:
         return self._jobs.get(job_id)
 
+    def get_keyed(self, job_id: str) -> Job | None:
+        """As `get`.
+
+        Raises:
+            table.BlockedError: The id is blocked.
+        """
+        if job_id in self._jobs and self._jobs[job_id] is None:
+            raise table.BlockedError(job_id)
+        return self.get(job_id)
+
     def create(self, job: Job, order: Order) -> Job:
         """Store a new job, and count it.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -231,6 +232,7 @@ class Table:
     """The functions of `triptych.aws.table`. The second argument of `delete` is whether to block the id."""
 
     get: Callable[[str], Job | None]
+    get_keyed: Callable[[str], Job | None]
     create: Callable[[Job], Job]
     put: Callable[[Job], Job]
     delete: Callable[[Job, bool], None]
@@ -242,6 +244,7 @@ def jobs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         stand_in = Jobs()
         yield Table(
             stand_in.get,
+            stand_in.get_keyed,
             lambda job: stand_in.create(job, NO_LIMIT),
             stand_in.put,
             lambda job, keep: stand_in.delete(job, until=START if keep else None),
@@ -250,6 +253,7 @@ def jobs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     with world_on_moto(monkeypatch):
         yield Table(
             table.get,
+            table.get_keyed,
             lambda job: table.create(job, NO_LIMIT),
             table.put,
             lambda job, keep: table.delete(job, until=START if keep else None),
@@ -268,6 +272,16 @@ def test_stored_job_is_returned_with_its_version(jobs: Table) -> None:
     again = jobs.put(moved_on(stored))
     assert jobs.get("j") == again == moved_on(waiting_job())
     assert (stored.version, again.version) == (1, 2)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_blocked_id_is_told_from_an_unused_one(jobs: Table, keep: bool) -> None:  # noqa: FBT001  # a pytest parameter
+    assert jobs.get_keyed("j") is None
+    stored = jobs.create(waiting_job())
+    assert jobs.get_keyed("j") == stored
+    jobs.delete(stored, keep)
+    with pytest.raises(table.BlockedError) if keep else nullcontext():
+        assert jobs.get_keyed("j") is None
 
 
 def test_second_create_of_a_job_is_refused(jobs: Table) -> None:

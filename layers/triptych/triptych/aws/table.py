@@ -85,6 +85,10 @@ class ConflictError(Exception):
     """The stored item is not the one that was read: another invocation wrote first, or the id is in use."""
 
 
+class BlockedError(Exception):
+    """The id was that of a keyed job, which was deleted a short time ago."""
+
+
 class BadCursorError(ValueError):
     """The cursor does not come from `list_jobs`."""
 
@@ -193,11 +197,24 @@ class _Job(Model):
 
 def get(job_id: str) -> Job | None:
     """Return the job as it is now (a consistent read), or None if there is none."""
+    with suppress(BlockedError):
+        return get_keyed(job_id)
+    return None
+
+
+def get_keyed(job_id: str) -> Job | None:
+    """As `get`, for an id that an idempotency key has produced.
+
+    Raises:
+        BlockedError: The id cannot be used yet.
+    """
     try:
         record = _table().get(job_id, consistent_read=True)
     except _Job.DoesNotExist:
         return None
-    return _to_job(record) if record.attribute_values.get("owner") else None  # without an owner it is a _Gone
+    if not record.attribute_values.get("owner"):  # it is a _Gone
+        raise BlockedError(job_id)
+    return _to_job(record)
 
 
 def create(job: Job, order: Order) -> Job:
