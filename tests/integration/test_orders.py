@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import json
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +27,7 @@ from triptych.aws import bucket, table
 from triptych.flows import owner
 from triptych.job import JobStatus
 from triptych.photo.formats import content_type
+from triptych.runtime import clock
 from triptych.runtime.observability import logger
 
 ORDER = {"content_type": "image/jpeg", "content_length": len(JPEG)}
@@ -323,6 +325,18 @@ def test_page_of_quotation_marks_fits_into_what_lambda_may_answer(
         ordered(call, prompt='"' * 2000)
     answer = api.handler(api_event("GET", "/api/v1/jobs?limit=100"), context)
     assert len(json.dumps(answer["body"])) <= replies.MOST_BYTES
+
+
+@pytest.mark.parametrize("query", ["limit=100", "status=SUCCEEDED"])
+def test_page_that_takes_long_to_read_is_cut(call: Any, monkeypatch: pytest.MonkeyPatch, query: str) -> None:
+    """Otherwise the lists of an owner of many long orders would hold functions for as long as they may run."""
+    made = [ordered(call) for _ in range(7)]
+    seconds = itertools.count()
+    monkeypatch.setattr(clock, "monotonic", lambda: float(next(seconds)))
+    found = list(pages(call, query))
+    assert len(found) == 3
+    listed = sorted(job["job_id"] for page in found for job in page)
+    assert listed == (sorted(made) if query == "limit=100" else [])
 
 
 def test_page_of_jobs_with_many_images_is_cut(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
