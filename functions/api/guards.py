@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
     from triptych.job import Job
 
+# Characters. The longest order has 320,000, if each of its characters is escaped. To parse a body of 6 MB that holds
+# nothing but mistakes takes 12 s and more memory than the function has.
+LONGEST_BODY = 2**19
 LONGEST_OWNER = 1024  # bytes; DynamoDB's limit for a key of an index is twice that
 JSON = content_types.APPLICATION_JSON
 BODIES = {("POST", "/api/v1/jobs")}  # the routes that read a body
@@ -128,6 +131,8 @@ def _check_body(call: APIGatewayProxyEventV2) -> None:
     kind = call.headers.get("content-type", JSON).partition(";")[0].strip().lower()
     if kind != JSON:
         raise ApiError(FailureKind.NOT_JSON)
+    if len(call.body or "") > LONGEST_BODY:
+        raise ApiError(FailureKind.INVALID_REQUEST, f"body: it must have at most {LONGEST_BODY} bytes.")
     try:
         json.loads(call.decoded_body or "")
     except (ValueError, RecursionError):

@@ -105,7 +105,9 @@ def _cancel(record: SQSRecord, task: GenerationMessage, receives: int) -> None:
 
 def _photo(record: SQSRecord, task: GenerationMessage, receives: int, *, again: bool) -> None:
     with _put_back(record, receives, waiting=False):
-        if not again and _waited_long(record) and wait_in_line.pass_on(task.job_id, task.original_s3_key):
+        # The watchdog sends a message for each photo that was not opened. So these may be many, too.
+        is_first = receives == 1 and _waited_long(record)
+        if is_first and wait_in_line.pass_on(task.job_id, task.original_s3_key, again=again):
             return
         job = generate.photo_arrived(task.job_id, task.original_s3_key, pace, again=again)
         if wait_in_line.enter_if_throttled(job, pace):

@@ -14,7 +14,7 @@ import pytest
 import api
 from tests.environment import ROOT
 from tests.integration.paging import pages
-from tests.support.events import api_event
+from tests.support.events import CONTEXT, api_event
 from tests.support.photos import JPEG
 from tests.support.world import World
 from triptych.aws import table
@@ -159,6 +159,28 @@ def test_content_type_other_than_json_is_refused(call: Any, kind: str) -> None:
 def test_json_content_type_takes_any_case_and_parameters(call: Any) -> None:
     for kind in ("APPLICATION/JSON", "application/json; charset=utf-8"):
         assert call("POST", "/api/v1/jobs", REQUEST, content_type=kind)[0] == 201
+
+
+@pytest.mark.usefixtures("world")
+def test_huge_body_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few clients could hold all functions of an account with such bodies."""
+    body = json.dumps({f"mistake {number}": 0 for number in range(40_000)})
+    monkeypatch.setattr(json, "loads", lambda _: pytest.fail("the body was read"))
+    event = api_event("POST", "/api/v1/jobs", body)
+    answer = api.handler(event, CONTEXT)
+    assert answer["statusCode"] == 400
+    assert "at most 524288 bytes" in str(answer["body"])
+
+
+def test_longest_order_is_accepted(call: Any) -> None:
+    order = {
+        **REQUEST,
+        "prompt": "\N{ARTIST PALETTE}" * 2000,
+        "images": [{"prompt": "\N{ARTIST PALETTE}" * 2000, "seed": 2**31 - 1}] * 10,
+        "metadata": {f"{number:040}": "\N{ARTIST PALETTE}" * 200 for number in range(16)},
+    }
+    assert len(json.dumps(order)) > 300_000  # each character is escaped
+    assert call("POST", "/api/v1/jobs", order)[0] == 201
 
 
 @pytest.mark.parametrize("owner", ["\ud800", "", "x" * 3000])

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import json
 from types import SimpleNamespace
 from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 import api
 import generate
@@ -21,10 +23,11 @@ from tests.support.function_environment import BUCKET
 from tests.support.photos import JPEG
 from tests.support.world import World
 from triptych import settings, styles
-from triptych.aws import table
+from triptych.aws import bucket, table
 from triptych.flows import owner
 from triptych.job import JobStatus
 from triptych.photo.formats import content_type
+from triptych.runtime import clock
 from triptych.runtime.observability import logger
 
 ORDER = {"content_type": "image/jpeg", "content_length": len(JPEG)}
@@ -324,6 +327,18 @@ def test_page_of_quotation_marks_fits_into_what_lambda_may_answer(
     assert len(json.dumps(answer["body"])) <= replies.MOST_BYTES
 
 
+@pytest.mark.parametrize("query", ["limit=100", "status=SUCCEEDED"])
+def test_page_that_takes_long_to_read_is_cut(call: Any, monkeypatch: pytest.MonkeyPatch, query: str) -> None:
+    """Otherwise the lists of an owner of many long orders would hold functions for as long as they may run."""
+    made = [ordered(call) for _ in range(7)]
+    seconds = itertools.count()
+    monkeypatch.setattr(clock, "monotonic", lambda: float(next(seconds)))
+    found = list(pages(call, query))
+    assert len(found) == 3
+    listed = sorted(job["job_id"] for page in found for job in page)
+    assert listed == (sorted(made) if query == "limit=100" else [])
+
+
 def test_page_of_jobs_with_many_images_is_cut(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(table, "MOST_IMAGES_LISTED", 20)
     made = [ordered(call, image_count=10) for _ in range(5)]
@@ -406,6 +421,26 @@ def test_repeated_order_copies_the_photo_that_a_crash_left_behind(
     assert call("POST", "/api/v1/jobs", order, idempotency_key="k")[1]["job_id"] == first
     arrive(world, context, first)
     assert world.job(first).status is JobStatus.GENERATING
+
+
+def test_repeated_order_copies_its_photo_once(world: World, call: Any, done: str) -> None:
+    """Each copy is an event for `generate`, and no limit counts a repeated order."""
+    order = {"photo_of": done}
+    first = call("POST", "/api/v1/jobs", order, idempotency_key="k")[1]["job_id"]
+    key = world.job(first).photo.key
+    world.s3.put_object(Bucket=BUCKET, Key=key, Body=b"the first copy")
+    assert call("POST", "/api/v1/jobs", order, idempotency_key="k")[1]["job_id"] == first
+    assert world.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == b"the first copy"
+
+
+def test_order_repeated_during_the_copy_returns_its_job(
+    call: Any, done: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def under_way(**_: object) -> None:
+        raise ClientError({"Error": {"Code": "ConditionalRequestConflict"}}, "CopyObject")
+
+    monkeypatch.setattr(bucket._s3(), "copy_object", under_way)
+    assert call("POST", "/api/v1/jobs", {"photo_of": done}, idempotency_key="k")[0] == 201
 
 
 def test_repeated_order_returns_its_job_whatever_has_changed(

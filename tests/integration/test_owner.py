@@ -388,6 +388,17 @@ def test_idempotency_key_of_a_deleted_job_is_refused(
     assert set(kept) == {"job_id", "status", "expires_at"}
 
 
+def test_key_of_a_deleted_job_costs_no_message(
+    call: Any, checks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = call("POST", "/api/v1/jobs", REQUEST, idempotency_key="k")[1]["job_id"]
+    call("DELETE", f"/api/v1/jobs/{job_id}")
+    checks.clear()
+    monkeypatch.setattr(table, "create", lambda *_: pytest.fail("a transaction"))
+    assert call("POST", "/api/v1/jobs", REQUEST, idempotency_key="k")[0] == 409
+    assert checks == []
+
+
 def test_deleted_job_without_a_key_leaves_no_item(world: World, call: Any, checks: Any) -> None:
     job_id = call("POST", "/api/v1/jobs", REQUEST)[1]["job_id"]
     call("DELETE", f"/api/v1/jobs/{job_id}")

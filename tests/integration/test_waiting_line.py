@@ -219,6 +219,29 @@ def test_delivered_again_a_photo_is_opened_at_once(world: World, context: Simple
     assert statuses(world, job_id) == {ImageStatus.GENERATING}
 
 
+def test_photo_that_the_watchdog_found_waits_in_line_too(world: World, context: SimpleNamespace) -> None:
+    job_id = world.new_job()
+    message = {"job_id": job_id, "original_s3_key": PHOTO.format(job_id), "again": True}
+    assert generate.handler(sqs_event(message, waited=CROWD), context) == DONE
+    assert not world.job(job_id).has_photo
+    (passed_on,) = waiting(world)
+    assert passed_on["again"]  # something may have killed the function that opened it
+    assert turn(job_id, context) == DONE
+    assert statuses(world, job_id) == {ImageStatus.GENERATING}
+
+
+def test_delayed_doubt_of_an_opened_photo_stays_outside_the_line(
+    world: World, context: SimpleNamespace
+) -> None:
+    world.replicate.before_create = lambda _: httpx.Response(503)
+    job_id = world.new_job()
+    deliver(world, job_id, context)
+    assert statuses(world, job_id) == {ImageStatus.REQUESTING}
+    message = {"job_id": job_id, "original_s3_key": PHOTO.format(job_id), "again": True}
+    generate.handler(sqs_event(message, waited=CROWD), context)
+    assert waiting(world) == []
+
+
 def test_doubt_of_a_turn_is_settled_outside_the_line(
     world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

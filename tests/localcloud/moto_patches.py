@@ -31,10 +31,12 @@ from moto.dynamodb.models.dynamo_type import DynamoType
 from moto.dynamodb.models.table import Table
 from moto.dynamodbstreams.models import DynamoDBStreamsBackend
 from moto.s3 import notifications
+from moto.s3.responses import S3Response
 from moto.sqs import models
 from moto.sqs.models import Queue, SQSBackend
 
 from tests.support.fair_queues import FairOrder
+from tests.support.moto_copies import copy_object
 
 if TYPE_CHECKING:
     from moto.core.model import StructureShape
@@ -64,6 +66,7 @@ def apply() -> None:
 
 def _fix() -> None:
     notifications._get_s3_event = _event
+    S3Response.copy_object = copy_object  # type: ignore[method-assign]  # as below
     SQSBackend.receive_message = _receive_message  # type: ignore[method-assign]  # a patch replaces a method
     Queue.add_message = _add_message  # type: ignore[method-assign]  # as above
     Queue.messages = property(_messages)  # type: ignore[assignment,method-assign]  # as above

@@ -50,6 +50,16 @@ class Jobs:
     def get(self, job_id: str) -> Job | None:
         return self._jobs.get(job_id)
 
+    def get_keyed(self, job_id: str) -> Job | None:
+        """As `get`.
+
+        Raises:
+            table.BlockedError: The id is blocked.
+        """
+        if job_id in self._jobs and self._jobs[job_id] is None:
+            raise table.BlockedError(job_id)
+        return self.get(job_id)
+
     def create(self, job: Job, order: Order) -> Job:
         """Store a new job, and count it.
 
@@ -148,6 +158,8 @@ class Bucket:
                 self.objects[key] = Stored(content, kind, self._now().replace(microsecond=0))
                 return OK
             case "CopyObject":
+                if request.get("IfNoneMatch") == "*" and key in self.objects:
+                    raise refusal(operation, "PreconditionFailed", 412)
                 copied = self._find(operation, request["CopySource"]["Key"], "NoSuchKey")
                 self.objects[key] = replace(copied, modified=self._now().replace(microsecond=0))
                 return OK

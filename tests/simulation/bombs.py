@@ -25,11 +25,19 @@ if TYPE_CHECKING:
 BOMB = JPEG[:-2] + b"bomb"
 
 
+SOON = (0.1, 5.0)  # seconds from the creation to the upload
+# The watchdog looks 60 s after the creation, and finds photos that nobody has opened.
+BEFORE_THE_FIRST_LOOK = (58.0, 59.8)
+
+
+@dataclass
 class Bomber(Member):
     """A client that uploads a bomb."""
 
+    uploads: tuple[float, float] = SOON
+
     def _will_upload(self) -> None:
-        self.cloud.engine.after(self.cloud.random.uniform(0.1, 5), partial(self._upload, BOMB))
+        self.cloud.engine.after(self.cloud.random.uniform(*self.uploads), partial(self._upload, BOMB))
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,7 @@ def bombed(
     *,
     cpu_seconds: float,
     seconds: float = 2.0,
+    uploads: tuple[float, float] = SOON,
     seed: int = 1,
 ) -> Bombed:
     """Let owners upload bombs, and other owners one good photo each.
@@ -70,6 +79,7 @@ def bombed(
         good_at: When each good job is created, in seconds after the start.
         cpu_seconds: What a bomb takes until it is rejected.
         seconds: The time within which the bombs' jobs are created.
+        uploads: The shortest and the longest time from the creation of a bomb's job to its upload.
         seed: The seed of the run.
     """
     look = inspection._look
@@ -86,7 +96,7 @@ def bombed(
     ):
         good = [Member(cloud, number, name=f"good {number}") for number in range(len(good_at))]
         bombers = [
-            Bomber(cloud, len(good) + number, name=f"bomber {owner}")
+            Bomber(cloud, len(good) + number, name=f"bomber {owner}", uploads=uploads)
             for number, owner in enumerate(owner for owner, size in enumerate(sizes) for _ in range(size))
         ]
         for member, at in zip(good, good_at, strict=True):

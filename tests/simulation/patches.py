@@ -93,6 +93,7 @@ def patched_io(cloud: Cloud) -> Iterator[None]:
             aws = cloud.aws
             for stand_in in (
                 aws.get,
+                aws.get_keyed,
                 aws.create,
                 aws.put,
                 aws.delete,

@@ -219,6 +219,9 @@ class Services:
     def get(self, job_id: str) -> Job | None:
         return self._of_the_table("GetItem", lambda: self._jobs.get(job_id))
 
+    def get_keyed(self, job_id: str) -> Job | None:
+        return self._of_the_table("GetItem", lambda: self._jobs.get_keyed(job_id))
+
     def create(self, job: Job, order: Order) -> Job:
         return self._write("PutItem", partial(self._jobs.create, job, order))
 

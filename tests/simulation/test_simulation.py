@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from tests.simulation.bombs import bombed
+from tests.simulation.bombs import BEFORE_THE_FIRST_LOOK, bombed
 from tests.simulation.burst import drain
 from tests.simulation.clients import Client
 from tests.simulation.cloud import Cloud
@@ -166,6 +166,14 @@ def test_burst_finishes_as_fast_as_replicates_limit_allows() -> None:
 def test_bombs_do_not_hold_up_other_owners_photos() -> None:
     """Each bomb takes all the CPU time that it gets. Without the line, the good photos come after all of them: 60 s."""
     found = bombed((30,), (1.0, 3.0, 5.0), cpu_seconds=CPU_SECONDS)
+    assert found.violation is None
+    assert found.states == {"FAILED": 30, "SUCCEEDED": 3}
+    assert max(one.asked for one in found.good) < 30
+
+
+def test_bombs_that_the_watchdog_finds_unopened_hold_up_nobody() -> None:
+    """It sends a message for each of them. If those were opened out of turn, the good photos would wait for 90 s."""
+    found = bombed((30,), (62.0, 65.0, 70.0), cpu_seconds=CPU_SECONDS, uploads=BEFORE_THE_FIRST_LOOK)
     assert found.violation is None
     assert found.states == {"FAILED": 30, "SUCCEEDED": 3}
     assert max(one.asked for one in found.good) < 30

@@ -13,10 +13,12 @@ import pytest
 from moto import mock_aws
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.s3.models import s3_backends
+from moto.s3.responses import S3Response
 
 from tests.support.clock import Clock
 from tests.support.fake_replicate import FakeReplicate
 from tests.support.function_environment import BUCKET, ENVIRONMENT, TOKEN, forget_caches
+from tests.support.moto_copies import copy_object
 from tests.support.photos import JPEG
 from triptych.aws import table
 from triptych.flows import create_job
@@ -89,6 +91,7 @@ def world_on_moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    monkeypatch.setattr(S3Response, "copy_object", copy_object)
     with mock_aws():
         s3 = boto3.client("s3")
         s3.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "ap-northeast-2"})

@@ -48,14 +48,6 @@ ANSWERS = {
         "moto completes a multipart upload although the object was deleted meanwhile. The project has no multipart uploads.",
         "6.status 6.Error 9.status 9.ETag",
     ),
-    "s3: copy with if-none-match": (
-        "moto ignores the header of a copy. The project copies nothing.",
-        "3.status 3.Error",
-    ),
-    "s3: copy in place with if-none-match": (
-        "moto ignores the header of a copy. The project copies nothing.",
-        "2.status 2.Error",
-    ),
     "s3: notification with a prefix and a suffix": (
         "moto knows the filters' names only in lower case, as the template has them, and answers 500.",
         "2.status",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -11,10 +12,12 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
+from moto.s3.responses import S3Response
 
 from tests.simulation.aws import Answer, Bucket, Jobs, Queue, Request
 from tests.support.clock import Clock
 from tests.support.jobs import START, waiting_job
+from tests.support.moto_copies import copy_object
 from tests.support.world import world_on_moto
 from triptych.aws import table
 from triptych.job import Job, UploadArrived, apply
@@ -38,6 +41,7 @@ def bucket(request: pytest.FixtureRequest, clock: Clock, monkeypatch: pytest.Mon
         yield Bucket(clock.now).handle
         return
     monkeypatch.setattr("moto.s3.models.utcnow", lambda: clock.time.replace(tzinfo=None))
+    monkeypatch.setattr(S3Response, "copy_object", copy_object)
     with mock_aws():
         s3 = boto3.client("s3", region_name="us-east-1")
         s3.create_bucket(Bucket="photos")
@@ -72,6 +76,18 @@ def test_copy_of_an_object_is_as_new(bucket: Call, clock: Clock) -> None:
     assert got["LastModified"] == clock.time
     missing = {"Key": "k", "CopySource": {"Bucket": "photos", "Key": "missing"}}
     assert code(bucket, "CopyObject", missing) == "NoSuchKey"
+
+
+def test_conditional_copy_does_not_overwrite_an_object(bucket: Call) -> None:
+    for key in ("first", "second"):
+        bucket("PutObject", {"Key": key, "Body": key.encode()})
+        source = {"Bucket": "photos", "Key": key}
+        copy = {"Key": "k", "CopySource": source, "IfNoneMatch": "*"}
+        if key == "first":
+            bucket("CopyObject", copy)
+        else:
+            assert code(bucket, "CopyObject", copy) == "PreconditionFailed"
+    assert bucket("GetObject", {"Key": "k"})["Body"].read() == b"first"
 
 
 @pytest.mark.parametrize(
@@ -216,6 +232,7 @@ class Table:
     """The functions of `triptych.aws.table`. The second argument of `delete` is whether to block the id."""
 
     get: Callable[[str], Job | None]
+    get_keyed: Callable[[str], Job | None]
     create: Callable[[Job], Job]
     put: Callable[[Job], Job]
     delete: Callable[[Job, bool], None]
@@ -227,6 +244,7 @@ def jobs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         stand_in = Jobs()
         yield Table(
             stand_in.get,
+            stand_in.get_keyed,
             lambda job: stand_in.create(job, NO_LIMIT),
             stand_in.put,
             lambda job, keep: stand_in.delete(job, until=START if keep else None),
@@ -235,6 +253,7 @@ def jobs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
     with world_on_moto(monkeypatch):
         yield Table(
             table.get,
+            table.get_keyed,
             lambda job: table.create(job, NO_LIMIT),
             table.put,
             lambda job, keep: table.delete(job, until=START if keep else None),
@@ -253,6 +272,16 @@ def test_stored_job_is_returned_with_its_version(jobs: Table) -> None:
     again = jobs.put(moved_on(stored))
     assert jobs.get("j") == again == moved_on(waiting_job())
     assert (stored.version, again.version) == (1, 2)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_blocked_id_is_told_from_an_unused_one(jobs: Table, keep: bool) -> None:  # noqa: FBT001  # a pytest parameter
+    assert jobs.get_keyed("j") is None
+    stored = jobs.create(waiting_job())
+    assert jobs.get_keyed("j") == stored
+    jobs.delete(stored, keep)
+    with pytest.raises(table.BlockedError) if keep else nullcontext():
+        assert jobs.get_keyed("j") is None
 
 
 def test_second_create_of_a_job_is_refused(jobs: Table) -> None:

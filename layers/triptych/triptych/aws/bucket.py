@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 CHUNK_BYTES = 256 * 1024
 # An object never changes under its key. No presigned URL is valid for longer than this.
 CACHED = "private, max-age=43200, immutable"
+# S3's answers to a copy whose target is there, or is being written.
+COPIED = {"PreconditionFailed", "ConditionalRequestConflict"}
 
 # The key layout: FOLDER/JOB_ID/NAME. template.yaml grants each function the folders that it needs.
 FOLDERS = UPLOADS, PREPARED, OUTPUTS, PREVIEWS = ("uploads", "prepared", "outputs", "previews")
@@ -188,11 +190,18 @@ def fetch_photo(key: str, max_bytes: int) -> Iterator[Upload | None]:
 
 
 def copy_photo(source: str, target: str) -> bool:
-    """Copy the photo at `source` to `target`, where S3 announces it like an upload. Return False if there is none."""
+    """Copy the photo at `source` to `target`, where S3 announces it like an upload. Return False if there is none.
+
+    If it has been copied before, nothing happens: an order that is repeated again and again must cause no further event.
+    """
     given = settings().bucket
     try:
-        _s3().copy_object(Bucket=given, Key=target, CopySource={"Bucket": given, "Key": source})
+        _s3().copy_object(
+            Bucket=given, Key=target, CopySource={"Bucket": given, "Key": source}, IfNoneMatch="*"
+        )
     except ClientError as error:
+        if error.response["Error"]["Code"] in COPIED:
+            return True
         if _is_missing(source, error):
             return False
         raise

@@ -39,6 +39,7 @@ from triptych.failures import Failure
 from triptych.job import Image, ImageStatus, Job, JobRequest, JobStatus, Output, Photo, Preview
 from triptych.lazy import Lazy
 from triptych.runtime import clock
+from triptych.runtime.budget import TimeBudget
 from triptych.settings import settings
 from triptych.spending import Limits, Order, Spent, balance, entry_of, refuse
 
@@ -69,6 +70,7 @@ CONTENTION = {
 LOST_RACES = {"ConditionalCheckFailedException", "TransactionConflictException"}
 MOST_IMAGES_LISTED = 400  # on one page: each costs a presigned URL
 MOST_READ = 500  # jobs that one page of a filtered list may read
+READ_SECONDS = 3.0  # after which a page ends with what it has: 500 jobs with the longest prompts are 150 MB
 REFUSED_TRIES = 3  # while other orders are given back
 COUNT_DAYS = 70  # how long what an owner has spent is kept after the last order
 RELEASED_DAYS = 2  # longer than the stream keeps a write
@@ -83,6 +85,10 @@ _REQUEST = TypeAdapter(JobRequest)  # ignores the fields of a newer release
 
 class ConflictError(Exception):
     """The stored item is not the one that was read: another invocation wrote first, or the id is in use."""
+
+
+class BlockedError(Exception):
+    """The id was that of a keyed job, which was deleted a short time ago."""
 
 
 class BadCursorError(ValueError):
@@ -193,11 +199,24 @@ class _Job(Model):
 
 def get(job_id: str) -> Job | None:
     """Return the job as it is now (a consistent read), or None if there is none."""
+    with suppress(BlockedError):
+        return get_keyed(job_id)
+    return None
+
+
+def get_keyed(job_id: str) -> Job | None:
+    """As `get`, for an id that an idempotency key has produced.
+
+    Raises:
+        BlockedError: The id cannot be used yet.
+    """
     try:
         record = _table().get(job_id, consistent_read=True)
     except _Job.DoesNotExist:
         return None
-    return _to_job(record) if record.attribute_values.get("owner") else None  # without an owner it is a _Gone
+    if not record.attribute_values.get("owner"):  # it is a _Gone
+        raise BlockedError(job_id)
+    return _to_job(record)
 
 
 def create(job: Job, order: Order) -> Job:
@@ -352,7 +371,7 @@ def list_jobs(
         limit: How many at most.
         cursor: Where to begin.
         wanted: If given, only these jobs are returned. At most MOST_READ jobs are read, so the page may be short. So may
-            a page be whose jobs have more than MOST_IMAGES_LISTED images.
+            a page be whose jobs have more than MOST_IMAGES_LISTED images, or take longer than READ_SECONDS to read.
 
     Raises:
         BadCursorError: `cursor` does not come from this function.
@@ -373,7 +392,7 @@ def list_jobs(
         owner, limit=most, page_size=min(most, 100), scan_index_forward=False, last_evaluated_key=start
     )
     jobs: list[Job] = []
-    images = 0
+    images, budget = 0, TimeBudget(READ_SECONDS)
     for found in page:
         job = _to_job(found)
         if wanted is None or wanted(job):
@@ -383,6 +402,8 @@ def list_jobs(
             jobs.append(job)
             if len(jobs) == limit and wanted:
                 return jobs, cursor_after(job)
+        if budget.is_spent:
+            return jobs, cursor_after(job)
     last = page.last_evaluated_key
     if last is None:
         return jobs, None

@@ -29,8 +29,17 @@ class KeyUsedError(Exception):
 
 
 def earlier_job(owner: str, idempotency_key: str | None) -> Job | None:
-    """Return the job that the owner has created with this key."""
-    return record.read(job_ids.keyed(owner, idempotency_key)) if idempotency_key else None
+    """Return the job that the owner has created with this key.
+
+    Raises:
+        KeyUsedError: It was deleted a short time ago. No limit counts such an order, so it must cost no message.
+    """
+    if not idempotency_key:
+        return None
+    try:
+        return record.read_keyed(job_ids.keyed(owner, idempotency_key))
+    except table.BlockedError:
+        raise KeyUsedError from None
 
 
 def create_job(

@@ -44,6 +44,15 @@ def read(job_id: str) -> Job | None:
     return table.get(job_id)
 
 
+def read_keyed(job_id: str) -> Job | None:
+    """As `read`, for an id that an idempotency key has produced.
+
+    Raises:
+        table.BlockedError: Its job was deleted a short time ago.
+    """
+    return table.get_keyed(job_id)
+
+
 def create(job: Job, order: Order) -> Job:
     """Store a new job and count its order; return it with its version.
 

@@ -32,13 +32,20 @@ OPENING_SECONDS = 20  # until another look at a photo that another invocation op
 CROWD_SECONDS = 2.0  # a photo that waits longer for an invocation waits behind many
 
 
-def pass_on(job_id: str, key: str) -> bool:
+def pass_on(job_id: str, key: str, *, again: bool = False) -> bool:
     """Let a photo that waits behind many others wait in the owners' line instead. Return whether it does.
 
     It is not opened here, so that this takes a few milliseconds.
+
+    Args:
+        job_id: The job.
+        key: Where the photo lies.
+        again: An invocation may have died while it opened this photo. If it was opened, it need not wait in line.
     """
     job = _read(job_id)
     if job is None or job.status.is_terminal or not generate.is_photo_of(job, key):
+        return False
+    if again and job.has_photo:
         return False
     if job.uploaded_at is None:
         seen = bucket.look_at(key)
@@ -47,7 +54,7 @@ def pass_on(job_id: str, key: str) -> bool:
         job = record.move_on(job, UploadArrived(key, seen.stored_at, inspected=False)).job
     if job is None or job.status.is_terminal:
         return False
-    _enter(job, 0)
+    _enter(job, 0, again=again)
     return True
 
 
