@@ -140,6 +140,12 @@ def test_job_has_the_documented_fields(call: Any) -> None:
         ({**REQUEST, "prompt": "a\0b"}, 400, "invalid_request"),
         ('{"content_type": "image/jpeg", "content_length": ' + "9" * 5000 + "}", 400, "invalid_request"),
         ('{"content_type": "image/jpeg", "content_length": 10, "prompt": "\\ud800"}', 400, "invalid_request"),
+        ('{"photo_of": "x", "images": [{"prompt": "\\ud800"}]}', 400, "invalid_request"),
+        (
+            '{"content_type": "image/jpeg", "content_length": 10, "metadata": {"a": "\\ud800"}}',
+            400,
+            "invalid_request",
+        ),
         ({**REQUEST, "promt": "A typing error."}, 400, "invalid_request"),
     ],
 )

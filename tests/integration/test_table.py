@@ -268,6 +268,18 @@ def test_job_is_read_as_it_was_written(world: World) -> None:
     assert table.get("full") == again
 
 
+@pytest.mark.parametrize("sign", ["é", "한", "🎨"])
+def test_prompt_takes_its_bytes_in_the_item(world: World, sign: str) -> None:
+    short, long = (JobRequest(content_type="image/jpeg", size=1, prompt=sign * times) for times in (1, 1001))
+    sizes = []
+    for request in (short, long):
+        job = replace(waiting_job(), job_id=f"of {len(request.prompt or '')}", request=request)
+        assert table.create(job, UNLIMITED).request == request
+        assert table.get(job.job_id) == job
+        sizes.append(len(world.item(job.job_id)["request"]["S"].encode()))
+    assert sizes[1] - sizes[0] == 1000 * len(sign.encode())
+
+
 def test_waiting_job_is_read_as_it_was_written(job: Job) -> None:
     assert table.get("j") == job == waiting_job()
 
