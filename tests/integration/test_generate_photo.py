@@ -154,6 +154,21 @@ def test_photo_that_kills_the_process_is_opened_four_times(
     assert world.replicate.requests == []
 
 
+def test_death_while_the_copy_is_stored_does_not_count(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slow S3 takes more time than the function has left."""
+    job_id = new_job(world, HEIC, "image/heic")
+    with monkeypatch.context() as patch:
+        patch.setattr(bucket, "store_prepared", kill)
+        for _ in range(MOST_OPENS + 1):
+            with pytest.raises(KeyboardInterrupt):
+                open_again(world, job_id)
+            world.clock.advance(generation.OPENING_SECONDS + 1)
+    open_again(world, job_id)
+    assert photo_sent(world)[0] == f"prepared/{job_id}/photo.jpg"
+
+
 def test_opening_that_hangs_counts_as_a_death(
     world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -105,7 +105,12 @@ def test_page_break_between_two_predictions_hides_none(account: Account, rows: i
 @pytest.fixture
 def in_doubt(world: World, account: Account, context: SimpleNamespace) -> str:
     """Create a job whose three POSTs were answered with 503 and created nothing."""
-    world.replicate.before_create = lambda _: httpx.Response(503)
+    return asked(world, context, 503)
+
+
+def asked(world: World, context: SimpleNamespace, status: int) -> str:
+    """Create a job whose three POSTs got this answer and created nothing."""
+    world.replicate.before_create = lambda _: httpx.Response(status)
     job_id = world.new_job()
     deliver(job_id, context)
     world.replicate.before_create = lambda _: None
@@ -131,6 +136,20 @@ def test_busy_list_settles_an_answered_doubt_earlier(
     deliver(in_doubt, context)
     assert statuses(world, in_doubt) == {ImageStatus.GENERATING}
     assert len(world.replicate.creates) == 6
+
+
+@pytest.mark.parametrize("status", [502, 504, 408, 520, 524])
+def test_busy_list_settles_a_gateways_doubt_late(
+    world: World, account: Account, context: SimpleNamespace, status: int
+) -> None:
+    """A gateway's answer does not show that the request has arrived: it may still be on its way."""
+    job_id = asked(world, context, status)
+    world.clock.advance(89)
+    deliver(job_id, context)
+    assert statuses(world, job_id) == {ImageStatus.REQUESTING}
+    world.clock.advance(2)
+    deliver(job_id, context)
+    assert statuses(world, job_id) == {ImageStatus.GENERATING}
 
 
 @pytest.mark.parametrize("behind", ["lagging", "idle"])

@@ -6,7 +6,7 @@ import io
 import json
 from contextlib import nullcontext
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -706,6 +706,28 @@ def test_cleanup_lasts_until_no_upload_url_is_valid(
         run_watchdog(message, context)
         assert all(delay > 0 for _, delay in checks)  # otherwise it looks for ever
     assert world.clock.time > ends
+    assert world.object_keys("") == []
+
+
+def test_upload_that_began_in_its_urls_last_second_is_removed(
+    world: World, context: SimpleNamespace, call: Any, checks: Any, tasks: Any
+) -> None:
+    """A GET renews the URL, here a second before the deletion. The upload takes five minutes, and its event is lost."""
+    created = call("POST", "/api/v1/jobs", REQUEST)[1]
+    job_id, began = created["job_id"], upload_deadline(world.job(created["job_id"])) - timedelta(seconds=1)
+    world.clock.advance(400)
+    renewed = call("GET", f"/api/v1/jobs/{job_id}")[1]["upload"]["expires_at"]
+    assert datetime.fromisoformat(renewed) > began
+    checks.clear()
+    call("DELETE", f"/api/v1/jobs/{job_id}")
+    arrives = began + timedelta(seconds=299)
+    while checks:
+        message, delay = checks.pop()
+        if world.clock.time < arrives <= world.clock.time + timedelta(seconds=delay):
+            world.s3.put_object(Bucket=BUCKET, Key=f"{bucket.UPLOADS}/{job_id}/photo.jpg", Body=JPEG)
+        world.clock.advance(delay)
+        run_watchdog(message, context)
+    assert world.clock.time > arrives
     assert world.object_keys("") == []
 
 

@@ -19,8 +19,8 @@ from triptych.job import MOST_RETRIES
 
 RETRY_SECONDS = 20.0
 SLOW, SLOW_SECONDS = 0.5, (300, 3000)  # how many late uploads take how much longer than the layer allows
+ALLOWED_SECONDS = 300.0  # so long any upload may take
 DELETED_SOURCES = 0.3  # how many clients delete the job whose photo they have just used again
-URL_SECONDS = 900.0  # how long an upload URL is valid, from the creation of the job
 GONE, CONFLICT = 404, 409
 TOO_MANY = 429
 MIDNIGHT = 3 * 3600.0  # the next day begins in Seoul
@@ -170,14 +170,19 @@ class Client:
             self._poll()
 
     def _upload_late(self) -> None:
-        if self.cloud.engine.now >= self.created_at + URL_SECONDS:
+        """Begin an upload. A GET before the deletion has renewed its URL."""
+        if self.cloud.engine.now >= self.created_at + UPLOAD_SECONDS:
             return
         if self.cloud.random.random() >= SLOW:
-            self.cloud.upload(self.photo_key, JPEG)
+            seconds = self.cloud.random.uniform(0, ALLOWED_SECONDS)
+            self.cloud.engine.after(seconds, self._upload_in_time)
             return
         # After the clean-up, only the event tells of the photo.
         arrives = self.created_at + UPLOAD_SECONDS + self.cloud.random.uniform(*SLOW_SECONDS)
         self.cloud.engine.after(arrives - self.cloud.engine.now, self._upload_slowly)
+
+    def _upload_in_time(self) -> None:
+        self.cloud.upload(self.photo_key, JPEG)
 
     def _upload_slowly(self) -> None:
         self.cloud.upload(self.photo_key, JPEG, is_told=True)
@@ -229,7 +234,7 @@ class Client:
             and self.photo_key
             and self._happens("client_uploads_after_deleting")
         ):
-            self.cloud.engine.after(self.cloud.random.uniform(0.1, 900), self._upload_late)
+            self.cloud.engine.after(self.cloud.random.uniform(0.1, UPLOAD_SECONDS), self._upload_late)
         retries_used = status == 409 and path.endswith("/retry")
         gone = status == 404 and (self.deleted or self.job_id in self.cloud.checks.expired)
         full = status == TOO_MANY and path.endswith("/retry") and self.cloud.faults.daily_limit

@@ -180,21 +180,24 @@ def _use(
     match finding:
         case inspection.Rejected(failure):
             return record.move_on(job, arrived, JobRejected(failure)).job
-        case inspection.Prepared(jpeg):
-            logger.info("prepared", size=len(jpeg))
+        case inspection.Prepared():
             prepared = finding
-            arrived = replace(arrived, prepared_key=bucket.store_prepared(job.job_id, jpeg))
         case inspection.Ready():
             pass
+    # A death in what follows is not the photo's: S3 may be slow.
+    opened = record.move_on(job, left).job if left else job
+    if opened is None:
+        return None
+    if prepared:
+        logger.info("prepared", size=len(prepared.jpeg))
+        arrived = replace(arrived, prepared_key=bucket.store_prepared(job.job_id, prepared.jpeg))
 
     @cache
     def previewed() -> tuple[Event, ...]:
         made = preview.of_photo(arrived.key, file, prepared)
         return (PhotoPreviewed(made),) if made else ()
 
-    # A death in what follows is not the photo's.
-    opened = record.move_on(job, left).job if left else job
-    after = advance(opened, arrived, pace=pace, meanwhile=previewed) if opened else None
+    after = advance(opened, arrived, pace=pace, meanwhile=previewed)
     if after and not after.status.is_terminal:
         after = record.move_on(after, *previewed()).job  # written only if no prediction was created
     if after is None:  # the job has been deleted meanwhile
