@@ -289,7 +289,10 @@ class Cloud:
             self.checks.hinder(about, self.engine.now)
 
     def count_messages_anew(self, job_id: str) -> None:
-        """Count the messages that follow by themselves: the owner retries the job, or its id becomes another job's."""
+        """Count the messages that follow by themselves.
+
+        The owner retries the job or repeats its deletion, or its id becomes another job's.
+        """
         self.messages[f"{job_id}, until {self.engine.now}"] = self.messages.pop(job_id, 0)
 
     def send(self, queue: str, body: str, delay: float, group: str | None = None) -> None:
