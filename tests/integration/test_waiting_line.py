@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import threading
 from datetime import timedelta
 from types import SimpleNamespace
@@ -245,10 +246,11 @@ def test_delayed_doubt_of_an_opened_photo_stays_outside_the_line(
 def test_doubt_of_a_turn_is_settled_outside_the_line(
     world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sent: list[tuple[tuple[str, str], bool]] = []
+    sent: list[tuple[tuple[str, str], bool, int]] = []
     monkeypatch.setattr(
-        queues, "send_to_generation", lambda *task, again, delay: sent.append((task, again and delay > 0))
+        queues, "send_to_generation", lambda *task, again, delay: sent.append((task, again, delay))
     )
+    monkeypatch.setattr(random, "uniform", lambda _, most: most)
     world.replicate.before_create = throttle
     job_id = world.new_job()
     deliver(world, job_id, context)
@@ -256,7 +258,8 @@ def test_doubt_of_a_turn_is_settled_outside_the_line(
     world.replicate.before_create = lambda _: httpx.Response(503)
     assert turn(job_id, context) == DONE
     assert statuses(world, job_id) == {ImageStatus.REQUESTING}
-    assert sent == [((job_id, PHOTO.format(job_id)), True)]  # again: it does not enter the line once more
+    # `again`: it does not enter the line once more. The list is read after one step of the back-off, as after a first try.
+    assert sent == [((job_id, PHOTO.format(job_id)), True, 3)]
     assert waiting(world) == []
 
 
