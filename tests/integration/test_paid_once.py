@@ -37,6 +37,7 @@ from triptych.job import (
     JobStatus,
     Output,
     OutputStored,
+    PredictionCreated,
     is_retryable,
 )
 from triptych.pace import Pace
@@ -452,8 +453,8 @@ def test_failed_cancel_of_a_double_is_tried_again(
     generate.handler(sqs_event(s3_notification(job_id), receives=2), context)
     assert world.job(job_id).images[tag.image].prediction_id
     ((job, key, doubled),) = sent
-    ((double, index),) = doubled.items()
-    assert index == tag.image
+    assert doubled == dict.fromkeys(("p0", "double"), tag.image)
+    (double,) = doubled.keys() - {image.prediction_id for image in world.job(job_id).images}
     assert stopped(world) == set()
     message = {"job_id": job, "original_s3_key": key, "doubled": doubled}
     cancels_answered(world, httpx.Response(503))
@@ -479,7 +480,33 @@ def test_death_between_adoption_and_cancel_leaves_no_double(
     (doubled,) = sent
     message = {"job_id": job_id, "original_s3_key": world.job(job_id).photo.key, "doubled": doubled}
     assert generate.handler(sqs_event(message), context) == {"batchItemFailures": []}
-    assert stopped(world) == set(doubled)
+    assert stopped(world) == doubled.keys() - {image.prediction_id for image in world.job(job_id).images}
+    assert len(stopped(world)) == 1
+
+
+def test_double_that_a_webhook_adopts_first_stays_and_the_other_goes(
+    world: World, context: SimpleNamespace, checks: Checks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The webhook of the second arrives between the reading of the list and the write that would adopt the first."""
+    job_id = lose_all(world, context)
+    twin = world.replicate.account.predictions["p0"]
+    (tag,) = Prediction.model_validate(world.replicate.account.view(twin)).tags
+    world.replicate.account.add(dataclasses.replace(twin, id="double"))
+    sent: list[dict[str, int]] = []
+
+    def send(_job: str, _key: str, doubled: dict[str, int], **_: object) -> None:
+        if not sent:
+            other = [*doubled][-1]
+            record.move_on(world.job(job_id), PredictionCreated(tag.image, tag.attempt, other))
+        sent.append(doubled)
+
+    monkeypatch.setattr(queues, "send_doubled", send)
+    generate.handler(sqs_event(s3_notification(job_id), receives=2), context)
+    (doubled,) = sent
+    taken = world.job(job_id).images[tag.image].prediction_id
+    message = {"job_id": job_id, "original_s3_key": world.job(job_id).photo.key, "doubled": doubled}
+    assert generate.handler(sqs_event(message), context) == {"batchItemFailures": []}
+    assert stopped(world) == {"p0", "double"} - {taken}
 
 
 def test_prediction_of_an_image_in_doubt_is_no_double(

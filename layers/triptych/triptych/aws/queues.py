@@ -61,7 +61,7 @@ class GenerationMessage(Lazy):
     entered_at: datetime | None = (
         None  # of a message that took the place of earlier ones in the waiting queue
     )
-    # Only cancel these: one POST created them for this image beside the first.
+    # Only cancel those of these that their image has not taken: one POST created them.
     doubled: dict[str, int] = Field(default={})
 
 
@@ -114,7 +114,7 @@ def send_to_waiting(
 
 
 def send_doubled(job_id: str, photo_key: str, doubled: dict[str, int], *, delay: int) -> None:
-    """Have `generate` cancel, in `delay` seconds, predictions that one POST created beside the first.
+    """Have `generate` cancel, in `delay` seconds, all predictions of one POST but the one that the image took.
 
     Args:
         job_id: The job.

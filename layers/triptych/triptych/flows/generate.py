@@ -271,7 +271,8 @@ def _ask(
         job = apply_all(job, arrived, now)
         doubts, doubled = _settled_doubts(job, now)
         if not doubled.keys() <= named.keys():
-            # Once the first is adopted, nothing shows the others any more: this message is sent before.
+            # Once one is adopted, nothing shows the others any more: this message is sent before. It names all of them,
+            # because a webhook may adopt another one first.
             queues.send_doubled(job.job_id, job.photo.key, doubled, delay=DOUBLED_SECONDS)
             named = doubled
         job = apply_all(job, doubts, now)
@@ -280,11 +281,12 @@ def _ask(
         return apply(job, WaitsInLine(now), now)
 
     intended = record.update(job, intend, races=RACES).job
-    if doubled:
-        logger.error("one POST created more than one prediction", prediction_ids=[*doubled])
-        count("PredictionsDoubled", len(doubled))
-        costs.count_cost(len(doubled))
-        predictions.cancel_all([*doubled])
+    adopted = {one.prediction_id for one in doubts if isinstance(one, PredictionCreated)}
+    if unneeded := [name for name in doubled if name not in adopted]:
+        logger.error("one POST created more than one prediction", prediction_ids=unneeded)
+        count("PredictionsDoubled", len(unneeded))
+        costs.count_cost(len(unneeded))
+        predictions.cancel_all(unneeded)
     if intended is None:
         return None
     _log_settled(doubts)
@@ -298,13 +300,13 @@ def _ask(
 
 
 def cancel_doubled(job_id: str, doubled: Mapping[str, int]) -> bool:
-    """Cancel predictions that one POST created beside the first. Return whether none of them runs any longer.
+    """Cancel predictions of one POST that their image has not taken. Return whether none of them runs any longer.
 
     An image in doubt may still take any of its predictions, so none of them is canceled yet.
 
     Args:
         job_id: The job.
-        doubled: The predictions, each with the index of its image.
+        doubled: All predictions of the POST, each with the index of its image.
     """
     about_job(job_id)
     job = record.read(job_id)
@@ -331,7 +333,7 @@ def _settled_doubts(job: Job, now: datetime) -> tuple[list[Event], dict[str, int
     """Return what Replicate's list says about the images in doubt.
 
     Returns:
-        What happened, and the predictions that one POST created beside the first, each with the index of its image.
+        What happened, and all predictions of a POST that created several, each with the index of its image.
     """
     doubtful = {
         Tag(job.job_id, image.index, image.attempt): image for image in job.having(ImageStatus.REQUESTING)
@@ -358,7 +360,7 @@ def _settled_doubts(job: Job, now: datetime) -> tuple[list[Event], dict[str, int
         found = listed.of(tag)
         if found:
             events.append(PredictionCreated(image.index, image.attempt, found[0]))
-            doubled |= dict.fromkeys(found[1:], image.index)
+            doubled |= dict.fromkeys(found if len(found) > 1 else (), image.index)
         elif _proves_absence(listed, job, image, oldest, now):
             events.append(PredictionNotCreated(image.index, image.attempt, now, was_in_doubt=True))
     return events, doubled
