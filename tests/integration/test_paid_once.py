@@ -484,7 +484,7 @@ def test_death_between_adoption_and_cancel_leaves_no_double(
     assert len(stopped(world)) == 1
 
 
-def test_double_that_a_webhook_adopts_first_stays_and_the_other_goes(
+def test_double_that_a_webhook_adopts_first_stays(
     world: World, context: SimpleNamespace, checks: Checks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The webhook of the second arrives between the reading of the list and the write that would adopt the first."""

@@ -48,7 +48,7 @@ SOURCES = (  # queue, its name in the template, function, and its name for the t
     ("watchdog", "WatchdogQueue", "watchdog", "Look"),
     ("callback", "JobCallbackQueue", "callback", "JobEnded"),
 )
-FAIR = {"waiting", "callback"}
+FAIR = {"waiting", "watchdog", "callback"}
 DEFAULT: Mapping[str, int] = {}
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
