@@ -157,6 +157,7 @@ def test_each_request_that_may_have_cost_money_counts(
 
 
 def test_requests_before_a_retry_count_once(world: World, context: SimpleNamespace, ann: Client) -> None:
+    world.clock.advance(seconds_to_the_next_day(world.clock.time))  # so that all of it is on one day
     job = asked_job(world, context, ann)
     finish(world, context, job, DeadlinePassed())
     world.clock.advance(7200)  # Replicate has no output any more

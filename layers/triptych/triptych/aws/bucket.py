@@ -221,9 +221,14 @@ def _is_missing(key: str, error: ClientError) -> bool:
     return code in {"404", "NoSuchKey"}
 
 
+def prepared_key(job_id: str) -> str:
+    """Return where the copy of a job's photo lies that the model is given."""
+    return f"{PREPARED}/{job_id}/photo.jpg"
+
+
 def store_prepared(job_id: str, jpeg: bytes) -> str:
     """Store the copy of a photo that the model is given; return its key. Repeating it changes nothing."""
-    key = f"{PREPARED}/{job_id}/photo.jpg"
+    key = prepared_key(job_id)
     _s3().put_object(Bucket=settings().bucket, Key=key, Body=jpeg, ContentType="image/jpeg")
     return key
 

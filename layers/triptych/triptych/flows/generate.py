@@ -186,7 +186,8 @@ def _use(
             pass
     # A death in what follows is not the photo's: S3 may be slow.
     opened = record.move_on(job, left).job if left else job
-    if opened is None:
+    if opened is None:  # deleted meanwhile; an earlier try may have stored its copy after the clean-up
+        bucket.remove_made_of(arrived.key, bucket.prepared_key(job.job_id) if prepared else None)
         return None
     if prepared:
         logger.info("prepared", size=len(prepared.jpeg))
