@@ -43,9 +43,7 @@ MANY_SECONDS = 1000  # in which the limit allows the predictions of MANY jobs; a
 IMAGES = 3
 KNOWN_SECONDS = 2.8  # of CPU time: the slowest photo of `benchmarks bombs`
 BOMBS = (75, 75, 75)  # as many as three owners may have unfinished at once
-BOMB_SEEDS = range(
-    1, 7
-)  # one run is luck: the worst ratio of a run was between 1.6 and 2.8 where a bomb takes 8 s
+BOMB_SEEDS = range(1, 7)  # the worst ratio of one run depends on luck
 DEFAULTS = {"GenerateConcurrency": "2", "WaitingConcurrency": "2", "WatchdogConcurrency": "2"}
 
 

@@ -45,6 +45,7 @@ from triptych.photo import inspection, pixels
 from triptych.replicate import predictions
 from triptych.replicate.downloads import OutputUnavailableError
 from triptych.replicate.predictions import Prediction
+from triptych.replicate.tags import Tag
 from triptych.runtime import clock
 from triptych.runtime.budget import TimeBudget
 from triptych.settings import settings
@@ -396,8 +397,7 @@ def test_two_outputs_of_one_post_never_share_a_key(
     job_id = world.new_job()
     world.replicate.after_create = lambda _: httpx.Response(502)
     generate.handler(sqs_event(s3_notification(job_id)), context)
-    twin = world.replicate.account.predictions["p0"]
-    world.replicate.account.add(dataclasses.replace(twin, id="double"))
+    add_double(world)
     ended = [Prediction.model_validate(world.replicate.finish(name)) for name in ("p0", "double")]
     job = world.job(job_id)
     (tag,) = ended[0].tags
@@ -439,6 +439,14 @@ def test_late_copy_of_a_retry_spares_the_next_output(
     assert output.key in world.object_keys(f"{bucket.OUTPUTS}/")
 
 
+def add_double(world: World) -> Tag:
+    """Let the POST of p0 have created a second prediction; return the tag of both."""
+    twin = world.replicate.account.predictions["p0"]
+    (tag,) = Prediction.model_validate(world.replicate.account.view(twin)).tags
+    world.replicate.account.add(dataclasses.replace(twin, id="double"))
+    return tag
+
+
 def test_failed_cancel_of_a_double_is_tried_again(
     world: World, context: SimpleNamespace, checks: Checks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -446,9 +454,7 @@ def test_failed_cancel_of_a_double_is_tried_again(
     monkeypatch.setattr(queues, "send_doubled", lambda *given, **_: sent.append(given))
     Account(world)
     job_id = lose_all(world, context)
-    twin = world.replicate.account.predictions["p0"]
-    (tag,) = Prediction.model_validate(world.replicate.account.view(twin)).tags
-    world.replicate.account.add(dataclasses.replace(twin, id="double"))
+    tag = add_double(world)
     cancels_answered(world, httpx.Response(503))
     generate.handler(sqs_event(s3_notification(job_id), receives=2), context)
     assert world.job(job_id).images[tag.image].prediction_id
@@ -470,8 +476,7 @@ def test_death_between_adoption_and_cancel_leaves_no_double(
     sent: list[dict[str, int]] = []
     monkeypatch.setattr(queues, "send_doubled", lambda _job, _key, doubled, **_: sent.append(doubled))
     job_id = lose_all(world, context)
-    twin = world.replicate.account.predictions["p0"]
-    world.replicate.account.add(dataclasses.replace(twin, id="double"))
+    add_double(world)
     with monkeypatch.context() as patch:
         patch.setattr(predictions, "cancel_all", killed)
         with pytest.raises(KeyboardInterrupt):
@@ -489,9 +494,7 @@ def test_double_that_a_webhook_adopts_first_stays(
 ) -> None:
     """The webhook of the second arrives between the reading of the list and the write that would adopt the first."""
     job_id = lose_all(world, context)
-    twin = world.replicate.account.predictions["p0"]
-    (tag,) = Prediction.model_validate(world.replicate.account.view(twin)).tags
-    world.replicate.account.add(dataclasses.replace(twin, id="double"))
+    tag = add_double(world)
     sent: list[dict[str, int]] = []
 
     def send(_job: str, _key: str, doubled: dict[str, int], **_: object) -> None:

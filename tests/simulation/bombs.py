@@ -26,7 +26,7 @@ BOMB = JPEG[:-2] + b"bomb"
 
 
 SOON = (0.1, 5.0)  # seconds from the creation to the upload
-# The watchdog looks 60 s after the creation, and finds photos that nobody has opened.
+# The watchdog looks 60 s after the creation, and finds photos that were not opened.
 BEFORE_THE_FIRST_LOOK = (58.0, 59.8)
 
 

@@ -19,7 +19,7 @@ from triptych.job import MOST_RETRIES
 
 RETRY_SECONDS = 20.0
 SLOW, SLOW_SECONDS = 0.5, (300, 3000)  # how many late uploads take how much longer than the layer allows
-ALLOWED_SECONDS = 300.0  # so long any upload may take
+ALLOWED_SECONDS = 300.0  # how long an upload may take
 DELETED_SOURCES = 0.3  # how many clients delete the job whose photo they have just used again
 GONE, CONFLICT = 404, 409
 TOO_MANY = 429

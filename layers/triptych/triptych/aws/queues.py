@@ -61,7 +61,7 @@ class GenerationMessage(Lazy):
     entered_at: datetime | None = (
         None  # of a message that took the place of earlier ones in the waiting queue
     )
-    # Only cancel those of these that their image has not taken: one POST created them.
+    # All predictions of one POST. The message only cancels those that their image has not taken.
     doubled: dict[str, int] = Field(default={})
 
 
