@@ -98,7 +98,7 @@ def test_whole_list_is_read_when_the_doubt_ends(
     """Only the whole list proves that a prediction does not exist."""
     world.replicate.before_create = lambda _: httpx.Response(503)
     job = world.job(generated(world, context))
-    end = job.images[0].not_before
+    end = job.images[0].in_doubt_until
     assert end
     seen: list[bool] = []
 

@@ -48,7 +48,8 @@ FULL_IMAGE = Image(
     seed=3,
     prediction_id="p4",
     asked_at=at(5),
-    not_before=at(6),
+    in_doubt_until=at(6),
+    not_before=at(29),
     reclaimed=True,
     broken=7,
     billable=3,
@@ -290,6 +291,24 @@ def test_job_without_counts_is_read_as_it_was_written(world: World) -> None:
         "old", "ann", START, START, JobRequest(content_type="image/jpeg", size=1), Photo("k"), (Image(0),)
     )
     assert table.create(job, UNLIMITED) == table.get("old") == job
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        Image(0, ImageStatus.PENDING, attempt=1, not_before=START),
+        Image(0, ImageStatus.REQUESTING, attempt=1, in_doubt_until=START),
+        Image(0, ImageStatus.FAILED, attempt=1, in_doubt_until=START),
+        Image(0, ImageStatus.CANCELED, attempt=1, in_doubt_until=START),
+    ],
+)
+def test_time_of_an_older_item_is_read_by_status(world: World, image: Image) -> None:
+    """An older release stores both times as `not_before`."""
+    table.create(replace(waiting_job(), images=(image,)), UNLIMITED)
+    item = world.item("j")
+    stored = item["images"]["L"][0]["M"]
+    stored["not_before"] = stored.pop("in_doubt_until", None) or stored["not_before"]
+    assert table.read_image(item).images == (image,)
 
 
 def test_stream_holds_the_job_as_it_was_written(world: World) -> None:

@@ -39,7 +39,7 @@ def _with(module: object, **replaced: Any) -> SimpleNamespace:
 
 
 def _any_absence(_listed: Listed, _job: Job, image: Image, _since: datetime, now: datetime) -> bool:
-    return not (image.not_before and now < image.not_before)
+    return not (image.in_doubt_until and now < image.in_doubt_until)
 
 
 def _without_siblings(listed: Listed, job: Job, image: Image, since: datetime, now: datetime) -> bool:

@@ -37,6 +37,7 @@ from triptych.job import (
     Retried,
     UploadArrived,
     UploadExpired,
+    WaitsInLine,
     apply,
     apply_all,
     has_used_its_attempts,
@@ -166,7 +167,7 @@ def test_ended_image_is_in_doubt_only_if_it_was(end: Event) -> None:
     """For a doubt, the list is read. A refused prediction is known not to exist."""
     refused = PredictionNotCreated(1, 1, NOW + timedelta(seconds=7))
     job = apply_all(waiting_job(2), [arrived(), asked(0), asked(1), refused], NOW)
-    doubts = [image.not_before for image in apply(job, end, NOW).images]
+    doubts = [image.in_doubt_until for image in apply(job, end, NOW).images]
     assert doubts == [NOW + timedelta(seconds=90), None]
 
 
@@ -178,7 +179,7 @@ def test_no_prediction_is_requested_before_the_upload() -> None:
 def test_request_is_stored_with_its_seed_and_times() -> None:
     image = apply_all(waiting_job(), [arrived(), asked(2)], NOW).images[2]
     assert (image.status, image.attempt, image.seed) == (ImageStatus.REQUESTING, 1, 2)
-    assert (image.asked_at, image.not_before) == (NOW, NOW + timedelta(seconds=90))
+    assert (image.asked_at, image.in_doubt_until) == (NOW, NOW + timedelta(seconds=90))
 
 
 def test_requested_image_is_not_requested_again() -> None:
@@ -212,7 +213,28 @@ def test_unknown_prediction_changes_nothing() -> None:
 def test_lost_answer_leaves_the_image_in_doubt() -> None:
     until = NOW + timedelta(seconds=20)
     job = apply_all(waiting_job(), [arrived(), asked(0), AnswerLost(0, 1, until)], NOW)
-    assert (job.images[0].status, job.images[0].not_before) == (ImageStatus.REQUESTING, until)
+    assert (job.images[0].status, job.images[0].in_doubt_until) == (ImageStatus.REQUESTING, until)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        PredictionCreated(0, 1, "p0"),
+        PredictionNotCreated(0, 1, NOW),
+        GenerationRefused(0, 1, KIND),
+        stored(0),
+        failed(0),
+    ],
+)
+def test_answer_ends_the_doubt(event: Event) -> None:
+    job = apply_all(waiting_job(1), [arrived(), asked(0)], NOW)
+    assert job.images[0].in_doubt_until
+    assert apply(job, event, NOW).images[0].in_doubt_until is None
+
+
+def test_requested_image_waits_no_longer() -> None:
+    job = apply_all(waiting_job(), [arrived(), WaitsInLine(NOW), asked(1)], NOW)
+    assert [image.not_before for image in job.images] == [NOW, None, NOW]
 
 
 def test_refusal_fails_only_images_without_a_prediction() -> None:
@@ -327,6 +349,7 @@ events = st.one_of(
     st.builds(Asked, indices, st.integers(0, 9) | st.none(), times, times),
     st.builds(PredictionCreated, indices, attempts, ids),
     st.builds(PredictionNotCreated, indices, attempts, times, st.booleans()),
+    st.builds(WaitsInLine, times),
     st.builds(AnswerLost, indices, attempts, times),
     st.builds(GenerationRefused, indices, attempts, st.just(KIND)),
     st.builds(OutputStored, indices, attempts, ids, st.just(OUTPUT)),
@@ -390,6 +413,18 @@ def test_image_fields_match_its_status(history: list[Event]) -> None:
             assert image.prediction_id
     if job.status in {JobStatus.FAILED, JobStatus.EXPIRED}:
         assert job.failure
+
+
+@given(histories, histories)
+def test_image_waits_or_is_in_doubt_as_its_status_says(history: list[Event], later: list[Event]) -> None:
+    job = apply_all(waiting_job(), [arrived(), WaitsInLine(NOW), asked(0)], NOW)
+    for image in apply_all(job, [*history, Retried(NOW), *later], NOW).images:
+        assert image.not_before is None or image.status is ImageStatus.PENDING
+        if image.status is ImageStatus.REQUESTING:
+            assert image.in_doubt_until
+        elif image.in_doubt_until:  # it ended in doubt
+            assert image.status in {ImageStatus.FAILED, ImageStatus.CANCELED}
+        assert image.in_doubt_until is None or image.prediction_id is None
 
 
 @given(histories)

@@ -65,10 +65,10 @@ def seconds_until_next(job: Job | None, receives: int, now: datetime) -> int | N
         return None
     wait = seconds_after(receives)
     for image in unasked:
-        if image.not_before and image.not_before > now:
-            until = (image.not_before - now).total_seconds()
-            # An image in doubt may be found in the list earlier. A pending one must wait until then.
-            wait = min(wait, until) if image.status is ImageStatus.REQUESTING else max(wait, until)
+        if image.not_before:
+            wait = max(wait, (image.not_before - now).total_seconds())
+        elif image.in_doubt_until and image.in_doubt_until > now:  # it may be found in the list earlier
+            wait = min(wait, (image.in_doubt_until - now).total_seconds())
     return max(1, min(round(wait + 0.5), LONGEST_SECONDS))
 
 

@@ -168,8 +168,9 @@ class Image:
     seed: int | None = None
     prediction_id: str | None = None
     asked_at: datetime | None = None
-    # PENDING: no POST before this time; its job waits in line, or its message was put back. REQUESTING: in doubt until this time; a prediction that Replicate does not list by
-    # then does not exist.
+    # REQUESTING: a prediction that Replicate does not list by then does not exist. An image that ended in doubt keeps it.
+    in_doubt_until: datetime | None = None
+    # PENDING: no POST before this time; its job waits in line, or its message was put back.
     not_before: datetime | None = None
     reclaimed: bool = (
         False  # a retry asks for the output of this prediction again, before it pays for another one
@@ -583,9 +584,16 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # on
                 return job
             image = job.images[index]
             asked = replace(
-                image, status=ImageStatus.REQUESTING, attempt=image.attempt + 1, billable=image.billable + 1
+                image,
+                status=ImageStatus.REQUESTING,
+                attempt=image.attempt + 1,
+                billable=image.billable + 1,
+                seed=seed,
+                asked_at=at,
+                in_doubt_until=in_doubt_until,
+                not_before=None,
             )
-            return _put(job, replace(asked, seed=seed, asked_at=at, not_before=in_doubt_until))
+            return _put(job, asked)
         case PredictionCreated(index, attempt, prediction_id):
             if not _is_in_doubt(job.images[index], attempt):
                 return job
@@ -599,13 +607,13 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # on
         case AnswerLost(index, attempt, in_doubt_until):
             if not _is_in_doubt(job.images[index], attempt):
                 return job
-            return _put(job, replace(job.images[index], not_before=in_doubt_until))
+            return _put(job, replace(job.images[index], in_doubt_until=in_doubt_until))
         case GenerationRefused(index, attempt, kind):
             if not _is_in_doubt(job.images[index], attempt):
                 return job
             failure = Failure.of(kind)
             image = _not_billed(job.images[index])
-            refused = replace(image, status=ImageStatus.FAILED, error=failure, not_before=None)
+            refused = replace(image, status=ImageStatus.FAILED, error=failure, in_doubt_until=None)
             job = _put(replace(job, error=failure), refused)
             return _move(job, ImageStatus.FAILED, only=ImageStatus.PENDING, error=failure)
         case OutputStored(index, attempt, prediction_id, output):
@@ -687,7 +695,7 @@ def _not_billed(image: Image) -> Image:
 
 
 def _retried(image: Image, job: Job, at: datetime) -> Image:
-    doubtful = image.not_before and image.asked_at and at - image.asked_at < LONGEST_RUN + OUTPUT_LIFE
+    doubtful = image.in_doubt_until and image.asked_at and at - image.asked_at < LONGEST_RUN + OUTPUT_LIFE
     if image.error and image.error.code in RECLAIMABLE and (image.prediction_id or doubtful):
         status = ImageStatus.GENERATING if image.prediction_id else ImageStatus.REQUESTING
         return replace(image, status=status, error=None, reclaimed=True, broken=0)
@@ -699,7 +707,7 @@ def _is_in_doubt(image: Image, attempt: int) -> bool:
 
 
 def _created(image: Image, prediction_id: str) -> Image:
-    return replace(image, status=ImageStatus.GENERATING, prediction_id=prediction_id, not_before=None)
+    return replace(image, status=ImageStatus.GENERATING, prediction_id=prediction_id, in_doubt_until=None)
 
 
 def _put(job: Job, image: Image) -> Job:
@@ -715,6 +723,5 @@ def _move(
     """Return the job with its unfinished images moved to `status`: all of them, or `only` those in one status."""
     for image in job.images:
         if not image.status.is_terminal and only in {None, image.status}:
-            doubt = image.not_before if image.status is ImageStatus.REQUESTING else None
-            job = _put(job, replace(image, status=status, error=error, not_before=doubt))
+            job = _put(job, replace(image, status=status, error=error, not_before=None))
     return job

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from triptych.job import Image, ImageStatus, Job
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import date
+
+    from triptych.job import Image, Job
 
 CLOCKS = timedelta(seconds=1)  # by which the clocks of two functions may differ
 # How often an owner may order the pictures of a day. Those that were given back count here: without this, orders that are
@@ -128,17 +128,11 @@ def _cost(image: Image, job: Job) -> int:
         return attempts
     # An item of an older release has no count, but a time.
     asked = attempts == 1 if image.billable else _is_asked_since(image, job)
-    return int(asked and _may_exist(image))
+    return int(asked and bool(image.prediction_id or image.in_doubt_until))
 
 
 def _is_asked_since(image: Image, job: Job) -> bool:
     return image.asked_at is not None and image.asked_at >= job.watched_since - CLOCKS
-
-
-def _may_exist(image: Image) -> bool:
-    known = image.prediction_id or image.status is ImageStatus.REQUESTING
-    in_doubt = image.not_before and image.status in {ImageStatus.FAILED, ImageStatus.CANCELED}
-    return bool(known or in_doubt)
 
 
 def _began(entry: str) -> datetime:

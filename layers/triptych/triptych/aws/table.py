@@ -115,6 +115,7 @@ class _Image(MapAttribute[str, object]):
     seed = NumberAttribute(null=True)
     prediction_id = UnicodeAttribute(null=True)
     asked_at = UTCDateTimeAttribute(null=True)
+    in_doubt_until = UTCDateTimeAttribute(null=True)
     not_before = UTCDateTimeAttribute(null=True)
     reclaimed = BooleanAttribute(null=True)
     broken = NumberAttribute(null=True)
@@ -601,6 +602,7 @@ def _to_map(image: Image) -> _Image:
         seed=image.seed,
         prediction_id=image.prediction_id,
         asked_at=image.asked_at,
+        in_doubt_until=image.in_doubt_until,
         not_before=image.not_before,
         reclaimed=image.reclaimed or None,
         broken=image.broken or None,
@@ -650,14 +652,18 @@ def _to_image(item: _Image) -> Image:
     if item.output_key is not None and item.content_type is not None and item.size is not None:
         preview = _to_preview(item.width, item.height, item.color)
         output = Output(item.output_key, item.content_type, int(item.size), preview)
+    status, in_doubt_until, not_before = ImageStatus(item.status), item.in_doubt_until, item.not_before
+    if status is not ImageStatus.PENDING and in_doubt_until is None:
+        in_doubt_until, not_before = not_before, None  # an item of an older release has one name for both
     return Image(
         index=int(item.index),
-        status=ImageStatus(item.status),
+        status=status,
         attempt=int(item.attempt),
         seed=None if item.seed is None else int(item.seed),
         prediction_id=item.prediction_id,
         asked_at=item.asked_at,
-        not_before=item.not_before,
+        in_doubt_until=in_doubt_until,
+        not_before=not_before,
         reclaimed=bool(item.reclaimed),
         broken=int(item.broken or 0),
         billable=int(item.billable or 0),

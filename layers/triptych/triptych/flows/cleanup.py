@@ -36,10 +36,10 @@ def running_predictions(job: Job) -> tuple[RunningPrediction, ...]:
             attempt=image.attempt,
             prediction_id=image.prediction_id,
             asked_at=image.asked_at,
-            in_doubt_until=image.not_before,
+            in_doubt_until=image.in_doubt_until,
         )
         for image in job.having(ImageStatus.REQUESTING, ImageStatus.GENERATING, ImageStatus.CANCELED)
-        if image.attempt and (image.prediction_id or image.not_before)
+        if image.prediction_id or image.in_doubt_until
     )
 
 

@@ -350,7 +350,7 @@ def _settled_doubts(job: Job, now: datetime) -> tuple[list[Event], dict[str, int
     }
     asked = [image.asked_at or job.created_at for image in doubtful.values()]
     try:
-        due = any(image.not_before is None or now >= image.not_before for image in doubtful.values())
+        due = any(image.in_doubt_until is None or now >= image.in_doubt_until for image in doubtful.values())
         listed = listing.find(doubtful.keys(), oldest, max(asked), whole=due)
     except ReplicateUnavailableError as error:
         logger.warning("the list of predictions cannot be read", reason=str(error))
@@ -374,7 +374,7 @@ def _proves_absence(listed: Listed, job: Job, image: Image, since: datetime, now
     a later one of any job.
     """
     asked_at = image.asked_at or job.created_at
-    if image.not_before and now < image.not_before:
+    if image.in_doubt_until and now < image.in_doubt_until:
         return False
     known = {
         one.prediction_id
