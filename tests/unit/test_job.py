@@ -64,7 +64,7 @@ def arrived() -> UploadArrived:
 
 
 def opened(at: datetime) -> PhotoOpened:
-    return PhotoOpened(at, at + timedelta(seconds=60), arrived())
+    return PhotoOpened(at, at + timedelta(seconds=60), uploaded_at=NOW)
 
 
 def asked(index: int) -> Asked:
@@ -134,6 +134,7 @@ def test_photo_is_rejected_after_too_many_opens() -> None:
         assert job.status is JobStatus.AWAITING_UPLOAD
     job = apply(job, opened(NOW + timedelta(minutes=MOST_OPENS)), NOW)
     assert (job.status, job.failure) == (JobStatus.FAILED, Failure.of(FailureKind.PHOTO_UNOPENABLE))
+    assert job.uploaded_at == NOW
 
 
 def test_photo_is_opened_by_one_invocation_at_a_time() -> None:

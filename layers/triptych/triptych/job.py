@@ -295,7 +295,7 @@ class PhotoOpened:
 
     at: datetime
     until: datetime
-    arrived: UploadArrived
+    uploaded_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -554,11 +554,12 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # on
                 return job
             photo = replace(job.photo, key=key, prepared_key=prepared_key, uninspected=not inspected)
             return replace(job, uploaded_at=job.uploaded_at or at, photo=photo)
-        case PhotoOpened(at, until, arrived):
+        case PhotoOpened(at, until, uploaded_at):
             if job.has_photo or (job.photo.opening_until and at < job.photo.opening_until):
                 return job
             if job.photo.opens == MOST_OPENS:
-                return _after(_after(job, arrived), JobRejected(FailureKind.PHOTO_UNOPENABLE))
+                arrived = _after(job, UploadArrived(job.photo.key, uploaded_at))
+                return _after(arrived, JobRejected(FailureKind.PHOTO_UNOPENABLE))
             photo = replace(job.photo, opens=job.photo.opens + 1, opening_until=until)
             return replace(job, photo=photo)
         case PhotoLeft(until):

@@ -125,7 +125,7 @@ def _look_at_photo(job: Job, key: str, pace: Pace, *, again: bool) -> Job | None
         # The fraction of a second marks this try: the answer to the write below can be lost.
         until = now + timedelta(seconds=OPENING_SECONDS, microseconds=-secrets.randbelow(10**6))
         try:
-            counted = record.move_on(job, PhotoOpened(now, until, arrived)).job
+            counted = record.move_on(job, PhotoOpened(now, until, upload.stored_at)).job
             is_own = counted and counted.photo.opening_until == until
             if counted is None or counted.has_photo or counted.status.is_terminal or not is_own:
                 # Deleted, already inspected, opened too often, or being opened by another invocation.
