@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from triptych.aws import bucket, queues
 from triptych.aws.queues import RunningPrediction, WatchdogMessage
-from triptych.deadlines import SLOW_UPLOAD_SECONDS, upload_deadline
+from triptych.deadlines import SLOW_UPLOAD_SECONDS, upload_urls_end
 from triptych.flows import record
 from triptych.job import ImageStatus, Job
 from triptych.replicate.tags import Tag
@@ -49,7 +49,7 @@ def deletion(job: Job) -> WatchdogMessage:
         job_id=job.job_id,
         born_at=clock.now(),
         left=running_predictions(job),
-        uploads_until=upload_deadline(job),
+        uploads_until=upload_urls_end(job),
         group=queues.group_of(job.owner),
     )
 
