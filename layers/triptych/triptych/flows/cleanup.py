@@ -77,10 +77,10 @@ def stop(job_id: str, since: datetime, running: Sequence[RunningPrediction]) -> 
     unfound: list[datetime] = []
     unread = False
     if doubtful:
-        asked = [one.asked_at for one in doubtful.values() if one.asked_at] or [since]
+        asked = {tag: one.asked_at or since for tag, one in doubtful.items()}
         try:
             due = any(one.in_doubt_until is None or now >= one.in_doubt_until for one in doubtful.values())
-            listed = listing.find(doubtful.keys(), min(asked), max(asked), whole=due)
+            listed = listing.find(asked, whole=due)
         except transport.ReplicateUnavailableError as error:
             logger.warning("the list of predictions cannot be read", reason=str(error))
             listed, unread = listing.Listed([]), True
