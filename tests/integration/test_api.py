@@ -175,7 +175,7 @@ def test_huge_body_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
     event = api_event("POST", "/api/v1/jobs", body)
     answer = api.handler(event, CONTEXT)
     assert answer["statusCode"] == 400
-    assert "at most 524288 bytes" in str(answer["body"])
+    assert "at most 524288 characters" in str(answer["body"])
 
 
 def test_longest_order_is_accepted(call: Any) -> None:
