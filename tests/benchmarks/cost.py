@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tests.localcloud.template import Json
 
 JOBS = 3  # counted jobs, after one that finds every process new
+SIZES = (1_000, 1_000_000)  # jobs a month
 POLLS = 5  # polls, of which the mean is used
 WATCHDOG_SECONDS = 20  # longer than a job takes here, so that the watchdog looks once, as on AWS
 TOKEN = "r8_the_token_of_this_benchmark"  # the stand-in's
@@ -93,7 +94,7 @@ def measure() -> Iterator[Figure]:
     yield Figure("a job: fetched by Replicate", used.fetched_bytes / 1e6, "MB")
     for name, dollars in {**fixed(besides), **optional(besides)}.items():
         yield Figure(f"a month: {name}", dollars, "$")
-    for jobs in (1_000, 1_000_000):
+    for jobs in SIZES:
         costs = variable(used, besides, jobs)
         predictions = usd(replicate_prediction=3 * jobs)
         for name, dollars in costs.items():
@@ -111,7 +112,7 @@ def variable(used: Usage, besides: Besides, jobs: int) -> dict[str, float]:
     assumed = _prices.file().assumptions
     requests = used.requests
     polls = assumed.polls
-    seconds = used.seconds + polls * besides.poll_seconds + (besides.start_seconds if jobs <= 1_000 else 0)
+    seconds = used.seconds + polls * besides.poll_seconds + (besides.start_seconds if jobs <= SIZES[0] else 0)
     outputs = 3 * assumed.output_bytes
     months = int(template.load().parameters["RetentionDays"]) / 30  # how long a job's objects and item exist
     puts = sum(count for name, count in requests.items() if name.startswith("S3 Put"))
