@@ -47,6 +47,11 @@ class Replicate:
         """Return the URL of an output of `size` bytes."""
         return f"{self.url}/output/{size}/out.png"
 
+    @property
+    def callback_url(self) -> str:
+        """The URL of a receiver of callbacks, which accepts each."""
+        return f"{self.url}/tests/ends"
+
     def _get(self, path: str) -> bytes:
         with urlopen(self.url + path) as answer:
             return bytes(answer.read())
@@ -88,6 +93,8 @@ class _State:
             case "GET", ["tests", "delay", seconds]:
                 self.delay = float(seconds)
                 return _json(None)
+            case "POST", ["tests", "ends"]:
+                return Response(204)
             case "GET", ["tests", "arrivals"]:
                 with self.lock:
                     found, self.arrivals = self.arrivals, []

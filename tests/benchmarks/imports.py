@@ -27,12 +27,14 @@ if TYPE_CHECKING:
 REPETITIONS = 9
 LINE = re.compile(r"import time: +(\d+) \| +\d+ \| *(\S+)")
 PHOTO, PREVIEWS = ("triptych.photo.inspection", "triptych.photo.previews")
+SECRETS = "aws_lambda_powertools.utilities.parameters.secrets"
 # What the first answer imports beside the function's own module.
 FUNCTIONS: dict[str, tuple[str, ...]] = {
     "page": (),
     "announce": (),
     "watchdog": (),
     "api": (),
+    "callback": (SECRETS,),
     "webhook": (PREVIEWS,),
     "generate": (PHOTO, PREVIEWS),
 }
