@@ -1,7 +1,7 @@
 """Cold starts: from the start of a function's process, under Amazon's client, to its first answer.
 
-Each round starts every function right after its floors, and the ratio of both is that of the round. So other load of
-the machine changes both, and the medians of the ratios are compared. The floor of a function (`_floors`) imports the packages that the
+Each round starts every function soon after its floors, and has a ratio of its own: so other load of the machine changes
+both sides. A figure is the median of these ratios. The floor of a function (`_floors`) imports the packages that the
 function is made of, makes its clients and answers. Two more floors, the same for all functions, import boto3, make one
 client and answer. One of them has boto3 as pip installs it, the other the layer's trimmed botocore. A floor sends no
 request, so the time that a function waits for the stand-ins of AWS and Replicate is a figure of its own.
