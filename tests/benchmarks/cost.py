@@ -323,7 +323,8 @@ def _write_units(entry: dict[str, Any]) -> float:
 def most_write_units() -> int:
     """Return the write units of a job whose item has 2 KiB in every write, as `_write_units` counts them.
 
-    The counts of an owner have less than 1 KiB, as long as the owner has no more than about 20 unfinished jobs.
+    The counts of an owner have less than 1 KiB, as long as the owner has no more than about 20 unfinished jobs. A
+    webhook that loses a race against another one writes once more, up to 4 units.
     """
     made, kib = _prices.budget("the process is new"), 2
     creation = 3 * kib + 2 * 2  # with what the owner and the stack have spent
