@@ -55,7 +55,7 @@ def _record(record: DynamoDBRecord) -> None:
                 steps.callback(_do, event_bus.announce, job)
             steps.callback(_do, _release, job)
     except Exception:
-        # Lambda delivers the record again. In the end it goes to the dead-letter queue, which has an alarm.
+        # Lambda delivers the record again. In the end it puts it into the bucket of dead letters, which has an alarm.
         unexpected("not announced", event_id=record.event_id)
         raise
     logger.info("deleted before its end" if is_deleted else "announced", status=job.status)

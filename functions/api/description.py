@@ -41,7 +41,7 @@ with `--parameter-overrides AllowedOrigins=http://localhost:5173`, or whichever 
 | S3's answer | why |
 |---|---|
 | 403 `SignatureDoesNotMatch` | The type, the length or a header differs from the order. |
-| 403 `AccessDenied` | The URL has expired. Get the job: as long as it awaits its photo, its `upload` has a new one. |
+| 403 `AccessDenied` | The URL has expired. Get the job: its `upload` has a new one, or is null if it is too late. |
 | 412 `PreconditionFailed` | The photo is already there. |
 | 400 `BadDigest` | The bytes do not have the announced `checksum_sha256`. |
 """

@@ -132,7 +132,7 @@ def _check_body(call: APIGatewayProxyEventV2) -> None:
     if kind != JSON:
         raise ApiError(FailureKind.NOT_JSON)
     if len(call.body or "") > LONGEST_BODY:
-        raise ApiError(FailureKind.INVALID_REQUEST, f"body: it must have at most {LONGEST_BODY} bytes.")
+        raise ApiError(FailureKind.INVALID_REQUEST, f"body: it must have at most {LONGEST_BODY} characters.")
     try:
         json.loads(call.decoded_body or "")
     except (ValueError, RecursionError):

@@ -48,6 +48,8 @@ def _upload(job: Job) -> Upload | None:
         return None
     now = clock.now()
     seconds = upload_url_seconds(job, now)
+    if not seconds:
+        return None
     url, headers = bucket.presign_upload(job, seconds)
     expires_at = settings().local_time(now + timedelta(seconds=seconds))
     return Upload(method="PUT", url=url, headers=headers, expires_at=expires_at)

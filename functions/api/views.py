@@ -317,7 +317,10 @@ class JobCreated(Lazy):
     status: JobStatus
     upload: Annotated[
         Upload | None,
-        Field(description="Null if no photo is to be uploaded: with `photo_of`, or if it has arrived."),
+        Field(
+            description="Null if no photo is to be uploaded: with `photo_of`, or if it has arrived, or if the order is "
+            "repeated in the last minutes before the job expires."
+        ),
     ]
 
 
@@ -472,7 +475,10 @@ class JobView(Lazy):
     ]
     upload: Annotated[
         Upload | None,
-        Field(description="How to upload the photo, as long as the job awaits an upload. Null in lists."),
+        Field(
+            description="How to upload the photo, as long as the job awaits an upload. Null in lists, and in the job's last "
+            "minutes, which are left to uploads under way."
+        ),
     ]
     photo: Annotated[PhotoView | None, Field(description="Null until the photo has arrived.")]
     images: list[ImageView]

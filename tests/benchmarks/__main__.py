@@ -32,7 +32,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python3 -m tests.benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(NAMES)} (default: all)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the figures to FILE")
-    parser.add_argument("--strict", action="store_true", help="fail if a goal is missed")
+    parser.add_argument(
+        "--strict", action="store_true", help="fail if a goal is missed or a benchmark is skipped"
+    )
     parser.add_argument(
         "--compare", type=Path, nargs=2, metavar="FILE", help="compare two such files; run nothing"
     )
@@ -45,6 +47,7 @@ def main() -> None:
         parser.error(f"there is no benchmark {', '.join(unknown)}. The benchmarks are {', '.join(NAMES)}")
     os.chdir(environment.ROOT)
     found: dict[str, list[_report.Figure]] = {}
+    failures = []
     for name in options.names or NAMES:
         module = importlib.import_module(f"tests.benchmarks.{name}")
         say(f"{name}: {(module.__doc__ or '').strip().splitlines()[0]}")
@@ -53,14 +56,16 @@ def main() -> None:
             for figure in module.measure():
                 found[name].append(figure)
                 say(f"  {_report.line(figure)}")
+                if figure.is_missed:
+                    failures.append(f"{name} missed {figure.name}")
         except _report.UnavailableError as missing:
             say(f"  skipped: {missing}")
+            failures.append(f"{name} was skipped: {missing}")
     if options.json:
         _report.write(options.json, found)
         say(f"written to {options.json}")
-    missed = [figure.name for figures in found.values() for figure in figures if figure.is_missed]
-    if options.strict and missed:
-        sys.exit(f"missed: {'; '.join(missed)}")
+    if options.strict and failures:
+        sys.exit("\n".join(failures))
 
 
 if __name__ == "__main__":

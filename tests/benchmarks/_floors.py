@@ -54,6 +54,14 @@ _TOKEN = """
 from aws_lambda_powertools.utilities.parameters import SSMProvider
 SSMProvider(boto3_session=session)
 """
+_SECRET = """
+from aws_lambda_powertools.utilities.parameters import SecretsProvider
+SecretsProvider(boto3_session=session)
+"""
+_HTTPX = """
+import httpx
+httpx.Client(transport=httpx.HTTPTransport())
+"""
 _REPLICATE = """
 import httpx
 from replicate.client import Client
@@ -72,6 +80,7 @@ def _of(*parts: str) -> str:
 FLOORS = {
     "announce": _of(_BATCH, _PYDANTIC, _PYNAMODB, _EVENTS),
     "api": _of(_ROUTER, _PYDANTIC, _PYNAMODB, _S3),
+    "callback": _of(_BATCH, _PYDANTIC, _SECRET, _HTTPX),
     "generate": _of(_BATCH, _PYDANTIC, _PYNAMODB, _S3, _TOKEN, _REPLICATE, _PILLOW),
     "page": BARE,
     "watchdog": _of(_BATCH, _PYDANTIC, _PYNAMODB),

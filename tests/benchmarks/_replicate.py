@@ -1,19 +1,25 @@
-"""A stand-in for Replicate for measurements: it answers after a delay, notes the time of each create request, and draws nothing.
+"""A stand-in for Replicate for measurements: it answers after a delay, notes the time of each create request, and draws one output.
 
-The local cloud's stand-in draws its outputs, which would add to the measured time.
+The local cloud's stand-in draws each of its outputs, which would add to the measured time.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import multiprocessing
+import struct
 import threading
 import time
+import zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.request import urlopen
 
+from PIL import Image
+
+from tests.localcloud import sample
 from tests.localcloud.http_server import HttpServer, Request, Response
 from tests.support.function_environment import TOKEN
 from tests.support.replicate.account import Account
@@ -23,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from multiprocessing.connection import Connection
 
-PNG_HEAD, PNG_TAIL = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+MEGAPIXEL = (1152, 896)
+PNG_END = 12  # bytes of the last chunk
 
 
 @dataclass(frozen=True)
@@ -44,8 +51,13 @@ class Replicate:
         return list(json.loads(self._get("/tests/arrivals")))
 
     def output_url(self, size: int) -> str:
-        """Return the URL of an output of `size` bytes."""
+        """Return the URL of an output of `size` bytes, at least those of the image itself: about 600 kB."""
         return f"{self.url}/output/{size}/out.png"
+
+    @property
+    def callback_url(self) -> str:
+        """The URL of a receiver of callbacks, which accepts each."""
+        return f"{self.url}/tests/ends"
 
     def _get(self, path: str) -> bytes:
         with urlopen(self.url + path) as answer:
@@ -83,11 +95,13 @@ class _State:
         match request.method, request.target.strip("/").split("/"):
             case "GET", ["output", size, _]:
                 if len(self.output) != int(size):
-                    self.output = PNG_HEAD + bytes(int(size) - len(PNG_HEAD + PNG_TAIL)) + PNG_TAIL
+                    self.output = _output(int(size))
                 return Response(200, (("content-type", "image/png"),), self.output)
             case "GET", ["tests", "delay", seconds]:
                 self.delay = float(seconds)
                 return _json(None)
+            case "POST", ["tests", "ends"]:
+                return Response(204)
             case "GET", ["tests", "arrivals"]:
                 with self.lock:
                     found, self.arrivals = self.arrivals, []
@@ -102,6 +116,17 @@ class _State:
         if creates:
             time.sleep(self.delay)
         return _json(answer.body, answer.status)
+
+
+def _output(size: int) -> bytes:
+    """Return a PNG of a megapixel, filled up to `size` bytes with a chunk that decoders skip."""
+    file = io.BytesIO()
+    image = Image.open(io.BytesIO(sample.photo()))
+    image.resize(MEGAPIXEL, Image.Resampling.BICUBIC).save(file, "PNG")
+    png = file.getvalue()
+    chunk = b"fiLl" + bytes(size - len(png) - 12)
+    filling = struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    return png[:-PNG_END] + filling + png[-PNG_END:]
 
 
 def _json(value: Any, status: int = 200) -> Response:

@@ -34,6 +34,7 @@ class Figure:
         baseline: The value of the baseline, from the same run because these machines are shared and noisy.
         at_most: The goal: the highest ratio of value and baseline, or the highest value without a baseline.
         at_least: The goal: the lowest such ratio or value.
+        ratios: The ratios of value and baseline in each round, if both were measured in turn. Their median is the ratio.
     """
 
     name: str
@@ -43,9 +44,12 @@ class Figure:
     baseline: float | None = None
     at_most: float | None = None
     at_least: float | None = None
+    ratios: tuple[float, ...] = ()
 
     @property
     def ratio(self) -> float | None:
+        if self.ratios:
+            return statistics.median(self.ratios)
         return self.value / self.baseline if self.baseline else None
 
     @property
@@ -77,9 +81,11 @@ def percentile(values: Sequence[float], share: int) -> float:
 
 
 def line(figure: Figure) -> str:
-    """Return the figure as one line for the terminal."""
+    """Return the figure as one line for the terminal. Half of the ratios of rounds lie between the two in brackets."""
     against = f"{figure.against} {_number(figure.baseline)}" if figure.baseline is not None else ""
     ratio = f"{figure.ratio:.2f} x" if figure.ratio is not None else ""
+    if figure.ratios:
+        ratio += f" ({percentile(figure.ratios, 25):.2f} to {percentile(figure.ratios, 75):.2f})"
     found = f"{_number(figure.value)} {figure.unit}"
     return f"{figure.name:52} {found:>16}  {against:38} {ratio:>9}  {figure.assessment}".rstrip()
 

@@ -258,7 +258,7 @@ def redis_server() -> str:
     """
     found = shutil.which("redis-server")
     if found is None:
-        raise UnavailableError("the baseline needs redis-server (apt-get install redis-server)")
+        raise UnavailableError("its baseline needs redis-server (apt-get install redis-server)")
     return found
 
 

@@ -62,8 +62,15 @@ class World:
         """Create a job and upload its photo."""
         order = JobRequest(content_type="image/jpeg", size=len(PHOTO))
         job = create_job.create_job(owner, order, None)
-        bucket._s3().put_object(Bucket=self.bucket, Key=job.photo.key, Body=PHOTO)
+        self.upload(job)
         return job
+
+    def upload(self, job: Job) -> None:
+        """Upload a job's photo."""
+        bucket._s3().put_object(Bucket=self.bucket, Key=job.photo.key, Body=PHOTO)
+
+    def job(self, job_id: str) -> Job:
+        return _existing(record.read(job_id))
 
     def asked_job(self) -> Job:
         """Create a job whose three predictions are running."""
@@ -80,10 +87,10 @@ class World:
             stored.append(OutputStored(image.index, image.attempt, image.prediction_id or "", output))
         return _existing(record.move_on(job, *stored).job)
 
-    def webhook(self, job: Job, size: int) -> dict[str, Any]:
-        """Return a webhook's event: the job's first prediction succeeded with an output of `size` bytes."""
-        image = job.images[0]
-        url = Tag(job.job_id, 0, image.attempt).on(self.stack.outputs["WebhookUrl"], TOKEN)
+    def webhook(self, job: Job, size: int, index: int = 0) -> dict[str, Any]:
+        """Return a webhook's event: the prediction of this image succeeded with an output of `size` bytes."""
+        image = job.images[index]
+        url = Tag(job.job_id, index, image.attempt).on(self.stack.outputs["WebhookUrl"], TOKEN)
         query = url.partition("?")[2]
         prediction = {
             "id": image.prediction_id,

@@ -1,6 +1,7 @@
 """Cold starts: from the start of a function's process, under Amazon's client, to its first answer.
 
-Each repetition starts every function and its floors. The floor of a function (`_floors`) imports the packages that the
+Each round starts every function soon after its floors, and has a ratio of its own: so other load of the machine changes
+both sides. A figure is the median of these ratios. The floor of a function (`_floors`) imports the packages that the
 function is made of, makes its clients and answers. Two more floors, the same for all functions, import boto3, make one
 client and answer. One of them has boto3 as pip installs it, the other the layer's trimmed botocore. A floor sends no
 request, so the time that a function waits for the stand-ins of AWS and Replicate is a figure of its own.
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
     from tests.localcloud.stack import Function
 
-REPETITIONS = 9
+ROUNDS = 15
 GOAL = 1.3  # of boto3
 OWN_GOAL = 1.1  # of a function's own floor, in CPU time, which other load of the machine changes less
 FLOOR = """
@@ -100,6 +101,17 @@ def _look(found: World) -> dict[str, Any]:
     return sqs_event({"job_id": job.job_id, "born_at": job.created_at.isoformat()})
 
 
+def _end(found: World) -> dict[str, Any]:
+    message = {
+        "url": found.replicate.callback_url,
+        "owner": "ann",
+        "job_id": "j",
+        "webhook_id": "j-1",
+        "body": "{}",
+    }
+    return sqs_event(message)
+
+
 def _floor(name: str, function: str, floor: str) -> Start:
     return Start(name, function, lambda _: {}, floor)
 
@@ -117,6 +129,7 @@ STARTS = (
     Start("webhook, an output of 1 MB", "webhook", lambda found: found.webhook(found.asked_job(), 1_000_000)),
     Start("watchdog, a job that has ended", "watchdog", _look),
     Start("announce, a job's end", "announce", lambda found: found.stream_record(found.done_job())),
+    Start("callback, a delivery", "callback", _end),
     Start("page", "page", lambda _: {**api_event("GET", "/"), "rawPath": "/"}),
 )
 
@@ -131,40 +144,54 @@ class Cold:
     cpu: float  # CPU time of the process and its children
 
 
+@dataclass(frozen=True)
+class Comparison:
+    """A time of each function, beside that of a floor in the same round."""
+
+    name: str
+    time: str  # the field of Cold
+    floor: Callable[[Start], Start]
+    floor_time: str = ""  # empty: the same field
+    at_most: float | None = None
+
+
+COMPARISONS = (
+    Comparison("first answer", "first", lambda start: FLOORS[start.function]),
+    Comparison("CPU", "cpu", lambda start: FLOORS[start.function], at_most=OWN_GOAL),
+    Comparison("first answer, against boto3", "first", lambda _: BOTO3, at_most=GOAL),
+    Comparison("init, against boto3", "init", lambda _: BOTO3),
+    Comparison("CPU, against boto3", "cpu", lambda _: BOTO3),
+    Comparison("first answer, against trimmed boto3", "first", lambda _: TRIMMED),
+    Comparison("waiting for the stand-ins", "waited", lambda start: start, "first"),
+)
+
+
 def measure() -> Iterator[Figure]:
     starts: dict[str, list[Cold]] = defaultdict(list)
-    every = (BOTO3, TRIMMED, *FLOORS.values(), *STARTS)
-    with world() as stack, tempfile.TemporaryDirectory() as folder:
+    every = dict.fromkeys(one for start in STARTS for one in (BOTO3, TRIMMED, FLOORS[start.function], start))
+    with world(AllowedCallbackHosts="127.0.0.1") as stack, tempfile.TemporaryDirectory() as folder:
         functions = {start.name: _measured(start, stack, Path(folder)) for start in every}
-        for _ in range(REPETITIONS):
+        for _ in range(ROUNDS):
             for start in every:
                 starts[start.name].append(_cold(functions[start.name], start.event(stack), stack))
-    for start in STARTS:
-        floor = FLOORS[start.function].name
-        found, least = _median(starts[start.name], "first"), _median(starts[floor], "first")
-        yield Figure(f"{start.name}: first answer", found, "ms", floor, least)
-    for start in STARTS:
-        floor = FLOORS[start.function].name
-        found, least = _median(starts[start.name], "cpu"), _median(starts[floor], "cpu")
-        yield Figure(f"{start.name}: CPU", found, "ms", f"{floor}: CPU", least, at_most=OWN_GOAL)
-    for what, called in (("first", "first answer"), ("init", "init"), ("cpu", "CPU")):
+    for compared in COMPARISONS:
         for start in STARTS:
-            found, least = _median(starts[start.name], what), _median(starts[BOTO3.name], what)
-            goal = GOAL if what == "first" else None
-            name = f"{start.name}: {called}, against boto3"
-            yield Figure(name, found, "ms", "boto3, one client", least, at_most=goal)
-    for start in STARTS:
-        found, least = _median(starts[start.name], "first"), _median(starts[TRIMMED.name], "first")
-        name = f"{start.name}: first answer, against trimmed boto3"
-        yield Figure(name, found, "ms", "the layer's boto3, one client", least)
-    for start in STARTS:
-        waited, first = _median(starts[start.name], "waited"), _median(starts[start.name], "first")
-        yield Figure(f"{start.name}: waiting for the stand-ins", waited, "ms", "its first answer", first)
+            floor = compared.floor(start)
+            found = _times(starts[start.name], compared.time)
+            least = _times(starts[floor.name], compared.floor_time or compared.time)
+            yield Figure(
+                f"{start.name}: {compared.name}",
+                statistics.median(found),
+                "ms",
+                floor.name if floor is not start else "its first answer",
+                statistics.median(least),
+                at_most=compared.at_most,
+                ratios=tuple(one / other for one, other in zip(found, least, strict=True)),
+            )
 
 
-def _median(starts: list[Cold], what: str) -> float:
-    values: list[float] = [getattr(start, what) for start in starts]
-    return statistics.median(values)
+def _times(starts: list[Cold], what: str) -> list[float]:
+    return [getattr(start, what) for start in starts]
 
 
 def _measured(start: Start, found: World, folder: Path) -> Function:

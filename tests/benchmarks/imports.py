@@ -4,6 +4,9 @@ Each function is imported REPETITIONS times by a new interpreter with `-X import
 of the least times of its modules, without what they import in turn. So another load of the machine hardly matters. The
 time of our own code holds the models that pydantic builds for it, and its regular expressions.
 
+Two more figures are what is saved: garbage collection, which the first import of each function turns off, and reading
+the certificates, which a process does once and each HTTP client would do again.
+
 `.venv/bin/python -m tests.benchmarks.imports` prints the table of README.md.
 """
 
@@ -13,8 +16,12 @@ import os
 import re
 import subprocess
 import sys
+import timeit
 from collections import defaultdict
+from functools import partial
 from typing import TYPE_CHECKING
+
+import httpx
 
 from tests.benchmarks._report import Figure
 from tests.environment import ROOT
@@ -27,12 +34,14 @@ if TYPE_CHECKING:
 REPETITIONS = 9
 LINE = re.compile(r"import time: +(\d+) \| +\d+ \| *(\S+)")
 PHOTO, PREVIEWS = ("triptych.photo.inspection", "triptych.photo.previews")
+SECRETS = "aws_lambda_powertools.utilities.parameters.secrets"
 # What the first answer imports beside the function's own module.
 FUNCTIONS: dict[str, tuple[str, ...]] = {
     "page": (),
     "announce": (),
     "watchdog": (),
     "api": (),
+    "callback": (SECRETS,),
     "webhook": (PREVIEWS,),
     "generate": (PHOTO, PREVIEWS),
 }
@@ -54,15 +63,31 @@ PACKAGES = {
     "Pillow": ("PIL", "pillow_heif"),
     OWN: ("triptych",),
 }
+# Keeps the garbage collection on, and adds up the seconds that it takes.
+COLLECTING = """
+import gc, time
+gc.disable, spent = (lambda: None), 0.0
+def note(phase, _):
+    global spent
+    spent += time.perf_counter() if phase == "stop" else -time.perf_counter()
+gc.callbacks.append(note)
+"""
 COLUMNS = (STANDARD, *PACKAGES)
 _PACKAGE_OF = {module: package for package, modules in PACKAGES.items() for module in modules}
 PAGE = {"BUCKET_URL": "https://b", "COGNITO_URL": "https://c", "COGNITO_CLIENT_ID": ""}
 
 
 def measure() -> Iterator[Figure]:
+    once = min(
+        timeit.repeat(partial(httpx.create_ssl_context, trust_env=False), number=1, repeat=REPETITIONS)
+    )
+    yield Figure("reading the certificates once", once * 1000, "ms")
     for function in FUNCTIONS:
         times = by_package(function, REPETITIONS)
-        yield Figure(f"{function}: all imports", sum(times.values()), "ms")
+        whole = sum(times.values())
+        yield Figure(f"{function}: all imports", whole, "ms")
+        garbage = min(float(_run(function, COLLECTING, "spent * 1000").stdout) for _ in range(REPETITIONS))
+        yield Figure(f"{function}: saved garbage collection", garbage, "ms", "all imports", whole)
         for package in COLUMNS:
             if times[package]:
                 yield Figure(f"{function}: {package}", times[package], "ms")
@@ -100,6 +125,13 @@ def package_of(module: str, own: set[str]) -> str:
 
 def _times(function: str) -> dict[str, int]:
     """Import a function in a new interpreter; return the microseconds that each module took."""
+    done = _run(function, "import sys", "*sys.modules")
+    imported = set(done.stdout.split())  # without optional packages that were looked for and are not there
+    return {module: time for module, time in read(done.stderr).items() if module in imported}
+
+
+def _run(function: str, before: str, result: str) -> subprocess.CompletedProcess[str]:
+    """Import a function in a new interpreter, after the code `before`; print `result` there."""
     layers = [ROOT / "layers" / name for name in ("triptych", "dependencies", "imaging")]
     folder = ROOT / "functions" / function
     for compiled in (folder, layers[0]):
@@ -108,11 +140,9 @@ def _times(function: str) -> dict[str, int]:
     environment = {**ENVIRONMENT, **PAGE, "PATH": os.defpath, "PYTHONPATH": os.pathsep.join(map(str, path))}
     base: str = getattr(sys, "_base_executable", sys.executable)
     modules = ", ".join((function, *FUNCTIONS[function]))
-    code = f"import {modules}; import sys; print(*sys.modules)"
+    code = f"{before}\nimport {modules}\nprint({result})"
     command = [base, "-S", "-P", "-X", "importtime", "-c", code]
-    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
-    imported = set(done.stdout.split())  # without optional packages that were looked for and are not there
-    return {module: time for module, time in read(done.stderr).items() if module in imported}
+    return subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
 
 
 def table(repetitions: int = REPETITIONS) -> str:

@@ -36,7 +36,7 @@ FIRST = """
 
 def measure() -> Iterator[Figure]:
     if MAY_BE_SKIPPED:
-        raise UnavailableError("There is no chromium with its chromedriver here.")
+        raise UnavailableError("it needs Chromium and its driver (apt-get install chromium chromium-driver)")
     with serving() as cloud, tempfile.TemporaryDirectory() as profile, browsing(Path(profile)) as browser:
         shown = _jobs(cloud)
         browser.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": FIRST})

@@ -29,6 +29,7 @@ from tests.localcloud.driving import Driver
 from tests.localcloud.policies import Call, Statement, differences
 from tests.localcloud.replicate import StandIn
 from tests.localcloud.replicate_faults import Fault
+from tests.replay.replay import DeadLetter, Notice
 from tests.support import photo_corpus
 from tests.support.events import sqs_event
 
@@ -292,13 +293,22 @@ def send_a_message_without_a_photo(operator: Operator) -> None:
 
 
 def end_with_an_unreadable_record(operator: Operator) -> None:
-    item = {"job_id": {"S": str(uuid.uuid4())}}
+    """Its record lies whole in the bucket of dead letters. EventBridge tells the queue of it, for the alarm."""
+    job_id = str(uuid.uuid4())
+    item = {"job_id": {"S": job_id}}
     for status in ("GENERATING", "SUCCEEDED"):
         operator.aws("dynamodb").put_item(
             TableName=operator.cloud.table, Item={**item, "status": {"S": status}}
         )
-    queue = operator.cloud.stack.outputs["AnnounceDeadLetterQueueUrl"]
-    operator.until(lambda: operator.aws("sqs").receive_message(QueueUrl=queue).get("Messages"), "dead letter")
+    outputs = operator.cloud.stack.outputs
+    queue, bucket = outputs["AnnounceDeadLetterQueueUrl"], outputs["AnnounceDeadLetterBucket"]
+    messages = operator.until(
+        lambda: operator.aws("sqs").receive_message(QueueUrl=queue).get("Messages"), "dead letter"
+    )
+    key = Notice.model_validate_json(messages[0]["Body"]).key
+    body = operator.aws("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+    (record,) = DeadLetter.model_validate_json(body).event.records
+    assert record["dynamodb"]["NewImage"] == {**item, "status": {"S": "SUCCEEDED"}}
 
 
 SCENARIOS: Sequence[Callable[[Operator], None]] = (

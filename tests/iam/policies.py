@@ -35,7 +35,8 @@ def documents() -> Mapping[str, tuple[Json, ...]]:
     for name, resource in template.resources.items():
         physical = f"{STACK_NAME}-{name}"
         if resource.type == "AWS::S3::Bucket":
-            physical = str(template.scope.resolve(resource.properties["BucketName"]))
+            named = resource.properties.get("BucketName", physical.lower())
+            physical = str(template.scope.resolve(named))
         elif resource.type == "AWS::SecretsManager::Secret":
             physical = f"arn:aws:secretsmanager:{_HOME}:secret:{physical}-abcdef"  # AWS appends six letters
         forms = _ATTRIBUTES.get(resource.type, {})

@@ -175,7 +175,7 @@ def test_huge_body_is_refused_unread(monkeypatch: pytest.MonkeyPatch) -> None:
     event = api_event("POST", "/api/v1/jobs", body)
     answer = api.handler(event, CONTEXT)
     assert answer["statusCode"] == 400
-    assert "at most 524288 bytes" in str(answer["body"])
+    assert "at most 524288 characters" in str(answer["body"])
 
 
 def test_longest_order_is_accepted(call: Any) -> None:
@@ -219,7 +219,7 @@ def test_invalid_setting_is_named_at_the_first_call(
 
 def test_replayed_create_returns_no_url_that_outlives_the_job(world: World, call: Any) -> None:
     call("POST", "/api/v1/jobs", REQUEST, idempotency_key="k")
-    world.clock.advance(1100)  # the job waits until 1,200
+    world.clock.advance(1100)  # upload URLs end at 1,200
     replayed = call("POST", "/api/v1/jobs", REQUEST, idempotency_key="k")[1]
     assert "X-Amz-Expires=100" in replayed["upload"]["url"]
     record.move_on(world.job(replayed["job_id"]), UploadExpired())

@@ -40,7 +40,7 @@ def generated(world: World, context: SimpleNamespace) -> str:
 
 def never_uploaded(world: World, _context: SimpleNamespace) -> tuple[str, datetime]:
     job_id = world.new_job(photo=None)
-    return job_id, world.job(job_id).created_at + timedelta(seconds=900 + 300)
+    return job_id, world.job(job_id).created_at + timedelta(seconds=900 + 300 + 300)
 
 
 def never_opened(world: World, _context: SimpleNamespace) -> tuple[str, datetime]:

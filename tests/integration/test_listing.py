@@ -31,7 +31,7 @@ def account(world: World) -> Account:
 
 def find(account: Account, asked_ago: float) -> listing.Listed:
     asked_at = account.world.clock.time - timedelta(seconds=asked_ago)
-    return listing.find({TAG}, asked_at, asked_at, whole=True)
+    return listing.find({TAG: asked_at}, whole=True)
 
 
 @pytest.mark.parametrize("asked_ago", [2, 30, 85, 600, 1500])
@@ -54,6 +54,18 @@ def test_absence_on_a_busy_account_takes_few_pages(account: Account, asked_ago: 
     whole = min(asked_ago, listing.LATEST_SECONDS) + 2 * listing.SKEW.total_seconds()
     slices = whole / listing.SLICE.total_seconds() + 3
     assert len(account.requests) <= whole / (PAGE * BUSY.total_seconds()) + slices
+
+
+def test_time_between_two_distant_requests_is_not_read(account: Account) -> None:
+    now = account.world.clock.time
+    asked = {Tag(TAG.job_id, image, 1): now - timedelta(seconds=300 + 1200 * image) for image in range(2)}
+    for tag, asked_at in asked.items():
+        account.add(tag, f"of image {tag.image}", asked_at + timedelta(seconds=80))
+    listed = listing.find(asked, whole=True)
+    assert [listed.of(tag) for tag in asked] == [["of image 0"], ["of image 1"]]
+    windows = 2 * (listing.LATEST_SECONDS + 2 * listing.SKEW.total_seconds())
+    slices = windows / listing.SLICE.total_seconds() + 7
+    assert len(account.requests) <= windows / (PAGE * BUSY.total_seconds()) + slices
 
 
 def test_idle_account_is_read_with_one_request(account: Account) -> None:

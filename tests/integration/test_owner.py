@@ -26,7 +26,7 @@ from tests.support.function_environment import BUCKET
 from tests.support.photos import JPEG, PNG
 from tests.support.world import World
 from triptych.aws import bucket, queues, table
-from triptych.deadlines import upload_deadline
+from triptych.deadlines import upload_urls_end
 from triptych.failures import FailureKind
 from triptych.flows import collect, owner, record
 from triptych.job import MOST_BILLABLE, MOST_RETRIES, DeadlinePassed, ImageStatus, JobStatus
@@ -695,7 +695,7 @@ def test_cleanup_lasts_until_no_upload_url_is_valid(
     world: World, context: SimpleNamespace, call: Any, checks: Any, tasks: Any
 ) -> None:
     job_id = call("POST", "/api/v1/jobs", REQUEST)[1]["job_id"]
-    ends = upload_deadline(world.job(job_id))
+    ends = upload_urls_end(world.job(job_id))
     checks.clear()
     call("DELETE", f"/api/v1/jobs/{job_id}")
     while checks:
@@ -714,7 +714,7 @@ def test_upload_that_began_in_its_urls_last_second_is_removed(
 ) -> None:
     """A GET renews the URL, here a second before the deletion. The upload takes five minutes, and its event is lost."""
     created = call("POST", "/api/v1/jobs", REQUEST)[1]
-    job_id, began = created["job_id"], upload_deadline(world.job(created["job_id"])) - timedelta(seconds=1)
+    job_id, began = created["job_id"], upload_urls_end(world.job(created["job_id"])) - timedelta(seconds=1)
     world.clock.advance(400)
     renewed = call("GET", f"/api/v1/jobs/{job_id}")[1]["upload"]["expires_at"]
     assert datetime.fromisoformat(renewed) > began
@@ -729,6 +729,28 @@ def test_upload_that_began_in_its_urls_last_second_is_removed(
         run_watchdog(message, context)
     assert world.clock.time > arrives
     assert world.object_keys("") == []
+
+
+def test_last_upload_url_leaves_time_for_a_slow_upload(
+    world: World, call: Any, context: SimpleNamespace, checks: Any
+) -> None:
+    """The upload begins in the last second of the last URL, and takes five minutes. Its event is lost."""
+    created = call("POST", "/api/v1/jobs", REQUEST)[1]
+    job_id, path = created["job_id"], f"/api/v1/jobs/{created['job_id']}"
+    world.clock.advance(1199)
+    assert "X-Amz-Expires=1&" in call("GET", path)[1]["upload"]["url"]
+    world.clock.advance(1)
+    late = call("GET", path)[1]
+    assert (late["status"], late["upload"]) == ("AWAITING_UPLOAD", None)
+    message, _ = checks.pop()
+    world.clock.advance(298)
+    run_watchdog(message, context)
+    world.s3.put_object(Bucket=BUCKET, Key=world.job(job_id).photo.key, Body=JPEG)
+    while world.job(job_id).status is JobStatus.AWAITING_UPLOAD and not world.messages("generation"):
+        message, delay = checks.pop()
+        world.clock.advance(delay)
+        run_watchdog(message, context)
+    assert world.job(job_id).status is JobStatus.AWAITING_UPLOAD  # `generate` opens it
 
 
 def test_replayed_deletion_spares_a_new_job_with_the_same_id(

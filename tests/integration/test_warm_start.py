@@ -44,7 +44,7 @@ def generate(here: World) -> dict[str, Any]:
 
 
 def webhook(here: World) -> dict[str, Any]:
-    return here.webhook(here.asked_job(), 1000)
+    return here.webhook(here.asked_job(), 1_000_000)
 
 
 def read_job(here: World) -> dict[str, Any]:

@@ -170,17 +170,21 @@ def test_missing_upload_expires_the_job(world: World, context: SimpleNamespace, 
     run_watchdog(world, job_id, context)
     assert world.job(job_id).status is JobStatus.AWAITING_UPLOAD
     assert delays == [300]
-    world.clock.advance(900)
+    world.clock.advance(1199)
+    run_watchdog(world, job_id, context)
+    assert world.job(job_id).status is JobStatus.AWAITING_UPLOAD
+    assert delays == [300, 2]
+    world.clock.advance(1)
     run_watchdog(world, job_id, context)
     assert world.job(job_id).status is JobStatus.EXPIRED
-    assert delays == [300]
+    assert delays == [300, 2]
     assert world.replicate.requests == []
 
 
 def test_upload_with_a_lost_event_is_found(world: World, context: SimpleNamespace, delays: list[int]) -> None:
     job_id = world.new_job()
     delays.clear()
-    world.clock.advance(1300)  # the upload URL has expired
+    world.clock.advance(1600)  # no upload is under way any more
     run_watchdog(world, job_id, context)
     assert delays == [300]
     (message,) = world.messages("generation")
@@ -455,7 +459,7 @@ def test_unchecked_upload_fails_and_can_be_retried(
 
     with monkeypatch.context() as outage:
         outage.setattr(bucket, "look_at", denied)
-        world.clock.advance(1300)
+        world.clock.advance(1600)
         run_watchdog(world, job_id, context)
         assert world.job(job_id).status is JobStatus.AWAITING_UPLOAD
         world.clock.advance(600)

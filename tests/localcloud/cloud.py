@@ -191,7 +191,15 @@ def local_cloud(  # noqa: PLR0913  # options, all by keyword
                 more_workers=workers_of_queues(made.event_sources, workers),
             )
         )
-        stack.enter_context(EventBus(made.event_targets, machine, functions.log, stack_name=stack_name))
+        stack.enter_context(
+            EventBus(
+                made.event_targets,
+                machine,
+                functions.log,
+                stack_name=stack_name,
+                queues=made.queue_targets,
+            )
+        )
         stack.enter_context(Streams(made.streams, functions, machines))
         stack.enter_context(EventSources(made.event_sources, functions, machines, workers=workers))
         api.start(Gateway(made.http_api, functions, cognito=machine.endpoint, account=machine.account))

@@ -20,6 +20,7 @@ _MOMENT = "2026-01-01T00:00:00.000"
 _CHANGING = (
     (re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b"), str(uuid.UUID(int=0))),
     (re.compile(r"\b\d{4}-\d{2}-\d{2}T[\d:.]+"), _MOMENT),
+    (re.compile(r"(?<=/)\d{4}/\d{2}/\d{2}(?=/)"), "2026/01/01"),
     (re.compile(r"(?<= on )\d{4}-\d{2}-\d{2}\b"), _MOMENT[:10]),
     (re.compile(r"(?<=released )[0-9a-f]+-[0-9a-f]{8}\b"), "0-00000000"),  # a job's entry
     (re.compile(r"(?<=^seat )\d+"), "0"),

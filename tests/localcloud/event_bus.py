@@ -1,6 +1,7 @@
-"""EventBridge's default bus: log each event and deliver it to the API destinations of matching rules.
+"""EventBridge's default bus: log each event and deliver it to the targets of matching rules.
 
-moto matches events to rules and puts them into one queue for each rule. This module delivers them from there.
+moto matches events to rules and puts them into one queue for each rule. This module delivers them from there to API
+destinations. If a rule's target is a queue, moto puts them directly there.
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-api-destinations.html
 """
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
     from tests.localcloud.functions import Log, Machine
-    from tests.localcloud.stack import EventTarget
+    from tests.localcloud.stack import EventTarget, QueueTarget
 
 ENVELOPE = ("version", "id", "detail-type", "source", "account", "time", "region", "resources", "detail")
 # Without an input template moto omits the account, and replaces text such as <source> in the detail.
@@ -52,7 +53,13 @@ class EventBus(Background):
     """Receives events from its creation on; delivers them while its context is open."""
 
     def __init__(
-        self, targets: Iterable[EventTarget], machine: Machine, log: Log, *, stack_name: str
+        self,
+        targets: Iterable[EventTarget],
+        machine: Machine,
+        log: Log,
+        *,
+        stack_name: str,
+        queues: Iterable[QueueTarget] = (),
     ) -> None:
         super().__init__()
         session = boto3.session.Session(
@@ -75,6 +82,9 @@ class EventBus(Background):
             events.put_targets(Rule=f"local-{name}", Targets=[target])
             subscriber = _Subscriber(queue, sqs, deliver, self._stopping)
             self._runs[f"events-{name}"] = subscriber.run
+        for one in queues:
+            events.put_rule(Name=one.rule, EventPattern=json.dumps(one.pattern))
+            events.put_targets(Rule=one.rule, Targets=[{"Id": "queue", "Arn": one.queue_arn}])
 
 
 class _Calling:

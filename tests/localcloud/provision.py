@@ -27,6 +27,7 @@ from tests.localcloud.stack import (
     EventTarget,
     Function,
     HttpApi,
+    QueueTarget,
     Route,
     Stack,
     StreamSource,
@@ -47,7 +48,12 @@ if TYPE_CHECKING:
         ProjectionTypeDef,
     )
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import CORSRuleTypeDef, LifecycleRuleTypeDef, QueueConfigurationTypeDef
+    from mypy_boto3_s3.type_defs import (
+        CORSRuleTypeDef,
+        LifecycleRuleTypeDef,
+        NotificationConfigurationTypeDef,
+        QueueConfigurationTypeDef,
+    )
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.literals import QueueAttributeNameType
 
@@ -115,6 +121,7 @@ def provision(  # noqa: PLR0913  # the settings of a deployment, all by keyword
         parameters=loaded.parameters,
         streams=tuple(making.streams),
         event_targets=tuple(making.event_targets),
+        queue_targets=tuple(making.queue_targets),
         outputs=loaded.outputs(),
         policies=making.policies,
     )
@@ -135,6 +142,7 @@ class _Making:
     sqs: SQSClient
     secrets_manager: Callable[[], Any]  # made on demand: a client takes time, and few stacks have a secret
     queues: dict[str, tuple[str, cfn.Queue]] = field(default_factory=dict)  # by ARN: URL and properties
+    bucket_arns: set[str] = field(default_factory=set)
     queue_policies: dict[str, set[str]] = field(default_factory=dict)  # logical ids, by the queue's URL
     # By ARN: logical id and policies.
     roles: dict[str, tuple[str, tuple[Statement, ...]]] = field(default_factory=dict)
@@ -151,6 +159,7 @@ class _Making:
     )  # by ARN; the API key's value is resolved
     api_destinations: dict[str, cfn.ApiDestination] = field(default_factory=dict)  # by ARN
     event_targets: list[EventTarget] = field(default_factory=list)
+    queue_targets: list[QueueTarget] = field(default_factory=list)
     http_api: HttpApi = field(default_factory=lambda: HttpApi((), {}, None))
 
     def physical(self, name: str, given: str | None = None) -> str:
@@ -239,7 +248,9 @@ def _bucket(making: _Making, name: str, properties: Json) -> None:
     if notification := bucket.notification_configuration:
         _bucket_notification(making, name, physical, notification)
     domain = f"{physical}.s3.{making.region}.amazonaws.com"
-    making.made(name, physical, Arn=f"arn:aws:s3:::{physical}", RegionalDomainName=domain)
+    arn = f"arn:aws:s3:::{physical}"
+    making.bucket_arns.add(arn)
+    making.made(name, physical, Arn=arn, RegionalDomainName=domain)
 
 
 def _cors_rule(making: _Making, rule: cfn.CorsRule) -> CORSRuleTypeDef:
@@ -284,12 +295,12 @@ def _bucket_notification(
         # S3 sends a test message to the queue, so CloudFormation must create the queue's policy first.
         if not making.queue_policies.get(url, set()) & set(making.template.resources[name].depends_on):
             raise TemplateError(f"DependsOn names no policy that lets S3 send to {one.queue}")
-    making.s3.put_bucket_notification_configuration(
-        Bucket=bucket,
-        NotificationConfiguration={
-            "QueueConfigurations": [_queue_notification(one) for one in notification.queue_configurations]
-        },
-    )
+    made: NotificationConfigurationTypeDef = {
+        "QueueConfigurations": [_queue_notification(one) for one in notification.queue_configurations]
+    }
+    if notification.event_bridge_configuration:
+        made["EventBridgeConfiguration"] = {}
+    making.s3.put_bucket_notification_configuration(Bucket=bucket, NotificationConfiguration=made)
 
 
 def _queue(making: _Making, name: str, properties: Json) -> None:
@@ -517,10 +528,18 @@ def _stream_source(making: _Making, name: str, properties: Json) -> None:
             maximum_retries=source.maximum_retry_attempts,
             bisects=source.bisect_batch_on_function_error,
             reports_batch_item_failures="ReportBatchItemFailures" in source.function_response_types,
-            failure_queue_url=_queue_by_arn(making, source.destination_config.on_failure.destination)[0],
+            failure_destination=_failure_destination(
+                making, source.destination_config.on_failure.destination
+            ),
         )
     )
     making.made(name, making.physical(name))
+
+
+def _failure_destination(making: _Making, arn: str) -> str:
+    if arn in making.bucket_arns:
+        return arn
+    return _queue_by_arn(making, arn)[0]
 
 
 def _secret(making: _Making, name: str, properties: Json) -> None:
@@ -563,6 +582,10 @@ def _event_rule(making: _Making, name: str, properties: Json) -> None:
     physical = making.physical(name, rule.name)
     arn = making.arn("events", f"rule/{physical}")
     for target in rule.targets:
+        if isinstance(target, cfn.QueueTarget):
+            _queue_by_arn(making, target.arn)
+            making.queue_targets.append(QueueTarget(physical, rule.event_pattern, target.arn))
+            continue
         destination = making.api_destinations.get(target.arn)
         if destination is None:
             raise TemplateError(f"there is no API destination {target.arn}")

@@ -110,8 +110,13 @@ class QueueNotification(Strict):
     filter: NotificationFilter | None = None
 
 
+class EventBridgeConfiguration(Strict):
+    event_bridge_enabled: Literal[True] = True
+
+
 class NotificationConfiguration(Strict):
-    queue_configurations: list[QueueNotification]
+    queue_configurations: tuple[QueueNotification, ...] = ()
+    event_bridge_configuration: EventBridgeConfiguration | None = None
 
 
 class Bucket(Strict):
@@ -349,7 +354,7 @@ class FilterCriteria(Strict):
 
 
 class OnFailure(Strict):
-    destination: str  # a queue's ARN
+    destination: str  # the ARN of a queue or a bucket
 
 
 class DestinationConfig(Strict):
@@ -435,7 +440,12 @@ class DeadLetterConfig(Strict):
     arn: str  # a queue's
 
 
-class RuleTarget(Strict):
+class QueueTarget(Strict):
+    id: str
+    arn: str  # a queue's
+
+
+class DestinationTarget(Strict):
     id: str
     arn: str  # an API destination's
     role_arn: str
@@ -448,7 +458,7 @@ class EventRule(Strict):
     description: Annotated[Json, "for people"] = None
     event_pattern: Pattern
     state: Literal["ENABLED"] = "ENABLED"
-    targets: tuple[RuleTarget, ...]
+    targets: tuple[DestinationTarget | QueueTarget, ...]
     tags: Tags = None
 
 

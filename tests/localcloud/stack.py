@@ -56,7 +56,16 @@ class StreamSource:
     maximum_retries: int
     bisects: bool  # splits a batch if the whole invocation fails
     reports_batch_item_failures: bool
-    failure_queue_url: str
+    failure_destination: str  # the URL of a queue or the ARN of a bucket
+
+
+@dataclass(frozen=True)
+class QueueTarget:
+    """A queue that receives the events of a rule on the default bus."""
+
+    rule: str  # name
+    pattern: Pattern
+    queue_arn: str
 
 
 @dataclass(frozen=True)
@@ -125,6 +134,7 @@ class Stack:
     parameters: dict[str, str]
     streams: tuple[StreamSource, ...] = ()
     event_targets: tuple[EventTarget, ...] = ()
+    queue_targets: tuple[QueueTarget, ...] = ()
     outputs: dict[str, str] = field(default_factory=dict)
     # The permissions of each function, by its logical id, and of each role that another service assumes, by the role's.
     policies: dict[str, tuple[Statement, ...]] = field(default_factory=dict)

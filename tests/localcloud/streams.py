@@ -27,11 +27,13 @@ from tests.localcloud.patterns import matches
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
     from tests.localcloud.functions import Functions, Machine
     from tests.localcloud.stack import StreamSource
 
+BUCKET = "arn:aws:s3:::"
 POLL_SECONDS = 0.25  # as Lambda does
 PAGE = 1000  # records that one GetRecords returns
 LONGEST_BACKOFF = 10.0  # seconds; Lambda's own is not documented
@@ -60,7 +62,7 @@ class Streams(Background):
         """Start to read.
 
         Raises:
-            ClientError: A function's role may not list streams. Lambda would not create the mapping.
+            ClientError: A function's role may not list streams, or its failed batches. Lambda would not create the mapping.
         """
         for reader in self._readers:
             reader.check()
@@ -91,12 +93,17 @@ class _Reader:
         config = Config(proxies={})
         self._stream = session.client("dynamodbstreams", endpoint_url=machine.endpoint, config=config)
         self._sqs: SQSClient = session.client("sqs", endpoint_url=machine.endpoint, config=config)
+        self._s3: S3Client = session.client("s3", endpoint_url=machine.endpoint, config=config)
+        self._bucket = source.failure_destination.removeprefix(BUCKET) if _is_bucket(source) else None
+        self._mapping = str(uuid.uuid4())
         self._shard = ""
         self._iterator: str | None = None
         self._last: str | None = None  # sequence number of the last record that was read
 
     def check(self) -> None:
         self._stream.list_streams()
+        if self._bucket:  # Lambda documents that it needs this permission, and not when
+            self._s3.list_objects_v2(Bucket=self._bucket, MaxKeys=1)
 
     def run(self) -> None:
         while not self._stopping.is_set():
@@ -155,10 +162,13 @@ class _Reader:
                 continue
             self._stopping.wait(min(0.2 * 2**batch.tries, LONGEST_BACKOFF))
 
+    def _payload(self, records: tuple[Record, ...]) -> str:
+        event = {"Records": [{**record, "eventSourceARN": self._source.stream_arn} for record in records]}
+        return json.dumps(event, default=_plain)
+
     def _invoke(self, records: tuple[Record, ...]) -> tuple[int, bool]:
         """Return how many records were processed before the first failure, and whether the whole invocation failed."""
-        event = {"Records": [{**record, "eventSourceARN": self._source.stream_arn} for record in records]}
-        payload = json.dumps(event, default=_plain).encode()
+        payload = self._payload(records).encode()
         while (result := self._functions.invoke(self._source.function, payload)).function_error == THROTTLED:
             if self._stopping.wait(THROTTLED_SECONDS):
                 break
@@ -168,13 +178,35 @@ class _Reader:
         return done, result.function_error is not None
 
     def _give_up(self, batch: _Batch, function_error: str | None) -> None:
-        """Report the failed batch to the queue that the template names. The records stay in the stream.
+        """Report the failed batch to the destination that the template names.
 
+        A queue gets only the place of the records in the stream. A bucket gets the whole event, too.
         https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html
         """
+        report = self._report(batch, function_error)
+        while not self._stopping.is_set():
+            try:
+                if self._bucket:
+                    self._store(self._bucket, {**report, "payload": self._payload(batch.records)})
+                else:
+                    queue = self._source.failure_destination
+                    self._sqs.send_message(QueueUrl=queue, MessageBody=json.dumps(report))
+            except (BotoCoreError, ClientError) as error:
+                _log.warning("%s: %s", self._source.failure_destination, error)
+                self._stopping.wait(1)
+            else:
+                return
+
+    def _store(self, bucket: str, report: dict[str, object]) -> None:
+        now = datetime.now(UTC)
+        name = f"{now:%Y-%m-%dT%H.%M.%S}-{uuid.uuid4()}"
+        key = f"aws/lambda/{self._mapping}/{self._shard}/{now:%Y/%m/%d}/{name}"
+        self._s3.put_object(Bucket=bucket, Key=key, Body=json.dumps(report).encode())
+
+    def _report(self, batch: _Batch, function_error: str | None) -> dict[str, object]:
         first, last = batch.records[0]["dynamodb"], batch.records[-1]["dynamodb"]
         machine = self._machine
-        body = {
+        return {
             "requestContext": {
                 "requestId": str(uuid.uuid4()),
                 "functionArn": f"arn:aws:lambda:{machine.region}:{machine.account}:function:{self._source.function}",
@@ -198,14 +230,10 @@ class _Reader:
                 "streamArn": self._source.stream_arn,
             },
         }
-        while not self._stopping.is_set():
-            try:
-                self._sqs.send_message(QueueUrl=self._source.failure_queue_url, MessageBody=json.dumps(body))
-            except (BotoCoreError, ClientError) as error:
-                _log.warning("%s: %s", self._source.failure_queue_url, error)
-                self._stopping.wait(1)
-            else:
-                return
+
+
+def _is_bucket(source: StreamSource) -> bool:
+    return source.failure_destination.startswith(BUCKET)
 
 
 def _plain(value: object) -> object:

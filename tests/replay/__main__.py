@@ -1,4 +1,4 @@
-"""`python3 -m tests.replay --stack NAME`: announce the ends of jobs that lie in the dead-letter queue of `announce`."""
+"""`python3 -m tests.replay --stack NAME`: announce the ends of jobs that are dead letters of `announce`."""
 
 from __future__ import annotations
 

@@ -1,9 +1,8 @@
 """Replay the dead letters of `announce`.
 
-A dead letter holds no record, only the record's place in the table's stream: the shard, and the first and the last
-sequence number (https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html). Other writes lie between the
-two, which the filter of `announce` would have left out. So the whole range is read, and only the ends of jobs are given to
-the function. A message is deleted when every end in it was announced.
+Lambda puts a batch that `announce` cannot handle whole into a bucket. A message in a queue tells of each object
+(https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html). The objects are given to the function again.
+An object is deleted when every end in it is announced, and its message then, too.
 """
 
 from __future__ import annotations
@@ -12,34 +11,35 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import AliasPath, BaseModel, Field, Json, ValidationError
 
-from tests.deployed.stack import Stack
+from tests.deployed.stack import Stack, connect
 
-BATCH = 10  # as in template.yaml
-PAGE = 100
 OPEN = {"AWAITING_UPLOAD", "GENERATING"}
-LEASE_SECONDS = 120  # a message that is replayed is hidden for so long
+FOLDER = "aws/lambda/"
+LEASE_SECONDS = 120  # a message that is read is hidden for so long
+
+type Record = dict[str, Any]  # of a stream, as Lambda gives it to a function
 
 
-class Place(BaseModel):
-    """The place of a failed batch in the stream."""
-
-    shard: str = Field(alias="shardId")
-    first: str = Field(alias="startSequenceNumber")
-    last: str = Field(alias="endSequenceNumber")
-    stream: str = Field(alias="streamArn")
+class _Event(BaseModel):
+    records: list[Record] = Field(alias="Records")
 
 
-class Letter(BaseModel):
-    """A message of the dead-letter queue."""
+class DeadLetter(BaseModel):
+    """An object of the bucket: a failed batch."""
 
-    place: Place = Field(alias="DDBStreamBatchInfo")
+    event: Annotated[Json[_Event] | _Event, Field(alias="payload")]  # documented as text, with JSON in it
+
+
+class Notice(BaseModel):
+    """A message of the queue: the event of a new object."""
+
+    key: str = Field(validation_alias=AliasPath("detail", "object", "key"))
 
 
 @dataclass
@@ -48,67 +48,47 @@ class Replay:
 
     stack: Stack
     announced: int = 0
-    kept: int = 0  # messages that stay in the queue
+    kept: set[str] = field(default_factory=set)  # keys of the objects, and ids of the messages, that stay
 
     def run(self) -> None:
-        queue = self.stack.outputs["AnnounceDeadLetterQueueUrl"]
-        sqs = self.stack.client("sqs")
-        while True:
-            found = sqs.receive_message(QueueUrl=queue, VisibilityTimeout=LEASE_SECONDS, WaitTimeSeconds=1)
-            if not found.get("Messages"):
-                return
-            (message,) = found["Messages"]
-            if self._replay(message["MessageId"], message["Body"]):
-                sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+        s3 = self.stack.client("s3")
+        for key in self._keys():
+            body = s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+            if self._replay(key, body):
+                s3.delete_object(Bucket=self._bucket, Key=key)
             else:
-                self.kept += 1
+                self.kept.add(key)
+        self._delete_notices()
 
-    def _replay(self, name: str, body: str) -> bool:
+    @property
+    def _bucket(self) -> str:
+        return self.stack.resources["AnnounceDeadLetterBucket"].name
+
+    def _keys(self) -> Iterator[str]:
+        """Yield the keys of all objects, the oldest of a shard first."""
+        pages = self.stack.client("s3").get_paginator("list_objects_v2")
+        for page in pages.paginate(Bucket=self._bucket, Prefix=FOLDER):
+            yield from (one["Key"] for one in page.get("Contents", []))
+
+    def _replay(self, key: str, body: bytes) -> bool:
         try:
-            place = Letter.model_validate_json(body).place
+            letter = DeadLetter.model_validate_json(body)
         except ValidationError:
-            say(f"{name}: this is not a dead letter of a stream. It stays in the queue.")
+            say(f"{key}: this is not a failed batch. It stays in the bucket.")
             return False
-        try:
-            ends = [record for record in self._records(place) if _ends_a_job(record)]
-        except ClientError as error:
-            if error.response["Error"]["Code"] not in {
-                "TrimmedDataAccessException",
-                "ResourceNotFoundException",
-            }:
-                raise
-            say(f"{name}: the stream does not hold its records any more. It keeps them for 24 hours.")
-            return False
-        failed = [record for batch in _batches(ends) for record in self._announce(batch)]
+        ends = [record for record in letter.event.records if _ends_a_job(record)]
+        failed = self._announce(ends) if ends else []
         self.announced += len(ends) - len(failed)
         for record in ends:
             job_id = record["dynamodb"]["Keys"]["job_id"]["S"]
-            say(f"{name}: job {job_id} {'was not announced' if record in failed else 'is announced'}")
+            say(f"{key}: job {job_id} {'was not announced' if record in failed else 'is announced'}")
         return not failed
 
-    def _records(self, place: Place) -> Iterator[dict[str, Any]]:
-        streams = self.stack.client("dynamodbstreams")
-        iterator = streams.get_shard_iterator(
-            StreamArn=place.stream,
-            ShardId=place.shard,
-            ShardIteratorType="AT_SEQUENCE_NUMBER",
-            SequenceNumber=place.first,
-        )["ShardIterator"]
-        while iterator:
-            page = streams.get_records(ShardIterator=iterator, Limit=PAGE)
-            for record in page["Records"]:
-                if int(record["dynamodb"]["SequenceNumber"]) > int(place.last):
-                    return
-                yield record
-                if record["dynamodb"]["SequenceNumber"] == place.last:
-                    return
-            iterator = page.get("NextShardIterator")
-
-    def _announce(self, records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    def _announce(self, records: list[Record]) -> list[Record]:
         """Give the records to `announce`; return those that it could not announce."""
         answer = self.stack.client("lambda").invoke(
             FunctionName=self.stack.resources["AnnounceFunction"].name,
-            Payload=json.dumps({"Records": records}, default=_plain).encode(),
+            Payload=json.dumps({"Records": records}).encode(),
         )
         if answer.get("FunctionError"):
             return records
@@ -116,25 +96,35 @@ class Replay:
         failed = {one["itemIdentifier"] for one in report["batchItemFailures"]}
         return [record for record in records if record["dynamodb"]["SequenceNumber"] in failed]
 
+    def _delete_notices(self) -> None:
+        """Delete the messages of objects that are gone. The others stay, and the alarm with them."""
+        sqs, queue = self.stack.client("sqs"), self.stack.outputs["AnnounceDeadLetterQueueUrl"]
+        left = set(self._keys())
+        while found := sqs.receive_message(
+            QueueUrl=queue, VisibilityTimeout=LEASE_SECONDS, WaitTimeSeconds=1, MaxNumberOfMessages=10
+        ).get("Messages"):
+            for message in found:
+                try:
+                    stays = Notice.model_validate_json(message["Body"]).key in left
+                except ValidationError:
+                    say(
+                        f"{message['MessageId']}: this message tells of no failed batch. It stays in the queue."
+                    )
+                    self.kept.add(message["MessageId"])
+                    stays = True
+                if not stays:
+                    sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
 
-def _ends_a_job(record: dict[str, Any]) -> bool:
+
+def _ends_a_job(record: Record) -> bool:
     """Return whether the write ended a job or deleted one before its end, as the filters in template.yaml ask."""
     before, after = (_status(record, image) for image in ("OldImage", "NewImage"))
     return before in OPEN and after not in OPEN
 
 
-def _status(record: dict[str, Any], image: Literal["OldImage", "NewImage"]) -> str | None:
+def _status(record: Record, image: Literal["OldImage", "NewImage"]) -> str | None:
     found = record["dynamodb"].get(image, {}).get("status", {}).get("S")
     return str(found) if found else None
-
-
-def _batches(records: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
-    for start in range(0, len(records), BATCH):
-        yield records[start : start + BATCH]
-
-
-def _plain(value: Any) -> float:
-    return float(value.timestamp())  # a stream's event has the time in seconds
 
 
 def say(text: str) -> None:
@@ -147,11 +137,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--stack", required=True, metavar="NAME")
     parser.add_argument("--region", metavar="REGION", help="AWS_REGION by default")
     given = parser.parse_args(arguments)
-    replay = Replay(Stack(boto3.Session(region_name=given.region), given.stack))
+    replay = Replay(connect(given.stack, given.region))
     try:
         replay.run()
     except (BotoCoreError, ClientError) as error:
         say(f"AWS refused: {error}")
         return 1
-    say(f"{replay.announced} ends of jobs are announced; {replay.kept} messages stay in the queue.")
+    say(f"{replay.announced} ends of jobs are announced; {len(replay.kept)} dead letters stay.")
     return 1 if replay.kept else 0

@@ -34,6 +34,13 @@ def test_messages_and_dead_letters_last_as_documented() -> None:
     assert row("4 days; 14 days for dead letters")
 
 
+def test_failed_batches_last_as_documented() -> None:
+    bucket = properties("AWS::S3::Bucket")["AnnounceDeadLetterBucket"]
+    (rule,) = bucket["LifecycleConfiguration"]["Rules"]
+    assert (rule["ExpirationInDays"], rule["Status"]) == (14, "Enabled")
+    assert "| 14 days |" in row("the last two versions of a job")
+
+
 def test_logs_last_as_documented() -> None:
     assert {one["RetentionInDays"] for one in properties("AWS::Logs::LogGroup").values()} == {30}
     assert "| 30 days |" in row("ids of jobs and predictions")
@@ -42,12 +49,14 @@ def test_logs_last_as_documented() -> None:
 
 def test_each_place_of_personal_data_is_documented() -> None:
     """A new kind of store or way out needs a row."""
-    assert set(properties("AWS::Events::Rule")) == {"CallbackRule"}
+    assert set(properties("AWS::Events::Rule")) == {"CallbackRule", "AnnounceDeadLetterRule"}
     (table,) = properties("AWS::DynamoDB::Table").values()
     assert table["StreamSpecification"]["StreamViewType"] == "NEW_AND_OLD_IMAGES"
     assert table["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"] is True
-    (bucket,) = properties("AWS::S3::Bucket").values()
-    assert "VersioningConfiguration" not in bucket  # it would keep what an owner deletes
+    buckets = properties("AWS::S3::Bucket")
+    assert set(buckets) == {"PhotosBucket", "AnnounceDeadLetterBucket"}
+    for bucket in buckets.values():
+        assert "VersioningConfiguration" not in bucket  # it would keep what an owner deletes
     for word in (
         "stream",
         "point-in-time recovery",

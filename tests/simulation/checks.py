@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from triptych.job import Job
 
 DEADLINE_SECONDS = 1800
-UPLOAD_SECONDS = 900 + 300  # the lifetime of the presigned URL, and a slow upload
+UPLOAD_SECONDS = 900 + 300  # until when a job has upload URLs
+SLOW_UPLOAD_SECONDS = 300  # how long an upload may take
 LOOK_SECONDS = 300
 VISIBILITY_SECONDS = 240
 # The longest time until the watchdog notices a change.
@@ -513,7 +514,7 @@ class Checks:
 
     def _in_time(self, record: Record) -> None:
         if record.started_at is None:
-            due = self._cloud.seconds(record.created_at) + UPLOAD_SECONDS
+            due = self._cloud.seconds(record.created_at) + UPLOAD_SECONDS + SLOW_UPLOAD_SECONDS
         else:
             due = self._cloud.seconds(record.started_at) + DEADLINE_SECONDS
         faults = self._cloud.faults

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from random import Random
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.simulation.checks import LARGE_JPEG, PHOTOS, RETENTION, UPLOAD_SECONDS, Record, ViolationError
+from tests.simulation.checks import (
+    LARGE_JPEG,
+    PHOTOS,
+    RETENTION,
+    SLOW_UPLOAD_SECONDS,
+    UPLOAD_SECONDS,
+    Record,
+    ViolationError,
+)
 from tests.simulation.cloud import Cloud
 from tests.simulation.receiver import URL
 from tests.simulation.situations import Situation
@@ -19,7 +28,6 @@ from triptych.job import MOST_RETRIES
 
 RETRY_SECONDS = 20.0
 SLOW, SLOW_SECONDS = 0.5, (300, 3000)  # how many late uploads take how much longer than the layer allows
-ALLOWED_SECONDS = 300.0  # how long an upload may take
 DELETED_SOURCES = 0.3  # how many clients delete the job whose photo they have just used again
 GONE, CONFLICT = 404, 409
 TOO_MANY = 429
@@ -158,6 +166,9 @@ class Client:
         content = bytes(len(JPEG)) if self._happens("client_uploads_rubbish") else photo
         if content not in PHOTOS:
             faults.struck(Situation.UPLOADED_RUBBISH)
+        if self._happens("client_renews_url"):
+            self.cloud.engine.after(rng.uniform(0, UPLOAD_SECONDS), partial(self._renew, content))
+            return
         late = rng.uniform(0.1, 5)
         if self._happens("client_uploads_late"):
             faults.struck(Situation.UPLOADED_LATE)
@@ -169,12 +180,31 @@ class Client:
             self.cloud.upload(self.photo_key, content)
             self._poll()
 
+    def _renew(self, content: bytes) -> None:
+        """Upload with a new URL, because the first upload broke off."""
+        if not self.deleted:
+            event = api_event("GET", f"/api/v1/jobs/{self.job_id}", owner=self.owner)
+            self.cloud.api(event, partial(self._renewed, content))
+
+    def _renewed(self, content: bytes, status: int, body: dict[str, Any]) -> None:
+        if status != 200 and not self.deleted:
+            self._expect(status == 0 or status >= 500, f"GET of the job was answered {status}: {body}")
+            self.cloud.engine.after(RETRY_SECONDS, partial(self._renew, content))
+        elif status == 200 and body["upload"]:
+            ends = self.cloud.seconds(datetime.fromisoformat(body["upload"]["expires_at"]))
+            begins = self.cloud.random.uniform(self.cloud.engine.now, ends)
+            self.cloud.faults.struck(Situation.UPLOADED_SLOWLY)
+            wait = begins + self.cloud.random.uniform(0, SLOW_UPLOAD_SECONDS) - self.cloud.engine.now
+            self.cloud.engine.after(max(0, wait), partial(self._upload, content))
+        else:
+            self.cloud.engine.after(60, self._poll)
+
     def _upload_late(self) -> None:
         """Begin an upload. A GET before the deletion has renewed its URL."""
         if self.cloud.engine.now >= self.created_at + UPLOAD_SECONDS:
             return
         if self.cloud.random.random() >= SLOW:
-            seconds = self.cloud.random.uniform(0, ALLOWED_SECONDS)
+            seconds = self.cloud.random.uniform(0, SLOW_UPLOAD_SECONDS)
             self.cloud.engine.after(seconds, self._upload_in_time)
             return
         # After the clean-up, only the event tells of the photo.

@@ -83,6 +83,7 @@ HIGHEST = {
     "answer_to_client_lost": 0.1,
     "client_never_uploads": 0.2,
     "client_uploads_late": 0.3,
+    "client_renews_url": 0.1,
     "client_uploads_rubbish": 0.1,
     "client_uploads_large": 0.4,
     "client_creates_twice_at_once": 0.2,

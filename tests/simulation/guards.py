@@ -16,6 +16,7 @@ from unittest.mock import patch
 from tests.simulation.faults import JOBS_PER_SECOND, Faults
 from tests.simulation.functions import environments, load_all
 from triptych.aws import bucket
+from triptych.deadlines import upload_urls_end
 from triptych.flows import cleanup, finish, generate, wait_in_line
 from triptych.replicate import predictions
 
@@ -101,8 +102,13 @@ GUARDS = {
     ),
     # The clean-up of a deleted job goes on as long as its upload URL is valid.
     "uploads-until": Guard(
-        lambda: patch.object(cleanup, "upload_deadline", lambda job: job.created_at),
+        lambda: patch.object(cleanup, "upload_urls_end", lambda job: job.created_at),
         {"client_deletes": 0.5, "client_uploads_after_deleting": 1.0, "s3_event_lost": 0.9},
+    ),
+    # A job waits for an upload that began in the last second of a renewed URL.
+    "slow-upload": Guard(
+        lambda: patch.object(finish, "upload_deadline", upload_urls_end),
+        {"client_renews_url": 1.0},
     ),
     # A list that may lag behind does not prove that there is no prediction.
     "lag": Guard(

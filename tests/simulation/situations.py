@@ -135,6 +135,7 @@ class Situation(StrEnum):
     CREATED_WITHOUT_KEY = "job created without a key"
     NEVER_UPLOADED = "photo never uploaded"
     UPLOADED_LATE = "photo uploaded late"
+    UPLOADED_SLOWLY = "photo uploaded slowly with a renewed URL"
     UPLOADED_RUBBISH = "upload that is no photo"
     UPLOADED_LARGE = "photo that needs a prepared copy"
     UPLOADED_AFTER_DELETION = "photo uploaded after the deletion"

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import datetime, timedelta
+
 import pytest
 from pydantic import BaseModel, Field
 
 from tests.localcloud.template import load
+from tests.support.jobs import START, waiting_job
 from triptych import backoff
+from triptych.job import Image, ImageStatus
 
 
 class Redrive(BaseModel):
@@ -35,3 +40,27 @@ def test_wait_after_a_refusal_follows_retry_after(
 ) -> None:
     monkeypatch.setattr("random.uniform", lambda _, _most: 1.0)
     assert backoff.seconds_after_refusal(9, retry_after, throttled=throttled) == seconds
+
+
+def after(seconds: int) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+@pytest.mark.parametrize(
+    ("image", "seconds"),
+    [
+        (Image(0), 16),
+        (Image(0, not_before=after(9)), 16),
+        (Image(0, not_before=after(60)), 60),
+        (Image(0, ImageStatus.REQUESTING, in_doubt_until=after(-9)), 16),
+        (Image(0, ImageStatus.REQUESTING, in_doubt_until=after(8)), 8),
+        (Image(0, ImageStatus.REQUESTING, in_doubt_until=after(60)), 16),
+    ],
+)
+def test_pending_image_waits_longer_and_a_doubt_never_does(
+    monkeypatch: pytest.MonkeyPatch, image: Image, seconds: int
+) -> None:
+    """A prediction in doubt may be found in the list earlier."""
+    monkeypatch.setattr("random.uniform", lambda _, _most: 1.0)
+    job = replace(waiting_job(), images=(image,))
+    assert backoff.seconds_until_next(job, 4, START) == seconds

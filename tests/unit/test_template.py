@@ -66,7 +66,8 @@ def test_every_permission_names_a_resource_of_the_stack() -> None:
             assert resource != "*", (role, statement)
             text = str(resource.get("Fn::Sub", ""))
             assert "*" not in text or re.search(
-                r"arn:\$\{AWS::Partition\}:s3:::(\$\{PhotosBucket\}|triptych-photos-\$\{Id\})/(uploads|prepared|outputs|previews)/\*",
+                r"arn:\$\{AWS::Partition\}:s3:::(\$\{PhotosBucket\}|triptych-photos-\$\{Id\})/(uploads|prepared|outputs|previews)/\*"
+                r"|\$\{AnnounceDeadLetterBucket.Arn\}/aws/lambda/\*",
                 text,
             ), (role, text)
 
@@ -162,3 +163,23 @@ def test_replicates_api_may_be_https_or_local(url: str) -> None:
 def test_token_is_never_sent_over_http_to_a_remote_host(url: str) -> None:
     with pytest.raises(TemplateError, match="parameter ReplicateBaseUrl"):
         load(overrides={"ReplicateBaseUrl": url})
+
+
+def test_eventbridge_may_send_to_the_queues_of_its_rules() -> None:
+    """Without the permission, EventBridge would drop the event silently."""
+    resources: Any = translate()["Resources"]
+    allowed = {
+        (
+            statement["Resource"]["Fn::GetAtt"][0],
+            statement["Condition"]["ArnEquals"]["aws:SourceArn"]["Fn::GetAtt"][0],
+        )
+        for one in resources.values()
+        if one["Type"] == "AWS::SQS::QueuePolicy"
+        for statement in one["Properties"]["PolicyDocument"]["Statement"]
+        if statement["Principal"] == {"Service": "events.amazonaws.com"}
+        and (statement["Effect"], statement["Action"]) == ("Allow", "sqs:SendMessage")
+    }
+    assert allowed == {
+        ("CallbackDeadLetterQueue", "CallbackRule"),
+        ("AnnounceDeadLetterQueue", "AnnounceDeadLetterRule"),
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 from tests.localcloud.template import TemplateError, load, translate
 from tests.unit.template_plan import Plan, plan
+from triptych.job import LONGEST_RUN
 
 # Concurrent executions, and bytes of a function's environment:
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
@@ -204,6 +206,7 @@ def test_tmp_holds_the_photos_of_two_invocations() -> None:
 @pytest.mark.parametrize("stack_name", [LONGEST_STACK_NAME, "Triptych", "a"])
 def test_names_fit_for_every_stack_name(stack_name: str) -> None:
     made: list[Any] = [one.properties for one in plan(stack_name=stack_name).resources.values()]
+    # The other bucket has no name of its own: CloudFormation makes one.
     (name,) = [properties["BucketName"] for properties in made if "BucketName" in properties]
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
     assert re.fullmatch(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]", name)
@@ -303,3 +306,8 @@ def test_template_names_no_partition() -> None:
 @pytest.mark.parametrize("name", ["DailyPicturesPerOwner", "DailyPictures", "MaxActiveJobsPerOwner"])
 def test_spending_is_limited_by_default(name: str) -> None:
     assert int(plan().parameters[name]) > 0
+
+
+def test_longest_run_is_the_longest_deadline_that_may_be_set() -> None:
+    parameters: Any = translate()["Parameters"]
+    assert timedelta(seconds=parameters["GenerationDeadlineSeconds"]["MaxValue"]) == LONGEST_RUN

@@ -20,15 +20,23 @@ def deadline(job: Job) -> datetime:
     return (job.started_at or job.created_at) + timedelta(seconds=settings().generation_deadline_seconds)
 
 
+def upload_urls_end(job: Job) -> datetime:
+    """Return until when upload URLs of the job are valid: an upload that broke off can be repeated with a new one."""
+    return job.created_at + timedelta(seconds=settings().upload_url_seconds) + _slow_upload()
+
+
 def upload_deadline(job: Job) -> datetime:
     """Return until when the photo may arrive: a large upload may start in the last second of its URL."""
-    life = settings().upload_url_seconds
-    return job.created_at + timedelta(seconds=life + min(life, SLOW_UPLOAD_SECONDS))
+    return upload_urls_end(job) + _slow_upload()
+
+
+def _slow_upload() -> timedelta:
+    return timedelta(seconds=min(settings().upload_url_seconds, SLOW_UPLOAD_SECONDS))
 
 
 def longest_life() -> timedelta:
     """Return how long a job may be unfinished after its creation or a retry, and one hour."""
-    life = settings().upload_url_seconds + SLOW_UPLOAD_SECONDS + settings().generation_deadline_seconds
+    life = settings().upload_url_seconds + 2 * SLOW_UPLOAD_SECONDS + settings().generation_deadline_seconds
     return timedelta(seconds=life, hours=1)
 
 
@@ -38,9 +46,9 @@ def expires_at(job: Job) -> datetime:
 
 
 def upload_url_seconds(job: Job, now: datetime) -> int:
-    """Return how long an upload URL made `now` is valid: its configured life, but not past the upload's deadline."""
-    left = int((upload_deadline(job) - now).total_seconds())
-    return max(1, min(settings().upload_url_seconds, left))
+    """Return how long an upload URL made `now` is valid. 0: there is no new URL any more, only uploads under way."""
+    left = int((upload_urls_end(job) - now).total_seconds())
+    return max(0, min(settings().upload_url_seconds, left))
 
 
 def day_of(time: datetime) -> date:

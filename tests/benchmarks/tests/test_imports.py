@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.benchmarks import _floors, imports
+from tests.benchmarks import _floors, cold_start, imports
 from tests.environment import ROOT
 
 OUTPUT = """import time: self [us] | cumulative | imported package
@@ -45,6 +45,7 @@ def test_each_function_has_imports_and_a_floor(function: str) -> None:
     assert ("Pillow" in times) == ("PIL" in _floors.FLOORS[function])
 
 
-def test_every_function_that_starts_with_a_job_is_measured() -> None:
+def test_every_function_has_a_floor_and_a_cold_start() -> None:
     functions = {folder.name for folder in (ROOT / "functions").iterdir() if folder.is_dir()}
-    assert set(imports.FUNCTIONS) == set(_floors.FLOORS) == functions - {"callback"}
+    assert set(imports.FUNCTIONS) == set(_floors.FLOORS) == functions
+    assert {start.function for start in cold_start.STARTS} == functions

@@ -35,6 +35,12 @@ def test_figure_shows_whether_and_by_how_much_it_missed(figure: Figure, assessme
     assert line(figure).endswith(assessment)
 
 
+def test_ratio_of_rounds_is_their_median_with_its_quarters() -> None:
+    figure = Figure("a", 30.0, "ms", "b", 20.0, at_most=1.1, ratios=(9.0, 1.2, 1.0, 1.3, 1.0))
+    assert figure.ratio == 1.2
+    assert line(figure).endswith("1.20 x (1.00 to 1.30)  ≤ 1.1: missed by 9%")
+
+
 def test_two_runs_are_compared_by_their_ratios(tmp_path: Path) -> None:
     before, after = tmp_path / "before.json", tmp_path / "after.json"
     write(before, {"copy": [Figure("a job", 20, "ms", "a copy", 10), Figure("gone", 1, "s")]})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 
 import httpx
@@ -9,6 +10,7 @@ import httpx
 from tests.benchmarks._replicate import replicate
 from tests.support.function_environment import SECRET, TOKEN
 from tests.support.replicate import schema
+from triptych.photo import previews
 
 CREATE = {
     "version": "black-forest-labs/flux-kontext-pro",
@@ -33,4 +35,9 @@ def test_creates_are_delayed_and_noted() -> None:
         assert (made.status, got.id) == ("starting", made.id)
         assert http.get("/v1/webhooks/default/secret").json() == {"key": SECRET}
         assert httpx.get(f"{stand_in.url}/v1/predictions").status_code == 401
-        assert len(http.get(stand_in.output_url(1000)).content) == 1000
+        output = http.get(stand_in.output_url(1_000_000)).content
+    assert len(output) == 1_000_000
+    with tempfile.TemporaryFile() as file:
+        file.write(output)
+        file.flush()
+        assert previews.make(file, 60).preview.width == 1152

@@ -17,7 +17,8 @@ from tests.localcloud import aws, event_bus
 from tests.localcloud.event_bus import EventBus
 from tests.localcloud.functions import Log, Machine
 from tests.localcloud.http_server import HttpServer, Request, Response
-from tests.localcloud.stack import EventTarget
+from tests.localcloud.patterns import Pattern
+from tests.localcloud.stack import EventTarget, QueueTarget
 
 DETAIL = {"job_id": "j", "owner": 'a "quoted" <source> <time>', "size": 3, "error": None}
 
@@ -166,3 +167,27 @@ def test_unreachable_destination_gets_the_rules_number_of_retries(machine: Machi
         buried(machine, one)
     written = map(json.loads, log.path.read_text().splitlines())
     assert [line["tries"] for line in written if line["message"] == "not delivered"] == [1, 2, 3]
+
+
+def test_new_object_reaches_the_queue_of_a_rule(machine: Machine, log: Lines) -> None:
+    name = uuid.uuid4().hex
+    s3, sqs = client(machine, "s3"), client(machine, "sqs")
+    queue = sqs.create_queue(QueueName=name)["QueueUrl"]
+    arn = f"arn:aws:sqs:{machine.region}:{machine.account}:{name}"
+    for bucket in (name, f"other-{name}"):
+        s3.create_bucket(Bucket=bucket)
+        s3.put_bucket_notification_configuration(
+            Bucket=bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
+        )
+    pattern: Pattern = {
+        "source": ["aws.s3"],
+        "detail-type": ["Object Created"],
+        "detail": {"bucket": {"name": [name]}},
+    }
+    with EventBus([], machine, log, stack_name="triptych", queues=[QueueTarget(name, pattern, arn)]):
+        for bucket in (f"other-{name}", name):
+            s3.put_object(Bucket=bucket, Key=f"in {bucket}", Body=b"x")
+        (message,) = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=20, MaxNumberOfMessages=10)[
+            "Messages"
+        ]
+    assert json.loads(message["Body"])["detail"]["object"]["key"] == f"in {name}"

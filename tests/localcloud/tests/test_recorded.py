@@ -191,7 +191,7 @@ def test_stream_invokes_as_recorded(
         maximum_retries=content.get("maximum_retries", 0),
         bisects=False,
         reports_batch_item_failures=content.get("reports", False),
-        failure_queue_url=names["dead_letters"],
+        failure_destination=names["dead_letters"],
     )
     with Streams([source], cast("Functions", Invoked(function)), machines(cloud)):
         assert_listed(case, ANSWERS, mappings.stream_differences(case, function, cloud, names, 20))

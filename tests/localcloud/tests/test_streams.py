@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any, cast
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.localcloud import aws, streams
 from tests.localcloud.functions import THROTTLED, Functions, Machine, Result
@@ -18,6 +20,7 @@ from tests.localcloud.patterns import Pattern
 from tests.localcloud.stack import StreamSource
 from tests.localcloud.streams import Streams
 
+UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 PATTERN: Pattern = {"dynamodb": {"NewImage": {"status": {"S": ["DONE"]}}}}
 OK = Result(b'{"batchItemFailures": []}')
 THROTTLE = Result(b'{"errorType": "TooManyRequestsException"}', THROTTLED)
@@ -66,9 +69,16 @@ class Table:
             self.dynamodb.put_item(TableName=self.name, Item=item)
 
     def reading(
-        self, function: Function, *, size: int = 10, retries: int = 1, bisects: bool = True
+        self,
+        function: Function,
+        *,
+        size: int = 10,
+        retries: int = 1,
+        bisects: bool = True,
+        failures_to: str = "",
     ) -> Streams:
-        source = StreamSource(self.stream, "Toy", (PATTERN,), size, retries, bisects, True, self.queue)  # noqa: FBT003  # the last flag is reports_batch_item_failures
+        destination = failures_to or self.queue
+        source = StreamSource(self.stream, "Toy", (PATTERN,), size, retries, bisects, True, destination)  # noqa: FBT003  # the last flag is reports_batch_item_failures
         return Streams([source], cast("Functions", function), {"Toy": self.machine})
 
     def given_up(self) -> dict[str, Any]:
@@ -164,6 +174,35 @@ def test_crashing_record_is_isolated_and_reported(table: Table) -> None:
     number = function.events[3]["Records"][0]["dynamodb"]["SequenceNumber"]
     info = report["DDBStreamBatchInfo"]
     assert (info["startSequenceNumber"], info["batchSize"], info["streamArn"]) == (number, 1, table.stream)
+
+
+def test_bucket_gets_the_failed_records_whole(table: Table) -> None:
+    machine = table.machine
+    session = boto3.Session(machine.access_key_id, machine.secret_access_key, region_name=machine.region)
+    s3 = session.client("s3", endpoint_url=machine.endpoint)
+    s3.create_bucket(Bucket=table.name)
+    table.put("a", "poison")
+    function = Function(lambda ids: CRASHED if "poison" in ids else OK)
+    with table.reading(function, retries=0, failures_to=f"arn:aws:s3:::{table.name}"):
+        function.wait_for(3)
+        table.put("b")
+        function.wait_for(4)
+    (stored,) = s3.list_objects_v2(Bucket=table.name)["Contents"]
+    assert re.fullmatch(
+        rf"aws/lambda/{UUID}/[\w-]+/\d{{4}}/\d\d/\d\d/[\d-]{{10}}T\d\d\.\d\d\.\d\d-{UUID}", stored["Key"]
+    )
+    report = json.loads(s3.get_object(Bucket=table.name, Key=stored["Key"])["Body"].read())
+    assert report["requestContext"]["condition"] == "RetryAttemptsExhausted"
+    assert json.loads(report["payload"]) == function.events[2]
+    assert "Messages" not in table.sqs.receive_message(QueueUrl=table.queue)
+
+
+def test_mapping_to_a_missing_bucket_is_refused(table: Table) -> None:
+    with (
+        pytest.raises(ClientError, match="NoSuchBucket"),
+        table.reading(Function(), failures_to="arn:aws:s3:::none"),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("answer", [CRASHED, Result(b'{"batchItemFailures": [{"itemIdentifier": "?"}]}')])

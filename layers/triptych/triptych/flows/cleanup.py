@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from triptych.aws import bucket, queues
 from triptych.aws.queues import RunningPrediction, WatchdogMessage
-from triptych.deadlines import SLOW_UPLOAD_SECONDS, upload_deadline
+from triptych.deadlines import SLOW_UPLOAD_SECONDS, upload_urls_end
 from triptych.flows import record
 from triptych.job import ImageStatus, Job
 from triptych.replicate.tags import Tag
@@ -49,7 +49,7 @@ def deletion(job: Job) -> WatchdogMessage:
         job_id=job.job_id,
         born_at=clock.now(),
         left=running_predictions(job),
-        uploads_until=upload_deadline(job),
+        uploads_until=upload_urls_end(job),
         group=queues.group_of(job.owner),
     )
 
@@ -77,10 +77,10 @@ def stop(job_id: str, since: datetime, running: Sequence[RunningPrediction]) -> 
     unfound: list[datetime] = []
     unread = False
     if doubtful:
-        asked = [one.asked_at for one in doubtful.values() if one.asked_at] or [since]
+        asked = {tag: one.asked_at or since for tag, one in doubtful.items()}
         try:
             due = any(one.in_doubt_until is None or now >= one.in_doubt_until for one in doubtful.values())
-            listed = listing.find(doubtful.keys(), min(asked), max(asked), whole=due)
+            listed = listing.find(asked, whole=due)
         except transport.ReplicateUnavailableError as error:
             logger.warning("the list of predictions cannot be read", reason=str(error))
             listed, unread = listing.Listed([]), True

@@ -348,10 +348,10 @@ def _settled_doubts(job: Job, now: datetime) -> tuple[list[Event], dict[str, int
         for tag, image in doubtful.items()
         if (image.asked_at or job.created_at) < oldest + TOGETHER
     }
-    asked = [image.asked_at or job.created_at for image in doubtful.values()]
+    asked = {tag: image.asked_at or job.created_at for tag, image in doubtful.items()}
     try:
         due = any(image.in_doubt_until is None or now >= image.in_doubt_until for image in doubtful.values())
-        listed = listing.find(doubtful.keys(), oldest, max(asked), whole=due)
+        listed = listing.find(asked, whole=due)
     except ReplicateUnavailableError as error:
         logger.warning("the list of predictions cannot be read", reason=str(error))
         return [], {}

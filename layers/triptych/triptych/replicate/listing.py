@@ -25,7 +25,7 @@ from triptych.runtime.observability import logger
 from triptych.settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from replicate.client import Client
@@ -71,31 +71,65 @@ class _Page(Lazy):
     next: str | None = None
 
 
-def find(wanted: AbstractSet[Tag], first: datetime, last: datetime, *, whole: bool) -> Listed:
-    """Read the part of the list that holds the predictions of `wanted`, if they exist.
+def find(wanted: Mapping[Tag, datetime], *, whole: bool) -> Listed:
+    """Read the parts of the list that hold the predictions of `wanted`, if they exist.
 
     Reading ends early once each of `wanted` was found. An unreadable row does not hide the others.
 
     Args:
-        wanted: The tags of the predictions.
-        first: When the first of them was requested.
-        last: When the last of them was requested.
+        wanted: The tags of the predictions, and when each was requested.
         whole: Read also the times at which few predictions are created. Only then a missing prediction proves anything.
 
     Raises:
         ReplicateUnavailableError: The list could not be read to its end, so a missing prediction proves nothing.
     """
-    budget = TimeBudget(LIST_SECONDS)
-    start, end = first - SKEW, min(clock.now(), last + timedelta(seconds=LATEST_SECONDS)) + SKEW
-    likely_start, likely_end = first + LIKELY[0], min(last + LIKELY[1], end)
-    page, rows = _page(_address(start, end))
-    if not page.next or _has_all(rows, wanted):
+    budget, now = TimeBudget(LIST_SECONDS), clock.now()
+    windows = [_Window.around(times, now) for times in _near(wanted.values())]
+    page, rows = _page(_address(windows[0].start, windows[-1].end))
+    if not page.next or _has_all(rows, wanted.keys()):
         return Listed(rows)
-    rows = _joined(rows, *_read_all(_slices(likely_start, likely_end), budget))
-    if _has(rows, wanted) or not whole:
+    likely = [part for window in windows for part in _slices(window.likely_start, window.likely_end)]
+    rows = _joined(rows, *_read_all(likely, budget))
+    if _has(rows, wanted.keys()) or not whole:
         return Listed(rows)
-    slices = [*_slices(likely_end, end), *_slices(start, likely_start)]
-    return Listed(_joined(rows, *_read_all(slices, budget)))
+    rest = [
+        part
+        for window in windows
+        for times in ((window.likely_end, window.end), (window.start, window.likely_start))
+        for part in _slices(*times)
+    ]
+    return Listed(_joined(rows, *_read_all(rest, budget)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """A part of the list, and the part of it that holds nearly every prediction."""
+
+    start: datetime
+    likely_start: datetime
+    likely_end: datetime
+    end: datetime
+
+    @classmethod
+    def around(cls, asked: Sequence[datetime], now: datetime) -> _Window:
+        """Return the window of predictions that were requested at these times, which are in order."""
+        first, last = asked[0], asked[-1]
+        end = min(now, last + timedelta(seconds=LATEST_SECONDS)) + SKEW
+        return cls(first - SKEW, first + LIKELY[0], min(last + LIKELY[1], end), end)
+
+
+def _near(times: Iterable[datetime]) -> list[list[datetime]]:
+    """Return the times in order, in groups. The windows of two groups do not overlap.
+
+    A job's doubts can be 20 minutes apart. All the time between cannot be read in time on a busy account.
+    """
+    groups: list[list[datetime]] = []
+    for time in sorted(times):
+        if groups and time - groups[-1][-1] <= timedelta(seconds=LATEST_SECONDS) + 2 * SKEW:
+            groups[-1].append(time)
+        else:
+            groups.append([time])
+    return groups
 
 
 def created_since(start: datetime) -> int:

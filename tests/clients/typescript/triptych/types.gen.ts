@@ -210,7 +210,7 @@ export type JobCreated = {
     job_id: string;
     status: JobStatus;
     /**
-     * Null if no photo is to be uploaded: with `photo_of`, or if it has arrived.
+     * Null if no photo is to be uploaded: with `photo_of`, or if it has arrived, or if the order is repeated in the last minutes before the job expires.
      */
     upload: Upload | null;
 };
@@ -292,7 +292,7 @@ export type JobView = {
      */
     progress: Progress | null;
     /**
-     * How to upload the photo, as long as the job awaits an upload. Null in lists.
+     * How to upload the photo, as long as the job awaits an upload. Null in lists, and in the job's last minutes, which are left to uploads under way.
      */
     upload: Upload | null;
     /**

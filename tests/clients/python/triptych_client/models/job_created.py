@@ -29,7 +29,8 @@ class JobCreated:
         Attributes:
             job_id (UUID):
             status (JobStatus):
-            upload (None | Upload): Null if no photo is to be uploaded: with `photo_of`, or if it has arrived.
+            upload (None | Upload): Null if no photo is to be uploaded: with `photo_of`, or if it has arrived, or if the
+                order is repeated in the last minutes before the job expires.
      """
 
     job_id: UUID

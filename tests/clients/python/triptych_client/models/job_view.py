@@ -44,7 +44,8 @@ class JobView:
             prompt (None | str): The job's own prompt, without the style's.
             metadata (JobViewMetadata):
             progress (None | Progress): How long the job may take. Null unless images are generated.
-            upload (None | Upload): How to upload the photo, as long as the job awaits an upload. Null in lists.
+            upload (None | Upload): How to upload the photo, as long as the job awaits an upload. Null in lists, and in the
+                job's last minutes, which are left to uploads under way.
             photo (None | PhotoView): Null until the photo has arrived.
             images (list[ImageView]):
             error (ErrorView | None):
