@@ -64,10 +64,10 @@ class Replay:
     def _bucket(self) -> str:
         return self.stack.resources["AnnounceDeadLetterBucket"].name
 
-    def _keys(self) -> Iterator[str]:
+    def _keys(self, prefix: str = FOLDER) -> Iterator[str]:
         """Yield the keys of all objects, the oldest of a shard first."""
         pages = self.stack.client("s3").get_paginator("list_objects_v2")
-        for page in pages.paginate(Bucket=self._bucket, Prefix=FOLDER):
+        for page in pages.paginate(Bucket=self._bucket, Prefix=prefix):
             yield from (one["Key"] for one in page.get("Contents", []))
 
     def _replay(self, key: str, body: bytes) -> bool:
@@ -97,22 +97,24 @@ class Replay:
         return [record for record in records if record["dynamodb"]["SequenceNumber"] in failed]
 
     def _delete_notices(self) -> None:
-        """Delete the messages of objects that are gone. The others stay, and the alarm with them."""
+        """Delete the messages of objects that are gone. The others stay, and the alarm with them.
+
+        A failed batch may come meanwhile, so each object is looked for after its message was read.
+        """
         sqs, queue = self.stack.client("sqs"), self.stack.outputs["AnnounceDeadLetterQueueUrl"]
-        left = set(self._keys())
         while found := sqs.receive_message(
             QueueUrl=queue, VisibilityTimeout=LEASE_SECONDS, WaitTimeSeconds=1, MaxNumberOfMessages=10
         ).get("Messages"):
             for message in found:
                 try:
-                    stays = Notice.model_validate_json(message["Body"]).key in left
+                    key = Notice.model_validate_json(message["Body"]).key
                 except ValidationError:
                     say(
                         f"{message['MessageId']}: this message tells of no failed batch. It stays in the queue."
                     )
                     self.kept.add(message["MessageId"])
-                    stays = True
-                if not stays:
+                    continue
+                if key not in self._keys(key):
                     sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
 
 

@@ -161,6 +161,23 @@ def test_letter_without_a_message_is_announced(world: World) -> None:
     assert world.left() == (0, 0)
 
 
+def test_letter_that_comes_during_a_replay_keeps_its_message(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its alarm would end, and nobody would look for the object."""
+    receive = world.sqs.receive_message
+
+    def late(**given: Any) -> Any:
+        if world.left() == (0, 1):
+            world.bury("late", ("second", "GENERATING", "SUCCEEDED"))
+        return receive(**given)
+
+    monkeypatch.setattr(world.sqs, "receive_message", late)
+    world.bury("one", ("first", "GENERATING", "SUCCEEDED"))
+    assert world.replay().announced == 1
+    assert world.left() == (1, 1)
+
+
 def test_other_objects_and_messages_stay(world: World, capsys: pytest.CaptureFixture[str]) -> None:
     world.sqs.send_message(QueueUrl=world.queue, MessageBody='{"no": "object"}')
     world.s3.put_object(Bucket=BUCKET, Key="aws/lambda/other", Body=b"{}")
