@@ -77,24 +77,23 @@ class Replay:
             say(f"{key}: this is not a failed batch. It stays in the bucket.")
             return False
         ends = [record for record in letter.event.records if _ends_a_job(record)]
-        failed = self._announce(ends) if ends else []
+        failed = [record for record in ends if not self._announce(record)]
         self.announced += len(ends) - len(failed)
         for record in ends:
             job_id = record["dynamodb"]["Keys"]["job_id"]["S"]
             say(f"{key}: job {job_id} {'was not announced' if record in failed else 'is announced'}")
         return not failed
 
-    def _announce(self, records: list[Record]) -> list[Record]:
-        """Give the records to `announce`; return those that it could not announce."""
+    def _announce(self, record: Record) -> bool:
+        """Give the record to `announce`; return whether it is announced.
+
+        It goes alone. Ten slow records could take longer than boto3 waits, and boto3 would then give all of them again.
+        """
         answer = self.stack.client("lambda").invoke(
             FunctionName=self.stack.resources["AnnounceFunction"].name,
-            Payload=json.dumps({"Records": records}).encode(),
+            Payload=json.dumps({"Records": [record]}).encode(),
         )
-        if answer.get("FunctionError"):
-            return records
-        report = json.loads(answer["Payload"].read())
-        failed = {one["itemIdentifier"] for one in report["batchItemFailures"]}
-        return [record for record in records if record["dynamodb"]["SequenceNumber"] in failed]
+        return not (answer.get("FunctionError") or json.loads(answer["Payload"].read())["batchItemFailures"])
 
     def _delete_notices(self) -> None:
         """Delete the messages of objects that are gone. The others stay, and the alarm with them.
