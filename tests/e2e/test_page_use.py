@@ -513,6 +513,24 @@ def test_broken_upload_is_repeated(browser: Browser, cloud: Driver, photo: Path)
     browser.says("#status", READY)
 
 
+def test_photo_outlasts_a_long_break(browser: Browser, cloud: Driver, photo: Path) -> None:
+    browser.open(link(cloud))
+    browser.find("#studio")
+    script(browser, CUT_OFF.replace("WHAT", "/jobs/"))
+    script(
+        browser,
+        """
+        const wait = setTimeout;
+        window.setTimeout = (act, milliseconds) => wait(act, milliseconds / 1000);
+        XMLHttpRequest.prototype.send = function () { this.dispatchEvent(new Event("error")); };
+        """,
+    )
+    make(browser, photo)
+    browser.says("#status", "There is no connection.")  # the page has ended its tries
+    browser.driver.refresh()
+    browser.says("#status", READY)
+
+
 def test_end_is_told_in_the_title_and_by_a_notification(
     browser: Browser, cloud: Driver, stand_in: replicate.StandIn, photo: Path
 ) -> None:

@@ -63,7 +63,8 @@ class Client:
 
 
 def end(context: SimpleNamespace, before: dict[str, Any], after: dict[str, Any] | None) -> None:
-    """Give `announce` the stream's record of a write."""
+    """Give `announce` the stream's record of a write, in a process that has done nothing before."""
+    announce.done.clear()
     images = {"OldImage": before, **({"NewImage": after} if after else {})}
     record = {"eventSource": "aws:dynamodb", "dynamodb": {**images, "SequenceNumber": "1"}}
     assert announce.handler({"Records": [record]}, context) == {"batchItemFailures": []}

@@ -122,6 +122,24 @@ def test_pictures_that_were_not_made_are_given_back_once(
     assert total.on(day_of(world.clock.time)) == 0
 
 
+def test_end_that_is_replayed_after_two_weeks_counts_once(
+    world: World, context: SimpleNamespace, ann: Client
+) -> None:
+    """A dead letter may be a day and then the time of its bucket old. By then, DynamoDB has removed what expired."""
+    ann.job()
+    job = ann.job()
+    before, day = world.item(job.job_id), day_of(world.clock.time)
+    ended = finish(world, context, job, UploadExpired())
+    assert table.spent("ann").on(day) == 3
+    world.clock.advance(16 * 24 * 3600)
+    database = boto3.client("dynamodb")
+    for item in database.scan(TableName="jobs")["Items"]:
+        if int(item["expires_at"]["N"]) < world.clock.time.timestamp():
+            world.expire(item["job_id"]["S"])
+    end(context, before, ended)
+    assert table.spent("ann").on(day) == table._spent(table._STACK).on(day) == 3
+
+
 def test_pictures_are_given_back_without_a_limit_of_active_jobs(
     world: World, context: SimpleNamespace, ann: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -64,10 +64,10 @@ class Replay:
     def _bucket(self) -> str:
         return self.stack.resources["AnnounceDeadLetterBucket"].name
 
-    def _keys(self) -> Iterator[str]:
+    def _keys(self, prefix: str = FOLDER) -> Iterator[str]:
         """Yield the keys of all objects, the oldest of a shard first."""
         pages = self.stack.client("s3").get_paginator("list_objects_v2")
-        for page in pages.paginate(Bucket=self._bucket, Prefix=FOLDER):
+        for page in pages.paginate(Bucket=self._bucket, Prefix=prefix):
             yield from (one["Key"] for one in page.get("Contents", []))
 
     def _replay(self, key: str, body: bytes) -> bool:
@@ -77,42 +77,43 @@ class Replay:
             say(f"{key}: this is not a failed batch. It stays in the bucket.")
             return False
         ends = [record for record in letter.event.records if _ends_a_job(record)]
-        failed = self._announce(ends) if ends else []
+        failed = [record for record in ends if not self._announce(record)]
         self.announced += len(ends) - len(failed)
         for record in ends:
             job_id = record["dynamodb"]["Keys"]["job_id"]["S"]
             say(f"{key}: job {job_id} {'was not announced' if record in failed else 'is announced'}")
         return not failed
 
-    def _announce(self, records: list[Record]) -> list[Record]:
-        """Give the records to `announce`; return those that it could not announce."""
+    def _announce(self, record: Record) -> bool:
+        """Give the record to `announce`; return whether it is announced.
+
+        It goes alone. Ten slow records could take longer than boto3 waits, and boto3 would then give all of them again.
+        """
         answer = self.stack.client("lambda").invoke(
             FunctionName=self.stack.resources["AnnounceFunction"].name,
-            Payload=json.dumps({"Records": records}).encode(),
+            Payload=json.dumps({"Records": [record]}).encode(),
         )
-        if answer.get("FunctionError"):
-            return records
-        report = json.loads(answer["Payload"].read())
-        failed = {one["itemIdentifier"] for one in report["batchItemFailures"]}
-        return [record for record in records if record["dynamodb"]["SequenceNumber"] in failed]
+        return not (answer.get("FunctionError") or json.loads(answer["Payload"].read())["batchItemFailures"])
 
     def _delete_notices(self) -> None:
-        """Delete the messages of objects that are gone. The others stay, and the alarm with them."""
+        """Delete the messages of objects that are gone. The others stay, and the alarm with them.
+
+        A failed batch may come meanwhile, so each object is looked for after its message was read.
+        """
         sqs, queue = self.stack.client("sqs"), self.stack.outputs["AnnounceDeadLetterQueueUrl"]
-        left = set(self._keys())
         while found := sqs.receive_message(
             QueueUrl=queue, VisibilityTimeout=LEASE_SECONDS, WaitTimeSeconds=1, MaxNumberOfMessages=10
         ).get("Messages"):
             for message in found:
                 try:
-                    stays = Notice.model_validate_json(message["Body"]).key in left
+                    key = Notice.model_validate_json(message["Body"]).key
                 except ValidationError:
                     say(
                         f"{message['MessageId']}: this message tells of no failed batch. It stays in the queue."
                     )
                     self.kept.add(message["MessageId"])
-                    stays = True
-                if not stays:
+                    continue
+                if key not in self._keys(key):
                     sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
 
 

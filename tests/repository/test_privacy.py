@@ -6,6 +6,7 @@ from typing import Any
 
 from tests.environment import ROOT
 from tests.localcloud.template import load
+from triptych.aws.table import RELEASED_DAYS
 
 TEXT = (ROOT / "functions/PRIVACY.md").read_text()
 DAY = 86_400  # seconds
@@ -39,6 +40,14 @@ def test_failed_batches_last_as_documented() -> None:
     (rule,) = bucket["LifecycleConfiguration"]["Rules"]
     assert (rule["ExpirationInDays"], rule["Status"]) == (14, "Enabled")
     assert "| 14 days |" in row("the last two versions of a job")
+
+
+def test_replay_of_an_end_finds_that_it_was_counted() -> None:
+    """The stream keeps a write for a day. S3 removes an object at the midnight after its days."""
+    bucket = properties("AWS::S3::Bucket")["AnnounceDeadLetterBucket"]
+    (rule,) = bucket["LifecycleConfiguration"]["Rules"]
+    assert rule["ExpirationInDays"] + 2 < RELEASED_DAYS
+    assert row(f"{RELEASED_DAYS} days |")
 
 
 def test_logs_last_as_documented() -> None:

@@ -8,7 +8,7 @@ import { forgetAll, forgetPhoto, keepPhoto, keptJobs, keptPhoto } from "./kept.j
 import { Problem } from "./problem.js";
 import { claims } from "./session.js";
 
-const TRIES = 30; // with the pauses between them, longer than an upload URL is valid
+const TRIES = 90; // with the pauses between them, longer than an upload URL is valid
 const LONGEST_PAUSE = 30; // s
 const ARRIVED = 412; // an earlier upload has arrived, and its answer was lost
 const AGAIN = new Set([403, 408, 409, 429]); // the URL is too old, or S3 asks to repeat
@@ -86,6 +86,7 @@ async function sendAll(id, photo, target, state) {
         tries += 1;
       });
     } while (target === undefined && tries < TRIES);
+    if (target === undefined) throw new Problem("upload_failed"); // the photo is kept, and sent at the next visit
     state.broken = false;
   }
 }
