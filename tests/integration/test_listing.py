@@ -56,6 +56,20 @@ def test_absence_on_a_busy_account_takes_few_pages(account: Account, asked_ago: 
     assert len(account.requests) <= whole / (PAGE * BUSY.total_seconds()) + slices
 
 
+def test_list_that_catches_up_while_it_is_read_hides_nothing(account: Account) -> None:
+    """The part with the prediction was read before, and a part that shows no lag afterwards."""
+    account.add(TAG, "mine", account.world.clock.time - timedelta(seconds=599))
+    replicate = account.world.replicate
+    replicate.account.unlisted = {"mine"}
+
+    def catch_up(_: httpx.Request) -> None:
+        if len(account.requests) > 8:
+            replicate.account.unlisted = set()
+
+    replicate.on_read = catch_up
+    assert find(account, 600).of(TAG) == ["mine"]
+
+
 def test_time_between_two_distant_requests_is_not_read(account: Account) -> None:
     now = account.world.clock.time
     asked = {Tag(TAG.job_id, image, 1): now - timedelta(seconds=300 + 1200 * image) for image in range(2)}

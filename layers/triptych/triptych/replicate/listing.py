@@ -98,7 +98,11 @@ def find(wanted: Mapping[Tag, datetime], *, whole: bool) -> Listed:
         for times in ((window.likely_end, window.end), (window.start, window.likely_start))
         for part in _slices(*times)
     ]
-    return Listed(_joined(rows, *_read_all(rest, budget)))
+    rows = _joined(rows, *_read_all(rest, budget))
+    if not _has(rows, wanted.keys()):
+        # The list may have caught up meanwhile: later parts then show no lag that an earlier one had.
+        rows = _joined(rows, *_read_all(likely, budget))
+    return Listed(rows)
 
 
 @dataclass(frozen=True, slots=True)
