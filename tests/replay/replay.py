@@ -1,6 +1,6 @@
 """Replay the dead letters of `announce`.
 
-Lambda puts a batch that `announce` cannot handle whole into a bucket. A message in a queue tells of each object
+Lambda puts a batch that `announce` cannot handle whole into a bucket. A message in a queue names each object
 (https://docs.aws.amazon.com/lambda/latest/dg/services-dynamodb-errors.html). The objects are given to the function again.
 An object is deleted when every end in it is announced, and its message then, too.
 """
