@@ -293,7 +293,7 @@ def send_a_message_without_a_photo(operator: Operator) -> None:
 
 
 def end_with_an_unreadable_record(operator: Operator) -> None:
-    """Its record lies whole in the bucket of dead letters. EventBridge tells the queue of it, for the alarm."""
+    """Its record lies whole in the bucket of dead letters. EventBridge sends its name to the queue, for the alarm."""
     job_id = str(uuid.uuid4())
     item = {"job_id": {"S": job_id}}
     for status in ("GENERATING", "SUCCEEDED"):

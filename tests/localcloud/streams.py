@@ -94,7 +94,8 @@ class _Reader:
         self._stream = session.client("dynamodbstreams", endpoint_url=machine.endpoint, config=config)
         self._sqs: SQSClient = session.client("sqs", endpoint_url=machine.endpoint, config=config)
         self._s3: S3Client = session.client("s3", endpoint_url=machine.endpoint, config=config)
-        self._bucket = source.failure_destination.removeprefix(BUCKET) if _is_bucket(source) else None
+        destination = source.failure_destination
+        self._bucket = destination.removeprefix(BUCKET) if destination.startswith(BUCKET) else None
         self._mapping = str(uuid.uuid4())
         self._shard = ""
         self._iterator: str | None = None
@@ -230,10 +231,6 @@ class _Reader:
                 "streamArn": self._source.stream_arn,
             },
         }
-
-
-def _is_bucket(source: StreamSource) -> bool:
-    return source.failure_destination.startswith(BUCKET)
 
 
 def _plain(value: object) -> object:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -182,9 +183,7 @@ class Client:
 
     def _renew(self, content: bytes) -> None:
         """Upload with a new URL, because the first upload broke off."""
-        if not self.deleted:
-            event = api_event("GET", f"/api/v1/jobs/{self.job_id}", owner=self.owner)
-            self.cloud.api(event, partial(self._renewed, content))
+        self._get(partial(self._renewed, content))
 
     def _renewed(self, content: bytes, status: int, body: dict[str, Any]) -> None:
         if status != 200 and not self.deleted:
@@ -287,9 +286,12 @@ class Client:
             self._poll()
 
     def _poll(self) -> None:
+        self._get(self._seen)
+
+    def _get(self, answered: Callable[[int, dict[str, Any]], None]) -> None:
+        """Get the job, unless it is deleted."""
         if not self.deleted:
-            event = api_event("GET", f"/api/v1/jobs/{self.job_id}", owner=self.owner)
-            self.cloud.api(event, self._seen)
+            self.cloud.api(api_event("GET", f"/api/v1/jobs/{self.job_id}", owner=self.owner), answered)
 
     def _seen(self, status: int, body: dict[str, Any]) -> None:
         if self.deleted:

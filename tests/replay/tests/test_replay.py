@@ -49,7 +49,7 @@ class Announce:
 
 
 class World:
-    """A stack on moto's server: the bucket of dead letters, and the queue that EventBridge tells of them."""
+    """A stack on moto's server: the bucket of dead letters, and the queue to which EventBridge sends their names."""
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
