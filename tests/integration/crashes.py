@@ -25,6 +25,7 @@ from triptych.job import Job, JobStatus
 DAY = 86_400.0
 AGAIN_SECONDS = 100.0
 
+type Action = Literal["cancel", "delete", "retry", "order again"]
 type Crashes = dict[
     int, Literal["before", "after"]
 ]  # number of a request → the kill before or after its effect
@@ -40,8 +41,7 @@ class Scenario:
     rates: dict[str, float] = field(default_factory=dict)  # of the simulation's faults
     for_seconds: float = DAY  # so long these faults happen
     low_credit: bool = False
-    action: Literal["cancel", "delete", "retry"] | None = None  # of the owner
-    after_seconds: float = 0.0  # from the beginning to the action
+    actions: tuple[tuple[float, Action], ...] = ()  # of the owner, each after so many seconds
     statuses: tuple[JobStatus, ...] = (JobStatus.SUCCEEDED,)  # at the end, of which the first without a crash
     most_predictions: int = 3
     longest_doubled: float = DAY  # seconds that the second prediction of one POST may run
@@ -61,8 +61,8 @@ def run(scenario: Scenario, crashes: Crashes, *, moto: bool = False) -> list[str
         client = Client(cloud, next(numbers))
         cloud.engine.after(0, client.start)
         cloud.engine.after(scenario.for_seconds, faults.rates.clear)
-        if scenario.action:
-            cloud.engine.after(scenario.after_seconds, partial(_act, scenario.action, cloud, client))
+        for seconds, action in scenario.actions:
+            cloud.engine.after(seconds, partial(_act, action, cloud, client))
         cloud.checks.at_the_end(over=cloud.engine.run(DAY))
         job = table.get(client.job_id)
         _check_end(
@@ -79,14 +79,21 @@ def run(scenario: Scenario, crashes: Crashes, *, moto: bool = False) -> list[str
     return cloud.requests
 
 
-def _act(action: str, cloud: Cloud, client: Client) -> None:
-    """Act as the owner. A retry is repeated as long as the job has failed, or has not ended."""
+def _act(action: Action, cloud: Cloud, client: Client) -> None:
+    """Act as the owner. A retry is repeated as long as the job has failed, or has not ended.
+
+    "order again" is a new job for the photo of the job.
+    """
     if not client.job_id:  # a crash delays its creation
         cloud.engine.after(AGAIN_SECONDS, partial(_act, action, cloud, client))
         return
-    record = cloud.checks.records[client.job_id]
-    if action != "retry":
+    record = cloud.checks.records.get(client.job_id)
+    if action == "order again":
+        Client(cloud, client.number, source=client).start()
+    elif action != "retry":
         client.ask(action)
+    elif record is None:
+        return
     elif record.status in OPEN:
         cloud.engine.after(AGAIN_SECONDS, partial(_act, action, cloud, client))
     elif record.status in {"FAILED", "PARTIAL"}:
@@ -97,13 +104,14 @@ def _act(action: str, cloud: Cloud, client: Client) -> None:
 def _check_end(
     scenario: Scenario, client: Client, job: Job | None, *, expected: tuple[JobStatus, ...]
 ) -> None:
-    if scenario.action == "delete":
+    actions = {action for _, action in scenario.actions}
+    if "delete" in actions:
         if job:
             raise ViolationError(f"the job was not deleted: {job}")
         return
     if job is None or job.status not in expected:
         raise ViolationError(f"{job}")
-    if scenario.action is None and (client.view is None or client.view["status"] != job.status):
+    if not actions - {"order again"} and (client.view is None or client.view["status"] != job.status):
         raise ViolationError(f"its client sees {client.view}")
 
 

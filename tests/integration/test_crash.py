@@ -31,17 +31,26 @@ SCENARIOS = {
     ),
     "low credit": Scenario(low_credit=True),
     "announce": Scenario({"event_refused": 1.0}, for_seconds=300),
-    "cancel": Scenario(action="cancel", after_seconds=12, statuses=CANCELED),
-    "delete": Scenario(action="delete", after_seconds=12),
+    "cancel": Scenario(actions=((12, "cancel"),), statuses=CANCELED),
+    "delete": Scenario(actions=((12, "delete"),)),
+    "cancel, then delete": Scenario(actions=((12, "cancel"), (12.1, "delete"))),
     "retry": Scenario(
-        {"prediction_failed": 1.0}, for_seconds=60, action="retry", after_seconds=200, most_predictions=6
+        {"prediction_failed": 1.0}, for_seconds=60, actions=((200, "retry"),), most_predictions=6
     ),
+    "retry, then delete": Scenario(
+        {"prediction_failed": 1.0},
+        for_seconds=60,
+        actions=((200, "retry"), (200.2, "delete")),
+        most_predictions=6,
+    ),
+    "reclaimed output": Scenario({"download_cut": 1.0}, for_seconds=2000, actions=((2100, "retry"),)),
+    "photo used again": Scenario(actions=((100, "order again"),), most_predictions=6),
 }
 SHORTEST = {
     "cancel before the photo": Scenario(
-        NEVER_UPLOADED, action="cancel", after_seconds=12, statuses=(JobStatus.CANCELED, JobStatus.EXPIRED)
+        NEVER_UPLOADED, actions=((12, "cancel"),), statuses=(JobStatus.CANCELED, JobStatus.EXPIRED)
     ),
-    "delete before the photo": Scenario(NEVER_UPLOADED, action="delete", after_seconds=12),
+    "delete before the photo": Scenario(NEVER_UPLOADED, actions=((12, "delete"),)),
 }
 
 
