@@ -48,7 +48,7 @@ class WatchdogMessage(Lazy):
     born_at: datetime
     left: tuple[RunningPrediction, ...] | None = None  # only if the job was deleted, at `born_at`
     canceled_at: datetime | None = None  # only if the owner cancels the job: when
-    uploads_until: datetime | None = None  # of a deleted job: until when an upload URL of the job is valid
+    uploads_until: datetime | None = None  # of a deleted job: until when an upload of its photo may arrive
     group: str | None = None  # of the job's owner; a message of an older release has none
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from triptych.aws import bucket, queues
 from triptych.aws.queues import RunningPrediction, WatchdogMessage
-from triptych.deadlines import SLOW_UPLOAD_SECONDS, upload_urls_end
+from triptych.deadlines import upload_deadline
 from triptych.flows import record
 from triptych.job import ImageStatus, Job
 from triptych.replicate.tags import Tag
@@ -49,7 +49,7 @@ def deletion(job: Job) -> WatchdogMessage:
         job_id=job.job_id,
         born_at=clock.now(),
         left=running_predictions(job),
-        uploads_until=upload_urls_end(job),
+        uploads_until=upload_deadline(job),
         group=queues.group_of(job.owner),
     )
 
@@ -121,10 +121,10 @@ def clean_up(message: WatchdogMessage, running: Sequence[RunningPrediction], job
     now = clock.now()
     again = stop(message.job_id, deleted_at, running)
     _remove_objects(message)
-    # An upload URL of the job is valid again once its photo is removed, and an upload may start in its last second.
+    # An upload URL of the job is valid again once its photo is removed.
     ends = deleted_at + timedelta(seconds=IN_FLIGHT_SECONDS)
     if message.uploads_until:
-        ends = max(ends, message.uploads_until + timedelta(seconds=SLOW_UPLOAD_SECONDS))
+        ends = max(ends, message.uploads_until)
     left = math.ceil((ends - now).total_seconds()) + 1 if now <= ends else None
     return again or left
 
