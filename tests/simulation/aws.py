@@ -114,6 +114,10 @@ class Jobs:
             for who in (job.owner, None):
                 self._pictures[who, day.isoformat()] -= balance(job)
 
+    def counted(self, owner: str, day: date) -> int:
+        """Return how many pictures count for an owner's day."""
+        return self._pictures[owner, day.isoformat()]
+
     def expire(self, job_id: str) -> None:
         """Remove an item, as DynamoDB does when its time has come."""
         self._jobs.pop(job_id, None)

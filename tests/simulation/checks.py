@@ -477,6 +477,10 @@ class Checks:
             self._expect(self.announced[end] >= times, f"an end was not announced: {end}")
             called = end[0] not in self.with_callback or len(self.called_back[end]) >= times
             self._expect(called, f"an end was not called back: {end}")
+        for (owner, day), made in self.made.items():
+            counted = self._cloud.aws.counted(owner, day)
+            less = counted is not None and counted < made
+            self._expect(not less, f"{made} predictions were made for {owner} on {day}, and {counted} count")
         most = max(self._cloud.messages.values(), default=0)
         self._expect(most <= MOST_MESSAGES, f"{most} messages were sent for one try of a job")
         injected = +self._cloud.faults.injected
