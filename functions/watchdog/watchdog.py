@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from triptych.runtime import init  # isort: skip  # before all else
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
@@ -11,8 +12,10 @@ from pydantic import ValidationError
 
 import triptych.flows.watch
 from triptych.aws import queues
-from triptych.runtime.observability import count, logger, metrics, unexpected
+from triptych.runtime import clock
+from triptych.runtime.observability import about_job, count, logger, metrics, unexpected
 from triptych.settings import settings
+from triptych.successors import Successors
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.typing import LambdaContext
 
 processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+successors = Successors()  # a process's own
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -35,6 +39,10 @@ def _record(record: SQSRecord) -> None:
         logger.error("unreadable message", message_id=record.message_id, problems=error.error_count())
         count("UnexpectedErrors")
         return
+    if successors.has_later(message, record.message_id, clock.now()):
+        about_job(message.job_id)
+        logger.info("copy of a message", message_id=record.message_id)
+        return
     try:
         delay = triptych.flows.watch.look(message)
     except Exception:  # noqa: BLE001  # the job must be looked at again after any error
@@ -42,7 +50,8 @@ def _record(record: SQSRecord) -> None:
         unexpected("the look failed")
         delay = settings().watchdog_delay_seconds
     if delay is not None:
-        queues.send_to_watchdog(message, delay=delay)
+        due = clock.now() + timedelta(seconds=min(delay, queues.LONGEST_DELAY))
+        successors.sent(message, queues.send_to_watchdog(message, delay=delay), due)
 
 
 init.done()

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 import generate
-import watchdog
+from tests.integration import looking
 from tests.support.events import s3_notification, sqs_event
 from tests.support.function_environment import BUCKET
 from tests.support.world import World
@@ -27,8 +27,7 @@ SECOND = timedelta(seconds=1)
 def look(world: World, job_id: str, context: SimpleNamespace, at: datetime) -> Job:
     """Let the watchdog look at this time; return the job as it is then."""
     world.clock.time = at
-    message = queues.WatchdogMessage(job_id=job_id, born_at=world.job(job_id).watched_since)
-    assert watchdog.handler(sqs_event(message.model_dump_json()), context) == {"batchItemFailures": []}
+    looking.look(world, job_id, context)
     return world.job(job_id)
 
 

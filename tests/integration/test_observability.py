@@ -17,6 +17,7 @@ import generate
 import watchdog
 import webhook
 from tests.integration.emf import lines_in, metrics_in, totals
+from tests.integration.looking import look
 from tests.support.events import (
     api_event,
     s3_notification,
@@ -63,11 +64,6 @@ def deliver(job_id: str, context: SimpleNamespace, receives: int = 1) -> None:
     generate.handler(sqs_event(s3_notification(job_id), receives=receives), context)
 
 
-def run_watchdog(world: World, job_id: str, context: SimpleNamespace) -> None:
-    born_at = world.job(job_id).created_at.isoformat()
-    watchdog.handler(sqs_event({"job_id": job_id, "born_at": born_at}), context)
-
-
 def send_webhook(world: World, prediction_id: str, context: SimpleNamespace, **changes: object) -> None:
     webhook.handler(webhook_for(world.replicate.finish(prediction_id, **changes), world.clock), context)
 
@@ -84,7 +80,7 @@ def test_repeated_events_of_a_job_are_counted_once(
         world.clock.advance(seconds)
         for _ in range(5):
             send_webhook(world, prediction_id, context)
-    run_watchdog(world, job_id, context)
+    look(world, job_id, context)
     printed = capsys.readouterr().out
     assert totals(printed) == {
         "JobsCreated": 1,
@@ -275,7 +271,7 @@ def test_photos_are_counted_as_prepared_or_rejected(
 def test_upload_with_a_lost_event_is_counted_as_found(
     world: World, context: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_watchdog(world, world.new_job(), context)
+    look(world, world.new_job(), context)
     assert totals(capsys.readouterr().out) == {"JobsCreated": 1, "UploadsFound": 1}
 
 
@@ -332,7 +328,7 @@ def test_one_correlation_id_links_the_logs_of_every_function(
     world.replicate.after_create = lambda _: httpx.Response(503)
     deliver(job_id, context)
     world.clock.advance(31)
-    run_watchdog(world, job_id, context)
+    look(world, job_id, context)
     for prediction_id in ("p0", "p1", "p2"):
         send_webhook(world, prediction_id, context)
     assert world.job(job_id).status is JobStatus.SUCCEEDED

@@ -18,9 +18,9 @@ from pynamodb.transactions import TransactWrite
 
 import api
 import generate
-import watchdog
 import webhook
 from tests.integration.generating import fail_all
+from tests.integration.looking import handle
 from tests.support.events import api_event, s3_notification, sqs_event, webhook_for
 from tests.support.function_environment import BUCKET
 from tests.support.photos import JPEG, PNG
@@ -53,10 +53,6 @@ def send_webhook(world: World, context: SimpleNamespace, prediction_id: str, **c
         webhook_for(world.replicate.finish(prediction_id, **changes), world.clock), context
     )
     assert answer["statusCode"] == 200
-
-
-def run_watchdog(message: queues.WatchdogMessage, context: SimpleNamespace) -> None:
-    assert watchdog.handler(sqs_event(message.model_dump_json()), context) == {"batchItemFailures": []}
 
 
 def canceled(world: World) -> set[str]:
@@ -100,7 +96,7 @@ def test_message_of_before_a_retry_watches_no_more(
     world.clock.advance(1)
     assert call("POST", f"/api/v1/jobs/{failed_id}/retry")[0] == 200
     checks.clear()
-    run_watchdog(queues.WatchdogMessage(job_id=failed_id, born_at=before.watched_since), context)
+    handle(queues.WatchdogMessage(job_id=failed_id, born_at=before.watched_since), context)
     assert checks == []
 
 
@@ -242,7 +238,7 @@ def test_cancel_stops_predictions_and_keeps_stored_outputs(
     assert sorted(image["status"] for image in job["images"]) == ["CANCELED", "CANCELED", "STORED"]
     ((message, delay),) = checks
     assert delay == 1
-    run_watchdog(message, context)
+    handle(message, context)
     assert canceled(world) == {"p1", "p2"}
     send_webhook(world, context, "p1")  # too late
     assert len(world.object_keys(f"{bucket.OUTPUTS}/")) == 1
@@ -299,11 +295,11 @@ def test_prediction_in_doubt_at_the_end_is_found_and_canceled(
     else:
         call("DELETE", f"/api/v1/jobs/{job_id}")
     world.replicate.on_read = lambda _: httpx.Response(503)
-    run_watchdog(checks[0][0], context)
+    handle(checks[0][0], context)
     assert canceled(world) == set()
     world.replicate.on_read = lambda _: None
     world.clock.advance(checks[1][1])
-    run_watchdog(checks[1][0], context)
+    handle(checks[1][0], context)
     assert canceled(world) == {"p0", "p1", "p2"}
 
 
@@ -326,7 +322,7 @@ def test_deleted_job_leaves_nothing(
     assert world.object_keys() == []
     ((message, delay),) = checks
     assert delay == 0
-    run_watchdog(message, context)
+    handle(message, context)
     assert canceled(world) == {"p1", "p2"}
 
 
@@ -341,11 +337,11 @@ def test_objects_that_arrive_after_a_deletion_are_removed(
     assert world.object_keys() == []
     # Objects without an event are removed too.
     world.s3.put_object(Bucket=BUCKET, Key=f"{bucket.OUTPUTS}/{job_id}/0.png", Body=b"late")
-    run_watchdog(checks[0][0], context)
+    handle(checks[0][0], context)
     assert world.object_keys() == []
     world.s3.put_object(Bucket=BUCKET, Key=f"{bucket.OUTPUTS}/{job_id}/1.png", Body=b"later")
     world.clock.advance(checks[1][1])
-    run_watchdog(checks[1][0], context)
+    handle(checks[1][0], context)
     assert world.object_keys() == []
     assert len(checks) == 2
 
@@ -367,7 +363,7 @@ def test_interrupted_deletion_is_finished(
         patch.setattr(table, "delete", killed)
         with pytest.raises(KeyboardInterrupt):
             call("DELETE", f"/api/v1/jobs/{job_id}")
-    run_watchdog(checks[0][0], context)
+    handle(checks[0][0], context)
     assert table.get(job_id) is None
     assert world.object_keys() == []
 
@@ -519,7 +515,7 @@ def test_limit_reached_during_a_retry_is_not_exceeded(
     ((message, delay),) = checks
     world.clock.advance(delay)
     checks.clear()
-    run_watchdog(message, context)
+    handle(message, context)
     assert checks == []  # no write confirmed the retry
 
 
@@ -586,7 +582,7 @@ def test_retry_pays_nothing_for_an_output_that_replicate_holds(
     generate.handler(sqs_event({"job_id": tasks[0][0], "original_s3_key": tasks[0][1]}), context)
     ((message, delay),) = checks
     assert delay == owner.RECLAIM_SECONDS
-    run_watchdog(message, context)
+    handle(message, context)
     assert world.job(job_id).status is JobStatus.SUCCEEDED
     assert len(world.replicate.creates) == 3
 
@@ -606,7 +602,7 @@ def test_retry_requests_again_what_replicate_no_longer_holds(
         world.replicate.change("p0", **gone)
     world.clock.advance(200)
     tasks.clear()
-    run_watchdog(checks[0][0], context)
+    handle(checks[0][0], context)
     (image,) = world.job(job_id).having(ImageStatus.PENDING)
     assert (image.attempt, image.prediction_id) == (1, None)
     ((task, key),) = tasks
@@ -644,7 +640,7 @@ def test_deletion_names_the_predictions_requested_after_its_read(
     owner.delete(seen)
     assert record.read(job_id) is None
     for message, _ in checks.copy():
-        run_watchdog(message, context)
+        handle(message, context)
     assert canceled(world) == {"p0", "p1", "p2"}
 
 
@@ -656,20 +652,20 @@ def test_failed_cancellation_is_tried_again(
     checks: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    handle = predictions.cancel
+    working = predictions.cancel
     monkeypatch.setattr(predictions, "cancel", lambda _: False)
     checks.clear()
     call("POST", f"/api/v1/jobs/{job_id}/cancel")
     message = checks[-1][0]
     waits = []
     for _ in range(4):
-        run_watchdog(message, context)
+        handle(message, context)
         waits.append(checks[-1][1])
         world.clock.advance(waits[-1])
     assert waits == [5, 5, 10, 20]
-    monkeypatch.setattr(predictions, "cancel", handle)
+    monkeypatch.setattr(predictions, "cancel", working)
     checks.clear()
-    run_watchdog(message, context)
+    handle(message, context)
     assert canceled(world) == {"p0", "p1", "p2"}
     assert checks == []
 
@@ -687,7 +683,7 @@ def test_cancellation_is_given_up_at_the_deadline(
     message = checks[-1][0]
     world.clock.advance(settings().generation_deadline_seconds)
     checks.clear()
-    run_watchdog(message, context)
+    handle(message, context)
     assert checks == []
 
 
@@ -703,7 +699,7 @@ def test_cleanup_lasts_until_no_upload_url_is_valid(
         world.clock.advance(delay)
         if world.clock.time < ends:
             world.s3.put_object(Bucket=BUCKET, Key=f"{bucket.UPLOADS}/{job_id}/photo.jpg", Body=JPEG)
-        run_watchdog(message, context)
+        handle(message, context)
         assert all(delay > 0 for _, delay in checks)  # otherwise it looks for ever
     assert world.clock.time > ends
     assert world.object_keys("") == []
@@ -726,7 +722,7 @@ def test_upload_that_began_in_its_urls_last_second_is_removed(
         if world.clock.time < arrives <= world.clock.time + timedelta(seconds=delay):
             world.s3.put_object(Bucket=BUCKET, Key=f"{bucket.UPLOADS}/{job_id}/photo.jpg", Body=JPEG)
         world.clock.advance(delay)
-        run_watchdog(message, context)
+        handle(message, context)
     assert world.clock.time > arrives
     assert world.object_keys("") == []
 
@@ -744,12 +740,12 @@ def test_last_upload_url_leaves_time_for_a_slow_upload(
     assert (late["status"], late["upload"]) == ("AWAITING_UPLOAD", None)
     message, _ = checks.pop()
     world.clock.advance(298)
-    run_watchdog(message, context)
+    handle(message, context)
     world.s3.put_object(Bucket=BUCKET, Key=world.job(job_id).photo.key, Body=JPEG)
     while world.job(job_id).status is JobStatus.AWAITING_UPLOAD and not world.messages("generation"):
         message, delay = checks.pop()
         world.clock.advance(delay)
-        run_watchdog(message, context)
+        handle(message, context)
     assert world.job(job_id).status is JobStatus.AWAITING_UPLOAD  # `generate` opens it
 
 
@@ -764,7 +760,7 @@ def test_replayed_deletion_spares_a_new_job_with_the_same_id(
     assert call("POST", "/api/v1/jobs", REQUEST, idempotency_key="again")[1]["job_id"] == job_id
     world.s3.put_object(Bucket=BUCKET, Key=world.job(job_id).photo.key, Body=JPEG)
     checks.clear()
-    run_watchdog(deletion, context)
+    handle(deletion, context)
     assert record.read(job_id)
     assert len(world.object_keys(f"{bucket.UPLOADS}/")) == 1
     assert checks == []
@@ -778,7 +774,7 @@ def test_key_of_an_expired_job_does_not_find_its_photo(
     world.expire(job_id)
     assert call("POST", "/api/v1/jobs", REQUEST, idempotency_key="again")[1]["job_id"] == job_id
     checks.clear()
-    run_watchdog(queues.WatchdogMessage(job_id=job_id, born_at=world.job(job_id).watched_since), context)
+    handle(queues.WatchdogMessage(job_id=job_id, born_at=world.job(job_id).watched_since), context)
     assert world.job(job_id).status is JobStatus.AWAITING_UPLOAD
     assert tasks == []
 
@@ -807,10 +803,10 @@ def test_unreadable_list_does_not_end_the_cleanup(
     message = checks[-1][0]
     world.replicate.on_read = lambda _: httpx.Response(503)
     world.clock.advance(200)
-    run_watchdog(message, context)
+    handle(message, context)
     assert checks[-1][1] == 200
     world.replicate.on_read = lambda _: None
     checks.clear()
-    run_watchdog(message, context)
+    handle(message, context)
     assert canceled(world) == {"p0", "p1", "p2"}
     assert checks == []

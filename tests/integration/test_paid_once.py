@@ -16,10 +16,10 @@ from botocore.exceptions import EndpointConnectionError
 
 import api
 import generate
-import watchdog
 import webhook
 from tests.integration.account import Account
 from tests.integration.generating import fail_all
+from tests.integration.looking import handle
 from tests.support.events import api_event, s3_notification, sqs_event, webhook_for
 from tests.support.fake_replicate import streamed
 from tests.support.function_environment import BUCKET
@@ -72,10 +72,6 @@ def call(method: str, path: str, context: SimpleNamespace) -> None:
     assert int(str(api.handler(api_event(method, path), context)["statusCode"])) < 300
 
 
-def look(message: queues.WatchdogMessage, context: SimpleNamespace) -> None:
-    watchdog.handler(sqs_event(message.model_dump_json()), context)
-
-
 def drain(world: World, checks: Checks, context: SimpleNamespace, seconds: float = 1200) -> None:
     """Run the watchdog's messages in the order of their times, for so many seconds."""
     end = world.clock.time + timedelta(seconds=seconds)
@@ -89,7 +85,7 @@ def drain(world: World, checks: Checks, context: SimpleNamespace, seconds: float
             return
         at, message = later.pop(0)
         world.clock.advance(max(0.0, (at - world.clock.time).total_seconds()))
-        look(message, context)
+        handle(message, context)
 
 
 def continue_tasks(tasks: list[tuple[str, str]], context: SimpleNamespace) -> None:
@@ -194,7 +190,7 @@ def test_failing_cancellation_is_repeated_in_a_dozen_looks(
         message, delay = checks.pop()
         world.clock.advance(delay)
         looks.append((world.clock.time - started).total_seconds())
-        look(message, context)
+        handle(message, context)
     assert sum(at < 60 for at in looks) >= 4
     assert looks[-1] >= settings().generation_deadline_seconds
     assert len(looks) <= 13
@@ -217,7 +213,7 @@ def test_cleanup_remembers_predictions_of_the_newer_record(
         message = checks.pop()[0]
         with monkeypatch.context() as patch:
             patch.setattr(bucket, "remove_all", down)
-            look(message, context)
+            handle(message, context)
     drain(world, checks, context)
     assert table.get(job_id) is None
     assert stopped(world) == {"p0", "p1", "p2"}
@@ -380,13 +376,13 @@ def test_one_cut_download_after_a_retry_does_not_pay_again(
     world.replicate.on_download = lambda _: streamed(PNG[:-20])
     for _ in range(5):
         world.clock.advance(200)
-        look(message, context)
+        handle(message, context)
     assert world.job(job_id).status is JobStatus.FAILED
     checks.clear()
     owner.retry(world.job(job_id))
     drain(world, checks, context, 3)  # one more look, cut again
     world.replicate.on_download = lambda _: streamed(PNG)
-    look(queues.WatchdogMessage(job_id=job_id, born_at=world.job(job_id).watched_since), context)
+    handle(queues.WatchdogMessage(job_id=job_id, born_at=world.job(job_id).watched_since), context)
     assert world.job(job_id).status is JobStatus.SUCCEEDED
     assert len(world.replicate.creates) == 3
 
@@ -538,7 +534,7 @@ def set_parameter(monkeypatch: pytest.MonkeyPatch, parameter: tuple[str, str]) -
 
 def refuse_outputs(world: World, context: SimpleNamespace, job_id: str) -> None:
     finish_all(world)
-    look(queues.WatchdogMessage(job_id=job_id, born_at=world.job(job_id).watched_since), context)
+    handle(queues.WatchdogMessage(job_id=job_id, born_at=world.job(job_id).watched_since), context)
     (code,) = {image.error and image.error.code for image in world.job(job_id).images}
     assert code in {"output_host_not_allowed", "output_too_large"}
 
@@ -609,7 +605,7 @@ def test_lost_output_of_a_retry_is_requested_again_at_once(
     if teller == "webhook":
         assert webhook.handler(webhook_for(ended, world.clock), context)["statusCode"] == 200
     else:
-        look(queues.WatchdogMessage(job_id=job_id, born_at=job.watched_since), context)
+        handle(queues.WatchdogMessage(job_id=job_id, born_at=job.watched_since), context)
     assert tasks == [(job_id, job.photo.key)]
     continue_tasks(tasks, context)
     assert len(world.job(job_id).having(ImageStatus.GENERATING)) == 3
@@ -741,7 +737,7 @@ def test_opening_under_way_at_the_deadline_is_no_death(
 
     def deadline() -> None:
         world.clock.advance(2)
-        look(message, context)
+        handle(message, context)
 
     during_inspection(monkeypatch, deadline)
     generate.handler(sqs_event(s3_notification(job_id), receives=2), context)

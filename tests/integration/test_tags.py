@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 import generate
-import watchdog
 import webhook
+from tests.integration.looking import look
 from tests.support.events import s3_notification, signed, sqs_event, webhook_event, webhook_for
 from tests.support.fake_replicate import promised
 from tests.support.function_environment import forget_caches
@@ -56,11 +56,6 @@ def call(world: World, context: SimpleNamespace, prediction: dict[str, Any], que
     body = json.dumps(prediction).encode()
     event = webhook_event(body, signed(body, world.clock), query)
     return int(webhook.handler(event, context)["statusCode"])
-
-
-def run_watchdog(world: World, job_id: str, context: SimpleNamespace) -> None:
-    message = {"job_id": job_id, "born_at": world.job(job_id).watched_since.isoformat()}
-    watchdog.handler(sqs_event(message), context)
 
 
 def use_model(monkeypatch: pytest.MonkeyPatch, model: str) -> None:
@@ -242,5 +237,5 @@ def test_prediction_read_by_the_watchdog_needs_no_tag(
     for prediction_id in IDS:
         world.replicate.finish(prediction_id, input=None)
     world.clock.advance(300)
-    run_watchdog(world, running, context)
+    look(world, running, context)
     assert world.job(running).status is JobStatus.SUCCEEDED

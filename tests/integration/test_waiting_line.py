@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 import generate
-import watchdog
 from tests.integration.generating import DONE, KEPT, deliver
+from tests.integration.looking import look
 from tests.support.events import s3_notification, sqs_event
 from tests.support.world import World
 from triptych.aws import queues
@@ -108,7 +108,12 @@ def test_turn_sleeps_no_longer_than_its_function_lives(
     deliver(world, job_id, context)
     waiting(world)
     sent: list[dict[str, Any]] = []
-    monkeypatch.setattr(queues._sqs(), "send_message", lambda **request: sent.append(request))
+
+    def send(**request: Any) -> dict[str, str]:
+        sent.append(request)
+        return {"MessageId": "m2"}
+
+    monkeypatch.setattr(queues._sqs(), "send_message", send)
     assert turn(job_id, context) == DONE
     assert sum(world.clock.slept) <= wait_in_line.TURN_SECONDS
     assert [json.loads(message["MessageBody"])["job_id"] for message in sent] == [job_id]
@@ -289,16 +294,9 @@ def test_watchdog_replaces_a_lost_message_of_the_line(
     waiting(world)
     asked = len(world.replicate.creates)
     world.clock.advance(seconds)
-    look = {"job_id": job_id, "born_at": world.job(job_id).watched_since.isoformat()}
-    watchdog.handler(sqs_event(look), context)
+    look(world, job_id, context)
     assert len(waiting(world)) == messages
     assert len(world.replicate.creates) == asked  # it asks for nothing itself
-
-
-def look(world: World, context: SimpleNamespace, job_id: str) -> None:
-    watchdog.handler(
-        sqs_event({"job_id": job_id, "born_at": world.job(job_id).watched_since.isoformat()}), context
-    )
 
 
 def test_watchdog_waits_twice_as_long_before_each_further_message(
@@ -313,7 +311,7 @@ def test_watchdog_waits_twice_as_long_before_each_further_message(
     sent = []
     for second in range(1, 170):
         world.clock.advance(1)
-        look(world, context, job_id)
+        look(world, job_id, context)
         sent += [second] * len(waiting(world))
     assert sent == [10, 20, 40, 80, 160]
 
@@ -324,7 +322,7 @@ def test_replaced_message_does_not_go_back_in_line(world: World, context: Simple
     deliver(world, job_id, context)
     (first,) = waiting(world)
     world.clock.advance(301)
-    look(world, context, job_id)
+    look(world, job_id, context)
     (second,) = waiting(world)
     for message, back in ((first, 0), (second, 1)):
         del message["group"]
@@ -337,7 +335,7 @@ def test_replaced_message_still_takes_its_turn(world: World, context: SimpleName
     job_id = world.new_job()
     deliver(world, job_id, context)
     world.clock.advance(301)
-    look(world, context, job_id)
+    look(world, job_id, context)
     world.replicate.before_create = lambda _: None
     assert turn(job_id, context) == DONE
     assert statuses(world, job_id) == {ImageStatus.GENERATING}
@@ -348,8 +346,7 @@ def test_watchdog_leaves_an_unopened_photo_in_line(world: World, context: Simple
     generate.handler(sqs_event(s3_notification(job_id), waited=CROWD), context)
     waiting(world)
     world.clock.advance(301)
-    look = {"job_id": job_id, "born_at": world.job(job_id).watched_since.isoformat()}
-    watchdog.handler(sqs_event(look), context)
+    look(world, job_id, context)
     assert [message["job_id"] for message in waiting(world)] == [job_id]
     assert world.messages("generation") == []
     assert world.job(job_id).status is JobStatus.GENERATING

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 import generate
 import watchdog
+from tests.integration.looking import look
 from tests.support.events import s3_notification, sqs_event
 from tests.support.fake_replicate import streamed
 from tests.support.function_environment import BUCKET
@@ -36,11 +37,6 @@ def delays(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return seen
 
 
-def run_watchdog(world: World, job_id: str, context: SimpleNamespace) -> None:
-    message = {"job_id": job_id, "born_at": world.job(job_id).watched_since.isoformat()}
-    assert watchdog.handler(sqs_event(message), context) == {"batchItemFailures": []}
-
-
 @pytest.fixture
 def running(world: World, context: SimpleNamespace, delays: list[int]) -> str:
     """Create a job whose three predictions run."""
@@ -57,7 +53,12 @@ def test_messages_about_an_owners_jobs_form_one_group(
     world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[dict[str, Any]] = []
-    monkeypatch.setattr(queues._sqs(), "send_message", lambda **request: sent.append(request))
+
+    def send(**request: Any) -> dict[str, str]:
+        sent.append(request)
+        return {"MessageId": "m2"}
+
+    monkeypatch.setattr(queues._sqs(), "send_message", send)
 
     def groups() -> list[str]:
         own = [one["MessageGroupId"] for one in sent if one["QueueUrl"] == world.queues["watchdog"]]
@@ -86,7 +87,7 @@ def test_job_without_any_webhook_succeeds(
 ) -> None:
     for prediction_id in ("p0", "p1", "p2"):
         world.replicate.finish(prediction_id)
-    run_watchdog(world, running, context)
+    look(world, running, context)
     job = world.job(running)
     assert job.status is JobStatus.SUCCEEDED
     assert all(
@@ -112,7 +113,7 @@ def test_look_whose_time_is_used_up_still_copies_outputs(
     monkeypatch.setattr(budget, "run_in_threads", lambda tasks, _seconds: [task() for task in tasks])
     for prediction_id in ("p0", "p1", "p2"):
         world.replicate.finish(prediction_id)
-    run_watchdog(world, running, context)
+    look(world, running, context)
     assert world.job(running).status is JobStatus.SUCCEEDED
 
 
@@ -120,7 +121,7 @@ def test_running_predictions_are_checked_again(
     world: World, context: SimpleNamespace, running: str, delays: list[int]
 ) -> None:
     world.replicate.finish("p0")
-    run_watchdog(world, running, context)
+    look(world, running, context)
     assert len(world.job(running).having(ImageStatus.STORED)) == 1
     assert delays == [300]
 
@@ -129,7 +130,7 @@ def test_last_check_is_at_the_deadline(
     world: World, context: SimpleNamespace, running: str, delays: list[int]
 ) -> None:
     world.clock.advance(1400)
-    run_watchdog(world, running, context)
+    look(world, running, context)
     assert 0 < delays[0] <= 110  # the deadline counts from S3's time of the upload, which is real time
 
 
@@ -138,11 +139,11 @@ def test_deadline_ends_the_job_and_cancels_running_predictions(
 ) -> None:
     world.replicate.ahead = timedelta(minutes=-10)  # so Cancel-After does not end p2 first
     world.replicate.finish("p0")
-    run_watchdog(world, running, context)
+    look(world, running, context)
     delays.clear()
     world.replicate.finish("p1")
     world.clock.advance(1800)
-    run_watchdog(world, running, context)
+    look(world, running, context)
     job = world.job(running)
     assert job.status is JobStatus.PARTIAL
     assert len(job.having(ImageStatus.STORED)) == 2  # p1 finished just before the deadline
@@ -155,9 +156,9 @@ def test_ended_job_is_left_alone(
     world: World, context: SimpleNamespace, running: str, delays: list[int]
 ) -> None:
     world.clock.advance(1800)
-    run_watchdog(world, running, context)
+    look(world, running, context)
     requests, before = len(world.replicate.requests), world.job(running)
-    run_watchdog(world, running, context)
+    look(world, running, context)
     assert len(world.replicate.requests) == requests
     assert world.job(running) == before
     assert delays == []
@@ -167,15 +168,15 @@ def test_missing_upload_expires_the_job(world: World, context: SimpleNamespace, 
     job_id = world.new_job(photo=None)
     delays.clear()
     world.clock.advance(300)
-    run_watchdog(world, job_id, context)
+    look(world, job_id, context)
     assert world.job(job_id).status is JobStatus.AWAITING_UPLOAD
     assert delays == [300]
     world.clock.advance(1199)
-    run_watchdog(world, job_id, context)
+    look(world, job_id, context)
     assert world.job(job_id).status is JobStatus.AWAITING_UPLOAD
     assert delays == [300, 2]
     world.clock.advance(1)
-    run_watchdog(world, job_id, context)
+    look(world, job_id, context)
     assert world.job(job_id).status is JobStatus.EXPIRED
     assert delays == [300, 2]
     assert world.replicate.requests == []
@@ -185,12 +186,12 @@ def test_upload_with_a_lost_event_is_found(world: World, context: SimpleNamespac
     job_id = world.new_job()
     delays.clear()
     world.clock.advance(1600)  # no upload is under way any more
-    run_watchdog(world, job_id, context)
+    look(world, job_id, context)
     assert delays == [300]
     (message,) = world.messages("generation")
     assert generate.handler(sqs_event(message), context) == {"batchItemFailures": []}
     assert len(world.job(job_id).having(ImageStatus.GENERATING)) == 3
-    run_watchdog(world, job_id, context)
+    look(world, job_id, context)
     assert world.messages("generation") == []
 
 
@@ -200,7 +201,7 @@ def test_unopened_upload_fails_at_the_deadline(
     job_id = world.new_job()
     delays.clear()
     world.clock.advance(1900)  # the deadline counts from the upload
-    run_watchdog(world, job_id, context)
+    look(world, job_id, context)
     job = world.job(job_id)
     assert job.failure
     assert (job.status, job.failure.code) == (JobStatus.FAILED, "deadline_exceeded")
@@ -214,11 +215,11 @@ def test_retry_inspects_a_photo_that_was_never_opened(
 ) -> None:
     job_id = world.new_job(photo=photo)
     world.clock.advance(1900)
-    run_watchdog(world, job_id, context)
+    look(world, job_id, context)
     retried = owner.retry(world.job(job_id))
     assert retried
     assert retried.status is JobStatus.GENERATING
-    run_watchdog(world, job_id, context)  # it must not request predictions for an uninspected photo
+    look(world, job_id, context)  # it must not request predictions for an uninspected photo
     assert world.replicate.creates == []
     generate.handler(sqs_event(s3_notification(job_id)), context)
     job = world.job(job_id)
@@ -242,7 +243,7 @@ def test_photo_whose_opening_died_may_be_retried_after_the_deadline(
         with pytest.raises(KeyboardInterrupt):
             generation.photo_arrived(job_id, f"uploads/{job_id}/photo.jpg", Pace(), again=True)
     world.clock.advance(1900)
-    run_watchdog(world, job_id, context)
+    look(world, job_id, context)
     job = world.job(job_id)
     assert job.failure
     assert (job.status, job.failure.code) == (JobStatus.FAILED, "deadline_exceeded")
@@ -254,13 +255,13 @@ def test_retried_job_whose_photo_has_vanished_ends_at_its_deadline(
 ) -> None:
     job_id = world.new_job()
     world.clock.advance(1900)
-    run_watchdog(world, job_id, context)
+    look(world, job_id, context)
     assert owner.retry(world.job(job_id))
     bucket.remove_all(job_id)
-    run_watchdog(world, job_id, context)
+    look(world, job_id, context)
     assert world.job(job_id).status is JobStatus.GENERATING
     world.clock.advance(1900)
-    run_watchdog(world, job_id, context)
+    look(world, job_id, context)
     assert world.job(job_id).status is JobStatus.FAILED
 
 
@@ -271,7 +272,7 @@ def test_looks_become_ever_less_often(world: World, context: SimpleNamespace, de
     delays.clear()
     for wait in (60, 60, 120, 240, 300):
         world.clock.advance(wait)
-        run_watchdog(world, job_id, context)
+        look(world, job_id, context)
     # The photo arrived a moment after the job was created.
     assert [round(delay, -1) for delay in delays] == [60, 120, 240, 300, 300]
 
@@ -293,10 +294,10 @@ def test_output_that_stays_broken_fails_at_the_fifth_look(
     for prediction_id in ("p0", "p1", "p2"):
         world.replicate.finish(prediction_id)
     for _ in range(4):
-        run_watchdog(world, running, context)
+        look(world, running, context)
         assert world.job(running).status is JobStatus.GENERATING
         world.clock.advance(200)
-    run_watchdog(world, running, context)
+    look(world, running, context)
     job = world.job(running)
     assert {image.error.code for image in job.images if image.error} == {"output_unavailable"}
     assert job.status is JobStatus.FAILED
@@ -309,7 +310,7 @@ def test_look_that_sqs_delivers_again_counts_once(
     for prediction_id in ("p0", "p1", "p2"):
         world.replicate.finish(prediction_id)
     for _ in range(6):
-        run_watchdog(world, running, context)
+        look(world, running, context)
         world.clock.advance(10)
     assert [image.broken for image in world.job(running).images] == [1, 1, 1]
     assert world.job(running).status is JobStatus.GENERATING
@@ -320,10 +321,10 @@ def test_output_of_a_failing_host_is_awaited(world: World, context: SimpleNamesp
     for prediction_id in ("p0", "p1", "p2"):
         world.replicate.finish(prediction_id)
     for _ in range(6):
-        run_watchdog(world, running, context)
+        look(world, running, context)
     assert world.job(running).status is JobStatus.GENERATING
     world.replicate.on_download = lambda _: streamed(PNG)
-    run_watchdog(world, running, context)
+    look(world, running, context)
     assert world.job(running).status is JobStatus.SUCCEEDED
 
 
@@ -339,10 +340,10 @@ def test_generation_killed_after_the_intention_is_continued(
         patch.setattr(predictions, "create", killed)
         with pytest.raises(KeyboardInterrupt):
             generation.photo_arrived(job_id, f"uploads/{job_id}/photo.jpg", Pace())
-    run_watchdog(world, job_id, context)
+    look(world, job_id, context)
     assert world.replicate.creates == []  # the POST may be under way
     world.clock.advance(300)
-    run_watchdog(world, job_id, context)
+    look(world, job_id, context)
     assert len(world.replicate.predictions) == 3
     assert [image.attempt for image in world.job(job_id).images] == [2, 2, 2]
 
@@ -368,7 +369,7 @@ def test_list_settles_predictions_in_doubt(
     generate.handler(sqs_event(s3_notification(job_id)), context)
     world.replicate.after_create = world.replicate.before_create = lambda _: None
     world.clock.advance(300)
-    run_watchdog(world, job_id, context)
+    look(world, job_id, context)
     assert len(world.replicate.predictions) == 3
     assert len(world.job(job_id).having(ImageStatus.GENERATING)) == 3
 
@@ -379,7 +380,7 @@ def test_prediction_unknown_to_replicate_has_failed(
     world.replicate.forget("p1")
     world.replicate.finish("p0")
     world.replicate.finish("p2")
-    run_watchdog(world, running, context)
+    look(world, running, context)
     job = world.job(running)
     assert job.status is JobStatus.PARTIAL
     (lost,) = job.having(ImageStatus.FAILED)
@@ -402,13 +403,13 @@ def test_outage_of_replicate_is_waited_out(
     world.replicate.on_read = lambda _: httpx.Response(
         answer.status_code, headers=answer.headers, content=answer.content
     )
-    run_watchdog(world, running, context)
+    look(world, running, context)
     assert world.job(running).status is JobStatus.GENERATING
     assert delays == [300]
     world.replicate.on_read = lambda _: None
     for prediction_id in ("p0", "p1", "p2"):
         world.replicate.finish(prediction_id)
-    run_watchdog(world, running, context)
+    look(world, running, context)
     assert world.job(running).status is JobStatus.SUCCEEDED
 
 
@@ -420,7 +421,7 @@ def test_outage_beyond_the_deadline_fails_the_job(
 
     world.replicate.handle = down  # type: ignore[method-assign]  # every request fails
     world.clock.advance(1800)
-    run_watchdog(world, running, context)
+    look(world, running, context)
     assert world.job(running).status is JobStatus.FAILED
     assert delays == []
 
@@ -436,10 +437,10 @@ def test_internal_error_beyond_the_deadline_fails_the_job(
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(generation, "advance", broken)
-    run_watchdog(world, running, context)
+    look(world, running, context)
     assert world.job(running).status is JobStatus.GENERATING
     world.clock.advance(1800)
-    run_watchdog(world, running, context)
+    look(world, running, context)
     assert world.job(running).status is JobStatus.FAILED
 
 
@@ -460,10 +461,10 @@ def test_unchecked_upload_fails_and_can_be_retried(
     with monkeypatch.context() as outage:
         outage.setattr(bucket, "look_at", denied)
         world.clock.advance(1600)
-        run_watchdog(world, job_id, context)
+        look(world, job_id, context)
         assert world.job(job_id).status is JobStatus.AWAITING_UPLOAD
         world.clock.advance(600)
-        run_watchdog(world, job_id, context)
+        look(world, job_id, context)
     failed = world.job(job_id)
     assert failed.failure
     assert (failed.status, failed.failure.code) == (JobStatus.FAILED, "deadline_exceeded")
@@ -479,10 +480,10 @@ def test_output_that_cannot_be_fetched_fails_as_unavailable(
     for prediction_id in ("p0", "p1", "p2"):
         world.replicate.finish(prediction_id)
     world.replicate.on_download = lambda _: httpx.Response(404)
-    run_watchdog(world, running, context)
+    look(world, running, context)
     assert world.job(running).status is JobStatus.GENERATING
     world.clock.advance(1800)
-    run_watchdog(world, running, context)
+    look(world, running, context)
     failure = world.job(running).failure
     assert failure
     assert failure.code == "output_unavailable"
@@ -508,9 +509,9 @@ def test_malformed_answer_keeps_no_job_open(
     else:
         page = httpx.Response(200, json={"results": [], "next": "http://[::1"})
         world.replicate.on_read = lambda request: page if request.url.path == "/v1/predictions" else None
-    run_watchdog(world, running, context)
+    look(world, running, context)
     world.clock.advance(1800)
-    run_watchdog(world, running, context)
+    look(world, running, context)
     assert world.job(running).status.is_terminal
 
 
@@ -522,11 +523,74 @@ def test_failed_download_is_repeated(
     world.replicate.on_download = lambda request: (
         httpx.Response(503) if "p1" in request.url.path else streamed(PNG)
     )
-    run_watchdog(world, running, context)
+    look(world, running, context)
     assert len(world.job(running).having(ImageStatus.STORED)) == 2
     world.replicate.on_download = lambda _: streamed(PNG)
-    run_watchdog(world, running, context)
+    look(world, running, context)
     assert world.job(running).status is JobStatus.SUCCEEDED
+
+
+def test_copy_of_a_message_has_no_successor(
+    world: World, context: SimpleNamespace, running: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of the copies comes again until the job ends. So they would become more and more."""
+    message = {"job_id": running, "born_at": world.job(running).watched_since.isoformat()}
+    sent: list[int] = []
+
+    def send(_: queues.WatchdogMessage, *, delay: int) -> str:
+        sent.append(delay)
+        return f"successor {len(sent)}"
+
+    def receive(message_id: str) -> None:
+        result = watchdog.handler(sqs_event(message, message_id=message_id), context)
+        assert result == {"batchItemFailures": []}
+
+    monkeypatch.setattr(queues, "send_to_watchdog", send)
+    receive("first")
+    receive("first")
+    receive("its copy")
+    (delay,) = sent
+    world.clock.advance(delay - 1)
+    receive("its copy")
+    assert len(sent) == 1
+    receive("successor 1")  # the clocks of SQS and of the function may differ
+    assert len(sent) == 2
+    receive("successor 1")
+    assert len(sent) == 2
+    world.clock.advance(sent[1])
+    receive("its copy")  # its own successor may have been lost: it counts
+    assert len(sent) == 3
+
+
+def test_refused_successor_makes_no_message_a_copy(
+    world: World, context: SimpleNamespace, running: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    message = {"job_id": running, "born_at": world.job(running).watched_since.isoformat()}
+    tries: list[int] = []
+
+    def refuse(_: queues.WatchdogMessage, *, delay: int) -> str:
+        tries.append(delay)
+        raise EndpointConnectionError(endpoint_url="https://sqs")
+
+    monkeypatch.setattr(queues, "send_to_watchdog", refuse)
+    for _ in range(2):
+        result = watchdog.handler(sqs_event(message), context)
+        assert result == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
+    assert len(tries) == 2
+
+
+def test_message_about_something_else_is_no_copy(
+    world: World, context: SimpleNamespace, running: str, delays: list[int]
+) -> None:
+    born_at = world.job(running).watched_since
+    watchdog.handler(
+        sqs_event(queues.WatchdogMessage(job_id=running, born_at=born_at).model_dump_json()), context
+    )
+    owner.cancel(world.job(running))
+    delays.clear()
+    canceled = queues.WatchdogMessage(job_id=running, born_at=born_at, canceled_at=world.clock.time)
+    watchdog.handler(sqs_event(canceled.model_dump_json(), message_id="m2"), context)
+    assert any(request.url.path.endswith("/cancel") for request in world.replicate.requests)
 
 
 def test_unknown_job_is_dropped_after_a_minute(

@@ -36,6 +36,7 @@ from triptych.aws import bucket, callback_key, parameters
 from triptych.job import Job
 from triptych.pace import Pace
 from triptych.replicate import webhooks
+from triptych.successors import Successors
 
 FORGED_SECRET = "whsec_" + base64.b64encode(b"not the secret").decode()
 STREAM_BATCH = 10
@@ -295,7 +296,7 @@ class Cloud:
         """
         self.messages[f"{job_id}, until {self.engine.now}"] = self.messages.pop(job_id, 0)
 
-    def send(self, queue: str, body: str, delay: float, group: str | None = None) -> None:
+    def send(self, queue: str, body: str, delay: float, group: str | None = None) -> Message:
         """Send a message to a function's queue."""
         now = self.engine.now
         about = _job_of(body)
@@ -308,8 +309,9 @@ class Cloud:
             self.faults.struck(Situation.MESSAGE_LATE)
             delay += self.random.uniform(10, 600)
             self.checks.hinder(about, now + delay)
-        self.sources[queue].queue.send(body, delay, group)
+        sent = self.sources[queue].queue.send(body, delay, group)
         self._pump(self.sources[queue])
+        return sent
 
     def _webhook(self, body: bytes, query: str, answered: Callable[[int | None], None]) -> None:
         headers = signed(body, WallClock(self.now() + timedelta(seconds=self.faults.skew)))
@@ -387,6 +389,7 @@ class Cloud:
             receives=receives,
             receipt=receipt,
             queue=source.name,
+            message_id=str(message.number),
             waited=((message.received_at or message.sent_at) - message.sent_at).total_seconds(),
         )
         replaced = source.name == "waiting" and self.checks.is_replaced(json.loads(message.body))
@@ -539,10 +542,10 @@ class Cloud:
     def queue_request(self, operation: str, request: Request) -> Answer:
         name = request["QueueUrl"].rpartition("/")[2]
         if operation == "SendMessage":
-            self.send(
+            sent = self.send(
                 name, request["MessageBody"], request.get("DelaySeconds", 0), request.get("MessageGroupId")
             )
-            return {"MessageId": "sent"}
+            return {"MessageId": str(sent.number)}
         answer = self.sources[name].queue.handle(operation, request)
         self._pump(self.sources[name])
         return answer
@@ -552,6 +555,8 @@ def _renew(module: ModuleType) -> None:
     """Give a function's module the state of a new process."""
     if "pace" in vars(module):
         vars(module)["pace"] = Pace()
+    if "successors" in vars(module):
+        vars(module)["successors"] = Successors()
     vars(module).get("done", {}).clear()
 
 

@@ -15,10 +15,12 @@ from unittest.mock import patch
 
 from tests.simulation.faults import JOBS_PER_SECOND, Faults
 from tests.simulation.functions import environments, load_all
+from triptych import spending
 from triptych.aws import bucket
 from triptych.deadlines import upload_urls_end
 from triptych.flows import cleanup, finish, generate, wait_in_line
 from triptych.replicate import predictions
+from triptych.successors import Successors
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -133,6 +135,16 @@ GUARDS = {
     # A deletion that is replayed spares a new job with the same id.
     "new-job": Guard(
         lambda: patch.object(cleanup, "clean_up", _whatever_the_age), {"client_deletes": 0.5}, retention=True
+    ),
+    # Of the copies of a watchdog message, only one has successors.
+    "copies": Guard(
+        lambda: patch.object(Successors, "has_later", lambda *_: False),
+        {"message_duplicated": 0.8, "aws_error_after": 0.1, "client_deletes": 0.5},
+    ),
+    # An image in doubt counts toward its owner's day: it may have a prediction.
+    "doubt-counts": Guard(
+        lambda: patch.object(spending, "_cost", lambda image, _: int(image.prediction_id is not None)),
+        {"create_cut_after": 0.5, "client_deletes_soon": 0.5, "client_cancels_soon": 0.5},
     ),
     # An end whose event is refused is not called back once more.
     "done-steps": Guard(_forgetful_announce, {"event_refused": 0.9, "client_wants_callback": 1.0}),

@@ -49,6 +49,7 @@ def sqs_event(
     receives: int = 1,
     receipt: str = "receipt",
     queue: str = "generation",
+    message_id: str = "m1",
     waited: float = 0.0,
 ) -> dict[str, Any]:
     """Build a batch of one message, as the event source mapping does. It has `waited` seconds to be received."""
@@ -58,7 +59,7 @@ def sqs_event(
         "ApproximateFirstReceiveTimestamp": str(round(waited * 1000)),
     }
     record = {
-        "messageId": "m1",
+        "messageId": message_id,
         "receiptHandle": receipt,
         "body": body if isinstance(body, str) else json.dumps(body),
         "attributes": attributes,

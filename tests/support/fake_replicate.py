@@ -75,7 +75,7 @@ class FakeReplicate:
     def predictions(self) -> dict[str, dict[str, Any]]:
         """The predictions with the URLs of their webhooks."""
         self.account.advance(self.now)
-        return {name: self._echoed(one) for name, one in self.account.predictions.items()}
+        return {name: self._echoed(one) for name, one in list(self.account.predictions.items())}
 
     def _echoed(self, prediction: Prediction) -> dict[str, Any]:
         return prediction.view(self.account.base, echoes=True)
