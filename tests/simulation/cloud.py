@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from random import Random
 from types import ModuleType
 from typing import Any, Self
 
@@ -85,6 +86,7 @@ class Cloud:
         self.requests: list[str] = []  # the name of every request of a handler
         self.trace = hashlib.sha256()
         self.messages: Counter[str] = Counter()  # sent to the queues, by job
+        self.looks: Counter[str] = Counter()  # of these, to the watchdog
         self.sent: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)  # queue and body, by job
         self.late_looks = 0  # of the watchdog at jobs that have ended
         self._stream: list[dict[str, Any]] = []  # images of writes that `announce` has not handled yet
@@ -125,6 +127,10 @@ class Cloud:
         }
         self._ends: dict[Process, Callable[[dict[str, Any] | None], None]] = {}
         self._modules: dict[Process, ModuleType] = {}
+        self._frozen: dict[
+            ModuleType, Process
+        ] = {}  # invocations that are over, of which a thread has not ended
+        self._clocks: dict[ModuleType, float] = {}  # seconds by which a function's clock is ahead
         self._patches = ExitStack()
 
     def __enter__(self) -> Self:
@@ -143,6 +149,11 @@ class Cloud:
 
     def now(self) -> datetime:
         return START + timedelta(seconds=self.engine.now)
+
+    def clock(self) -> datetime:
+        """Return the time of the clock of the running function."""
+        task = self.engine.current
+        return self.now() + timedelta(seconds=task.process.clock if task else 0.0)
 
     def seconds(self, moment: datetime) -> float:
         """Return a time as seconds from the start."""
@@ -294,13 +305,15 @@ class Cloud:
 
         The owner retries the job or repeats its deletion, or its id becomes another job's.
         """
-        self.messages[f"{job_id}, until {self.engine.now}"] = self.messages.pop(job_id, 0)
+        for counter in (self.messages, self.looks):
+            counter[f"{job_id}, until {self.engine.now}"] = counter.pop(job_id, 0)
 
     def send(self, queue: str, body: str, delay: float, group: str | None = None) -> Message:
         """Send a message to a function's queue."""
         now = self.engine.now
         about = _job_of(body)
         self.messages[about] += 1
+        self.looks[about] += queue == "watchdog"
         if queue == "callback":
             self.checks.on_callback_ordered(json.loads(body)["webhook_id"])
         if self.faults.retention:
@@ -409,6 +422,7 @@ class Cloud:
         process = Process(function, _job_of_event(event), replaced)
         idle = environments()[function]
         module = idle.pop() if idle else loaded(function)
+        self._enter(process, module)
         over = False
 
         def end(result: dict[str, Any] | None) -> None:
@@ -416,7 +430,7 @@ class Cloud:
             if over:
                 return
             over = True
-            self.engine.kill(process)  # no thread of it may go on
+            self._leave(process, module, lives=result is not None)
             del self._ends[process]
             del self._modules[process]
             done(result)
@@ -446,6 +460,25 @@ class Cloud:
                 end(None)
 
         self.engine.after(self._timeouts[function], time_out)
+
+    def _enter(self, process: Process, module: ModuleType) -> None:
+        """Begin an invocation in the environment of an earlier one, with its clock, and its threads that have not ended."""
+        if off := self.faults.clocks:
+            if module not in self._clocks:
+                self._clocks[module] = Random(f"clock {len(self._clocks)}").uniform(-off, off)
+            process.clock = self._clocks[module]
+            self.faults.struck(Situation.CLOCK_OFF)
+        if frozen := self._frozen.pop(module, None):
+            self.faults.struck(Situation.THAWED)
+            self.engine.thaw(frozen, process)
+
+    def _leave(self, process: Process, module: ModuleType, *, lives: bool) -> None:
+        """End an invocation. If its environment lives on, Lambda freezes the threads that have not ended."""
+        if lives and process.tasks:
+            self.engine.freeze(process)
+            self._frozen[module] = process
+        else:
+            self.engine.kill(process)
 
     def _crash(self, process: Process) -> None:
         self._forget()

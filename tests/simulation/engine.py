@@ -39,7 +39,10 @@ class Process:
     replaced: bool = False  # its message is one of the line, and a later one has replaced it
     create_fault: str | None = None  # that all of its POSTs meet
     dead: bool = False
+    clock: float = 0.0  # seconds by which the function's clock is ahead
+    frozen: bool = False  # the invocation is over, and a thread of it has not ended
     tasks: list[Task] = field(default_factory=list)
+    woken: list[_Wake] = field(default_factory=list)  # the ends of waits while it was frozen
 
 
 @dataclass(eq=False)
@@ -103,12 +106,12 @@ class Engine:
             self.current = task
             task.waits += 1
             try:
-                if not process.dead:
+                if not task.process.dead:
                     body()
             except Killed:
                 pass
             finally:
-                process.tasks.remove(task)
+                task.process.tasks.remove(task)
                 del self._tasks[task]
 
         task.worker.body = guarded
@@ -171,6 +174,18 @@ class Engine:
             if task is not self.current:
                 self._wake(task, task.waits)
 
+    def freeze(self, process: Process) -> None:
+        """Stop the threads of a process, as Lambda does after an invocation."""
+        process.frozen = True
+
+    def thaw(self, process: Process, into: Process) -> None:
+        """Let the threads of a frozen process go on beside those of `into`, the next invocation."""
+        for task in process.tasks:
+            task.process = into
+        into.tasks += process.tasks
+        for wake in process.woken:
+            self._wake(wake.task, wake.waits)
+
     def close(self) -> None:
         """Kill all waiting tasks and end the threads."""
         self._events.clear()
@@ -206,7 +221,9 @@ class Engine:
                 if not isinstance(do, _Wake):
                     do()
                 elif do.task.waits == do.waits and do.task in self._tasks:
-                    return do.task
+                    if not do.task.process.frozen:
+                        return do.task
+                    do.task.process.woken.append(do)
         except BaseException as failure:  # noqa: BLE001  # `run` raises it again
             self._failure = failure
         return None

@@ -25,6 +25,8 @@ HIGHEST = {
     "ssm_throttled": 0.7,
     "aws_hangs": 0.03,  # no answer, in most of boto3's tries
     "aws_slow": 0.1,
+    "s3_body_slow": 0.1,
+    "s3_body_cut": 0.1,
     "function_stalls": 0.02,  # the function goes on long after an answer, or never
     "event_refused": 0.5,
     # Messages.
@@ -37,6 +39,7 @@ HIGHEST = {
     # Create requests.
     "create_refused_connection": 0.2,
     "create_throttled": 0.3,
+    "create_connects_late": 0.1,
     "create_cut_before": 0.2,
     "create_cut_after": 0.3,
     "create_hangs_after": 0.2,
@@ -103,6 +106,7 @@ HIGHEST = {
 }
 JOBS_PER_SECOND = 0.1
 LASTING_SECONDS = 2 * 3600.0
+CLOCKS_OFF = 0.5  # seconds; the layer allows that the clocks of two functions differ by 1 s
 LOWEST = 0.3  # rate of a kind in a run, of its highest rate
 # Each kind has its turn once in so many seeds (1 to 5, 6 to 10 and so on), so that no kind is left out for long.
 TURNS = 5
@@ -178,6 +182,7 @@ class Faults:
     others_per_minute: float = 0.0  # predictions that other users of the account create
     list_lag: float = 0.0  # seconds by which Replicate's list lags behind
     skew: float = 0.0  # seconds by which Replicate's clock is ahead
+    clocks: float = 0.0  # seconds by which the clock of a function may be ahead or behind
     daily_limit: int = 0  # pictures of an owner in a day
     retention: bool = False  # the run goes on until all jobs have expired
     at_the_edge: bool = False  # faults happen there too
@@ -237,6 +242,8 @@ class Faults:
             self.rates.setdefault("client_deletes", HIGHEST["client_deletes"])
         if has("lasting", also=share / 2):
             self.lasting, self.until = True, span + LASTING_SECONDS
+        if has("clocks of functions", also=share):
+            self.clocks = CLOCKS_OFF
 
     @classmethod
     def of_outage(cls, kind: str, seconds: float, seed: int) -> Faults:
@@ -295,6 +302,8 @@ class Faults:
             parts.append(f"the list lags by {self.list_lag:.0f} s")
         if self.skew:
             parts.append(f"Replicate's clock is {self.skew:+.0f} s off")
+        if self.clocks:
+            parts.append(f"the clocks of functions are up to {self.clocks} s off")
         if self.daily_limit:
             parts.append(f"{self.daily_limit} pictures a day")
         if self.retention:

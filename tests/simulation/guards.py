@@ -19,7 +19,7 @@ from triptych import spending
 from triptych.aws import bucket
 from triptych.deadlines import upload_urls_end
 from triptych.flows import cleanup, finish, generate, wait_in_line
-from triptych.replicate import predictions
+from triptych.replicate import predictions, transport
 from triptych.successors import Successors
 
 if TYPE_CHECKING:
@@ -140,6 +140,10 @@ GUARDS = {
     "copies": Guard(
         lambda: patch.object(Successors, "has_later", lambda *_: False),
         {"message_duplicated": 0.8, "aws_error_after": 0.1, "client_deletes": 0.5},
+    ),
+    # A request that was recorded as not sent is not sent any more, by a thread that Lambda has frozen meanwhile.
+    "too-late-to-send": Guard(
+        lambda: patch.object(transport.Exchange, "_trace", lambda *_: None), {"create_connects_late": 0.5}
     ),
     # An image in doubt counts toward its owner's day: it may have a prediction.
     "doubt-counts": Guard(

@@ -38,6 +38,7 @@ FAILED = {
     "secret": Situation.SECRET_FAILED,
     "download": Situation.DOWNLOAD_FAILED,
 }
+LOOK_UP_SECONDS = (2.0, 60.0)
 TRICKLE_SECONDS = (2.0, 60.0)
 LATEST_SECONDS = (
     40.0  # how long after the client's timeout a request may still arrive; the layer allows 90 s in all
@@ -69,6 +70,7 @@ class Network(httpx.BaseTransport):
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         random = self._cloud.random
         kind = _kind(request)
+        self._connect(kind)
         if trace := request.extensions.get("trace"):
             trace("http11.send_request_headers.started", {})
         timeout = float(request.extensions["timeout"]["read"])
@@ -102,6 +104,13 @@ class Network(httpx.BaseTransport):
         self._cloud.hinder()
         body = _Trickle(self._cloud.engine, answer, random.uniform(*TRICKLE_SECONDS), timeout)
         return httpx.Response(answer.status_code, headers=answer.headers, stream=body)
+
+    def _connect(self, kind: str) -> None:
+        """Wait for a slow name look-up, which no timeout of the client ends."""
+        if kind == "create" and self._cloud.faults.happens("create_connects_late", self._cloud.engine.now):
+            self._cloud.faults.struck(Situation.POST_CONNECTED_LATE)
+            self._cloud.hinder()
+            self._cloud.engine.sleep(self._cloud.random.uniform(*LOOK_UP_SECONDS))
 
     def _fault(self, kind: str) -> str | None:
         faults, now = self._cloud.faults, self._cloud.engine.now

@@ -67,7 +67,7 @@ def patched_io(cloud: Cloud) -> Iterator[None]:
         put(patch("triptych.replicate.downloads.http_client", lambda: downloads))
         put(patch("triptych.flows.call_back.http_client", Receiver(cloud).client))
         put(patch("socket.getaddrinfo", lambda *_, **__: [(2, 1, 6, "", ("104.16.1.1", 443))]))
-        put(patch("triptych.runtime.clock.now", cloud.now))
+        put(patch("triptych.runtime.clock.now", cloud.clock))
         put(patch("triptych.runtime.clock.monotonic", lambda: engine.now))
         put(patch("triptych.runtime.clock.sleep", engine.sleep))
         put(patch("triptych.runtime.budget.run_in_threads", engine.run_tasks))

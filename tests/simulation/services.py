@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from functools import partial
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
@@ -39,7 +40,20 @@ REFUSALS: dict[str | None, tuple[str, int, Situation | None]] = {
     "ssm_throttled": ("ThrottlingException", 400, None),
     "secrets manager_throttled": ("ThrottlingException", 400, None),
 }
+BODY_SECONDS = (1, 30)  # of a slow body, for each part
 _REAL_CALL = BaseClient._make_api_call  # type: ignore[attr-defined]  # every request passes this private method
+
+
+class _Body(io.BytesIO):
+    """The body of an answer, which comes in parts."""
+
+    def __init__(self, content: bytes, before_a_part: Callable[[], None]) -> None:
+        super().__init__(content)
+        self._before_a_part = before_a_part
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._before_a_part()
+        return super().read(size)
 
 
 class Services:
@@ -185,6 +199,8 @@ class Services:
                 answer: Answer = _REAL_CALL(client, operation, given)
             case "S3":
                 answer = self._bucket.handle(operation, request)
+                if operation == "GetObject":
+                    answer["Body"] = self._body(answer["Body"])
             case "SSM":
                 answer = {"Parameter": {"Value": TOKEN}}
             case "EventBridge":
@@ -193,6 +209,20 @@ class Services:
                 raise NotImplementedError(f"{service} {operation}")
         self._check(service, operation, request)
         return answer
+
+    def _body(self, body: io.BytesIO) -> io.BytesIO:
+        """Return a body as the network delivers it."""
+        kind = self._cloud.faults.one_of(("s3_body_cut", "s3_body_slow"), self._cloud.engine.now)
+        return body if kind is None else _Body(body.getvalue(), partial(self._deliver, kind))
+
+    def _deliver(self, kind: str) -> None:
+        """Let the reader of a body wait for a part of it."""
+        cut = kind == "s3_body_cut"
+        self._cloud.hinder()
+        self._cloud.faults.struck(Situation.S3_BODY_CUT if cut else Situation.S3_BODY_SLOW)
+        self._cloud.engine.sleep(READ_SECONDS["S3"] if cut else self._cloud.random.uniform(*BODY_SECONDS))
+        if cut:
+            raise ReadTimeoutError(endpoint_url="https://S3")
 
     def _check(self, service: str, operation: str, request: Request) -> None:
         """Check what a request has changed."""

@@ -59,6 +59,10 @@ class Situation(StrEnum):
     AWS_ANSWER_LOST = "answer of AWS lost"
     AWS_HUNG = "request to AWS hung"
     AWS_SLOW = "request to AWS slow"
+    S3_BODY_SLOW = "photo of S3 slow"
+    S3_BODY_CUT = "photo of S3 cut"
+    THAWED = "thread of an earlier invocation went on"
+    CLOCK_OFF = "function with a clock that is off"
     DYNAMODB_DOWN = "DynamoDB down"
     S3_DOWN = "S3 down"
     SQS_DOWN = "SQS down"
@@ -86,6 +90,7 @@ class Situation(StrEnum):
     CALLBACK_UNWANTED = "callback: 410"
     # The POST that creates a prediction.
     POST_REFUSED = "POST: no connection"
+    POST_CONNECTED_LATE = "POST: name look-up took long"
     POST_THROTTLED = "POST: 429"
     POST_LOW_CREDIT = "POST: 429 for low credit"
     POST_CUT_BEFORE = "POST: cut before the prediction"
