@@ -44,6 +44,7 @@ class Jobs:
     def __init__(self) -> None:
         self._jobs: dict[str, Job | None] = {}  # None: deleted, and the id is blocked
         self._pictures: Counter[tuple[str | None, str]] = Counter()  # by owner and day; None: the whole stack
+        self._counted: Counter[tuple[str, str]] = Counter()  # the same by job and day
         self._released: set[tuple[str, str]] = set()
         self._active: defaultdict[str, set[str]] = defaultdict(set)
 
@@ -113,10 +114,11 @@ class Jobs:
             self._released.add((entry_of(job), job.job_id))
             for who in (job.owner, None):
                 self._pictures[who, day.isoformat()] -= balance(job)
+            self._counted[job.job_id, day.isoformat()] -= balance(job)
 
-    def counted(self, owner: str, day: date) -> int:
-        """Return how many pictures count for an owner's day."""
-        return self._pictures[owner, day.isoformat()]
+    def counted(self, job_id: str, day: date) -> int:
+        """Return how many pictures of a job count for the day of its orders."""
+        return self._counted[job_id, day.isoformat()]
 
     def expire(self, job_id: str) -> None:
         """Remove an item, as DynamoDB does when its time has come."""
@@ -129,6 +131,7 @@ class Jobs:
                 self._active[order.owner].add(order.entry)
             for who in (order.owner, None):
                 self._pictures[who, order.day.isoformat()] += order.pictures
+            self._counted[job.job_id, order.day.isoformat()] += order.pictures
         stored = replace(job, version=(job.version or 0) + 1)
         self._jobs[job.job_id] = stored
         return stored

@@ -172,6 +172,9 @@ class Checks:
         self.made: Counter[tuple[str, date]] = (
             Counter()
         )  # predictions by the owner and the day of their orders
+        # The same by job. A day of an owner has doubts that count and have no prediction: they would hide one that is made
+        # and does not count.
+        self.made_for: Counter[tuple[str, date]] = Counter()
         self.longest_run_on = 0.0
         self.longest_run_on_hindered = 0.0
         self.uploads: dict[str, bytes] = {}  # the uploaded photo, by job
@@ -432,6 +435,7 @@ class Checks:
         if job_id in self.orders:
             order = self.orders[job_id]
             self.made[order] += 1
+            self.made_for[job_id, order[1]] += 1
             limit = self._cloud.faults.daily_limit
             self._expect(not limit or self.made[order] <= limit, f"more than {limit} pictures for {order}")
 
@@ -478,10 +482,12 @@ class Checks:
             self._expect(self.announced[end] >= times, f"an end was not announced: {end}")
             called = end[0] not in self.with_callback or len(self.called_back[end]) >= times
             self._expect(called, f"an end was not called back: {end}")
-        for (owner, day), made in self.made.items():
-            counted = self._cloud.aws.counted(owner, day)
+        for (job_id, day), made in self.made_for.items():
+            counted = self._cloud.aws.counted(job_id, day)
             less = counted is not None and counted < made
-            self._expect(not less, f"{made} predictions were made for {owner} on {day}, and {counted} count")
+            self._expect(
+                not less, f"{made} predictions were made for job {job_id} on {day}, and {counted} count"
+            )
         for counter, bound in ((self._cloud.messages, MOST_MESSAGES), (self._cloud.looks, MOST_LOOKS)):
             most = max(counter.values(), default=0)
             self._expect(most <= bound, f"{most} of {bound} messages were sent for one try of a job")

@@ -65,9 +65,9 @@ class Services:
         self._bucket = Bucket(cloud.now)
         self._jobs = Jobs()
 
-    def counted(self, owner: str, day: date) -> int | None:
-        """Return how many pictures count for an owner's day; None if moto has the table."""
-        return None if self.moto else self._jobs.counted(owner, day)
+    def counted(self, job_id: str, day: date) -> int | None:
+        """Return how many pictures of a job count for a day; None if moto has the table."""
+        return None if self.moto else self._jobs.counted(job_id, day)
 
     def expire_job(self, job_id: str) -> None:
         self._jobs.expire(job_id)
