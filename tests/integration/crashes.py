@@ -40,6 +40,7 @@ class Scenario:
 
     rates: dict[str, float] = field(default_factory=dict)  # of the simulation's faults
     for_seconds: float = DAY  # so long these faults happen
+    later: dict[str, float] = field(default_factory=dict)  # faults that happen from then on
     low_credit: bool = False
     actions: tuple[tuple[float, Action], ...] = ()  # of the owner, each after so many seconds
     statuses: tuple[JobStatus, ...] = (JobStatus.SUCCEEDED,)  # at the end, of which the first without a crash
@@ -60,7 +61,7 @@ def run(scenario: Scenario, crashes: Crashes, *, moto: bool = False) -> list[str
     with Cloud(faults, moto=moto) as cloud:
         client = Client(cloud, next(numbers))
         cloud.engine.after(0, client.start)
-        cloud.engine.after(scenario.for_seconds, faults.rates.clear)
+        cloud.engine.after(scenario.for_seconds, lambda: _change(faults, scenario.later))
         for seconds, action in scenario.actions:
             cloud.engine.after(seconds, partial(_act, action, cloud, client))
         cloud.checks.at_the_end(over=cloud.engine.run(DAY))
@@ -68,6 +69,10 @@ def run(scenario: Scenario, crashes: Crashes, *, moto: bool = False) -> list[str
         _check_end(
             scenario, client, job, expected=scenario.statuses[:1] if not crashes else scenario.statuses
         )
+        if any(action == "order again" for _, action in scenario.actions):
+            ends = [record.status for record in cloud.checks.records.values()]
+            if ends != [JobStatus.SUCCEEDED] * 2:
+                raise ViolationError(f"the job and the one for its photo ended as {ends}")
         if len(cloud.replicate.predictions) > scenario.most_predictions:
             raise ViolationError(f"{len(cloud.replicate.predictions)} predictions are billed")
         for made in cloud.replicate.predictions.values():
@@ -77,6 +82,11 @@ def run(scenario: Scenario, crashes: Crashes, *, moto: bool = False) -> list[str
         if cloud.aws.stored(f"{bucket.OUTPUTS}/{client.job_id}/") != _outputs(job):
             raise ViolationError("the objects in S3 differ from the job's outputs")
     return cloud.requests
+
+
+def _change(faults: Faults, rates: dict[str, float]) -> None:
+    faults.rates.clear()
+    faults.rates.update(rates)
 
 
 def _act(action: Action, cloud: Cloud, client: Client) -> None:

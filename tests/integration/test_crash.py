@@ -17,6 +17,7 @@ CANCELED = (
     JobStatus.CANCELED,
     JobStatus.SUCCEEDED,
 )  # a crash can delay the request of the owner until the end
+SLOW = {"finished_late": 1.0}  # predictions end long after a cancellation: one that is not canceled is noticed
 NEVER_UPLOADED = {"client_never_uploads": 1.0}
 
 SCENARIOS = {
@@ -31,15 +32,16 @@ SCENARIOS = {
     ),
     "low credit": Scenario(low_credit=True),
     "announce": Scenario({"event_refused": 1.0}, for_seconds=300),
-    "cancel": Scenario(actions=((12, "cancel"),), statuses=CANCELED),
-    "delete": Scenario(actions=((12, "delete"),)),
-    "cancel, then delete": Scenario(actions=((12, "cancel"), (12.1, "delete"))),
+    "cancel": Scenario(SLOW, actions=((12, "cancel"),), statuses=CANCELED),
+    "delete": Scenario(SLOW, actions=((12, "delete"),)),
+    "cancel, then delete": Scenario(SLOW, actions=((12, "cancel"), (12.1, "delete"))),
     "retry": Scenario(
         {"prediction_failed": 1.0}, for_seconds=60, actions=((200, "retry"),), most_predictions=6
     ),
     "retry, then delete": Scenario(
         {"prediction_failed": 1.0},
         for_seconds=60,
+        later=SLOW,
         actions=((200, "retry"), (200.2, "delete")),
         most_predictions=6,
     ),

@@ -8,20 +8,24 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/stand
 from __future__ import annotations
 
 from collections import OrderedDict
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
     from datetime import datetime
 
+# By which the clocks of two processes may differ, or SQS may deliver a message before its delay ends. Without this, two
+# processes could each drop the successor that the other one waits for.
+CLOCKS = timedelta(seconds=2)
 MOST_KEPT = 1_000  # messages that a process remembers; the oldest are forgotten
 
 
 class Successors:
     """The latest successor of each message, as far as this process has sent it.
 
-    A message counts as a copy only while its successor is delayed. So the message that comes last never does, and what it
-    is about always has one message.
+    A message counts as a copy only while its successor is delayed for longer than clocks differ. So the message that
+    comes last never does, and what it is about always has one message.
     """
 
     def __init__(self) -> None:
@@ -43,4 +47,4 @@ class Successors:
     def has_later(self, what: Hashable, message_id: str, now: datetime) -> bool:
         """Return whether another message with this content is sure to come later than this one."""
         later_id, due = self._known.get(what, (message_id, now))
-        return later_id != message_id and now < due
+        return later_id != message_id and now + CLOCKS < due
