@@ -20,7 +20,7 @@ from tests.support.function_environment import BUCKET
 from tests.support.photos import JPEG, PNG
 from tests.support.world import World
 from triptych.aws import bucket, queues, table
-from triptych.flows import finish, owner, record
+from triptych.flows import finish, owner, record, watch
 from triptych.flows import generate as generation
 from triptych.job import DeadlinePassed, ImageStatus, JobStatus, is_retryable
 from triptych.pace import Pace
@@ -560,6 +560,24 @@ def test_copy_of_a_message_has_no_successor(
     world.clock.advance(sent[1])
     receive("its copy")  # its own successor may have been lost: it counts
     assert len(sent) == 3
+
+
+def test_successor_comes_after_the_longest_delay_of_sqs(
+    world: World, context: SimpleNamespace, running: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then another process may have handled it, and sent a successor that must not count as a copy."""
+    looks: list[str] = []
+
+    def look_later(message: queues.WatchdogMessage) -> int:
+        looks.append(message.job_id)
+        return 2 * queues.LONGEST_DELAY
+
+    monkeypatch.setattr(watch, "look", look_later)
+    message = {"job_id": running, "born_at": world.job(running).watched_since.isoformat()}
+    watchdog.handler(sqs_event(message, message_id="first"), context)
+    world.clock.advance(queues.LONGEST_DELAY)
+    watchdog.handler(sqs_event(message, message_id="sent by another process"), context)
+    assert len(looks) == 2
 
 
 def test_refused_successor_makes_no_message_a_copy(

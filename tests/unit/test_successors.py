@@ -21,6 +21,8 @@ def test_message_is_a_copy_until_its_successor_is_due() -> None:
     assert known.has_later("job", "first", NOW + 57 * SECOND)
     assert not known.has_later("job", "first", NOW + 58 * SECOND)
     assert not known.has_later("other job", "first", NOW)
+    known.sent("job", "third", NOW + 120 * SECOND)
+    assert known.has_later("job", "second", NOW + 60 * SECOND)
 
 
 def test_successor_itself_is_no_copy() -> None:
