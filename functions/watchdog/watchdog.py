@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from triptych.runtime import init  # isort: skip  # before all else
 
-from datetime import timedelta
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
@@ -39,7 +39,8 @@ def _record(record: SQSRecord) -> None:
         logger.error("unreadable message", message_id=record.message_id, problems=error.error_count())
         count("UnexpectedErrors")
         return
-    if successors.has_later(message, record.message_id, clock.now()):
+    sent_at = datetime.fromtimestamp(int(record.attributes.sent_timestamp) / 1000, UTC)
+    if successors.has_later(message, sent_at):
         about_job(message.job_id)
         logger.info("copy of a message", message_id=record.message_id)
         return
@@ -50,8 +51,9 @@ def _record(record: SQSRecord) -> None:
         unexpected("the look failed")
         delay = settings().watchdog_delay_seconds
     if delay is not None:
-        due = clock.now() + timedelta(seconds=min(delay, queues.LONGEST_DELAY))
-        successors.sent(message, queues.send_to_watchdog(message, delay=delay), due)
+        now = clock.now()
+        queues.send_to_watchdog(message, delay=delay)
+        successors.sent(message, now)
 
 
 init.done()

@@ -108,12 +108,7 @@ def test_turn_sleeps_no_longer_than_its_function_lives(
     deliver(world, job_id, context)
     waiting(world)
     sent: list[dict[str, Any]] = []
-
-    def send(**request: Any) -> dict[str, str]:
-        sent.append(request)
-        return {"MessageId": "m2"}
-
-    monkeypatch.setattr(queues._sqs(), "send_message", send)
+    monkeypatch.setattr(queues._sqs(), "send_message", lambda **request: sent.append(request))
     assert turn(job_id, context) == DONE
     assert sum(world.clock.slept) <= wait_in_line.TURN_SECONDS
     assert [json.loads(message["MessageBody"])["job_id"] for message in sent] == [job_id]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +20,7 @@ from tests.support.function_environment import BUCKET
 from tests.support.photos import JPEG, PNG
 from tests.support.world import World
 from triptych.aws import bucket, queues, table
-from triptych.flows import finish, owner, record, watch
+from triptych.flows import finish, owner, record
 from triptych.flows import generate as generation
 from triptych.job import DeadlinePassed, ImageStatus, JobStatus, is_retryable
 from triptych.pace import Pace
@@ -53,12 +53,7 @@ def test_messages_about_an_owners_jobs_form_one_group(
     world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[dict[str, Any]] = []
-
-    def send(**request: Any) -> dict[str, str]:
-        sent.append(request)
-        return {"MessageId": "m2"}
-
-    monkeypatch.setattr(queues._sqs(), "send_message", send)
+    monkeypatch.setattr(queues._sqs(), "send_message", lambda **request: sent.append(request))
 
     def groups() -> list[str]:
         own = [one["MessageGroupId"] for one in sent if one["QueueUrl"] == world.queues["watchdog"]]
@@ -531,53 +526,27 @@ def test_failed_download_is_repeated(
 
 
 def test_copy_of_a_message_has_no_successor(
-    world: World, context: SimpleNamespace, running: str, monkeypatch: pytest.MonkeyPatch
+    world: World, context: SimpleNamespace, running: str, delays: list[int]
 ) -> None:
     """Each of the copies comes again until the job ends. So they would become more and more."""
     message = {"job_id": running, "born_at": world.job(running).watched_since.isoformat()}
-    sent: list[int] = []
 
-    def send(_: queues.WatchdogMessage, *, delay: int) -> str:
-        sent.append(delay)
-        return f"successor {len(sent)}"
-
-    def receive(message_id: str) -> None:
-        result = watchdog.handler(sqs_event(message, message_id=message_id), context)
+    def receive(sent_at: datetime) -> None:
+        result = watchdog.handler(sqs_event(message, sent_at=sent_at), context)
         assert result == {"batchItemFailures": []}
 
-    monkeypatch.setattr(queues, "send_to_watchdog", send)
-    receive("first")
-    receive("first")
-    receive("its copy")
-    (delay,) = sent
-    world.clock.advance(delay - 3)
-    receive("its copy")
-    assert len(sent) == 1
-    receive("successor 1")  # the clocks of SQS and of the function may differ
-    assert len(sent) == 2
-    receive("successor 1")
-    assert len(sent) == 2
-    world.clock.advance(sent[1])
-    receive("its copy")  # its own successor may have been lost: it counts
-    assert len(sent) == 3
-
-
-def test_successor_comes_after_the_longest_delay_of_sqs(
-    world: World, context: SimpleNamespace, running: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Then another process may have handled it, and sent a successor that must not count as a copy."""
-    looks: list[str] = []
-
-    def look_later(message: queues.WatchdogMessage) -> int:
-        looks.append(message.job_id)
-        return 2 * queues.LONGEST_DELAY
-
-    monkeypatch.setattr(watch, "look", look_later)
-    message = {"job_id": running, "born_at": world.job(running).watched_since.isoformat()}
-    watchdog.handler(sqs_event(message, message_id="first"), context)
-    world.clock.advance(queues.LONGEST_DELAY)
-    watchdog.handler(sqs_event(message, message_id="sent by another process"), context)
-    assert len(looks) == 2
+    first = world.clock.time - timedelta(seconds=60)
+    receive(first)
+    (delay,) = delays
+    second = world.clock.time
+    receive(first)
+    world.clock.advance(delay)
+    receive(first)
+    assert len(delays) == 1
+    receive(second)
+    assert len(delays) == 2
+    receive(second)
+    assert len(delays) == 2
 
 
 def test_refused_successor_makes_no_message_a_copy(
@@ -586,7 +555,7 @@ def test_refused_successor_makes_no_message_a_copy(
     message = {"job_id": running, "born_at": world.job(running).watched_since.isoformat()}
     tries: list[int] = []
 
-    def refuse(_: queues.WatchdogMessage, *, delay: int) -> str:
+    def refuse(_: queues.WatchdogMessage, *, delay: int) -> None:
         tries.append(delay)
         raise EndpointConnectionError(endpoint_url="https://sqs")
 
@@ -607,7 +576,7 @@ def test_message_about_something_else_is_no_copy(
     owner.cancel(world.job(running))
     delays.clear()
     canceled = queues.WatchdogMessage(job_id=running, born_at=born_at, canceled_at=world.clock.time)
-    watchdog.handler(sqs_event(canceled.model_dump_json(), message_id="m2"), context)
+    watchdog.handler(sqs_event(canceled.model_dump_json()), context)
     assert any(request.url.path.endswith("/cancel") for request in world.replicate.requests)
 
 

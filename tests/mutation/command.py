@@ -21,7 +21,15 @@ from tests.mutation.mutants import Mutant, mutants_of
 from tests.mutation.recording import Recorded, recorded
 from tests.mutation.workshop import LAYER, Workshop, workshop
 
-MODULES = ("job.py", "spending.py", "successors.py", "deadlines.py", "flows/*.py", "replicate/*.py", "aws/table.py")
+MODULES = (
+    "job.py",
+    "spending.py",
+    "successors.py",
+    "deadlines.py",
+    "flows/*.py",
+    "replicate/*.py",
+    "aws/table.py",
+)
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 DEEP = ("tests/integration/test_crash.py", "tests/simulation/test_simulation.py")  # for survivors
 DEEP_SECONDS = 1800.0

@@ -308,7 +308,7 @@ class Cloud:
         for counter in (self.messages, self.looks):
             counter[f"{job_id}, until {self.engine.now}"] = counter.pop(job_id, 0)
 
-    def send(self, queue: str, body: str, delay: float, group: str | None = None) -> Message:
+    def send(self, queue: str, body: str, delay: float, group: str | None = None) -> None:
         """Send a message to a function's queue."""
         now = self.engine.now
         about = _job_of(body)
@@ -322,9 +322,8 @@ class Cloud:
             self.faults.struck(Situation.MESSAGE_LATE)
             delay += self.random.uniform(10, 600)
             self.checks.hinder(about, now + delay)
-        sent = self.sources[queue].queue.send(body, delay, group)
+        self.sources[queue].queue.send(body, delay, group)
         self._pump(self.sources[queue])
-        return sent
 
     def _webhook(self, body: bytes, query: str, answered: Callable[[int | None], None]) -> None:
         headers = signed(body, WallClock(self.now() + timedelta(seconds=self.faults.skew)))
@@ -402,7 +401,7 @@ class Cloud:
             receives=receives,
             receipt=receipt,
             queue=source.name,
-            message_id=str(message.number),
+            sent_at=message.sent_at,
             waited=((message.received_at or message.sent_at) - message.sent_at).total_seconds(),
         )
         replaced = source.name == "waiting" and self.checks.is_replaced(json.loads(message.body))
@@ -575,10 +574,10 @@ class Cloud:
     def queue_request(self, operation: str, request: Request) -> Answer:
         name = request["QueueUrl"].rpartition("/")[2]
         if operation == "SendMessage":
-            sent = self.send(
+            self.send(
                 name, request["MessageBody"], request.get("DelaySeconds", 0), request.get("MessageGroupId")
             )
-            return {"MessageId": str(sent.number)}
+            return {"MessageId": "sent"}
         answer = self.sources[name].queue.handle(operation, request)
         self._pump(self.sources[name])
         return answer

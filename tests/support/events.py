@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
@@ -12,6 +13,7 @@ from tests.support.fake_replicate import promised
 from tests.support.function_environment import SECRET
 from tests.support.replicate import webhooks
 
+LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
 # What Lambda gives each invocation.
 CONTEXT: Any = SimpleNamespace(
     function_name="test",
@@ -49,17 +51,17 @@ def sqs_event(
     receives: int = 1,
     receipt: str = "receipt",
     queue: str = "generation",
-    message_id: str = "m1",
+    sent_at: datetime = LONG_AGO,
     waited: float = 0.0,
 ) -> dict[str, Any]:
     """Build a batch of one message, as the event source mapping does. It has `waited` seconds to be received."""
     attributes = {
         "ApproximateReceiveCount": str(receives),
-        "SentTimestamp": "0",
+        "SentTimestamp": str(int(sent_at.timestamp() * 1000)),
         "ApproximateFirstReceiveTimestamp": str(round(waited * 1000)),
     }
     record = {
-        "messageId": message_id,
+        "messageId": "m1",
         "receiptHandle": receipt,
         "body": body if isinstance(body, str) else json.dumps(body),
         "attributes": attributes,

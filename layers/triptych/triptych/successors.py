@@ -1,4 +1,4 @@
-"""Which messages are copies of one that still has to come. Pure.
+"""Which messages are copies of one that was sent later. Pure.
 
 SQS may deliver a message twice, and keeps a message whose answer was lost. If each copy had a successor of its own, and
 that one copies again, an outage would make more and more of them.
@@ -15,36 +15,34 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
     from datetime import datetime
 
-# By which the clocks of two processes may differ, or SQS may deliver a message before its delay ends. Without this, two
-# processes could each drop the successor that the other one waits for.
-CLOCKS = timedelta(seconds=2)
+# By which the clocks of SQS and of a process may differ. A message and its successor are usually a minute apart.
+CLOCKS = timedelta(seconds=30)
 MOST_KEPT = 1_000  # messages that a process remembers; the oldest are forgotten
 
 
 class Successors:
-    """The latest successor of each message, as far as this process has sent it.
+    """When this process has sent the latest successor of each message.
 
-    A message counts as a copy only while its successor is delayed for longer than clocks differ. So the message that
-    comes last never does, and what it is about always has one message.
+    A message counts as a copy only if a message with the same content was sent later. So the one that was sent last never
+    does: what it is about always has a message, until a look finds nothing left to do.
     """
 
     def __init__(self) -> None:
-        self._known: OrderedDict[Hashable, tuple[str, datetime]] = OrderedDict()
+        self._sent: OrderedDict[Hashable, datetime] = OrderedDict()
 
-    def sent(self, what: Hashable, message_id: str, due: datetime) -> None:
+    def sent(self, what: Hashable, at: datetime) -> None:
         """Remember a successor that SQS has accepted.
 
         Args:
             what: The content that the message and its successor share.
-            message_id: The successor's id.
-            due: When its delay ends.
+            at: The time just before the successor was sent.
         """
-        self._known[what] = (message_id, due)
-        self._known.move_to_end(what)
-        if len(self._known) > MOST_KEPT:
-            self._known.popitem(last=False)
+        self._sent[what] = at
+        self._sent.move_to_end(what)
+        if len(self._sent) > MOST_KEPT:
+            self._sent.popitem(last=False)
 
-    def has_later(self, what: Hashable, message_id: str, now: datetime) -> bool:
-        """Return whether another message with this content is sure to come later than this one."""
-        later_id, due = self._known.get(what, (message_id, now))
-        return later_id != message_id and now + CLOCKS < due
+    def has_later(self, what: Hashable, sent_at: datetime) -> bool:
+        """Return whether a message with this content was sent later than one that was sent then."""
+        later = self._sent.get(what)
+        return later is not None and sent_at + CLOCKS < later

@@ -126,10 +126,10 @@ def send_doubled(job_id: str, photo_key: str, doubled: dict[str, int], *, delay:
     _send(_generation_queue(), message, delay)
 
 
-def send_to_watchdog(message: WatchdogMessage, *, delay: int) -> str:
-    """Have the watchdog look at a job in `delay` seconds, and return the id of the message. Owners are served in turn."""
+def send_to_watchdog(message: WatchdogMessage, *, delay: int) -> None:
+    """Have the watchdog look at a job in `delay` seconds. Owners are served in turn."""
     url = _given("WATCHDOG_QUEUE_URL", settings().watchdog_queue_url)
-    return _send(url, message, delay, group=message.group)
+    _send(url, message, delay, group=message.group)
 
 
 def send_to_callbacks(message: CallbackMessage) -> None:
@@ -142,7 +142,7 @@ def group_of(owner: str) -> str:
     return hashlib.sha256(owner.encode()).hexdigest()
 
 
-def _send(url: str, message: BaseModel, delay: int, *, group: str | None = None) -> str:
+def _send(url: str, message: BaseModel, delay: int, *, group: str | None = None) -> None:
     request: SendMessageRequestTypeDef = {
         "QueueUrl": url,
         "MessageBody": message.model_dump_json(),
@@ -150,7 +150,7 @@ def _send(url: str, message: BaseModel, delay: int, *, group: str | None = None)
     }
     if group:
         request["MessageGroupId"] = group
-    return _sqs().send_message(**request)["MessageId"]
+    _sqs().send_message(**request)
 
 
 def is_of_waiting_queue(queue_arn: str) -> bool:
