@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Hashable
     from datetime import datetime
 
-# By which the clocks of SQS and of a process may differ. A message and its successor are usually a minute apart.
-CLOCKS = timedelta(seconds=30)
+# By which the clocks of SQS and of a process may differ. A message and its successor are at least 5 s apart, while the
+# watchdog waits for something that a request announced and has not stored yet.
+CLOCKS = timedelta(seconds=3)
 MOST_KEPT = 1_000  # messages that a process remembers; the oldest are forgotten
 
 
