@@ -38,7 +38,7 @@ FAILED = {
     "secret": Situation.SECRET_FAILED,
     "download": Situation.DOWNLOAD_FAILED,
 }
-LOOK_UP_SECONDS = (2.0, 60.0)
+LOOK_UP_SECONDS = (2.0, 200.0)
 TRICKLE_SECONDS = (2.0, 60.0)
 LATEST_SECONDS = (
     40.0  # how long after the client's timeout a request may still arrive; the layer allows 90 s in all
