@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 import announce
 import api
 import generate
+from tests.integration.looking import look
 from tests.integration.ordering import Client, asked_job, end, finish, set_limits
 from tests.support.events import api_event, s3_notification, sqs_event
 from tests.support.world import World
@@ -226,6 +227,22 @@ def test_picture_that_the_list_disproves_is_given_back(
     never = [PredictionNotCreated(index, 1, world.clock.time, was_in_doubt=True) for index in range(3)]
     finish(world, context, job, *never, Canceled())
     assert ann.pictures == 0
+
+
+def test_picture_counts_that_the_list_has_forgotten(
+    world: World, context: SimpleNamespace, ann: Client
+) -> None:
+    """All answers and webhooks are lost, and no look succeeds for two hours. By then the list says no job's name any more."""
+    world.replicate.after_create = lambda _: httpx.Response(503)
+    job = asked_job(world, context, ann)
+    for prediction_id in ("p0", "p1", "p2"):
+        world.replicate.finish(prediction_id)
+    before, day = world.item(job.job_id), day_of(world.clock.time)
+    world.clock.advance(7200)
+    look(world, job.job_id, context)
+    assert world.job(job.job_id).status is JobStatus.FAILED
+    end(context, before, world.item(job.job_id))
+    assert table._spent(table._STACK).on(day) == 3
 
 
 @pytest.mark.parametrize("canceled", [True, False])

@@ -22,6 +22,7 @@ from triptych.deadlines import deadline
 from triptych.failures import FailureKind
 from triptych.flows import costs, preview, record
 from triptych.job import (
+    OUTPUT_LIFE,
     AnswerLost,
     Asked,
     Event,
@@ -371,10 +372,13 @@ def _proves_absence(listed: Listed, job: Job, image: Image, since: datetime, now
     """Return whether a prediction that the list, read from `since` on, does not hold does not exist. It may lag behind.
 
     It lags if it lacks a prediction of the same job that is known to exist and is not younger. It does not lag if it holds
-    a later one of any job.
+    a later one of any job. An hour after a prediction's end, the list does not say any more whose it was. By then a job is
+    past its deadline, so the image stays in doubt and counts. Only a retry asks again: such an output cannot be had.
     """
     asked_at = image.asked_at or job.created_at
     if image.in_doubt_until and now < image.in_doubt_until:
+        return False
+    if now >= asked_at + OUTPUT_LIFE and not image.reclaimed:
         return False
     known = {
         one.prediction_id
