@@ -122,6 +122,11 @@ def test_uploaded_job_does_not_expire() -> None:
     assert apply(job, UploadExpired(), NOW) is job
 
 
+def test_job_starts_at_or_after_its_creation() -> None:
+    seconds_of_s3 = UploadArrived("uploads/j/photo.jpg", NOW - timedelta(milliseconds=900))
+    assert apply(waiting_job(), seconds_of_s3, NOW).started_at == NOW
+
+
 def test_rejected_photo_fails_the_job() -> None:
     job = apply_all(waiting_job(), [arrived(), JobRejected(KIND)], NOW)
     assert (job.status, job.failure) == (JobStatus.FAILED, FAILURE)

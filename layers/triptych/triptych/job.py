@@ -553,7 +553,8 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # on
             if job.has_photo:
                 return job
             photo = replace(job.photo, key=key, prepared_key=prepared_key, uninspected=not inspected)
-            return replace(job, uploaded_at=job.uploaded_at or at, photo=photo)
+            # S3 says when in whole seconds, so a quick upload seems to be older than its job.
+            return replace(job, uploaded_at=job.uploaded_at or max(at, job.created_at), photo=photo)
         case PhotoOpened(at, until, uploaded_at):
             if job.has_photo or (job.photo.opening_until and at < job.photo.opening_until):
                 return job

@@ -13,6 +13,7 @@ from triptych.runtime import tls
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+PORTS = range(1, 65536)
 TIMEOUT = httpx.Timeout(5.0, connect=3.0)  # seconds, for each read
 _ADDRESSES = "triptych_addresses"  # the extension of a request that names where to connect to
 
@@ -35,9 +36,10 @@ def is_allowed(url: str, allowed: Sequence[str]) -> bool:
     """
     try:
         parsed = httpx.URL(url)
-        parsed.port  # noqa: B018  # it raises
-        host = _host(parsed)
+        port, host = parsed.port, _host(parsed)  # both may raise
     except (httpx.InvalidURL, ValueError):
+        return False
+    if port is not None and port not in PORTS:  # the socket would cut it to 16 bits, which is another port
         return False
     if _is_this_machine(host):
         return host in allowed and parsed.scheme in {"http", "https"}
