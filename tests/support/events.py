@@ -58,7 +58,7 @@ def sqs_event(
     attributes = {
         "ApproximateReceiveCount": str(receives),
         "SentTimestamp": str(int(sent_at.timestamp() * 1000)),
-        "ApproximateFirstReceiveTimestamp": str(round(waited * 1000)),
+        "ApproximateFirstReceiveTimestamp": str(int(sent_at.timestamp() * 1000) + round(waited * 1000)),
     }
     record = {
         "messageId": "m1",
