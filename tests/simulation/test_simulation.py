@@ -39,6 +39,7 @@ def test_promises_hold_under_all_faults() -> None:
     assert wasted > 0  # jobs are canceled and deleted while predictions run
 
 
+@pytest.mark.timeout(900)  # seconds; the usual 300 are not enough on a busy machine
 def test_promises_hold_on_the_real_code_of_the_table() -> None:
     """Here PynamoDB's requests reach moto, which evaluates their conditions. Other runs replace `aws.table`."""
     for seed in MOTO_SEEDS:
