@@ -8,12 +8,10 @@ import watchdog
 from tests.support.events import sqs_event
 from tests.support.world import World
 from triptych.aws import queues
-from triptych.successors import Successors
 
 
 def handle(message: queues.WatchdogMessage, context: SimpleNamespace) -> None:
-    """Have a new process of the watchdog handle a message. An old process could know a later message."""
-    watchdog.successors = Successors()
+    """Have the watchdog handle a message."""
     assert watchdog.handler(sqs_event(message.model_dump_json()), context) == {"batchItemFailures": []}
 
 

@@ -560,8 +560,9 @@ def test_refused_successor_makes_no_message_a_copy(
         raise EndpointConnectionError(endpoint_url="https://sqs")
 
     monkeypatch.setattr(queues, "send_to_watchdog", refuse)
+    long_ago = world.clock.time - timedelta(seconds=60)
     for _ in range(2):
-        result = watchdog.handler(sqs_event(message), context)
+        result = watchdog.handler(sqs_event(message, sent_at=long_ago), context)
         assert result == {"batchItemFailures": [{"itemIdentifier": "m1"}]}
     assert len(tries) == 2
 
@@ -569,14 +570,13 @@ def test_refused_successor_makes_no_message_a_copy(
 def test_message_about_something_else_is_no_copy(
     world: World, context: SimpleNamespace, running: str, delays: list[int]
 ) -> None:
-    born_at = world.job(running).watched_since
-    watchdog.handler(
-        sqs_event(queues.WatchdogMessage(job_id=running, born_at=born_at).model_dump_json()), context
-    )
+    born_at, long_ago = world.job(running).watched_since, world.clock.time - timedelta(seconds=60)
+    first = queues.WatchdogMessage(job_id=running, born_at=born_at)
+    watchdog.handler(sqs_event(first.model_dump_json(), sent_at=long_ago), context)
     owner.cancel(world.job(running))
     delays.clear()
     canceled = queues.WatchdogMessage(job_id=running, born_at=born_at, canceled_at=world.clock.time)
-    watchdog.handler(sqs_event(canceled.model_dump_json()), context)
+    watchdog.handler(sqs_event(canceled.model_dump_json(), sent_at=long_ago), context)
     assert any(request.url.path.endswith("/cancel") for request in world.replicate.requests)
 
 

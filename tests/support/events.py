@@ -13,7 +13,8 @@ from tests.support.fake_replicate import promised
 from tests.support.function_environment import SECRET
 from tests.support.replicate import webhooks
 
-LONG_AGO = datetime(1970, 1, 1, tzinfo=UTC)
+# A message that was sent then is newer than all others, so the watchdog never takes it for a copy.
+NEWEST = datetime(2100, 1, 1, tzinfo=UTC)
 # What Lambda gives each invocation.
 CONTEXT: Any = SimpleNamespace(
     function_name="test",
@@ -51,14 +52,15 @@ def sqs_event(
     receives: int = 1,
     receipt: str = "receipt",
     queue: str = "generation",
-    sent_at: datetime = LONG_AGO,
+    sent_at: datetime = NEWEST,
     waited: float = 0.0,
 ) -> dict[str, Any]:
     """Build a batch of one message, as the event source mapping does. It has `waited` seconds to be received."""
+    sent = int(sent_at.timestamp() * 1000)
     attributes = {
         "ApproximateReceiveCount": str(receives),
-        "SentTimestamp": str(int(sent_at.timestamp() * 1000)),
-        "ApproximateFirstReceiveTimestamp": str(int(sent_at.timestamp() * 1000) + round(waited * 1000)),
+        "SentTimestamp": str(sent),
+        "ApproximateFirstReceiveTimestamp": str(sent + round(waited * 1000)),
     }
     record = {
         "messageId": "m1",
