@@ -66,13 +66,8 @@ def run(scenario: Scenario, crashes: Crashes, *, moto: bool = False) -> list[str
             cloud.engine.after(seconds, partial(_act, action, cloud, client))
         cloud.checks.at_the_end(over=cloud.engine.run(DAY))
         job = table.get(client.job_id)
-        _check_end(
-            scenario, client, job, expected=scenario.statuses[:1] if not crashes else scenario.statuses
-        )
-        if any(action == "order again" for _, action in scenario.actions):
-            ends = [record.status for record in cloud.checks.records.values()]
-            if ends != [JobStatus.SUCCEEDED] * 2:
-                raise ViolationError(f"the job and the one for its photo ended as {ends}")
+        expected = scenario.statuses[:1] if not crashes else scenario.statuses
+        _check_end(scenario, cloud, client, job, expected=expected)
         if len(cloud.replicate.predictions) > scenario.most_predictions:
             raise ViolationError(f"{len(cloud.replicate.predictions)} predictions are billed")
         for made in cloud.replicate.predictions.values():
@@ -112,9 +107,12 @@ def _act(action: Action, cloud: Cloud, client: Client) -> None:
 
 
 def _check_end(
-    scenario: Scenario, client: Client, job: Job | None, *, expected: tuple[JobStatus, ...]
+    scenario: Scenario, cloud: Cloud, client: Client, job: Job | None, *, expected: tuple[JobStatus, ...]
 ) -> None:
     actions = {action for _, action in scenario.actions}
+    ends = [record.status for record in cloud.checks.records.values()]
+    if "order again" in actions and ends != [JobStatus.SUCCEEDED] * 2:
+        raise ViolationError(f"the job and the one for its photo ended as {ends}")
     if "delete" in actions:
         if job:
             raise ViolationError(f"the job was not deleted: {job}")

@@ -17,9 +17,8 @@ CANCELED = (
     JobStatus.CANCELED,
     JobStatus.SUCCEEDED,
 )  # a crash can delay the request of the owner until the end
-SLOW = {
-    "finished_late": 1.0
-}  # predictions end long after a cancellation: one that is not canceled is noticed
+# Predictions end long after a cancellation: one that is not canceled is noticed.
+SLOW = {"finished_late": 1.0}
 NEVER_UPLOADED = {"client_never_uploads": 1.0}
 
 SCENARIOS = {

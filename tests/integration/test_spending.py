@@ -232,7 +232,7 @@ def test_picture_that_the_list_disproves_is_given_back(
 def test_picture_counts_that_the_list_has_forgotten(
     world: World, context: SimpleNamespace, ann: Client
 ) -> None:
-    """All answers and webhooks are lost, and no look succeeds for two hours. By then the list says no job's name any more."""
+    """All answers and webhooks are lost, and no look succeeds for two hours. By then the list does not name the job."""
     world.replicate.after_create = lambda _: httpx.Response(503)
     job = asked_job(world, context, ann)
     for prediction_id in ("p0", "p1", "p2"):

@@ -127,9 +127,7 @@ class Cloud:
         }
         self._ends: dict[Process, Callable[[dict[str, Any] | None], None]] = {}
         self._modules: dict[Process, ModuleType] = {}
-        self._frozen: dict[
-            ModuleType, Process
-        ] = {}  # invocations that are over, of which a thread has not ended
+        self._frozen: dict[ModuleType, Process] = {}  # invocations that are over, with threads that are not
         self._clocks: dict[ModuleType, float] = {}  # seconds by which a function's clock is ahead
         self._patches = ExitStack()
 
