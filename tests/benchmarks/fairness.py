@@ -1,8 +1,9 @@
 """A crowd of jobs at Replicate's rate limit, and another owner's single job, on virtual time and in real time.
 
 The crowd is 200 jobs of one owner at 3 predictions a second (12 at once), then ten owners of unequal size, then 40 jobs
-of one owner with low credit: 6 predictions a minute, one at a time. The single job comes while the crowd waits. Its idle
-time is that of the same job without a crowd. All parameters have their defaults.
+of one owner with low credit: 6 predictions a minute, one at a time, and 40 jobs at 60 a minute, one at a time. The single
+job comes while the crowd waits. Its idle time is that of the same job without a crowd. All parameters have their
+defaults.
 
 Then three owners upload 225 bombs, and other owners' good photos come among them. Each bomb takes as long as the slowest
 known one, and then all the CPU time that a photo may have. That takes five minutes.
@@ -51,6 +52,7 @@ def measure() -> Iterator[Figure]:
     yield from _virtual("200 jobs of one owner", ONE, PER_MINUTE, BURST, newcomer_at=WAIT)
     yield from _virtual("200 jobs of ten owners", TEN, PER_MINUTE, BURST, newcomer_at=WAIT)
     yield from _virtual("40 jobs with low credit", FEW, 6, 1, newcomer_at=100)
+    yield from _virtual("40 jobs at 60 a minute, one at a time", FEW, 60, 1, newcomer_at=WAIT)
     if MANY:
         rate = IMAGES * MANY / MANY_SECONDS  # predictions a second
         # A consumer in line creates about three predictions in two seconds.

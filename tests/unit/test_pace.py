@@ -99,7 +99,7 @@ def test_beaten_process_loses_its_next_turn_after_one_refusal() -> None:
 
 
 @pytest.mark.parametrize(
-    ("predictions", "leaves"), [(0, False), (1, True), (6, True), (7, False), (100, False)]
+    ("predictions", "leaves"), [(0, False), (1, True), (20, True), (21, False), (100, False)]
 )
 def test_others_at_a_slow_pace_use_the_limit_up(predictions: int, *, leaves: bool) -> None:
     pace = Pace()
@@ -125,9 +125,20 @@ def test_process_looks_for_others_only_after_it_was_beaten() -> None:
 
 def test_fast_limit_makes_nobody_rest() -> None:
     pace = Pace()
-    for _ in range(10):
-        pace.refused(NOW, 1)
-        assert not pace.loses_the_turn(NOW)
+    for second in range(100):
+        pace.created(after(second))
+        pace.refused(after(second + 0.5), 0.5)
+        assert not pace.loses_the_turn(after(second + 0.5))
+
+
+def test_process_that_others_starve_at_a_fast_limit_rests() -> None:
+    """The job that it holds goes to a process that can create its predictions."""
+    pace = Pace()
+    for second in range(20):
+        pace.refused(after(2 * second), 1)
+        if pace.loses_the_turn(after(2 * second)):
+            break
+    assert 2 <= second <= 5
 
 
 def test_success_ends_the_defeat() -> None:

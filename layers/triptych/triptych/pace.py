@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
 FORGOTTEN_SECONDS = 60.0  # without an answer for so long, a process knows nothing about the limit
 FIRST_SECONDS = 1.0  # between two requests, after a first refusal that names no time
-SLOW_SECONDS = 5.0  # between two requests: a limit like the one of an account with little credit
+# Between two requests of a process. At such a limit one process alone can use up everything.
+SLOW_SECONDS = 1.5
 # The longest time that is believed when Replicate names one. One odd answer would stop everybody, and Replicate does not
 # document the unit of a reset.
 MOST_SECONDS = 60.0
