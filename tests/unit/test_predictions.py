@@ -100,6 +100,21 @@ def test_photo_url_is_found_after_a_change_of_model(monkeypatch: pytest.MonkeyPa
     assert read.tags == {TAG}
 
 
+def test_photo_url_is_found_after_a_change_of_the_mapping(monkeypatch: pytest.MonkeyPatch) -> None:
+    read = Prediction.model_validate({"id": "p", "input": {"prompt": "x", "my_photo": PHOTO_URL}})
+    monkeypatch.setenv("REPLICATE_INPUT_MAPPING", '{"image": "input_photo"}')
+    settings.cache_clear()
+    assert read.tags == {TAG}
+
+
+def test_model_without_a_mapping_hides_no_other_models_tag(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stack's own jobs fail as `model_not_configured`, and those that name another model work."""
+    monkeypatch.setenv("REPLICATE_MODEL", "acme/own")
+    settings.cache_clear()
+    read = Prediction.model_validate({"id": "p", "input": {"prompt": PHOTO_URL, "image_input": [PHOTO_URL]}})
+    assert read.tags == {TAG}
+
+
 def test_prompt_in_another_models_photo_field_has_no_tag(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property, partial
@@ -62,12 +63,13 @@ class Prediction(BaseModel):
     def tags(self) -> set[Tag]:
         """The tags in the photo's URL (part of `input`) and in the webhook's URL. Normally there is exactly one.
 
-        Replicate's schema promises `input`. It does not promise `webhook`, so its absence means nothing. Only fields
-        that take a photo are read: a client writes the other fields, such as the prompt.
+        Replicate's schema promises `input`. It does not promise `webhook`, so its absence means nothing. The photo may be
+        in any field of the input, because a deployment may change the mapping while predictions run. But a client writes
+        the prompt, so the fields of prompts are not read.
         """
         found = [Tag.of_query(self.webhook.partition("?")[2]) if self.webhook else None]
         given = self.input if isinstance(self.input, dict) else {}
-        for photo in map(given.get, _photo_fields() if given else ()):
+        for photo in map(given.get, given.keys() - _prompt_fields()):
             urls = photo if isinstance(photo, list) else [photo]
             found += [Tag.of_photo_url(url) for url in urls if isinstance(url, str)]
         return {tag for tag in found if tag}
@@ -79,13 +81,14 @@ class Prediction(BaseModel):
         return first if isinstance(first, str) else None
 
 
-def _photo_fields() -> set[str]:
-    """Return the input fields that may hold the photo.
-
-    The fields of all presets are included, because a deployment may change the model while predictions run.
-    """
-    mapping = settings().input_mapping
-    return {one.image for one in (mapping, *PRESETS.values())} - {mapping.prompt}
+def _prompt_fields() -> set[str]:
+    """Return the input fields that may hold a prompt."""
+    mappings = [*PRESETS.values()]
+    with suppress(
+        ValueError
+    ):  # the stack's own model has no mapping, but another that an order names may have one
+        mappings.append(settings().input_mapping)
+    return {mapping.prompt for mapping in mappings if mapping.prompt}
 
 
 # ── results of a create request ──
