@@ -19,6 +19,7 @@ from tests.support.photo_corpus import jpeg_of_scans
 from tests.support.photos import JPEG, picture
 from tests.support.world import World
 from triptych.aws import bucket, queues, table
+from triptych.failures import FailureKind
 from triptych.flows import create_job
 from triptych.flows import generate as generation
 from triptych.job import MOST_OPENS, ImageStatus, Job, JobRequest, JobStatus, is_retryable
@@ -52,6 +53,25 @@ def photo_sent(world: World) -> tuple[str, bytes]:
     url = httpx.URL(json.loads(world.replicate.creates[-1].content)["input"]["input_image"])
     key = url.path.lstrip("/")
     return key, world.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+
+
+def test_photo_that_another_invocation_accepted_is_not_rejected(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How much a child may need depends on the memory of its own process. In line, no image has a prediction yet."""
+    world.replicate.before_create = lambda _: httpx.Response(429, json={"retry_after": 20})
+    job_id = world.new_job()
+    inspect = generation._inspect
+
+    def rejected(_file: Any, job: Job) -> inspection.Rejected:
+        monkeypatch.setattr(generation, "_inspect", inspect)
+        generation.photo_arrived(job_id, job.photo.key, Pace())
+        assert world.job(job_id).has_photo
+        return inspection.Rejected(FailureKind.PHOTO_TOO_COMPLEX)
+
+    monkeypatch.setattr(generation, "_inspect", rejected)
+    arrive(world, job_id, context)
+    assert world.job(job_id).status is JobStatus.GENERATING
 
 
 def test_content_encoding_of_the_client_does_not_reach_the_model(

@@ -31,10 +31,11 @@ from tests.support.function_environment import TOKEN, WEBHOOK_URL
 from tests.support.photos import JPEG, PNG, picture
 from tests.support.world import World
 from triptych.aws import event_bus, queues, table
-from triptych.flows import owner, record
+from triptych.flows import owner, preview, record
 from triptych.job import DeadlinePassed, Job, JobStatus, UploadExpired
 from triptych.replicate.tags import Tag
 from triptych.runtime.observability import logger, metrics
+from triptych.settings import settings
 
 REQUEST = {"content_type": "image/jpeg", "content_length": len(JPEG)}
 
@@ -228,7 +229,7 @@ def test_prediction_canceled_at_the_deadline_is_wasted(
 ) -> None:
     job_id = world.new_job()
     deliver(job_id, context)
-    record.move_on(world.job(job_id), DeadlinePassed())
+    record.move_on(world.job(job_id), DeadlinePassed(0))
     capsys.readouterr()
     send_webhook(world, "p0", context)  # a retry may still use this output
     assert "PredictionsWasted" not in totals(capsys.readouterr().out)
@@ -250,6 +251,23 @@ def test_late_prediction_of_a_lost_attempt_is_wasted(
     capsys.readouterr()
     webhook.handler(webhook_for(lost, world.clock, echoes=True), context)
     assert totals(capsys.readouterr().out) == {"WebhooksIgnored": 1, "PredictionsWasted": 1}
+
+
+def test_prediction_whose_webhook_overtakes_its_answer_counts_once(
+    world: World,
+    context: SimpleNamespace,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def overtaken(*_: object) -> None:
+        """Deliver a webhook while the photo's preview is made, before the answers are stored."""
+        webhook.handler(webhook_for(world.replicate.finish("p0"), world.clock), context)
+
+    monkeypatch.setattr(preview, "of_photo", overtaken)
+    deliver(world.new_job(), context)
+    found = totals(capsys.readouterr().out)
+    assert (found["PredictionsCreated"], found["PredictionsAdopted"]) == (2, 1)
+    assert found["EstimatedDollars"] == pytest.approx(3 * settings().picture_cost_dollars)
 
 
 def test_photos_are_counted_as_prepared_or_rejected(

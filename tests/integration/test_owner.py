@@ -567,7 +567,7 @@ def late_job(world: World, job_id: str, context: SimpleNamespace, checks: Any, c
     for index in range(3):
         world.replicate.finish(f"p{index}")
     if code == "deadline_exceeded":
-        record.move_on(world.job(job_id), DeadlinePassed())
+        record.move_on(world.job(job_id), DeadlinePassed(0))
     else:
         fail_all(world, job_id, FailureKind.OUTPUT_UNAVAILABLE)
     checks.clear()
@@ -764,6 +764,23 @@ def test_replayed_deletion_spares_a_new_job_with_the_same_id(
     assert record.read(job_id)
     assert len(world.object_keys(f"{bucket.UPLOADS}/")) == 1
     assert checks == []
+
+
+def test_deletion_by_a_slow_clock_cancels_all_predictions(
+    world: World, context: SimpleNamespace, job_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQS delivers its message before the record is deleted, and the job seems to be younger than the deletion."""
+    send = queues.send_to_watchdog
+
+    def delivered(message: queues.WatchdogMessage, *, delay: int) -> None:
+        monkeypatch.setattr(queues, "send_to_watchdog", send)
+        handle(message, context)
+
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    world.clock.time = world.job(job_id).created_at - timedelta(seconds=2)
+    monkeypatch.setattr(queues, "send_to_watchdog", delivered)
+    owner.delete(world.job(job_id))
+    assert {one["status"] for one in world.replicate.predictions.values()} == {"canceled"}
 
 
 def test_key_of_an_expired_job_does_not_find_its_photo(

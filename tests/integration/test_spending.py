@@ -77,7 +77,7 @@ def test_unfinished_jobs_are_limited(world: World, context: SimpleNamespace, ann
 
 def test_retry_makes_a_job_active_again(world: World, context: SimpleNamespace, ann: Client) -> None:
     job = asked_job(world, context, ann)
-    finish(world, context, job, DeadlinePassed())
+    finish(world, context, job, DeadlinePassed(0))
     others = [ann.job(), ann.job()]
     with pytest.raises(LimitReachedError):
         owner.retry(world.job(job.job_id))
@@ -169,7 +169,7 @@ def test_each_request_that_may_have_cost_money_counts(
     (requests,) = {image.billable for image in world.job(job.job_id).images}
     assert requests > 1
     before = world.item(job.job_id)
-    ended = finish(world, context, world.job(job.job_id), DeadlinePassed())
+    ended = finish(world, context, world.job(job.job_id), DeadlinePassed(0))
     end(context, before, ended)
     assert ann.pictures == 3 * requests
     assert table._spent(table._STACK).on(day_of(world.clock.time)) == 3 * requests
@@ -178,11 +178,11 @@ def test_each_request_that_may_have_cost_money_counts(
 def test_requests_before_a_retry_count_once(world: World, context: SimpleNamespace, ann: Client) -> None:
     world.clock.advance(seconds_to_the_next_day(world.clock.time))  # so that all of it is on one day
     job = asked_job(world, context, ann)
-    finish(world, context, job, DeadlinePassed())
+    finish(world, context, job, DeadlinePassed(0))
     world.clock.advance(7200)  # Replicate has no output any more
     assert owner.retry(world.job(job.job_id))
     assert ann.pictures == 6
-    finish(world, context, world.job(job.job_id), DeadlinePassed())
+    finish(world, context, world.job(job.job_id), DeadlinePassed(1))
     assert ann.pictures == 3
 
 
@@ -214,7 +214,7 @@ def test_picture_in_doubt_is_not_given_back(world: World, context: SimpleNamespa
     world.replicate.after_create = lambda _: httpx.Response(503)
     job = asked_job(world, context, ann)
     assert job.status is JobStatus.GENERATING
-    finish(world, context, job, DeadlinePassed())
+    finish(world, context, job, DeadlinePassed(0))
     assert ann.pictures == 3
 
 
@@ -264,7 +264,7 @@ def test_retry_counts_only_the_failed_images(world: World, context: SimpleNamesp
     job = asked_job(world, context, ann)
     output = Output("outputs/x/0.png", "image/png", 3)
     stored = [OutputStored(index, 1, job.images[index].prediction_id or "", output) for index in (0, 1)]
-    finish(world, context, job, *stored, DeadlinePassed())
+    finish(world, context, job, *stored, DeadlinePassed(0))
     world.clock.advance(60)
     owner.retry(world.job(job.job_id))
     assert ann.pictures == table._spent(table._STACK).on(day_of(world.clock.time)) == 4
@@ -275,7 +275,7 @@ def test_late_end_of_a_retried_job_gives_nothing_back(
 ) -> None:
     job = asked_job(world, context, ann)
     before = world.item(job.job_id)
-    finish(world, context, job, DeadlinePassed())
+    finish(world, context, job, DeadlinePassed(0))
     ended = world.item(job.job_id)
     world.clock.advance(60)
     owner.retry(world.job(job.job_id))
@@ -457,11 +457,11 @@ def test_late_retry_of_another_retry_counts_nothing(
     world: World, context: SimpleNamespace, ann: Client
 ) -> None:
     job = asked_job(world, context, ann)
-    finish(world, context, job, DeadlinePassed())
+    finish(world, context, job, DeadlinePassed(0))
     old = world.job(job.job_id)
     world.clock.advance(60)
     owner.retry(old)
-    finish(world, context, world.job(job.job_id), DeadlinePassed())
+    finish(world, context, world.job(job.job_id), DeadlinePassed(1))
     before = ann.pictures
     world.clock.advance(1)
     after = owner.retry(old)

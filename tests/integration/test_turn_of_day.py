@@ -83,7 +83,7 @@ def test_pictures_of_a_retry_are_given_back_to_its_day(
 ) -> None:
     world.clock.time = MIDNIGHT - timedelta(hours=2)
     job = asked_job(world, context, ann)
-    finish(world, context, job, DeadlinePassed())
+    finish(world, context, job, DeadlinePassed(0))
     world.clock.time = MIDNIGHT
     assert owner.retry(world.job(job.job_id))
     assert (counts("ann"), counts("all")) == ((3, 3), (3, 3))

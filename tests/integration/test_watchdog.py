@@ -20,12 +20,15 @@ from tests.support.function_environment import BUCKET
 from tests.support.photos import JPEG, PNG
 from tests.support.world import World
 from triptych.aws import bucket, queues, table
-from triptych.flows import finish, owner, record
+from triptych.deadlines import deadline
+from triptych.flows import collect, finish, owner, record
 from triptych.flows import generate as generation
-from triptych.job import DeadlinePassed, ImageStatus, JobStatus, is_retryable
+from triptych.job import DeadlinePassed, ImageStatus, Job, JobStatus, is_retryable
 from triptych.pace import Pace
 from triptych.photo import inspection
 from triptych.replicate import predictions
+from triptych.replicate.downloads import OutputUnavailableError
+from triptych.replicate.transport import ReplicateUnavailableError
 from triptych.runtime import budget, clock
 
 
@@ -66,7 +69,7 @@ def test_messages_about_an_owners_jobs_form_one_group(
     created = sent[0]["MessageBody"]
     watchdog.handler(sqs_event(created), context)  # looks again later
     generate.handler(sqs_event(s3_notification(job_id)), context)
-    record.move_on(world.job(job_id), DeadlinePassed())
+    record.move_on(world.job(job_id), DeadlinePassed(0))
     world.clock.advance(1)
     owner.retry(world.job(job_id))
     owner.cancel(world.job(job_id))
@@ -437,6 +440,56 @@ def test_internal_error_beyond_the_deadline_fails_the_job(
     world.clock.advance(1800)
     look(world, running, context)
     assert world.job(running).status is JobStatus.FAILED
+
+
+def test_internal_error_at_the_deadline_loses_no_output(
+    world: World, context: SimpleNamespace, running: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("a bug")
+
+    for prediction_id in ("p0", "p1"):
+        world.replicate.finish(prediction_id)
+    monkeypatch.setattr(generation, "advance", broken)
+    world.clock.advance(1800)
+    look(world, running, context)
+    assert len(world.job(running).having(ImageStatus.STORED)) == 2
+
+
+@pytest.mark.parametrize("slow", ["advance", "get", "result"])
+def test_late_look_spares_a_job_that_was_retried_meanwhile(
+    world: World, context: SimpleNamespace, running: str, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    job = world.job(running)
+    world.clock.time = deadline(job)
+    module = {"advance": generation, "get": predictions, "result": collect}[slow]
+
+    def unreadable(_: str) -> Any:
+        raise ReplicateUnavailableError
+
+    def no_output(*_: Any) -> Any:
+        raise OutputUnavailableError
+
+    def reread(*_: Any, **__: Any) -> Job:
+        """Return the job as `advance` does after a lost race."""
+        return world.job(running)
+
+    then = {"advance": reread, "get": unreadable, "result": no_output}[slow]
+
+    def asked(*args: Any, **options: Any) -> Any:
+        """Let another look end the job, and its owner retry it, before the first answer."""
+        monkeypatch.setattr(module, slow, then)
+        record.move_on(job, DeadlinePassed(0))
+        world.clock.advance(1)
+        owner.retry(world.job(running))
+        return then(*args, **options)
+
+    monkeypatch.setattr(collect, "result", no_output)
+    monkeypatch.setattr(module, slow, asked)
+    look(world, running, context)
+    retried = world.job(running)
+    assert len(retried.having(ImageStatus.GENERATING)) == 3
+    assert not [one for one in world.replicate.requests if one.url.path.endswith("/cancel")]
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["uploaded", "not uploaded"])

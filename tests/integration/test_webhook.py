@@ -422,7 +422,7 @@ def test_late_output_is_removed(
     move_on = record.move_on
 
     def deadline_first(job: Any, *events: Any) -> Any:
-        move_on(world.job(job_id), DeadlinePassed())
+        move_on(world.job(job_id), DeadlinePassed(0))
         return move_on(job, *events)
 
     monkeypatch.setattr(record, "move_on", deadline_first)

@@ -216,6 +216,8 @@ class Checks:
             self._order(new, new.started_at)
             self.retried_at[new.job_id] = self._cloud.engine.now
             self._cloud.count_messages_anew(new.job_id)
+        # S3 and the functions' clocks may be a second off.
+        deadline = self._cloud.seconds(new.started_at or new.created_at) + DEADLINE_SECONDS - 2
         for index, (before, after) in enumerate(zip(old.images, new.images, strict=True)):
             if retried and before.status == "FAILED":
                 reclaimed = before.error in RECLAIMABLE and before.prediction_id
@@ -226,9 +228,9 @@ class Checks:
                 if not reclaimed and not doubtful:
                     self.given_up[new.job_id, index] = before.attempt
             else:
-                self._on_image((new.job_id, index), before, after)
+                self._on_image((new.job_id, index), before, after, deadline)
 
-    def _on_image(self, slot: tuple[str, int], before: Image, after: Image) -> None:
+    def _on_image(self, slot: tuple[str, int], before: Image, after: Image, deadline: float) -> None:
         where = f"job {slot[0]}, image {slot[1]}"
         step = f"{where}: {before.status} → {after.status}"
         if before.status != after.status:
@@ -242,8 +244,10 @@ class Checks:
             content = self.outputs.get(after.output_key or "")
             right = after.prediction_id and content == output(after.prediction_id)
             self._expect(bool(right), f"{where} is STORED, but its output is not in S3")
-        if after.error == "deadline_exceeded" and before.error is None and self._cloud.faults.lasting:
-            self._cloud.faults.struck(Situation.ENDED_UNDER_FAULTS)
+        if after.error == "deadline_exceeded" and before.error is None:
+            self._expect(self._cloud.engine.now >= deadline, f"{where} ended before its job's deadline")
+            if self._cloud.faults.lasting:
+                self._cloud.faults.struck(Situation.ENDED_UNDER_FAULTS)
         if after.error == "prediction_lost":
             self._expect(
                 after.prediction_id not in self._cloud.replicate.predictions,

@@ -31,7 +31,15 @@ from tests.simulation.replicate import Replicate
 from tests.simulation.services import Services
 from tests.simulation.situations import Situation
 from tests.support.clock import Clock as WallClock
-from tests.support.events import CONTEXT, s3_notification, signed, sqs_event, stream_event, webhook_event
+from tests.support.events import (
+    CONTEXT,
+    api_event,
+    s3_notification,
+    signed,
+    sqs_event,
+    stream_event,
+    webhook_event,
+)
 from tests.support.function_environment import ENVIRONMENT
 from triptych.aws import bucket, callback_key, parameters
 from triptych.job import Job
@@ -41,6 +49,7 @@ from triptych.successors import Successors
 
 FORGED_SECRET = "whsec_" + base64.b64encode(b"not the secret").decode()
 STREAM_BATCH = 10
+AT_ONCE_SECONDS = 0.05, 4
 LONGEST_BURIED_SECONDS = 5400
 REPLAY_SECONDS = 600  # until an operator replays again what failed
 JOB_IN_REQUEST = re.compile(r"(?:jobs/|job_id=)([^/&]+)")
@@ -219,6 +228,12 @@ class Cloud:
         if before and before.status in OPEN and record.status not in OPEN:
             self._stream.append({"NewImage": item()})
             self._announce_soon()
+            failed = record.status in {"FAILED", "PARTIAL"}
+            if failed and self.faults.happens("client_retries_at_once", self.engine.now):
+                self.faults.struck(Situation.RETRIED_AT_ONCE)
+                retry = api_event("POST", f"/api/v1/jobs/{record.job_id}/retry", owner=record.owner)
+                wait = self.random.uniform(*AT_ONCE_SECONDS)
+                self.engine.after(wait, partial(self.api, retry, lambda _status, _body: None))
 
     def removed(self, job: Job, item: Callable[[], dict[str, Any]]) -> None:
         """Note a job that was deleted. If it had not ended, that goes to the table's stream."""

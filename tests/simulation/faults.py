@@ -103,6 +103,7 @@ HIGHEST = {
     "client_retries": 0.9,  # after a job with failed images
     "client_keeps_retrying": 0.5,
     "client_retries_late": 0.5,  # when Replicate may not hold the output any more
+    "client_retries_at_once": 0.5,  # within seconds of the end, as the receiver of a callback may
 }
 JOBS_PER_SECOND = 0.1
 LASTING_SECONDS = 2 * 3600.0
@@ -133,6 +134,7 @@ TOGETHER = {
     "client_acts_twice": ("client_cancels", "client_deletes", "client_retries"),
     "client_cancels_soon": ("finished_late",),
     "client_retries_late": ("client_retries", "output_cut_long"),
+    "client_retries_at_once": ("finished_late", "message_duplicated", "predictions_all_fail"),
     "get_unknown": ("webhook_dropped", "finished_late"),
     "list_lags_long": ("create_cut_after", "webhook_dropped", "finished_late"),
     "cancel_failed": ("client_cancels_soon", "client_deletes", "finished_late"),

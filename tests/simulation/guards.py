@@ -13,12 +13,13 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from tests.simulation.faults import JOBS_PER_SECOND, Faults
+from tests.simulation.faults import JOBS_PER_SECOND, LASTING_SECONDS, Faults
 from tests.simulation.functions import environments, load_all
 from triptych import spending
 from triptych.aws import bucket
 from triptych.deadlines import upload_urls_end
 from triptych.flows import cleanup, finish, generate, wait_in_line
+from triptych.job import DeadlinePassed
 from triptych.replicate import predictions, transport
 from triptych.successors import Successors
 
@@ -60,6 +61,13 @@ def _canceled(prediction_ids: Sequence[str]) -> bool:
     return True
 
 
+class _AnyNumber(int):
+    def __ne__(self, _: object) -> bool:
+        return False
+
+    __hash__ = int.__hash__
+
+
 @contextmanager
 def _forgetful_announce() -> Iterator[None]:
     load_all()
@@ -78,10 +86,13 @@ class Guard:
     list_lag: float = 0.0
     per_minute: float = 600.0
     retention: bool = False
+    lasting: bool = False  # faults go on through the deadlines
 
     def faults(self, seed: int, jobs: int) -> Faults:
         """Return the faults of a run with so many jobs."""
-        faults = Faults(Random(f"guard {seed}"), dict(self.rates), until=jobs / JOBS_PER_SECOND + 600)
+        lasts = LASTING_SECONDS if self.lasting else 600
+        faults = Faults(Random(f"guard {seed}"), dict(self.rates), until=jobs / JOBS_PER_SECOND + lasts)
+        faults.lasting = self.lasting
         faults.list_lag, faults.retention = self.list_lag, self.retention
         if self.per_minute != faults.per_minute:
             faults.per_minute, faults.burst = self.per_minute, 1
@@ -89,6 +100,19 @@ class Guard:
 
 
 GUARDS = {
+    # A deadline ends the job only if nobody has retried it meanwhile.
+    "earlier-deadline": Guard(
+        lambda: patch.object(finish, "DeadlinePassed", lambda _: DeadlinePassed(_AnyNumber())),
+        {
+            "client_retries_at_once": 1.0,
+            "finished_late": 0.8,
+            "message_duplicated": 0.5,
+            "predictions_all_fail": 0.3,
+            "aws_slow": 0.1,
+            "body_trickles": 0.3,
+        },
+        lasting=True,
+    ),
     # A 404 for a new prediction is believed only after a while.
     "fresh-404": Guard(
         lambda: patch.object(finish, "SEEN_BY", timedelta()), {"get_unknown": 0.5, "webhook_dropped": 0.5}

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tests.support.replicate.prediction import Status
 
 MODEL_SECONDS = (3.0, 40.0)
+LATE_SECONDS = 60, 2400  # beyond the deadline, at which `Cancel-After` ends a prediction
 QUEUED = 0.3  # the part of its time that a prediction waits before it starts
 THROTTLED_SECONDS = 7.0
 FEWER = (
@@ -221,7 +222,7 @@ class Replicate:
         if faults.happens("finished_at_once", now):
             seconds, situation = 0.01, Situation.FINISHED_AT_ONCE
         elif faults.happens("finished_late", now):
-            seconds, situation = faults.random.uniform(60, 1500), Situation.FINISHED_LATE
+            seconds, situation = faults.random.uniform(*LATE_SECONDS), Situation.FINISHED_LATE
         status, why = self._drawn_end(prediction.slot.job_id)
         if faults.happens("output_cut_long", now):
             prediction.cut_until = now + faults.random.uniform(600, 2 * RETENTION_SECONDS)

@@ -170,6 +170,7 @@ class Situation(StrEnum):
     RETRIED_AT_THE_EDGE = "retried in the last hour of retention"
     REFUSED_AT_THE_EDGE = "retry refused in the last hour of retention"
     RETRIED = "retried: a new prediction"
+    RETRIED_AT_ONCE = "retried within seconds of the end"
     RECLAIMED = "retried: the output asked for again"
     RECLAIMED_TOO_LATE = "retried: Replicate did not hold the output any more"
     RETRIES_USED = "retried too often"

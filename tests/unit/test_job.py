@@ -159,7 +159,7 @@ def test_photo_is_not_rejected_after_a_prediction() -> None:
 
 
 def test_deadline_fails_open_images_and_keeps_stored_ones() -> None:
-    job = apply_all(generating(), [stored(1), DeadlinePassed()], NOW)
+    job = apply_all(generating(), [stored(1), DeadlinePassed(0)], NOW)
     assert job.status is JobStatus.PARTIAL
     assert job.images[0].error
     assert job.images[0].error.code == "deadline_exceeded"
@@ -168,7 +168,7 @@ def test_deadline_fails_open_images_and_keeps_stored_ones() -> None:
 # ── requests and doubt ──
 
 
-@pytest.mark.parametrize("end", [Canceled(), DeadlinePassed()])
+@pytest.mark.parametrize("end", [Canceled(), DeadlinePassed(0)])
 def test_ended_image_is_in_doubt_only_if_it_was(end: Event) -> None:
     """For a doubt, the list is read. A refused prediction is known not to exist."""
     refused = PredictionNotCreated(1, 1, NOW + timedelta(seconds=7))
@@ -305,7 +305,7 @@ def test_refusal_for_good_is_not_billed() -> None:
 
 
 def test_refusal_that_comes_after_a_retry_hides_no_later_attempt() -> None:
-    job = apply_all(waiting_job(1), [arrived(), asked(0), DeadlinePassed(), Retried(NOW)], NOW)
+    job = apply_all(waiting_job(1), [arrived(), asked(0), DeadlinePassed(0), Retried(NOW)], NOW)
     assert job.images[0].status is ImageStatus.REQUESTING
     job = apply_all(job, [PredictionNotCreated(0, 1, NOW), asked(0)], NOW)
     assert job.images[0].billable - job.images[0].billable_before == 1
@@ -332,13 +332,28 @@ def test_retry_spares_an_image_without_attempts() -> None:
 def test_output_that_is_gone_gets_no_attempt_beyond_the_limit() -> None:
     job = generating(1)
     image = replace(job.images[0], billable=MOST_BILLABLE - 1)
-    job = apply(replace(job, images=(image,)), DeadlinePassed(), NOW)
+    job = apply(replace(job, images=(image,)), DeadlinePassed(0), NOW)
     job = apply(job, Retried(NOW), NOW)
     assert job.images[0].reclaimed
     job = replace(job, images=(replace(job.images[0], billable=MOST_BILLABLE),))
     job = apply(job, failed(0), NOW)
     assert job.failure
     assert job.failure.code == "attempts_used"
+
+
+def test_deadline_of_an_earlier_try_ends_nothing() -> None:
+    """The look that found it was slow: meanwhile the job ended, and its owner retried it."""
+    job = apply_all(generating(), [DeadlinePassed(0), Retried(NOW)], NOW)
+    assert apply(job, DeadlinePassed(0), NOW) is job
+    assert apply(job, DeadlinePassed(1), NOW).status is JobStatus.FAILED
+
+
+def test_output_missed_before_a_retry_is_still_awaited() -> None:
+    job = apply_all(generating(), [DeadlinePassed(0), Retried(NOW)], NOW)
+    assert job.images[0].reclaimed
+    missed = ImageFailed(0, 1, job.images[0].prediction_id or "", FailureKind.OUTPUT_UNAVAILABLE, 0)
+    assert apply(job, missed, NOW) is job
+    assert apply(job, replace(missed, retries=1), NOW).images[0].status is ImageStatus.FAILED
 
 
 # ── any history of events ──
@@ -360,7 +375,7 @@ events = st.one_of(
     st.builds(GenerationRefused, indices, attempts, st.just(KIND)),
     st.builds(OutputStored, indices, attempts, ids, st.just(OUTPUT)),
     st.builds(ImageFailed, indices, attempts, ids, st.just(KIND)),
-    st.just(DeadlinePassed()),
+    st.just(DeadlinePassed(0)),
     st.just(Canceled()),
 )
 histories = st.lists(events, max_size=40)
@@ -436,7 +451,7 @@ def test_image_waits_or_is_in_doubt_as_its_status_says(history: list[Event], lat
 @given(histories)
 def test_job_can_end_from_any_state(history: list[Event]) -> None:
     job = apply_all(waiting_job(), history, NOW)
-    end = DeadlinePassed() if job.uploaded_at else UploadExpired()
+    end = DeadlinePassed(job.retries) if job.uploaded_at else UploadExpired()
     assert apply(job, end, NOW).status.is_terminal
 
 
@@ -469,19 +484,19 @@ def test_retry_without_failures_does_nothing() -> None:
 
 
 def test_job_is_retried_at_most_four_times() -> None:
-    job = apply(generating(), DeadlinePassed(), NOW)
+    job = apply(generating(), DeadlinePassed(0), NOW)
     for retries in range(4):
         assert job.retries == retries
         assert is_retryable(job)
         assert not has_used_its_retries(job)
-        job = apply_all(job, [Retried(NOW), DeadlinePassed()], NOW)
+        job = apply_all(job, [Retried(NOW), DeadlinePassed(retries + 1)], NOW)
     assert apply(job, Retried(NOW), NOW) is job
     assert not is_retryable(job)
     assert has_used_its_retries(job)
 
 
 def test_job_runs_out_of_retries_only_by_their_count() -> None:
-    failed_job = apply(generating(), DeadlinePassed(), NOW)
+    failed_job = apply(generating(), DeadlinePassed(0), NOW)
     rejected = apply_all(waiting_job(), [arrived(), JobRejected(FailureKind.PHOTO_UNSUPPORTED)], NOW)
     for job in (waiting_job(), generating(), failed_job, rejected, apply(generating(), Canceled(), NOW)):
         assert not has_used_its_retries(job)
@@ -509,7 +524,7 @@ def test_the_deadline_counts_from_the_retry() -> None:
 @pytest.mark.parametrize(("seconds", "status"), [(3000 + 3599, "REQUESTING"), (3000 + 3600, "PENDING")])
 def test_retry_asks_for_a_doubt_whose_output_may_live(seconds: int, status: str) -> None:
     """Replicate keeps an output for an hour from its end, and a prediction may run for 3,000 s."""
-    doubtful = apply_all(waiting_job(), [arrived(), asked(0), DeadlinePassed()], NOW)
+    doubtful = apply_all(waiting_job(), [arrived(), asked(0), DeadlinePassed(0)], NOW)
     later = NOW + timedelta(seconds=seconds)
     assert apply(doubtful, Retried(later), later).images[0].status == status
 

@@ -82,7 +82,7 @@ class Racers(RuleBasedStateMachine):
 
     @rule(writer=writers)
     def pass_deadline(self, writer: int) -> None:
-        self.record(writer, DeadlinePassed())
+        self.record(writer, DeadlinePassed(self.seen[writer].retries))
 
     @precondition(lambda self: self.ends)
     @rule(writer=writers, event=st.sampled_from([JobRejected(KIND), UploadExpired(), Canceled()]))
@@ -157,7 +157,7 @@ class Racers(RuleBasedStateMachine):
     @invariant()
     def job_can_end(self) -> None:
         job = self.stored()
-        end = DeadlinePassed() if job.uploaded_at else UploadExpired()
+        end = DeadlinePassed(job.retries) if job.uploaded_at else UploadExpired()
         assert apply(job, end, self.now).status.is_terminal
 
     def stored(self) -> Job:

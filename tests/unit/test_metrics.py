@@ -125,7 +125,7 @@ def test_expired_canceled_and_failed_jobs_are_counted() -> None:
     assert counted(UploadExpired()) == [*canceled, ("JobsExpired", 1)]
     assert counted(*RUNNING, Canceled()) == [*canceled, ("JobsCanceled", 1)]
     ours = [("ImagesFailedByUs", 1)] * 3
-    assert counted(*RUNNING, DeadlinePassed()) == [*ours, ("JobsFailed", 1), ("JobsFailedByUs", 1)]
+    assert counted(*RUNNING, DeadlinePassed(0)) == [*ours, ("JobsFailed", 1), ("JobsFailedByUs", 1)]
     refused = GenerationRefused(0, 1, FailureKind.REPLICATE_UNAUTHORIZED)
     assert counted(ARRIVED, asked(0), refused) == [*ours, ("JobsFailed", 1), ("JobsFailedByUs", 1)]
 
@@ -133,7 +133,7 @@ def test_expired_canceled_and_failed_jobs_are_counted() -> None:
 def test_prediction_first_named_by_its_webhook_counts_as_adopted() -> None:
     assert ("PredictionsAdopted", 1) in counted(ARRIVED, asked(0), stored(0))
     assert ("PredictionsAdopted", 1) in counted(ARRIVED, asked(0), failed(0))
-    assert ("PredictionsAdopted", 1) not in counted(ARRIVED, asked(0), DeadlinePassed())
+    assert ("PredictionsAdopted", 1) not in counted(ARRIVED, asked(0), DeadlinePassed(0))
     assert counted(ARRIVED, asked(0), PredictionCreated(0, 1, "p0")) == []
 
 

@@ -406,17 +406,26 @@ class OutputBroken:
 
 @dataclass(frozen=True, slots=True)
 class ImageFailed:
-    """The prediction failed, or its output cannot be used."""
+    """The prediction failed, or its output cannot be used.
+
+    With `retries`, that holds until the next retry alone, which asks for the same output again.
+    """
 
     index: int
     attempt: int
     prediction_id: str
     failure: FailureKind
+    retries: int | None = None  # of the job, when it was read
 
 
 @dataclass(frozen=True, slots=True)
 class DeadlinePassed:
-    """The job's deadline has passed. Images that are not stored have failed."""
+    """The job's deadline has passed. Images that are not stored have failed.
+
+    The owner may have retried the job since it was read. Then it has a new deadline.
+    """
+
+    retries: int  # of the job, when it was read
 
 
 @dataclass(frozen=True, slots=True)
@@ -630,13 +639,14 @@ def _after(job: Job, event: Event) -> Job:  # noqa: C901, PLR0911, PLR0912  # on
             if image.broken + 1 >= MOST_BROKEN:
                 return _after(job, ImageFailed(index, attempt, prediction_id, FailureKind.OUTPUT_UNAVAILABLE))
             return _put(job, replace(_created(image, prediction_id), broken=image.broken + 1))
-        case ImageFailed(index, attempt, prediction_id, kind):
-            if not awaits(job.images[index], attempt, prediction_id):
+        case ImageFailed(index, attempt, prediction_id, kind, retries):
+            if not awaits(job.images[index], attempt, prediction_id) or retries not in {None, job.retries}:
                 return job
             return _put(job, _failed(job, job.images[index], prediction_id, kind))
-        case DeadlinePassed():
-            late = Failure.of(FailureKind.DEADLINE_EXCEEDED)
-            return _move(job, ImageStatus.FAILED, error=late) if job.uploaded_at else job
+        case DeadlinePassed(retries):
+            if not job.uploaded_at or retries != job.retries:
+                return job
+            return _move(job, ImageStatus.FAILED, error=Failure.of(FailureKind.DEADLINE_EXCEEDED))
         case Canceled():
             return _move(replace(job, closed_as=JobStatus.CANCELED), ImageStatus.CANCELED)
         case Retried(at):

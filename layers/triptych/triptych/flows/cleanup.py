@@ -19,6 +19,9 @@ from triptych.settings import settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+# A deleted job's id becomes no other job's for longer than this (record.GONE_DAYS). The clocks of two functions differ by
+# less.
+BLOCKED = timedelta(days=1)
 # A copy that was under way when the job was deleted has arrived by then.
 IN_FLIGHT_SECONDS = 300
 # Until a failed cancellation is tried again: the shortest and the longest wait. Each wait is as long as all before it, so
@@ -111,7 +114,7 @@ def clean_up(message: WatchdogMessage, running: Sequence[RunningPrediction], job
         In how many seconds to look again, or None.
     """
     deleted_at = message.born_at
-    if job and job.created_at > deleted_at:
+    if job and job.created_at > deleted_at + BLOCKED:
         # An idempotency key has produced the id again: this is another job, and the message is an old one.
         logger.warning("the deleted job's id belongs to a new job")
         return None

@@ -82,7 +82,7 @@ def _upload(job: Job) -> Job | None:
     if clock.now() < _end_of_upload(job):
         return job
     # A photo that was there before a retry, but is gone, has not expired as an upload.
-    return record.move_on(job, DeadlinePassed() if job.uploaded_at else UploadExpired()).job
+    return record.move_on(job, DeadlinePassed(job.retries) if job.uploaded_at else UploadExpired()).job
 
 
 def _end_of_upload(job: Job) -> datetime:
@@ -106,7 +106,7 @@ def _found(job: Job, seen: bucket.Look) -> Job | None:
 def _end_unopened(job: Job, uploaded_at: datetime) -> Job | None:
     """End a job whose photo was not opened in time. A retry inspects it first."""
     arrived = UploadArrived(job.photo.key, uploaded_at, inspected=False)
-    return record.move_on(job, arrived, DeadlinePassed()).job
+    return record.move_on(job, arrived, DeadlinePassed(job.retries)).job
 
 
 def _finish(job: Job) -> Job | None:
@@ -120,7 +120,9 @@ def _finish(job: Job) -> Job | None:
         advanced, events = job, []
     if advanced is None:
         return None
-    after = record.move_on(advanced, *events, DeadlinePassed()).job
+    after = record.move_on(advanced, *events, DeadlinePassed(job.retries)).job
+    if after and after.retries != job.retries:
+        return after  # the retry may have asked for the same predictions
     learnt = {event.index for event in events if isinstance(event, OutputStored | ImageFailed)}
     # These would run on and be billed.
     predictions.cancel_all(
@@ -145,14 +147,26 @@ def _learn(job: Job, *, last: bool) -> tuple[Job | None, list[Event]]:
     """
     started = clock.now()
     budget = TimeBudget(LOOK_SECONDS)
-    advanced = job if waits_in_line(job) and not last else generate.advance(job, pace=Pace())
-    running = advanced.having(ImageStatus.GENERATING) if advanced else []
+    advanced = job if waits_in_line(job) and not last else _advanced(job, last=last)
+    if advanced is None or advanced.retries != job.retries:
+        return advanced, []
+    running = advanced.having(ImageStatus.GENERATING)
     before = [image for image in running if image.asked_at is None or image.asked_at < started]
-    if advanced is None or not before:
+    if not before:
         return advanced, []
     budget = budget.at_least(MIN_COPY_SECONDS)
     found = budget.run([partial(_result, advanced, image, budget, last=last) for image in before])
     return advanced, [event for event in found if event]
+
+
+def _advanced(job: Job, *, last: bool) -> Job | None:
+    try:
+        return generate.advance(job, pace=Pace())
+    except Exception:
+        if not last:
+            raise
+        unexpected("the doubts are not settled")  # the results of the other predictions are paid for
+        return job
 
 
 def _is_another_look(job: Job) -> bool:
@@ -177,7 +191,8 @@ def _result(job: Job, image: Image, budget: TimeBudget, *, last: bool) -> Event 
     except OutputUnavailableError as error:
         logger.warning("no output", prediction_id=prediction_id, reason=str(error))
         broken = OutputBroken(image.index, image.attempt, prediction_id)
-        lost = ImageFailed(image.index, image.attempt, prediction_id, FailureKind.OUTPUT_UNAVAILABLE)
+        unavailable = FailureKind.OUTPUT_UNAVAILABLE
+        lost = ImageFailed(image.index, image.attempt, prediction_id, unavailable, job.retries)
         counts = isinstance(error, OutputBrokenError) and (image.broken == 0 or _is_another_look(job))
         return lost if last else broken if counts else None
     except ReplicateUnavailableError as error:

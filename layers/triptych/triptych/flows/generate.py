@@ -119,7 +119,7 @@ def _look_at_photo(job: Job, key: str, pace: Pace, *, again: bool) -> Job | None
             return None
         arrived = UploadArrived(key, upload.stored_at)
         if upload.file is None:
-            return record.move_on(job, arrived, JobRejected(FailureKind.PHOTO_TOO_LARGE)).job
+            return _reject(job, arrived, FailureKind.PHOTO_TOO_LARGE)
         if not again:
             return _use(_inspect(upload.file, job), upload.file, job, pace, arrived)
         now = clock.now()
@@ -180,7 +180,7 @@ def _use(
     prepared: inspection.Prepared | None = None
     match finding:
         case inspection.Rejected(failure):
-            return record.move_on(job, arrived, JobRejected(failure)).job
+            return _reject(job, arrived, failure)
         case inspection.Prepared():
             prepared = finding
         case inspection.Ready():
@@ -205,6 +205,17 @@ def _use(
     if after is None:  # the job has been deleted meanwhile
         bucket.remove_made_of(arrived.key, arrived.prepared_key)
     return after
+
+
+def _reject(job: Job, arrived: UploadArrived, failure: FailureKind) -> Job | None:
+    """End the job because of its photo, unless another invocation has accepted that: limits of time and memory are near."""
+
+    def rejected(current: Job) -> Job:
+        if current.has_photo:
+            return current
+        return apply_all(current, [arrived, JobRejected(failure)], clock.now())
+
+    return record.update(job, rejected).job
 
 
 def advance(
@@ -295,10 +306,19 @@ def _ask(
     if not asked:
         return intended
     answers = _create(intended, [intended.images[one.index] for one in asked], pace)
-    costs.count_cost(sum(isinstance(answer, PredictionCreated) for answer in answers))
-    after = record.move_on(intended, *answers, *meanwhile()).job
-    _cancel_unneeded(after, answers)
-    return after
+    change = record.move_on(intended, *answers, *meanwhile())
+    made = [one for one in answers if isinstance(one, PredictionCreated)]
+    if new := sum(not _was_adopted(change.before, one) for one in made):
+        count("PredictionsCreated", new)
+        costs.count_cost(new)
+    _cancel_unneeded(change.job, made)
+    return change.job
+
+
+def _was_adopted(job: Job | None, made: PredictionCreated) -> bool:
+    """Return whether the prediction's webhook came before its answer was stored, and has counted it."""
+    image = job.images[made.index] if job else None
+    return image is not None and image.status.is_terminal and image.prediction_id == made.prediction_id
 
 
 def cancel_doubled(job_id: str, doubled: Mapping[str, int]) -> bool:
@@ -319,9 +339,8 @@ def cancel_doubled(job_id: str, doubled: Mapping[str, int]) -> bool:
     return predictions.cancel_all(unneeded) and in_doubt.isdisjoint(doubled.values())
 
 
-def _cancel_unneeded(job: Job | None, answers: Sequence[Event]) -> None:
+def _cancel_unneeded(job: Job | None, made: Sequence[PredictionCreated]) -> None:
     """Cancel predictions that were created for a job which has been canceled or deleted meanwhile."""
-    made = [answer for answer in answers if isinstance(answer, PredictionCreated)]
     predictions.cancel_all(
         [
             one.prediction_id
@@ -466,7 +485,6 @@ def _event(image: Image, answer: Answer) -> Event:
     match answer:
         case Created(prediction_id):
             logger.info("asked", prediction_id=prediction_id, image=where)
-            count("PredictionsCreated")
             return PredictionCreated(image.index, image.attempt, prediction_id)
         case NotCreated(retry_after, reason, throttled):
             logger.warning("not created", reason=reason, retry_after=retry_after, image=where)
