@@ -66,7 +66,7 @@ DAYS = (
 
 def measure() -> Iterator[Figure]:
     yield from _days()
-    _sides.redis_server()  # fails before anything has started
+    _sides.redis_server()  # fails before a side starts; the virtual days need no Redis
     with _sides.triptych(seconds=SECONDS, creates_per_minute=0) as side:
         ours = _waits(side)
     with _sides.celery(seconds=SECONDS, creates_per_minute=0) as side:

@@ -48,6 +48,18 @@ def test_quotas_of_the_template_are_those_of_the_template() -> None:
     assert quota("CallbackUrl").a_second == int(calls)
 
 
+def test_photos_at_a_time_are_those_of_the_template() -> None:
+    assert quota("GenerateConcurrency").a_second == int(template.load().parameters["GenerateConcurrency"])
+    parameter = r"^  GenerateConcurrency:\n(?:    .*\n)*?    MaxValue: (\d+)"
+    (most,) = re.findall(parameter, template.TEMPLATE.read_text(), re.MULTILINE)
+    assert quota("SQS event source").a_second == int(most)
+
+
+def test_photo_holds_an_invocation_equally_long_everywhere() -> None:
+    names = ("GenerateConcurrency", "SQS event source", "SQS, messages in flight on other days")
+    assert len({quota(name).a_job for name in names}) == 1
+
+
 def test_requests_of_a_job_are_those_of_the_budget() -> None:
     prices = _prices.file()
     calls = prices.requests["API Gateway request"].count - quota("Replicate").a_job  # without the webhooks
