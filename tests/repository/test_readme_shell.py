@@ -17,12 +17,14 @@ from tests.support import readme
 
 BLOCKS = readme.blocks("sh")
 SHELLS = {"bash": ["bash", "--norc", "--noprofile", "-i"], "zsh": ["zsh", "-f", "-i"]}
-# The commands in the blocks. A stub logs its arguments and prints an answer where a block reads one.
+# The commands in the blocks. A stub logs its arguments, with what stands on its input in place of the input's name, as
+# AWS CLI sends it. It prints an answer where a block reads one.
 COMMANDS = ("aws", "curl", "git", "python3", "sam")
 STUB = """#!{python}
 import json, sys
 with open({log!r}, "a") as file:
-    file.write(json.dumps([{name!r}, *sys.argv[1:]]) + "\\n")
+    words = [sys.stdin.buffer.read().decode() if word == "file:///dev/stdin" else word for word in sys.argv[1:]]
+    file.write(json.dumps([{name!r}, *words]) + "\\n")
 if {name!r} in ("aws", "curl"):
     print('{{"job_id": "a-job", "url": "https://bucket.example/photo?X-Amz-Signature=a%2Fb&c=\\\\\\\\u0026"}}')
 """
@@ -65,8 +67,8 @@ def test_shell_parses_the_block(shell: str, block: str) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def pasted(shell: str, folder: Path) -> tuple[list[list[str]], str]:
-    """Paste all blocks into an interactive shell; return its commands, sorted, and its complaints."""
+def pasted(shell: str, folder: Path, blocks: list[str]) -> tuple[list[list[str]], str]:
+    """Paste the blocks into an interactive shell; return its commands and its complaints."""
     log = folder / "log"
     commands = folder / "bin"
     commands.mkdir()
@@ -77,7 +79,7 @@ def pasted(shell: str, folder: Path) -> tuple[list[list[str]], str]:
     (folder / "photo.jpg").write_bytes(b"12345678")
     # Without a terminal `read` would take the next line as its answer.
     lines = (
-        "\n".join(BLOCKS)
+        "\n".join(blocks)
         .replace("read -rs SECRET", "SECRET=secret")
         .replace("IFS= read -rs PASSWORD", "PASSWORD=p")
         .replace("read -r CODE", "CODE=123456")
@@ -100,8 +102,7 @@ def pasted(shell: str, folder: Path) -> tuple[list[list[str]], str]:
     )
     complaints = [line for line in done.stderr.splitlines() if re.search(r"(bash|zsh): ", line)]
     ours = [line for line in complaints if "job control" not in line and "terminal process group" not in line]
-    # The commands of a pipe run at the same time, so sort them.
-    return sorted(json.loads(line) for line in log.read_text().splitlines()), "\n".join(ours)
+    return [json.loads(line) for line in log.read_text().splitlines()], "\n".join(ours)
 
 
 def test_zsh_runs_the_same_as_bash(tmp_path: Path) -> None:
@@ -109,8 +110,20 @@ def test_zsh_runs_the_same_as_bash(tmp_path: Path) -> None:
     for shell in SHELLS:
         folder = tmp_path / shell
         folder.mkdir()
-        ran[shell], complaints = pasted(shell, folder)
+        ran[shell], complaints = pasted(shell, folder, BLOCKS)
         assert complaints == ""
     assert sorted(ran["zsh"]) == sorted(ran["bash"])  # both ends of a pipe start at once
     assert any(words[:3] == ["python3", "-m", "tests.deployed"] for words in ran["bash"])
     assert any(words[:2] == ["sam", "deploy"] for words in ran["bash"])
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_token_is_stored_as_typed(shell: str, tmp_path: Path) -> None:
+    """A here-string appends a newline, and Parameter Store keeps it."""
+    storing = [text for text in (*BLOCKS, *readme.spans()) if "read -rs SECRET" in text]
+    ran, complaints = pasted(shell, tmp_path, storing)
+    assert complaints == ""
+    assert len(ran) == len(storing) > 1
+    for words in ran:
+        assert words[:3] == ["aws", "ssm", "put-parameter"]
+        assert words[words.index("--value") + 1] == "secret"
