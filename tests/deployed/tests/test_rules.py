@@ -172,6 +172,48 @@ def account(status: int, **options: Any) -> ReplicateAccount:
     return ReplicateAccount(always(status, **options).http, "https://replicate.example", "r8_x")
 
 
+@dataclass
+class Parameter:
+    """A stack's parameter with the token, and its SSM client."""
+
+    value: str
+    kind: str = "SecureString"
+    parameters: dict[str, str] = field(
+        default_factory=lambda: {
+            "ReplicateTokenParameter": "/a/token",
+            "ReplicateBaseUrl": "https://replicate.example",
+        }
+    )
+
+    def client(self, _: str) -> Self:
+        return self
+
+    def get_parameter(self, **_: object) -> dict[str, Any]:
+        return {"Parameter": {"Type": self.kind, "Value": self.value}}
+
+
+def token_in(parameter: Parameter) -> str:
+    return ReplicateAccount.of(cast("Stack", parameter), httpx.Client()).token
+
+
+@pytest.mark.parametrize("value", ["r8_x", "r8_x\n", " r8_x\r\n"])
+def test_blanks_around_the_token_do_no_harm(value: str) -> None:
+    """The functions remove them."""
+    assert token_in(Parameter(value)) == "r8_x"
+
+
+@pytest.mark.parametrize("value", ["\n", "r8_x\nr8_y", "r8_é"])
+def test_token_that_no_header_can_hold_is_named(value: str) -> None:
+    with pytest.raises(ProblemError, match=r"/a/token is empty or .* Store the token again, .* --overwrite"):
+        token_in(Parameter(value))
+
+
+def test_plain_text_token_is_deleted_first() -> None:
+    """The history of the parameter would keep it."""
+    with pytest.raises(ProblemError, match=r"ssm delete-parameter --name /a/token.* Store the token again"):
+        token_in(Parameter("r8_x", kind="String"))
+
+
 def test_refused_token_says_what_to_do() -> None:
     with pytest.raises(ProblemError, match="Store the token again"):
         account(401).who()
