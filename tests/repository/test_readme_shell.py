@@ -28,6 +28,9 @@ with open({log!r}, "a") as file:
 if {name!r} in ("aws", "curl"):
     print('{{"job_id": "a-job", "url": "https://bucket.example/photo?X-Amz-Signature=a%2Fb&c=\\\\\\\\u0026"}}')
 """
+PYENV = "pyenv: python3.13: command not found"
+# As pyenv's: it runs the version of PYENV_VERSION, or of a .python-version in this folder (pyenv also looks above it).
+SHIM = f"""[ -n "$PYENV_VERSION" ] || [ -e .python-version ] || {{ echo "{PYENV}" >&2; exit 127; }}"""
 
 
 def unquoted(line: str) -> str:
@@ -115,6 +118,34 @@ def test_zsh_runs_the_same_as_bash(tmp_path: Path) -> None:
     assert sorted(ran["zsh"]) == sorted(ran["bash"])  # both ends of a pipe start at once
     assert any(words[:3] == ["python3", "-m", "tests.deployed"] for words in ran["bash"])
     assert any(words[:2] == ["sam", "deploy"] for words in ran["bash"])
+
+
+def test_check_of_python_sees_what_sam_build_sees(tmp_path: Path) -> None:
+    """SAM CLI runs make outside of the repository, where pyenv does not read its .python-version."""
+    (check,) = [span for span in readme.spans() if span.startswith("make --version")]
+    (tmp_path / ".python-version").write_text("3.13\n")
+    shims = tmp_path / "bin"
+    shims.mkdir()
+    for name, script in {"make": "exit 0", "python3.13": SHIM}.items():
+        (shims / name).write_text(f"#!/bin/sh\n{script}\n")
+        (shims / name).chmod(0o755)
+    path = f"{shims}{os.pathsep}{os.environ['PATH']}"
+    codes = {
+        version: subprocess.run(
+            ["bash", "-c", check],
+            cwd=tmp_path,
+            env={"PATH": path, **({"PYENV_VERSION": version} if version else {})},
+            capture_output=True,
+            check=False,
+        ).returncode
+        for version in ("", "3.13")
+    }
+    assert codes == {"": 127, "3.13": 0}
+
+
+def test_message_of_pyenv_is_explained() -> None:
+    (line,) = [line for line in readme.section("Deploy in detail").splitlines() if PYENV in line]
+    assert "`PYENV_VERSION=3.13 sam build`" in line
 
 
 @pytest.mark.parametrize("shell", SHELLS)
