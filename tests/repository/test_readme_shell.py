@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.environment import ROOT
 from tests.support import readme
 
 BLOCKS = readme.blocks("sh")
@@ -120,6 +121,17 @@ def test_zsh_runs_the_same_as_bash(tmp_path: Path) -> None:
     assert any(words[:2] == ["sam", "deploy"] for words in ran["bash"])
 
 
+def retained_after_failed_creation() -> set[str]:
+    """Return the resources that a rollback of the first deployment keeps."""
+    found, name = set(), ""
+    for line in (ROOT / "template.yaml").read_text().splitlines():
+        if key := re.match(r"  (\w+):", line):
+            name = key[1]
+        elif re.match(r"    DeletionPolicy: Retain\b", line):
+            found.add(name)
+    return found
+
+
 def test_check_of_python_sees_what_sam_build_sees(tmp_path: Path) -> None:
     """SAM CLI runs make outside of the repository, where pyenv does not read its .python-version."""
     (check,) = [span for span in readme.spans() if span.startswith("make --version")]
@@ -146,6 +158,26 @@ def test_check_of_python_sees_what_sam_build_sees(tmp_path: Path) -> None:
 def test_message_of_pyenv_is_explained() -> None:
     (line,) = [line for line in readme.section("Deploy in detail").splitlines() if PYENV in line]
     assert "`PYENV_VERSION=3.13 sam build`" in line
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_failed_first_stack_is_removed_without_its_outputs(shell: str, tmp_path: Path) -> None:
+    """It has none, and after its deletion nothing names what stays."""
+    (block,) = [
+        one for one in BLOCKS if "describe-stack-resources" in one and one in readme.section("Remove")
+    ]
+    ran, complaints = pasted(shell, tmp_path, ["STACK=a-stack", block])
+    assert complaints == ""
+    steps = [" ".join(words[1:3]) for words in ran]
+    assert steps[:4] == [
+        "cloudformation describe-stack-resources",
+        "cloudformation describe-stack-resources",
+        "cloudformation delete-stack",
+        "cloudformation wait",
+    ]
+    assert {"dynamodb delete-table", "cognito-idp delete-user-pool"} <= set(steps[4:])
+    named = {words[words.index("--logical-resource-id") + 1] for words in ran[:2]}
+    assert named == retained_after_failed_creation()
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -78,8 +78,9 @@ def test_complete_stack_is_good(status: str) -> None:
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        ("UPDATE_ROLLBACK_COMPLETE", "was taken back"),
-        ("ROLLBACK_COMPLETE", "was taken back"),
+        ("UPDATE_ROLLBACK_COMPLETE", "was taken back. Read the stack's events, then deploy again."),
+        ("ROLLBACK_COMPLETE", "delete the stack"),
+        ("ROLLBACK_FAILED", "delete the stack"),
         ("UPDATE_IN_PROGRESS", "Wait"),
         ("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "Wait"),
         ("UPDATE_ROLLBACK_IN_PROGRESS", "Wait until it has been taken back"),
