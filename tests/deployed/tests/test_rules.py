@@ -20,7 +20,7 @@ from tests.deployed.replicate_account import ReplicateAccount
 from tests.deployed.stack import Stack
 from tests.deployed.user import User
 from tests.deployed.verdict import NotJudgedError, ProblemError, Report, without_queries
-from tests.support.client import Client
+from tests.support.client import JOBS, Client
 from triptych.replicate import webhooks
 
 HOST = "photos.s3.eu-west-1.amazonaws.com"
@@ -330,6 +330,39 @@ def test_preflight_that_lets_a_browser_upload_is_good() -> None:
 def test_retry_that_starts_again_is_named() -> None:
     with pytest.raises(ProblemError, match="Retry: answered with 200, not 409"):
         scenarios.retry_changes_nothing(always(200, json={**JOB, "status": "GENERATING"}), JOB)
+
+
+def after_the_delete(lists: Sequence[tuple[int, bool]]) -> Visitor:
+    """Return a client whose list answers with these statuses, with the deleted job or without; the last one repeats."""
+    left = list(lists)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "DELETE":
+            return httpx.Response(204)
+        if request.url.path != JOBS:
+            return httpx.Response(404)
+        status, has_it = left.pop(0) if len(left) > 1 else left[0]
+        return httpx.Response(status, json={"jobs": [JOB] if has_it else [], "cursor": None})
+
+    return Visitor(answer)
+
+
+def test_list_may_hold_a_deleted_job_for_seconds() -> None:
+    """It reads an index, which DynamoDB updates a little later than the table."""
+    client = after_the_delete([(200, True), (200, True), (200, False)])
+    assert scenarios.deleted_job_is_gone(client, {**JOB, "images": []}) == "204, then 404"
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(200, "The list still has the deleted job"), (500, "GET the list: answered with 500")],
+)
+def test_list_that_keeps_a_deleted_job_is_named(
+    monkeypatch: pytest.MonkeyPatch, status: int, words: str
+) -> None:
+    monkeypatch.setattr(scenarios, "LIST_SECONDS", 0)
+    with pytest.raises(ProblemError, match=words):
+        scenarios.deleted_job_is_gone(after_the_delete([(status, True)]), {**JOB, "images": []})
 
 
 def test_accepted_webhook_is_named() -> None:
