@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 SHARDS = 4  # of a new table's stream, at most
 SMALLEST_LAYER = 1000  # bytes; an empty ZIP file has 22
 DEPLOY_AGAIN = "Deploy again: sam build && sam deploy."
+DELETE_FIRST = (
+    "The first deployment failed. Read the stack's events and delete the stack, as the last point of the section "
+    "Remove in functions/README.md says. Then deploy again."
+)
+ADVICE = {
+    "ROLLBACK_COMPLETE": DELETE_FIRST,
+    "ROLLBACK_FAILED": DELETE_FIRST,
+    "UPDATE_ROLLBACK_FAILED": (
+        "The last deployment could not be taken back. Run aws cloudformation continue-update-rollback."
+    ),
+}
 OUTPUTS = (
     "ApiUrl",
     "WebhookUrl",
@@ -276,8 +287,8 @@ def of_status(status: str) -> str | None:
             return "Wait until the deployment has ended."
         case True, True:
             return "The last deployment failed. Wait until it has been taken back."
-    if status == "UPDATE_ROLLBACK_FAILED":
-        return "The last deployment could not be taken back. Run aws cloudformation continue-update-rollback."
+    if status in ADVICE:
+        return ADVICE[status]
     if "ROLLBACK" in status:
         return "The last deployment failed and was taken back. Read the stack's events, then deploy again."
     if status not in {"CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"}:

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 MODEL = re.compile(r"(?P<model>[^/:]+/[^/:]+)(:(?P<version>.+))?")
 MOST_PAGES = 20  # of 100 predictions each, newest first
-STORE_IT = "Store the token again, as step 2 of the README's section on the deployment says."
+STORE_IT = (
+    "Store the token again, as step 2 of the README's section on the deployment says, with --overwrite if the "
+    "parameter exists."
+)
 
 
 @dataclass
@@ -38,7 +41,7 @@ class ReplicateAccount:
         """Read the token with the operator's credentials.
 
         Raises:
-            ProblemError: The token cannot be read, or it is not encrypted.
+            ProblemError: The token cannot be read or used, or it is not encrypted.
         """
         name = stack.parameters["ReplicateTokenParameter"]
         ssm = stack.client("ssm")
@@ -47,10 +50,14 @@ class ReplicateAccount:
         except ssm.exceptions.ParameterNotFound:
             raise ProblemError(f"There is no parameter {name}. {STORE_IT}") from None
         if found["Type"] != "SecureString":
-            raise ProblemError(f"{name} is a {found['Type']}, so the token is not encrypted. {STORE_IT}")
-        if found["Value"] != found["Value"].strip() or not found["Value"]:
-            raise ProblemError(f"{name} is empty, or blanks surround the token. {STORE_IT}")
-        return cls(http, stack.parameters["ReplicateBaseUrl"].rstrip("/"), found["Value"])
+            raise ProblemError(
+                f"{name} is a {found['Type']}, so the token is not encrypted. Delete it, because its history keeps the "
+                f"token: aws ssm delete-parameter --name {name}. {STORE_IT}"
+            )
+        token = found["Value"].strip()  # as the functions do
+        if not (token and token.isascii() and token.isprintable()):
+            raise ProblemError(f"{name} is empty or holds characters that no token has. {STORE_IT}")
+        return cls(http, stack.parameters["ReplicateBaseUrl"].rstrip("/"), token)
 
     def get(self, path: str) -> httpx.Response:
         headers = {"authorization": f"Bearer {self.token}"}

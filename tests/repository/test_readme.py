@@ -11,7 +11,7 @@ from botocore import xform_name
 
 from tests.environment import ROOT
 from tests.localcloud import template
-from tests.support.readme import DOCUMENTS, README, anchors, blocks, links, rows, section
+from tests.support.readme import DOCUMENTS, README, anchors, blocks, links, rows, section, spans
 from tests.support.sources import SOURCES
 
 
@@ -96,3 +96,15 @@ def test_cognito_commands_and_their_options_exist() -> None:
         options = set(re.findall(r" --([a-z-]+)", rest)) - {"query", "output"}
         assert options <= {xform_name(member, "-") for member in shape.members}, name
         assert {xform_name(member, "-") for member in shape.required_members} <= options, name
+
+
+def test_both_versions_of_aws_cli_have_every_command() -> None:
+    """Both have all operations of AWS. Of the other commands, only version 2 has some, for example `logs tail`."""
+    session = botocore.session.get_session()
+    text = "\n".join((*blocks("sh"), *spans()))
+    commands = set(re.findall(r"\baws ([a-z0-9-]+) ([a-z][a-z-]+)", text))
+    assert {("ssm", "put-parameter"), ("s3", "rb")} < commands
+    known = {("s3", "rb"), ("dynamodb", "wait"), ("cloudformation", "wait")}
+    for service, name in commands - known:
+        model = session.get_service_model(service)
+        assert name in {xform_name(operation, "-") for operation in model.operation_names}, (service, name)

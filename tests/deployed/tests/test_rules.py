@@ -20,7 +20,7 @@ from tests.deployed.replicate_account import ReplicateAccount
 from tests.deployed.stack import Stack
 from tests.deployed.user import User
 from tests.deployed.verdict import NotJudgedError, ProblemError, Report, without_queries
-from tests.support.client import Client
+from tests.support.client import JOBS, Client
 from triptych.replicate import webhooks
 
 HOST = "photos.s3.eu-west-1.amazonaws.com"
@@ -78,8 +78,9 @@ def test_complete_stack_is_good(status: str) -> None:
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        ("UPDATE_ROLLBACK_COMPLETE", "was taken back"),
-        ("ROLLBACK_COMPLETE", "was taken back"),
+        ("UPDATE_ROLLBACK_COMPLETE", "was taken back. Read the stack's events, then deploy again."),
+        ("ROLLBACK_COMPLETE", "delete the stack"),
+        ("ROLLBACK_FAILED", "delete the stack"),
         ("UPDATE_IN_PROGRESS", "Wait"),
         ("UPDATE_COMPLETE_CLEANUP_IN_PROGRESS", "Wait"),
         ("UPDATE_ROLLBACK_IN_PROGRESS", "Wait until it has been taken back"),
@@ -170,6 +171,48 @@ def test_layer_is_named_as_in_the_template() -> None:
 
 def account(status: int, **options: Any) -> ReplicateAccount:
     return ReplicateAccount(always(status, **options).http, "https://replicate.example", "r8_x")
+
+
+@dataclass
+class Parameter:
+    """A stack's parameter with the token, and its SSM client."""
+
+    value: str
+    kind: str = "SecureString"
+    parameters: dict[str, str] = field(
+        default_factory=lambda: {
+            "ReplicateTokenParameter": "/a/token",
+            "ReplicateBaseUrl": "https://replicate.example",
+        }
+    )
+
+    def client(self, _: str) -> Self:
+        return self
+
+    def get_parameter(self, **_: object) -> dict[str, Any]:
+        return {"Parameter": {"Type": self.kind, "Value": self.value}}
+
+
+def token_in(parameter: Parameter) -> str:
+    return ReplicateAccount.of(cast("Stack", parameter), httpx.Client()).token
+
+
+@pytest.mark.parametrize("value", ["r8_x", "r8_x\n", " r8_x\r\n"])
+def test_blanks_around_the_token_do_no_harm(value: str) -> None:
+    """The functions remove them."""
+    assert token_in(Parameter(value)) == "r8_x"
+
+
+@pytest.mark.parametrize("value", ["\n", "r8_x\nr8_y", "r8_é"])
+def test_token_that_no_header_can_hold_is_named(value: str) -> None:
+    with pytest.raises(ProblemError, match=r"/a/token is empty or .* Store the token again, .* --overwrite"):
+        token_in(Parameter(value))
+
+
+def test_plain_text_token_is_deleted_first() -> None:
+    """The history of the parameter would keep it."""
+    with pytest.raises(ProblemError, match=r"ssm delete-parameter --name /a/token.* Store the token again"):
+        token_in(Parameter("r8_x", kind="String"))
 
 
 def test_refused_token_says_what_to_do() -> None:
@@ -287,6 +330,39 @@ def test_preflight_that_lets_a_browser_upload_is_good() -> None:
 def test_retry_that_starts_again_is_named() -> None:
     with pytest.raises(ProblemError, match="Retry: answered with 200, not 409"):
         scenarios.retry_changes_nothing(always(200, json={**JOB, "status": "GENERATING"}), JOB)
+
+
+def after_the_delete(lists: Sequence[tuple[int, bool]]) -> Visitor:
+    """Return a client whose list answers with these statuses, with the deleted job or without; the last one repeats."""
+    left = list(lists)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "DELETE":
+            return httpx.Response(204)
+        if request.url.path != JOBS:
+            return httpx.Response(404)
+        status, has_it = left.pop(0) if len(left) > 1 else left[0]
+        return httpx.Response(status, json={"jobs": [JOB] if has_it else [], "cursor": None})
+
+    return Visitor(answer)
+
+
+def test_list_may_hold_a_deleted_job_for_seconds() -> None:
+    """It reads an index, which DynamoDB updates a little later than the table."""
+    client = after_the_delete([(200, True), (200, True), (200, False)])
+    assert scenarios.deleted_job_is_gone(client, {**JOB, "images": []}) == "204, then 404"
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(200, "The list still has the deleted job"), (500, "GET the list: answered with 500")],
+)
+def test_list_that_keeps_a_deleted_job_is_named(
+    monkeypatch: pytest.MonkeyPatch, status: int, words: str
+) -> None:
+    monkeypatch.setattr(scenarios, "LIST_SECONDS", 0)
+    with pytest.raises(ProblemError, match=words):
+        scenarios.deleted_job_is_gone(after_the_delete([(status, True)]), {**JOB, "images": []})
 
 
 def test_accepted_webhook_is_named() -> None:
