@@ -16,7 +16,7 @@ from tests.environment import ROOT
 from tests.localcloud import s3_cors
 from tests.localcloud.resources import CorsConfiguration, PoolPolicies
 from tests.localcloud.template import load
-from tests.unit.page_function import EVENT, get, page_with, policy, text_of
+from tests.support.page_function import EVENT, get, page_with, policy, text_of
 
 
 @pytest.fixture
