@@ -113,7 +113,7 @@ def modules_of(page: ModuleType) -> set[str]:
     return {path for path in page.FILES if path.endswith(".js") and not path.startswith("/page/docs")}
 
 
-@pytest.mark.parametrize("name", ["wall.js"])
+@pytest.mark.parametrize("name", ["wall.js", "en.json"])
 def test_page_comes_up_although_few_functions_run(window: Browser, page: ModuleType, name: str) -> None:
     with serving_page(page, **{name: 1}) as gateway:
         window.open(gateway.url)
