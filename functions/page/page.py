@@ -126,16 +126,16 @@ def _not_found() -> dict[str, object]:
 
 
 def _index() -> bytes:
-    """Return the page with its settings. It names its modules, so that a browser loads them at once."""
-    modules = (name for name in sorted(STATIC) if name.endswith(".js") and not name.startswith("docs"))
+    """Return the page with its settings and the URLs of its modules, which start.js loads."""
+    modules = (
+        name for name in sorted(STATIC) if name.endswith(".js") and name not in {"docs.js", "start.js"}
+    )
     return (
         Template(STATIC["index.html"].decode())
         .substitute(
             settings=html.escape(json.dumps(SETTINGS)),
             version=f"?{VERSION}",
-            modules="\n".join(
-                f'    <link rel="modulepreload" href="/page/{name}?{VERSION}">' for name in modules
-            ),
+            modules=" ".join(f"/page/{name}?{VERSION}" for name in modules),
         )
         .encode()
     )

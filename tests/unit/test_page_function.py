@@ -16,7 +16,7 @@ from tests.environment import ROOT
 from tests.localcloud import s3_cors
 from tests.localcloud.resources import CorsConfiguration, PoolPolicies
 from tests.localcloud.template import load
-from tests.unit.page_function import EVENT, get, page_with, policy, text_of
+from tests.support.page_function import EVENT, get, page_with, policy, text_of
 
 
 @pytest.fixture
@@ -33,22 +33,34 @@ def test_sample_event_returns_the_page(page: ModuleType) -> None:
     assert "<smile>" not in answer["body"]
 
 
+def modules_in(index: str) -> list[str]:
+    """Return the URLs of the modules that start.js loads."""
+    named = re.findall(r'<meta name="modules" content="([^"]+)">', index)
+    return str(*named).split(" ")
+
+
 def test_every_file_that_the_page_names_is_served(page: ModuleType) -> None:
-    named = set(re.findall(r'(?:src|href)="(/[^"]+)"', get(page, "/")["body"]))
+    index = get(page, "/")["body"]
+    named = {*re.findall(r'(?:src|href)="(/[^"]+)"', index), *modules_in(index)}
     assert {"/page/icon.svg", "/page/page.css", "/page/page.js"} <= {path.partition("?")[0] for path in named}
     assert {get(page, path)["statusCode"] for path in named} == {200}
 
 
 def test_page_names_exactly_the_modules_that_it_imports(page: ModuleType) -> None:
-    index = get(page, "/")["body"]
-    named = set(re.findall(r'<link rel="modulepreload" href="([^"]+)">', index))
-    found, left = set[str](), set(re.findall(r'<script type="module" src="([^"]+)">', index))
+    named = modules_in(get(page, "/")["body"])
+    found, left = set[str](), {f"/page/page.js?{page.VERSION}"}
     while left:
         module = left.pop()
         found.add(module)
         imports = re.findall(r'(?:from|import) "(\./[^"]+)"', get(page, module)["body"])
         left |= {f"/page/{name.removeprefix('./')}" for name in imports} - found
-    assert found == named
+    assert sorted(found) == sorted(named)
+
+
+def test_page_starts_with_one_module_that_imports_none(page: ModuleType) -> None:
+    scripts = re.findall(r"<script[^>]*>", get(page, "/")["body"])
+    assert scripts == [f'<script type="module" src="/page/start.js?{page.VERSION}">']
+    assert not re.search(r'(?:from|import) "', get(page, "/page/start.js")["body"])
 
 
 def test_file_with_its_version_is_kept_by_the_browser(page: ModuleType) -> None:
@@ -72,7 +84,8 @@ def test_files_are_compressed_for_a_browser_that_asks(page: ModuleType) -> None:
 
 def test_first_view_is_below_100_kb_without_its_pictures(page: ModuleType) -> None:
     index = get(page, "/")["body"]
-    files = {path.partition("?")[0] for path in re.findall(r'(?:src|href)="(/page/[^"]+)"', index)}
+    named = re.findall(r'(?:src|href)="(/page/[^"]+)"', index) + modules_in(index)
+    files = {path.partition("?")[0] for path in named}
     for language in ("/page/en.json", "/page/ko.json"):
         sizes = {path: len(page.FILES[path].packed) for path in {"/", language} | files}
         assert sum(sizes.values()) < 100_000, sizes
@@ -183,7 +196,7 @@ def test_password_rule_matches_the_user_pool() -> None:
 
 def test_html_holds_no_inline_script_or_style() -> None:
     index = (ROOT / "functions/page/static/index.html").read_text()
-    assert re.findall(r"<script[^>]*>", index) == ['<script type="module" src="/page/page.js$version">']
+    assert re.findall(r"<script[^>]*>", index) == ['<script type="module" src="/page/start.js$version">']
     assert not re.search(r"<style|\sstyle=|\son\w+=", index)
 
 

@@ -19,7 +19,7 @@ from tests.localcloud.resources import CorsConfiguration
 from tests.localcloud.template import Template, load
 from tests.support.function_environment import ENVIRONMENT, forget_caches
 from tests.support.jobs import waiting_job
-from tests.unit.page_function import page_with, policy
+from tests.support.page_function import page_with, policy
 from tests.unit.template_plan import Attributes
 from triptych.aws import bucket
 

@@ -12,7 +12,11 @@ const known = (tag) => LANGUAGES.find((language) => tag?.toLowerCase().split("-"
 export let language = known(recall(KEY)) ?? navigator.languages.map(known).find(Boolean) ?? "en";
 
 const version = new URL(import.meta.url).search; // of the page's files
-const load = async (name) => (await fetch(new URL(`./${name}.json${version}`, import.meta.url))).json();
+async function load(name) {
+  const answer = await fetch(new URL(`./${name}.json${version}`, import.meta.url));
+  if (!answer.ok) throw new Error(`The words came with status ${answer.status}.`); // API Gateway's body is JSON, too
+  return answer.json();
+}
 
 /** The page shows nothing without words: the first ones are asked for until they are there. */
 async function loadFirst() {

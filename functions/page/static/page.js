@@ -9,6 +9,7 @@
 // route.js      the address                   language.js, en.json, ko.json       words
 // session.js, remembered.js   the tokens      api.js, problem.js                  requests and failures
 // events.js     how the parts tell each other what happened
+// start.js      loads the modules before this one starts
 
 import "./composer.js";
 import "./earlier.js";
