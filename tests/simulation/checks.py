@@ -32,7 +32,8 @@ RUN_ON_SECONDS = 60.0  # how long a prediction may run after its job's end, canc
 RECOVERY_SECONDS = VISIBILITY_SECONDS + 120  # after a fault: redelivery and two tries
 SOON_SECONDS = 10
 CROWD_SECONDS = 5.0  # a message that waits longer for a free function waits in a crowd
-MOST_MESSAGES = 100  # for one job from its creation, a retry or an unanswered deletion on, under any faults
+# For one job from its creation, a retry, or an unanswered cancellation or deletion on, under any faults.
+MOST_MESSAGES = 100
 MOST_LOOKS = 60  # of these, messages to the watchdog
 MOST_CALLBACKS = 12  # messages for one callback
 FORGETFUL = {"crash_before", "crash_after", "function_stalls"}  # a process that dies forgets what it has done
@@ -395,6 +396,7 @@ class Checks:
         since = max(over, prediction.created_at)
         hindered = self.hindered.get(job_id, -RUN_ON_SECONDS)
         allowed = RUN_ON_SECONDS + sum(waited for at, waited in self.crowded[job_id] if at >= since)
+        allowed += self._cloud.waits_for_watchdog(job_id)
         if hindered >= since - RUN_ON_SECONDS:
             allowed += max(0.0, hindered - since) + RECOVERY_SECONDS
             self.longest_run_on_hindered = max(self.longest_run_on_hindered, now - since)

@@ -255,7 +255,7 @@ class Client:
 
     def _asked(self, method: str, path: str, status: int, body: dict[str, Any]) -> None:
         if status == 0 or status >= 500:
-            if method == "DELETE":  # each may have left a message that has the job cleaned up
+            if not path.endswith("/retry"):  # each may have left a message that has the job cleaned up
                 self.cloud.count_messages_anew(self.job_id)
             self.cloud.engine.after(RETRY_SECONDS, partial(self._ask, method, path))
             return

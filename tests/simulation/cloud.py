@@ -251,6 +251,13 @@ class Cloud:
             self.checks.on_announced(json.loads(entry["Detail"]))
         return {"FailedEntryCount": 0, "Entries": [{"EventId": "e"}]}
 
+    def waits_for_watchdog(self, job_id: str) -> float:
+        """Return for how many seconds a message about the job has waited for a free watchdog by now."""
+        now = self.now()
+        waiting = (one for one in self.sources["watchdog"].queue.messages.values() if one.visible_at <= now)
+        about = [(now - one.visible_at).total_seconds() for one in waiting if _job_of(one.body) == job_id]
+        return max(about, default=0.0)
+
     def _announce_soon(self) -> None:
         if self._stream and not self._announcing:
             self._announcing = True
@@ -316,7 +323,7 @@ class Cloud:
     def count_messages_anew(self, job_id: str) -> None:
         """Count the messages that follow by themselves.
 
-        The owner retries the job or repeats its deletion, or its id becomes another job's.
+        The owner retries the job or repeats its cancellation or deletion, or its id becomes another job's.
         """
         for counter in (self.messages, self.looks):
             counter[f"{job_id}, until {self.engine.now}"] = counter.pop(job_id, 0)
