@@ -11,6 +11,7 @@ from tests.simulation.bombs import BEFORE_THE_FIRST_LOOK, bombed
 from tests.simulation.burst import drain
 from tests.simulation.clients import Client
 from tests.simulation.cloud import Cloud
+from tests.simulation.crowd import crowd
 from tests.simulation.days import Killing, day
 from tests.simulation.faults import JOBS_PER_SECOND, REPLICATE_OUTAGES, TURNS, Faults
 from tests.simulation.guards import GUARDS
@@ -188,6 +189,15 @@ def test_low_credit_makes_images_in_turn_with_few_refused_requests() -> None:
     assert found.predictions == found.images == 15
     assert found.requests <= 5 * found.images
     assert found.last_created <= 1.5 * found.allowed
+
+
+def test_process_that_others_starve_holds_up_no_other_owner() -> None:
+    """It would back off, with the single job in its hand, while the other process creates a prediction each second."""
+    found = crowd((40,), per_minute=60, burst=1, newcomer_at=20, seed=16)
+    assert found.violation is None
+    assert found.states == {"SUCCEEDED": 41}
+    assert found.newcomer_asked < 30
+    assert found.requests_for_image < 1.3
 
 
 def test_job_waits_longer_than_one_message_lives() -> None:
