@@ -416,7 +416,8 @@ def test_late_copy_of_a_retry_spares_the_next_output(
     def retried() -> Job:
         """Retry after the deadline: the retry asks for the same prediction's output again."""
         world.clock.advance(1801)
-        record.move_on(world.job(job_id), DeadlinePassed(0))
+        job = world.job(job_id)
+        record.move_on(job, DeadlinePassed(job.retries))
         after = owner.retry(world.job(job_id))
         assert after
         assert after.images[tag.image].status is ImageStatus.GENERATING

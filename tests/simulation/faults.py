@@ -64,6 +64,7 @@ HIGHEST = {
     # Ends of predictions.
     "finished_at_once": 0.5,  # the webhook arrives before the answer to the POST
     "finished_late": 0.2,
+    "finished_too_late": 0.2,
     "prediction_failed": 0.2,
     "predictions_all_fail": 0.5,  # of one job, however often it is retried
     "prediction_canceled": 0.05,
@@ -134,7 +135,7 @@ TOGETHER = {
     "client_acts_twice": ("client_cancels", "client_deletes", "client_retries"),
     "client_cancels_soon": ("finished_late",),
     "client_retries_late": ("client_retries", "output_cut_long"),
-    "client_retries_at_once": ("finished_late", "message_duplicated", "predictions_all_fail"),
+    "client_retries_at_once": ("finished_too_late", "message_duplicated", "predictions_all_fail"),
     "get_unknown": ("webhook_dropped", "finished_late"),
     "list_lags_long": ("create_cut_after", "webhook_dropped", "finished_late"),
     "cancel_failed": ("client_cancels_soon", "client_deletes", "finished_late"),

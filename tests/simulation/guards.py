@@ -105,7 +105,7 @@ GUARDS = {
         lambda: patch.object(finish, "DeadlinePassed", lambda _: DeadlinePassed(_AnyNumber())),
         {
             "client_retries_at_once": 1.0,
-            "finished_late": 0.8,
+            "finished_too_late": 0.5,
             "message_duplicated": 0.5,
             "predictions_all_fail": 0.3,
             "aws_slow": 0.1,

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from tests.support.replicate.prediction import Status
 
 MODEL_SECONDS = (3.0, 40.0)
-LATE_SECONDS = 60, 2400  # beyond the deadline, at which `Cancel-After` ends a prediction
+LATE_SECONDS = 60, 1500
+TOO_LATE_SECONDS = 1700, 2400  # most of them beyond the deadline, at which `Cancel-After` ends a prediction
 QUEUED = 0.3  # the part of its time that a prediction waits before it starts
 THROTTLED_SECONDS = 7.0
 FEWER = (
@@ -217,12 +218,7 @@ class Replicate:
     def _plan(self, prediction: Prediction) -> None:
         """Draw when and how the prediction ends."""
         now, faults, core = self.engine.now, self.faults, prediction.core
-        seconds = faults.random.uniform(*MODEL_SECONDS)
-        situation = None
-        if faults.happens("finished_at_once", now):
-            seconds, situation = 0.01, Situation.FINISHED_AT_ONCE
-        elif faults.happens("finished_late", now):
-            seconds, situation = faults.random.uniform(*LATE_SECONDS), Situation.FINISHED_LATE
+        seconds, situation = self._drawn_seconds()
         status, why = self._drawn_end(prediction.slot.job_id)
         if faults.happens("output_cut_long", now):
             prediction.cut_until = now + faults.random.uniform(600, 2 * RETENTION_SECONDS)
@@ -244,6 +240,17 @@ class Replicate:
         left = math.inf if core.expires is None else (core.expires - self._time()) / SECOND
         if left <= seconds:
             self.engine.after(left + 0.001, lambda: self._account.advance(self._time()))
+
+    def _drawn_seconds(self) -> tuple[float, Situation | None]:
+        now, faults = self.engine.now, self.faults
+        seconds = faults.random.uniform(*MODEL_SECONDS)
+        if faults.happens("finished_at_once", now):
+            return 0.01, Situation.FINISHED_AT_ONCE
+        if faults.happens("finished_late", now):
+            return faults.random.uniform(*LATE_SECONDS), Situation.FINISHED_LATE
+        if faults.happens("finished_too_late", now):
+            return faults.random.uniform(*TOO_LATE_SECONDS), None
+        return seconds, None
 
     def _drawn_end(self, job_id: str) -> tuple[Status, Situation | None]:
         now, faults = self.engine.now, self.faults

@@ -89,7 +89,8 @@ class Browser:
 
     def choose(self, photo: Path) -> None:
         """Choose a file, as the file dialog does."""
-        self.find("#composer")  # the page's modules run after the load event, which ends `open`
+        if self.driver.find_elements(By.ID, "composer"):
+            self.find("#composer")  # the page's modules run after the load event, which ends `open`
         self.driver.find_element(By.ID, "file").send_keys(str(photo))
 
     def pictures(self) -> list[str]:
