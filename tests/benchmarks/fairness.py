@@ -1,7 +1,7 @@
 """A crowd of jobs at Replicate's rate limit, and another owner's single job, on virtual time and in real time.
 
-The crowd is 200 jobs of one owner at 3 predictions a second (12 at once), then ten owners of unequal size, then 40 jobs
-of one owner with low credit: 6 predictions a minute, one at a time, and 40 jobs at 60 a minute, one at a time. The single
+The crowd is 200 jobs of one owner at 3 predictions a second (12 at once), then ten owners of unequal size. Then 40 jobs
+of one owner have low credit: 6 predictions a minute, one at a time. Then 40 jobs have 60 a minute, one at a time. The single
 job comes while the crowd waits. Its idle time is that of the same job without a crowd. All parameters have their
 defaults.
 

@@ -100,7 +100,7 @@ class Guard:
 
 
 GUARDS = {
-    # A deadline ends the job only if nobody has retried it meanwhile.
+    # A deadline ends the job only if its owner has not retried it meanwhile.
     "earlier-deadline": Guard(
         lambda: patch.object(finish, "DeadlinePassed", lambda _: DeadlinePassed(_AnyNumber())),
         {

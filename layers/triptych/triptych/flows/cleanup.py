@@ -19,9 +19,8 @@ from triptych.settings import settings
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# A deleted job's id becomes no other job's for longer than this (record.GONE_DAYS). The clocks of two functions differ by
-# less.
-BLOCKED = timedelta(days=1)
+# A deleted job's id becomes no other job's for longer than this. The clocks of two functions differ by less.
+BLOCKED = timedelta(days=record.GONE_DAYS) / 2
 # A copy that was under way when the job was deleted has arrived by then.
 IN_FLIGHT_SECONDS = 300
 # Until a failed cancellation is tried again: the shortest and the longest wait. Each wait is as long as all before it, so
