@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 DEADLINE_SECONDS = 1800
 UPLOAD_SECONDS = 900 + 300  # until when a job has upload URLs
 SLOW_UPLOAD_SECONDS = 300  # how long an upload may take
+HOPELESS_SECONDS = 600  # how long S3 may fail to say whether the photo is there
 LOOK_SECONDS = 300
 VISIBILITY_SECONDS = 240
 # The longest time until the watchdog notices a change.
@@ -217,8 +218,7 @@ class Checks:
             self._order(new, new.started_at)
             self.retried_at[new.job_id] = self._cloud.engine.now
             self._cloud.count_messages_anew(new.job_id)
-        # S3 and the functions' clocks may be a second off.
-        deadline = self._cloud.seconds(new.started_at or new.created_at) + DEADLINE_SECONDS - 2
+        deadline = self._earliest_deadline(old, new)
         for index, (before, after) in enumerate(zip(old.images, new.images, strict=True)):
             if retried and before.status == "FAILED":
                 reclaimed = before.error in RECLAIMABLE and before.prediction_id
@@ -230,6 +230,13 @@ class Checks:
                     self.given_up[new.job_id, index] = before.attempt
             else:
                 self._on_image((new.job_id, index), before, after, deadline)
+
+    def _earliest_deadline(self, old: Record, new: Record) -> float:
+        end = self._cloud.seconds(new.started_at or new.created_at) + DEADLINE_SECONDS
+        if old.started_at is None:
+            uploaded_by = self._cloud.seconds(new.created_at) + UPLOAD_SECONDS + SLOW_UPLOAD_SECONDS
+            end = min(end, uploaded_by + HOPELESS_SECONDS)
+        return end - 2  # S3 and the functions' clocks may be a second off
 
     def _on_image(self, slot: tuple[str, int], before: Image, after: Image, deadline: float) -> None:
         where = f"job {slot[0]}, image {slot[1]}"
