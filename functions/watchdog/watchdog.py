@@ -45,7 +45,7 @@ def _record(record: SQSRecord) -> None:
         logger.info("copy of a message", message_id=record.message_id)
         return
     try:
-        delay = triptych.flows.watch.look(message)
+        delay = triptych.flows.watch.look(message, int(record.attributes.approximate_receive_count))
     except Exception:  # noqa: BLE001  # the job must be looked at again after any error
         # A new message, not a redelivery: SQS gives a message up after some receives, and a job may need more looks.
         unexpected("the look failed")

@@ -10,11 +10,13 @@ from tests.support.world import World
 from triptych.aws import queues
 
 
-def handle(message: queues.WatchdogMessage, context: SimpleNamespace) -> None:
+def handle(message: queues.WatchdogMessage, context: SimpleNamespace, *, receives: int = 1) -> None:
     """Have the watchdog handle a message."""
-    assert watchdog.handler(sqs_event(message.model_dump_json()), context) == {"batchItemFailures": []}
+    event = sqs_event(message.model_dump_json(), receives=receives)
+    assert watchdog.handler(event, context) == {"batchItemFailures": []}
 
 
-def look(world: World, job_id: str, context: SimpleNamespace) -> None:
+def look(world: World, job_id: str, context: SimpleNamespace, *, receives: int = 1) -> None:
     """Have the watchdog look at this job now."""
-    handle(queues.WatchdogMessage(job_id=job_id, born_at=world.job(job_id).watched_since), context)
+    message = queues.WatchdogMessage(job_id=job_id, born_at=world.job(job_id).watched_since)
+    handle(message, context, receives=receives)

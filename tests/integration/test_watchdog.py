@@ -23,6 +23,7 @@ from triptych.aws import bucket, queues, table
 from triptych.deadlines import deadline
 from triptych.flows import collect, finish, owner, record
 from triptych.flows import generate as generation
+from triptych.flows.watch import FATAL_RECEIVES
 from triptych.job import DeadlinePassed, ImageStatus, Job, JobStatus, is_retryable
 from triptych.pace import Pace
 from triptych.photo import inspection
@@ -454,6 +455,34 @@ def test_internal_error_at_the_deadline_loses_no_output(
     world.clock.advance(1800)
     look(world, running, context)
     assert len(world.job(running).having(ImageStatus.STORED)) == 2
+
+
+def test_job_whose_looks_all_die_ends_and_loses_nothing(
+    world: World, context: SimpleNamespace, running: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Died(BaseException):
+        """What no handler may catch, as when Lambda kills a process."""
+
+    def die(*_: Any, **__: Any) -> Any:
+        raise Died
+
+    for prediction_id in ("p0", "p1", "p2"):
+        world.replicate.finish(prediction_id)
+    with monkeypatch.context() as deadly:
+        deadly.setattr(generation, "advance", die)
+        with pytest.raises(Died):
+            look(world, running, context, receives=FATAL_RECEIVES + 1)  # it may still find something
+        world.clock.time = deadline(world.job(running))
+        with pytest.raises(Died):
+            look(world, running, context, receives=FATAL_RECEIVES)
+        look(world, running, context, receives=FATAL_RECEIVES + 1)
+    ended = world.job(running)
+    assert ended.failure
+    assert (ended.status, ended.failure.code) == (JobStatus.FAILED, "deadline_exceeded")
+    owner.retry(ended)
+    look(world, running, context)
+    assert world.job(running).status is JobStatus.SUCCEEDED
+    assert len(world.replicate.creates) == 3
 
 
 @pytest.mark.parametrize("slow", ["advance", "get", "result"])

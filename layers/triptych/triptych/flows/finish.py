@@ -43,14 +43,22 @@ HOPELESS_SECONDS = 600  # how long S3 may fail to answer whether the photo is th
 SEEN_BY = timedelta(seconds=generate.UNANSWERED_SECONDS)
 
 
-def finish(job: Job) -> Job | None:
-    """Do what can be done now for a job that has not ended; return it as it is then, None if it has been deleted."""
+def finish(job: Job, *, fatal: bool = False) -> Job | None:
+    """Do what can be done now for a job that has not ended.
+
+    Args:
+        job: The job.
+        fatal: Looks at the job have killed their processes again and again. At its deadline it ends without another look.
+
+    Returns:
+        The job as it is then; None if it has been deleted.
+    """
     if waits_in_line(job) and clock.now() < deadline(job):
         entered = _enter_again(job)
         if entered is None or not entered.has_photo:
             return entered
         job = entered
-    return _finish(job) if job.has_photo else _upload(job)
+    return _finish(job, fatal=fatal) if job.has_photo else _upload(job)
 
 
 def _enter_again(job: Job) -> Job | None:
@@ -109,15 +117,12 @@ def _end_unopened(job: Job, uploaded_at: datetime) -> Job | None:
     return record.move_on(job, arrived, DeadlinePassed(job.retries)).job
 
 
-def _finish(job: Job) -> Job | None:
+def _finish(job: Job, *, fatal: bool) -> Job | None:
     if clock.now() < deadline(job):
         advanced, events = _learn(job, last=False)
         return collect.store(advanced, *events).job if advanced else None
-    try:
-        advanced, events = _learn(job, last=True)
-    except Exception:  # noqa: BLE001  # no error may keep the job from ending
-        unexpected("the last look failed")
-        advanced, events = job, []
+    # What a fatal look leaves at Replicate, a retry asks for.
+    advanced, events = (job, []) if fatal else _learn(job, last=True)
     if advanced is None:
         return None
     after = record.move_on(advanced, *events, DeadlinePassed(job.retries)).job

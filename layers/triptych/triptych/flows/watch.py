@@ -18,11 +18,16 @@ if TYPE_CHECKING:
     from triptych.aws.queues import WatchdogMessage
 
 SOON_SECONDS = 5
+FATAL_RECEIVES = 5  # of a message whose looks have all died; a process dies by chance far less often
 CREATION_SECONDS = 60  # the message is sent before the job is stored; no create request takes longer
 
 
-def look(message: WatchdogMessage) -> int | None:
+def look(message: WatchdogMessage, receives: int = 1) -> int | None:
     """Look at a job and do whatever it needs now.
+
+    Args:
+        message: Which job.
+        receives: How often SQS has delivered the message. Each earlier look has died, or could not send a message.
 
     Returns:
         In how many seconds to look again, or None if nothing is left to do.
@@ -42,7 +47,7 @@ def look(message: WatchdogMessage) -> int | None:
     from triptych.flows import finish  # noqa: PLC0415  # slow to import, and most jobs have ended by now
 
     began = clock.now()
-    after = finish.finish(job)
+    after = finish.finish(job, fatal=receives > FATAL_RECEIVES)
     return None if after is None or after.status.is_terminal else _next_look(after, began)
 
 
