@@ -19,15 +19,11 @@ if TYPE_CHECKING:
     from tests.simulation.replicate import Prediction, Slot
     from triptych.job import Job
 
-DEADLINE_SECONDS = 1800
 UPLOAD_SECONDS = 900 + 300  # until when a job has upload URLs
 SLOW_UPLOAD_SECONDS = 300  # how long an upload may take
 HOPELESS_SECONDS = 600  # how long S3 may fail to say whether the photo is there
-LOOK_SECONDS = 300
 VISIBILITY_SECONDS = 240
-# The longest time until the watchdog notices a change.
-PATIENCE = LOOK_SECONDS + VISIBILITY_SECONDS + 120
-# The same while faults go on: looks fail, messages are late, and processes die.
+# The longest time until the watchdog notices a change, while faults go on: looks fail, messages are late, and processes die.
 LASTING_PATIENCE = 3600
 RUN_ON_SECONDS = 60.0  # how long a prediction may run after its job's end, cancellation or deletion
 RECOVERY_SECONDS = VISIBILITY_SECONDS + 120  # after a fault: redelivery and two tries
@@ -191,6 +187,11 @@ class Checks:
         self.retried_at: dict[str, float] = {}  # by job: the owner's last retry
         self.ended_at: dict[str, float] = {}
         self._cloud = cloud
+        self._deadlines = cloud.faults.values_of(
+            "GENERATION_DEADLINE_SECONDS"
+        )  # the least and the greatest, in seconds
+        # The longest time until the watchdog notices a change, without faults.
+        self._patience = max(cloud.faults.values_of("WATCHDOG_DELAY_SECONDS")) + VISIBILITY_SECONDS + 120
 
     def on_record(self, new: Record) -> None:
         old = self.records.get(new.job_id)
@@ -232,7 +233,7 @@ class Checks:
                 self._on_image((new.job_id, index), before, after, deadline)
 
     def _earliest_deadline(self, old: Record, new: Record) -> float:
-        end = self._cloud.seconds(new.started_at or new.created_at) + DEADLINE_SECONDS
+        end = self._cloud.seconds(new.started_at or new.created_at) + min(self._deadlines)
         if old.started_at is None:
             uploaded_by = self._cloud.seconds(new.created_at) + UPLOAD_SECONDS + SLOW_UPLOAD_SECONDS
             end = min(end, uploaded_by + HOPELESS_SECONDS)
@@ -541,9 +542,9 @@ class Checks:
         if record.started_at is None:
             due = self._cloud.seconds(record.created_at) + UPLOAD_SECONDS + SLOW_UPLOAD_SECONDS
         else:
-            due = self._cloud.seconds(record.started_at) + DEADLINE_SECONDS
+            due = self._cloud.seconds(record.started_at) + max(self._deadlines)
         faults = self._cloud.faults
-        patience = LASTING_PATIENCE if faults.lasting else PATIENCE
+        patience = LASTING_PATIENCE if faults.lasting else self._patience
         # A message that SQS delivers late may be the only one that comes.
         held = max(one.get(record.job_id, 0.0) for one in (self.held_until, self.hindered))
         due = max(due, held, 0.0 if faults.lasting else faults.until)
@@ -554,8 +555,11 @@ class Checks:
         """Check that every output is stored whose prediction succeeded in time to copy it."""
         if record.started_at is None or record.status == "CANCELED":
             return
-        deadline = self._cloud.seconds(record.started_at) + DEADLINE_SECONDS
-        if self.uploads.get(record.job_id) in PHOTOS and self._cloud.faults.until + PATIENCE <= deadline:
+        deadline = self._cloud.seconds(record.started_at) + min(self._deadlines)
+        if (
+            self.uploads.get(record.job_id) in PHOTOS
+            and self._cloud.faults.until + self._patience <= deadline
+        ):
             rejected = [image.error for image in record.images if (image.error or "").startswith("photo_")]
             self._expect(not rejected, f"job {record.job_id} rejected a good photo: {rejected}")
         for index, image in enumerate(record.images):
@@ -576,7 +580,7 @@ class Checks:
                     # Every look found it cut. The owner's retry asks for it again, or for a new one if it is removed.
                     continue
                 held = self.held_until.get(record.job_id, 0.0)
-                seen = max(made.finished_at or 0, self._cloud.faults.until, held) + PATIENCE
+                seen = max(made.finished_at or 0, self._cloud.faults.until, held) + self._patience
                 self._expect(
                     seen > deadline,
                     f"job {record.job_id}, image {index}: {made.id} succeeded, the image is {image.status} ({image.error})",

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import math
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
@@ -45,12 +46,14 @@ from triptych.aws import bucket, callback_key, parameters
 from triptych.job import Job
 from triptych.pace import Pace
 from triptych.replicate import webhooks
+from triptych.settings import Settings
 from triptych.successors import Successors
 
 FORGED_SECRET = "whsec_" + base64.b64encode(b"not the secret").decode()
 STREAM_BATCH = 10
 AT_ONCE_SECONDS = 0.05, 4
 LONGEST_BURIED_SECONDS = 5400
+DEPLOYMENT_SECONDS = 60
 REPLAY_SECONDS = 600  # until an operator replays again what failed
 JOB_IN_REQUEST = re.compile(r"(?:jobs/|job_id=)([^/&]+)")
 SOURCES = (  # queue, its name in the template, function, and its name for the trigger
@@ -138,10 +141,14 @@ class Cloud:
         self._modules: dict[Process, ModuleType] = {}
         self._frozen: dict[ModuleType, Process] = {}  # invocations that are over, with threads that are not
         self._clocks: dict[ModuleType, float] = {}  # seconds by which a function's clock is ahead
+        self._deployed: dict[str, Settings] = {}  # by function
         self._patches = ExitStack()
 
     def __enter__(self) -> Self:
         self._patches.enter_context(patched_io(self))
+        self._deployed = dict.fromkeys(FUNCTIONS, Settings.model_validate(dict(os.environ)))
+        if anew := self.faults.deployment:
+            self.engine.after(anew.at, partial(self._deploy_all, anew.parameters))
         self._forget()
         for module in (one for idle in environments().values() for one in idle):
             _renew(module)
@@ -161,6 +168,33 @@ class Cloud:
         """Return the time of the clock of the running function."""
         task = self.engine.current
         return self.now() + timedelta(seconds=task.process.clock if task else 0.0)
+
+    def settings(self) -> Settings:
+        """Return the settings of the running function; between functions, those of `api`."""
+        task = self.engine.current
+        return (task and task.process.settings) or self._deployed["api"]
+
+    def _deploy_all(self, parameters: dict[str, str]) -> None:
+        """Deploy the functions with other parameters, one after another."""
+        is_open = [record.status in OPEN for record in self.checks.records.values()]
+        self.faults.struck(Situation.DEPLOYED_ANEW, sum(is_open))
+        changed = Settings.model_validate({**os.environ, **parameters})
+        for function in FUNCTIONS:
+            self.engine.after(
+                self.random.uniform(0, DEPLOYMENT_SECONDS), partial(self._deploy, function, changed)
+            )
+
+    def _deploy(self, function: str, changed: Settings) -> None:
+        """Deploy a function: its idle processes are gone, and a running one ends with its invocation."""
+        self._deployed[function] = changed
+        self._forget()
+        for module in environments()[function]:
+            self._end_environment(module)
+
+    def _end_environment(self, module: ModuleType) -> None:
+        _renew(module)
+        if frozen := self._frozen.pop(module, None):
+            self.engine.kill(frozen)
 
     def seconds(self, moment: datetime) -> float:
         """Return a time as seconds from the start."""
@@ -438,7 +472,7 @@ class Cloud:
         replaced: bool = False,
     ) -> None:
         """Run a handler; call `done` with its result, or None if it raised, died or timed out."""
-        process = Process(function, _job_of_event(event), replaced)
+        process = Process(function, _job_of_event(event), replaced, settings=self._deployed[function])
         idle = environments()[function]
         module = idle.pop() if idle else loaded(function)
         self._enter(process, module)
@@ -450,6 +484,8 @@ class Cloud:
                 return
             over = True
             self._leave(process, module, lives=result is not None)
+            if process.settings is not self._deployed[function]:
+                self._end_environment(module)
             del self._ends[process]
             del self._modules[process]
             done(result)

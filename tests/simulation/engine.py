@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from triptych.settings import Settings
+
 
 class Killed(BaseException):
     """Ends the threads of a dead process. As after SIGKILL, no handler may catch it: it is no Exception."""
@@ -40,6 +42,7 @@ class Process:
     create_fault: str | None = None  # that all of its POSTs meet
     dead: bool = False
     clock: float = 0.0  # seconds by which the function's clock is ahead
+    settings: Settings | None = None  # those with which the function was deployed
     frozen: bool = False  # the invocation is over, and a thread of it has not ended
     tasks: list[Task] = field(default_factory=list)
     woken: list[_Wake] = field(default_factory=list)  # the ends of waits while it was frozen

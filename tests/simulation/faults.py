@@ -8,6 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from tests.simulation.situations import Situation
+from tests.support.function_environment import ENVIRONMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -171,6 +172,34 @@ REPLICATE_OUTAGES: dict[str, dict[str, float]] = {
     "5xx": {"create_5xx_before": 1.0, "read_failed": 1.0},
     "slow": {"create_hangs_after": 1.0},  # Replicate makes the prediction but does not answer
 }
+# What a deployment in the middle of a run may change, as environment variables.
+PARAMETERS = {
+    "GENERATION_DEADLINE_SECONDS": ("900", "2700"),
+    "WATCHDOG_DELAY_SECONDS": ("120", "600"),
+    "MAX_PHOTO_EDGE": ("0", "32"),
+    # These have other names for the fields of the input.
+    "REPLICATE_MODEL": ("black-forest-labs/flux-2-pro", "google/nano-banana-2"),
+}
+CHANGED = 0.6  # how many of them it changes
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A deployment that changes parameters of the stack while jobs are open."""
+
+    at: float  # seconds from the start
+    parameters: dict[str, str]  # as environment variables
+
+    @classmethod
+    def drawn(cls, random: Random, span: float) -> Deployment:
+        """Draw a deployment in the middle of `span` seconds."""
+        at = random.uniform(0.1, 0.9) * span
+        changed = [name for name in PARAMETERS if random.random() < CHANGED]
+        return cls(at, {name: random.choice(PARAMETERS[name]) for name in changed})
+
+    def __str__(self) -> str:
+        changed = ", ".join(f"{name} {value}" for name, value in self.parameters.items())
+        return f"a deployment at {self.at:.0f} s changes {changed or 'nothing'}"
 
 
 @dataclass
@@ -189,6 +218,7 @@ class Faults:
     daily_limit: int = 0  # pictures of an owner in a day
     retention: bool = False  # the run goes on until all jobs have expired
     at_the_edge: bool = False  # faults happen there too
+    deployment: Deployment | None = None
     lasting: bool = False  # faults go on through the deadlines
     echoes: bool = False  # Replicate's answers hold `webhook`, which its schema lacks
     until: float = 0.0  # no fault happens from this second on
@@ -247,6 +277,7 @@ class Faults:
             self.lasting, self.until = True, span + LASTING_SECONDS
         if has("clocks of functions", also=share):
             self.clocks = CLOCKS_OFF
+        self.deployment = Deployment.drawn(random, span) if has("deployment", also=share / 2) else None
 
     @classmethod
     def of_outage(cls, kind: str, seconds: float, seed: int) -> Faults:
@@ -264,6 +295,13 @@ class Faults:
         if self.paused:
             self.struck(Situation.FAULT_AT_THE_EDGE)
         return True
+
+    def values_of(self, parameter: str) -> tuple[int, int]:
+        """Return the least and the greatest value that a parameter has in this run."""
+        first = int(ENVIRONMENT[parameter])
+        changed = self.deployment.parameters if self.deployment else {}
+        second = int(changed.get(parameter, first))
+        return min(first, second), max(first, second)
 
     def resume(self, since: float, until: float) -> None:
         """Let faults happen again in this time."""
@@ -315,6 +353,7 @@ class Faults:
             parts.append("faults go on through the deadlines")
         if self.echoes:
             parts.append("webhooks echoed")
+        parts += [str(self.deployment)] if self.deployment else []
         return ", ".join(parts) or "none"
 
 

@@ -6,21 +6,23 @@
 from __future__ import annotations
 
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from random import Random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
-from tests.simulation.faults import JOBS_PER_SECOND, LASTING_SECONDS, Faults
+from tests.simulation.faults import JOBS_PER_SECOND, LASTING_SECONDS, Deployment, Faults
 from tests.simulation.functions import environments, load_all
 from triptych import spending
 from triptych.aws import bucket
 from triptych.deadlines import upload_urls_end
-from triptych.flows import cleanup, finish, generate, wait_in_line
+from triptych.flows import cleanup, finish, generate, wait_in_line, watch
 from triptych.job import DeadlinePassed
+from triptych.models import PRESETS
 from triptych.replicate import predictions, transport
+from triptych.settings import settings
 from triptych.successors import Successors
 
 if TYPE_CHECKING:
@@ -61,6 +63,10 @@ def _canceled(prediction_ids: Sequence[str]) -> bool:
     return True
 
 
+def _other_fields() -> set[str]:
+    return {mapping.image for mapping in PRESETS.values()} - {settings().input_mapping.image}
+
+
 class _AnyNumber(int):
     def __ne__(self, _: object) -> bool:
         return False
@@ -87,6 +93,7 @@ class Guard:
     per_minute: float = 600.0
     retention: bool = False
     lasting: bool = False  # faults go on through the deadlines
+    changed: dict[str, str] = field(default_factory=dict)  # parameters, by a deployment in the middle
 
     def faults(self, seed: int, jobs: int) -> Faults:
         """Return the faults of a run with so many jobs."""
@@ -94,6 +101,8 @@ class Guard:
         faults = Faults(Random(f"guard {seed}"), dict(self.rates), until=jobs / JOBS_PER_SECOND + lasts)
         faults.lasting = self.lasting
         faults.list_lag, faults.retention = self.list_lag, self.retention
+        if self.changed:
+            faults.deployment = Deployment(jobs / JOBS_PER_SECOND / 2, self.changed)
         if self.per_minute != faults.per_minute:
             faults.per_minute, faults.burst = self.per_minute, 1
         return faults
@@ -112,6 +121,19 @@ GUARDS = {
             "body_trickles": 0.3,
         },
         lasting=True,
+    ),
+    # The sixth look at a job whose looks all die ends it at its deadline.
+    "fatal-looks": Guard(
+        lambda: patch.object(watch, "FATAL_RECEIVES", 1000),
+        {"crash_before": 0.03, "webhook_dropped": 0.7, "create_cut_after": 0.3},
+        lasting=True,
+    ),
+    # A prediction is recognized after a deployment with a model that takes the photo in another field.
+    "any-field": Guard(
+        lambda: patch.object(predictions, "_prompt_fields", _other_fields),
+        {"create_cut_after": 0.5, "webhook_dropped": 0.9, "finished_late": 0.2},
+        list_lag=35.0,
+        changed={"REPLICATE_MODEL": "google/nano-banana-2"},
     ),
     # A 404 for a new prediction is believed only after a while.
     "fresh-404": Guard(

@@ -44,6 +44,17 @@ CALLBACKS = {
     "JOB_CALLBACK_KEY": "arn:of-the-key",
 }
 
+
+class Deployed:
+    """The settings of the running function, with which it was deployed."""
+
+    def __init__(self, cloud: Cloud) -> None:
+        self._cloud = cloud
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._cloud.settings(), name)
+
+
 PREVIEW = Made(b"RIFF\x04\0\0\0WEBP", Preview(1, 1, "#000000"))
 
 
@@ -59,6 +70,7 @@ def patched_io(cloud: Cloud) -> Iterator[None]:
             "MAX_ACTIVE_JOBS_PER_OWNER": "100" if cloud.faults.daily_limit else "0",
         }
         put(patch.dict(os.environ, {**ENVIRONMENT, **QUEUES, **CALLBACKS, **limits}))
+        put(patch.object(settings, "Settings", SimpleNamespace(model_validate=lambda _: Deployed(cloud))))
         settings.settings.cache_clear()
         durations._process.cache_clear()
         callback_key._provider.cache_clear()

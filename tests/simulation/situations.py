@@ -68,6 +68,7 @@ class Situation(StrEnum):
     SQS_DOWN = "SQS down"
     EVENTBRIDGE_DOWN = "EventBridge down"
     REPLICATE_DOWN = "Replicate down"
+    DEPLOYED_ANEW = "parameters changed while a job was open"
     # Messages.
     EVENT_LOST = "event of an upload lost"
     EVENT_DOUBLED = "event of an upload doubled"
