@@ -29,7 +29,7 @@ from triptych.aws import bucket, queues, table
 from triptych.deadlines import upload_urls_end
 from triptych.failures import FailureKind
 from triptych.flows import collect, owner, record
-from triptych.job import MOST_BILLABLE, MOST_RETRIES, DeadlinePassed, ImageStatus, JobStatus
+from triptych.job import LONGEST_RUN, MOST_BILLABLE, MOST_RETRIES, DeadlinePassed, ImageStatus, JobStatus
 from triptych.replicate import predictions
 from triptych.replicate.downloads import Fetched, OutputUnavailableError
 from triptych.replicate.predictions import Prediction
@@ -670,7 +670,7 @@ def test_failed_cancellation_is_tried_again(
     assert checks == []
 
 
-def test_cancellation_is_given_up_at_the_deadline(
+def test_cancellation_is_given_up_after_the_longest_deadline(
     world: World,
     context: SimpleNamespace,
     call: Any,
@@ -681,10 +681,30 @@ def test_cancellation_is_given_up_at_the_deadline(
     monkeypatch.setattr(predictions, "cancel", lambda _: False)
     call("POST", f"/api/v1/jobs/{job_id}/cancel")
     message = checks[-1][0]
-    world.clock.advance(settings().generation_deadline_seconds)
+    world.clock.advance(LONGEST_RUN.total_seconds())
     checks.clear()
     handle(message, context)
     assert checks == []
+
+
+@pytest.mark.parametrize("action", ["cancel", "delete"])
+def test_job_older_than_a_lowered_deadline_leaves_no_prediction_running(
+    world: World,
+    context: SimpleNamespace,
+    call: Any,
+    job_id: str,
+    checks: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    action: str,
+) -> None:
+    """`Cancel-After` ends its predictions at the deadline of the deployment that requested them."""
+    world.clock.advance(700)
+    monkeypatch.setenv("GENERATION_DEADLINE_SECONDS", "600")
+    settings.cache_clear()
+    method, path = ("POST", "/cancel") if action == "cancel" else ("DELETE", "")
+    call(method, f"/api/v1/jobs/{job_id}{path}")
+    handle(checks[-1][0], context)
+    assert canceled(world) == {"p0", "p1", "p2"}
 
 
 def test_cleanup_lasts_until_no_upload_url_is_valid(

@@ -10,11 +10,10 @@ from triptych.aws import bucket, queues
 from triptych.aws.queues import RunningPrediction, WatchdogMessage
 from triptych.deadlines import upload_deadline
 from triptych.flows import record
-from triptych.job import ImageStatus, Job
+from triptych.job import LONGEST_RUN, ImageStatus, Job
 from triptych.replicate.tags import Tag
 from triptych.runtime import clock
 from triptych.runtime.observability import logger, unexpected
-from triptych.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,9 +70,8 @@ def stop(job_id: str, since: datetime, running: Sequence[RunningPrediction]) -> 
     from triptych.replicate import listing, predictions, transport  # noqa: PLC0415
 
     now = clock.now()
-    deadline = timedelta(seconds=settings().generation_deadline_seconds)
-    # `Cancel-After` has ended a prediction by its job's deadline.
-    running = [one for one in running if one.asked_at is None or now < one.asked_at + deadline]
+    # `Cancel-After` has ended a prediction by then. A deployment may have lowered the deadline meanwhile.
+    running = [one for one in running if one.asked_at is None or now < one.asked_at + LONGEST_RUN]
     ids = [one.prediction_id for one in running if one.prediction_id]
     doubtful = {Tag(job_id, one.image, one.attempt): one for one in running if one.prediction_id is None}
     unfound: list[datetime] = []
@@ -95,7 +93,7 @@ def stop(job_id: str, since: datetime, running: Sequence[RunningPrediction]) -> 
             unfound.append(max(one.in_doubt_until, asked_at + lag))
     left = max((math.ceil((until - now).total_seconds()) for until in unfound), default=0)
     unsure = not predictions.cancel_all(ids) or unread
-    if unsure and now < since + deadline:
+    if unsure and now < since + LONGEST_RUN:
         return _patience(since, now)
     return min(left, DOUBT_SECONDS, _patience(since, now)) if left > 0 else None
 
