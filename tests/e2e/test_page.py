@@ -5,19 +5,16 @@ from __future__ import annotations
 import base64
 import contextlib
 import hmac
-import importlib
 import io
 import json
 import os
 import signal
 import subprocess
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import parse_qs, urlsplit
@@ -35,7 +32,9 @@ from tests.environment import ROOT
 from tests.localcloud import replicate, sample
 from tests.localcloud.driving import PYTHON, Driver, serving
 from tests.localcloud.replicate_faults import Fault
+from tests.support.answering import answering
 from tests.support.browser import MAY_BE_SKIPPED, Browser, browsing
+from tests.support.page_function import answer_of, page_with
 from triptych.job import MOST_RETRIES
 
 if TYPE_CHECKING:
@@ -101,39 +100,10 @@ def sent_to_cognito(browser: Browser) -> list[tuple[str, dict[str, Any]]]:
 @contextmanager
 def deployed_page(cloud: Driver, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Serve only the page, with its settings on AWS; yield its URL."""
-    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
-    for name, value in {
-        "BUCKET_URL": cloud.printed["aws"]["endpoint"],
-        "COGNITO_URL": cloud.printed["aws"]["endpoint"],
-        "COGNITO_CLIENT_ID": "client",
-        "IMAGE_COUNT": "3",
-        "MAX_UPLOAD_BYTES": "1000",
-        "MAX_PHOTO_EDGE": "2048",
-        "DEFAULT_PROMPT": "",
-    }.items():
-        monkeypatch.setenv(name, value)
-    module = importlib.reload(importlib.import_module("page"))  # its import reads the environment
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            answer = module.handler({"rawPath": urlsplit(self.path).path, "headers": {}}, None)
-            self.send_response(answer["statusCode"])
-            for name, value in answer["headers"].items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(base64.b64decode(answer["body"]))
-
-        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-            """Log nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}/"
-        finally:
-            server.shutdown()
-            thread.join()
+    endpoint = cloud.printed["aws"]["endpoint"]
+    module = page_with(monkeypatch, BUCKET_URL=endpoint, COGNITO_URL=endpoint)
+    with answering(lambda request: answer_of(module, request.target)) as url:
+        yield url
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import threading
 import time
@@ -10,14 +9,14 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
+from tests.support.answering import Answer, Request, answering
 from tests.support.browser import MAY_BE_SKIPPED, Browser, browsing
-from tests.support.page_function import EVENT, page_with
+from tests.support.page_function import answer_of, page_with
 
 pytestmark = pytest.mark.skipif(MAY_BE_SKIPPED, reason="there is no chromium with its chromedriver here")
 AT_ONCE = 4  # functions. A browser sends six requests at once over HTTP/1.1, and all of them over HTTP/2.
@@ -50,11 +49,10 @@ class Gateway:
     refused: list[str] = field(default_factory=list)
     free: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(AT_ONCE))
 
-    def answer(self, target: str) -> tuple[int, dict[str, str], bytes]:
-        """Return status, headers and body."""
-        path, _, query = target.partition("?")
+    def answer(self, request: Request) -> Answer:
+        path = request.path
         self.requested[path] += 1
-        refusal = (500, {"Content-Type": "application/json"}, REFUSAL)
+        refusal = Answer(500, REFUSAL, {"Content-Type": "application/json"})
         if not self.free.acquire(blocking=False):
             self.refused.append(path)
             return refusal
@@ -64,36 +62,15 @@ class Gateway:
             self.free.release()
         if self.requested[path] <= self.failing[path]:
             return refusal
-        answer = self.page.handler({**EVENT, "rawPath": path, "rawQueryString": query, "headers": {}}, None)
-        return answer["statusCode"], answer["headers"], base64.b64decode(answer["body"])
+        return answer_of(self.page, request.target)
 
 
 @contextmanager
 def serving_page(page: ModuleType, **failing: int) -> Iterator[Gateway]:
     """Serve the page. Of the named files, so many of the first requests fail."""
     gateway = Gateway(page, Counter({f"/page/{name}": count for name, count in failing.items()}))
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, headers, body = gateway.answer(self.path)
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-            """Log nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        gateway.url = f"http://127.0.0.1:{server.server_port}/"
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield gateway
-        finally:
-            server.shutdown()
-            thread.join()
+    with answering(gateway.answer) as gateway.url:
+        yield gateway
 
 
 @pytest.fixture
@@ -126,16 +103,12 @@ def test_page_comes_up_although_few_functions_run(window: Browser, page: ModuleT
 
 
 def test_module_that_never_comes_is_explained(window: Browser, page: ModuleType) -> None:
-    short = window.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": SHORT_PAUSES})
-    try:
-        with serving_page(page, **{"wall.js": 1000}) as gateway:
-            window.open(gateway.url)
-            window.says("#not-loaded", "This page could not be loaded. Reload it.")
-            window.find("#not-loaded [lang=ko]")
-            assert window.driver.execute_script("return window.pauses") == [1, 2, 4, 8, 16, 32]
-            assert not window.all("#sign-in")
-    finally:
-        window.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", short)
+    with window.starting_with(SHORT_PAUSES), serving_page(page, **{"wall.js": 1000}) as gateway:
+        window.open(gateway.url)
+        window.says("#not-loaded", "This page could not be loaded. Reload it.")
+        window.find("#not-loaded [lang=ko]")
+        assert window.driver.execute_script("return window.pauses") == [1, 2, 4, 8, 16, 32]
+        assert not window.all("#sign-in")
     assert gateway.requested["/page/wall.js"] == 7
 
 
@@ -157,3 +130,34 @@ def test_second_view_requests_no_module(window: Browser, page: ModuleType) -> No
     again = gateway.requested - before
     assert again["/"] == 1
     assert modules_of(page) & again.keys() == set()
+
+
+def test_page_without_its_first_script_is_explained(window: Browser, page: ModuleType) -> None:
+    with serving_page(page, **{"start.js": 1000}) as gateway:
+        window.open(gateway.url)
+        assert not window.all("#not-loaded")  # the script may be slow
+        window.driver.execute_cdp_cmd("Animation.enable", {})
+        window.driver.execute_cdp_cmd("Animation.setPlaybackRate", {"playbackRate": 50})
+        try:
+            assert "This page could not be loaded. Reload it." in window.find("#not-loaded").text
+        finally:
+            window.driver.execute_cdp_cmd("Animation.setPlaybackRate", {"playbackRate": 1})
+            window.driver.execute_cdp_cmd("Animation.disable", {})
+
+
+def test_page_without_script_and_stylesheet_is_explained(window: Browser, page: ModuleType) -> None:
+    with serving_page(page, **{"start.js": 1000, "page.css": 1000}) as gateway:
+        window.open(gateway.url)
+        window.find("#not-loaded")
+
+
+def test_refused_stylesheet_is_loaded_again(window: Browser, page: ModuleType) -> None:
+    with serving_page(page, **{"page.css": 2}) as gateway:
+        window.open(gateway.url)
+        window.find("#sign-in")
+        wall = "return getComputedStyle(document.body).backgroundColor"
+        window.until(
+            lambda: window.driver.execute_script(wall) == "rgb(243, 239, 232)", "the page's own colour"
+        )
+        assert not window.all("#not-loaded")
+    assert gateway.requested["/page/page.css"] == 3  # then the browser has kept it

@@ -60,6 +60,15 @@ class Browser:
         """Return the visible elements."""
         return [one for one in self.driver.find_elements(By.CSS_SELECTOR, css) if one.is_displayed()]
 
+    @contextmanager
+    def starting_with(self, source: str) -> Iterator[None]:
+        """Run a script at the start of each page, before the page's own."""
+        script = self.driver.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": source})
+        try:
+            yield
+        finally:
+            self.driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", script)
+
     def find(self, css: str) -> WebElement:
         """Wait for a visible element; return the first."""
         return self.until(lambda: self.all(css), css)[0]

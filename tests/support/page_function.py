@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.environment import ROOT
+from tests.support.answering import Answer
 
 ENVIRONMENT = {
     "BUCKET_URL": "https://photos.s3.eu-west-1.amazonaws.com",
@@ -37,6 +38,14 @@ def get(page: ModuleType, path: str, **headers: str) -> dict[str, Any]:
     path, _, query = path.partition("?")
     answer = dict(page.handler({**EVENT, "rawPath": path, "rawQueryString": query, "headers": headers}, None))
     return {**answer, "body": text_of(answer)} if "body" in answer else answer
+
+
+def answer_of(page: ModuleType, target: str) -> Answer:
+    """Return the function's answer to a browser that keeps nothing, as HTTP sends it."""
+    path, _, query = target.partition("?")
+    answer = page.handler({**EVENT, "rawPath": path, "rawQueryString": query, "headers": {}}, None)
+    body = base64.b64decode(answer["body"]) if answer.get("isBase64Encoded") else answer["body"].encode()
+    return Answer(answer["statusCode"], body, answer["headers"])
 
 
 def text_of(answer: dict[str, Any]) -> str:

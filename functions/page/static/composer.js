@@ -16,7 +16,7 @@ import { isFull, showUsage } from "./usage.js";
 const SHOW_COUNT_FROM = 0.8 * LONGEST_PROMPT;
 
 let photo = null; // { blob, type } or { of: a job's id }
-let order = null; // the last request that did not succeed: repeating it returns the same job
+let order = null; // the last request that has no answer: repeating it returns the same job
 let ordering = false;
 let choosing = 0; // grows with each choice: the last one counts
 
@@ -167,6 +167,7 @@ async function make() {
     await send(order);
     order = null;
   } catch (problem) {
+    if (problem.isFinal) order = null;
     say("problem", problem.message);
   }
   ordering = false;

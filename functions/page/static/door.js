@@ -98,8 +98,10 @@ const FORMS = {
     await signIn(forgetful, password);
   },
   "paste-token": async () => {
-    keep({ id: $("token").value.trim().replace(/^Bearer\s+/i, "") });
+    const pasted = $("token").value.replace(/^\s*Bearer\s/i, "");
+    keep({ id: pasted.replace(/\s/g, "") }); // a terminal breaks long lines
     await api("GET", "/jobs?limit=1").catch((problem) => {
+      keep(null);
       throw problem.code === "signed_out" ? new Problem("", t("door.wrong_token")) : problem;
     });
     emit("signed-in");

@@ -6,7 +6,7 @@
 // job (job)            a job is new, or has changed
 // ended (job)          a job has ended while the page watched it
 // gone (id, text)      a job does not exist any more, and why
-// trouble (id, text)   a job could not be asked for; the page asks again
+// trouble (id)         a job could not be asked for, and the page asks again; or it can be asked for again
 // removed (id), restored (id)   the user deleted a job, or undid that
 // upload (id)          an upload has begun, moved on or ended
 // picture              a picture has been loaded

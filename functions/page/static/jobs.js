@@ -12,9 +12,11 @@ const SECONDS_PER_JOB = 0.5; // many running jobs are asked for less often each
 
 const jobs = new Map(); // by id
 const followed = new Map(); // by id: AbortController
+const troubles = new Map(); // by id: why a job cannot be asked for now
 const removed = new Set(); // ids: a list may still hold jobs that were just deleted
 
 export const jobOf = (id) => jobs.get(id);
+export const troubleOf = (id) => troubles.get(id);
 export const isRemoved = (id) => removed.has(id);
 export const running = () => [...jobs.values()].filter((job) => !ENDED.has(job.status) && !removed.has(job.job_id));
 
@@ -30,7 +32,7 @@ export function learn(job) {
   if (before && !ENDED.has(before.status) && ENDED.has(job.status)) emit("ended", merged);
 }
 
-/** A list has no links to whole pictures. Those that are known stay. */
+/** A list has no links to whole pictures and no upload. Those that are known stay. */
 function withLinks(job, before) {
   const images = job.images.map((image, index) => {
     const old = before.images[index];
@@ -38,7 +40,8 @@ function withLinks(job, before) {
       ? { ...image, url: old.url, download_url: old.download_url }
       : image;
   });
-  return { ...job, images, photo: job.photo && { ...job.photo, url: job.photo.url ?? before.photo?.url ?? null } };
+  const upload = job.upload ?? before.upload ?? null;
+  return { ...job, images, upload, photo: job.photo && { ...job.photo, url: job.photo.url ?? before.photo?.url ?? null } };
 }
 
 /** Ask for a job until it has ended, also while the tab is hidden. */
@@ -56,6 +59,7 @@ export async function follow(id) {
       etag = answer.headers.get("etag");
       wait = Number(answer.headers.get("retry-after")) || POLL_SECONDS;
       misses = 0;
+      setTrouble(id);
       if (answer.status !== 304) {
         const job = await answer.json();
         if (signal.aborted) break;
@@ -69,13 +73,21 @@ export async function follow(id) {
         emit("gone", { id, message: problem.message });
         break;
       }
-      emit("trouble", { id, message: problem.message });
+      setTrouble(id, problem.message);
       wait = POLL_SECONDS * 2 ** Math.min(++misses, 4);
     }
     if (document.hidden) wait = Math.max(wait, HIDDEN_SECONDS);
     await pauseOrOnline(Math.max(wait, followed.size * SECONDS_PER_JOB), signal);
   }
   if (followed.get(id) === controller) followed.delete(id);
+  setTrouble(id);
+}
+
+function setTrouble(id, message) {
+  if (troubles.get(id) === message) return;
+  if (message) troubles.set(id, message);
+  else troubles.delete(id);
+  emit("trouble", id);
 }
 
 export function stopFollowing(id) {

@@ -1,48 +1,71 @@
-// Photos that are not sent yet. They survive a reload of the page, in the browser's database.
+// Photos that are being sent, or a mark of those that were. Both survive a reload of the page, in the browser's database.
+
+import { pause } from "./dom.js";
+
+const PATIENCE = 3; // s that the database may take
 
 const memory = new Map(); // by job id; where the browser has no database, a photo lives as long as the tab
+let database = null;
 
-const database = new Promise((resolve) => {
-  try {
+/** Open the database. A browser may close it at any time: Safari does in the background. */
+function connect() {
+  database ??= new Promise((resolve, reject) => {
     const opening = indexedDB.open("triptych", 1);
     opening.onupgradeneeded = () => opening.result.createObjectStore("photos");
-    opening.onsuccess = () => resolve(opening.result);
-    opening.onerror = () => resolve(null);
-  } catch {
-    resolve(null);
-  }
-});
+    opening.onerror = reject;
+    opening.onsuccess = () => {
+      opening.result.onclose = () => (database = null);
+      resolve(opening.result);
+    };
+  });
+  return database;
+}
 
-async function inStore(mode, act) {
-  const found = await database;
-  if (!found) return undefined;
-  return new Promise((resolve) => {
-    const asked = act(found.transaction("photos", mode).objectStore("photos"));
+async function ask(mode, act) {
+  const store = (await connect()).transaction("photos", mode).objectStore("photos");
+  return new Promise((resolve, reject) => {
+    const asked = act(store);
     asked.onsuccess = () => resolve(asked.result);
-    asked.onerror = () => resolve(undefined);
+    asked.onerror = reject;
   });
 }
 
-/** Keep a photo of this owner until it is sent. */
-export async function keepPhoto(id, owner, blob) {
-  memory.set(id, { owner, blob });
-  await inStore("readwrite", (store) => store.put({ owner, blob }, id));
+/** Ask the database, once more with a new connection if it fails. Undefined if it does not answer. */
+function inStore(mode, act) {
+  const answer = ask(mode, act)
+    .catch(() => {
+      database = null;
+      return ask(mode, act);
+    })
+    .catch(() => {});
+  return Promise.race([answer, pause(PATIENCE)]);
 }
 
-export const keptPhoto = async (id) => (await inStore("readonly", (store) => store.get(id)))?.blob ?? memory.get(id)?.blob;
+async function keep(id, record) {
+  memory.set(id, record);
+  await inStore("readwrite", (store) => store.put(record, id));
+}
+
+/** Keep a photo of this owner until its job does not await it any more. */
+export const keepPhoto = (id, owner, blob) => keep(id, { owner, blob });
+
+/** Keep only that a photo of this owner was sent. */
+export const keepMark = (id, owner) => keep(id, { owner });
+
+/** What is kept for a job: { owner, blob }, without the blob if it was sent; undefined if nothing is. */
+export const keptFor = async (id) => (await inStore("readonly", (store) => store.get(id))) ?? memory.get(id);
 
 export async function forgetPhoto(id) {
   memory.delete(id);
   await inStore("readwrite", (store) => store.delete(id));
 }
 
-/** The ids of the jobs whose photo this owner has not sent yet. Photos of other owners are dropped. */
+/** The ids of the jobs for which something of this owner is kept. What is of other owners is dropped. */
 export async function keptJobs(owner) {
-  const ids = (await inStore("readonly", (store) => store.getAllKeys())) ?? [];
+  const stored = await inStore("readonly", (store) => store.getAllKeys());
   const mine = [];
-  for (const id of ids) {
-    const one = await inStore("readonly", (store) => store.get(id));
-    if (one?.owner === owner) mine.push(id);
+  for (const id of new Set([...(stored ?? []), ...memory.keys()])) {
+    if ((await keptFor(id))?.owner === owner) mine.push(id);
     else await forgetPhoto(id);
   }
   return mine;

@@ -44,14 +44,20 @@ async function finish() {
   } catch (problem) {
     if (signedIn() && problem.code !== "job_not_found") {
       restore(id);
-      say("toast-text", problem.message);
-      $("undo").hidden = true;
-      $("toast").hidden = false;
-      setTimeout(() => held || hide(), UNDO_SECONDS * 1000);
+      tell(problem.message);
     }
   }
   showUsage();
   tellOtherTabs();
+}
+
+/** Say why a job was not deleted. The toast may offer to undo the next deletion by now. */
+function tell(message) {
+  if (held) return say("earlier-problem", message);
+  say("toast-text", message);
+  $("undo").hidden = true;
+  $("toast").hidden = false;
+  setTimeout(() => held || hide(), UNDO_SECONDS * 1000);
 }
 
 function hide() {

@@ -1,7 +1,7 @@
 // Who is signed in: the tokens, their renewal by Cognito, and their end.
 
 import { emit } from "./events.js";
-import { Problem } from "./problem.js";
+import { Problem, wordsFor } from "./problem.js";
 import { recall, remember } from "./remembered.js";
 import { settings } from "./settings.js";
 
@@ -9,6 +9,7 @@ import { settings } from "./settings.js";
 // twelve hours after the sign-in, when its refresh token ends, even if nobody signed out.
 const KEY = "triptych";
 const LONGEST = 12 * 3600 * 1000; // ms
+const LEFT = "left"; // is written for a moment, so that other tabs know that the user signed out
 
 let tokens = read();
 
@@ -45,12 +46,12 @@ export function claims() {
   }
 }
 
-addEventListener("storage", ({ key }) => {
+addEventListener("storage", ({ key, newValue }) => {
   if (key !== KEY && key !== null) return;
-  const before = tokens && claims().sub;
+  const [wasSignedIn, before] = [signedIn(), claims().sub];
   tokens = read();
-  if (tokens && claims().sub === before) return;
-  if (before || !tokens) emit("signed-out", "");
+  if (wasSignedIn && tokens && claims().sub === before) return;
+  if (wasSignedIn) emit("signed-out", newValue === LEFT ? "" : wordsFor("signed_out"));
   if (tokens) emit("signed-in");
 });
 
@@ -77,9 +78,20 @@ export async function cognito(action, body, options = {}) {
   return said;
 }
 
+// With these, Cognito ends a session. With any other, such as its throttle, a later renewal may succeed.
+const ENDING = new Set([
+  "InvalidParameterException",
+  "NotAuthorizedException",
+  "PasswordResetRequiredException",
+  "ResourceNotFoundException",
+  "UnsupportedOperationException",
+  "UserNotConfirmedException",
+  "UserNotFoundException",
+]);
+
 let renewing = null;
 
-/** Renew the token; false if that is not possible. */
+/** Renew the token; false if Cognito refuses. */
 export function renew() {
   const refresh = tokens?.refresh;
   if (!refresh) return Promise.resolve(false);
@@ -93,7 +105,7 @@ export function renew() {
       return true;
     })
     .catch((problem) => {
-      if (problem.code === "offline") throw problem;
+      if (!ENDING.has(problem.code)) throw problem;
       return false;
     })
     .finally(() => (renewing = null));
@@ -103,6 +115,7 @@ export function renew() {
 /** End the session here and at Cognito. keepalive, because the tab may close now. */
 export function signOut() {
   const refresh = tokens?.refresh;
+  remember(KEY, LEFT);
   keep(null);
   emit("signed-out", "");
   if (refresh) cognito("RevokeToken", { Token: refresh }, { keepalive: true }).catch(() => {});

@@ -1,13 +1,18 @@
 // The styles that an order may name, as a group of radio buttons with pictures.
 
 import { api } from "./api.js";
-import { $, copyOf, say } from "./dom.js";
+import { $, copyOf, pause, pauseOrOnline, say } from "./dom.js";
 import { on } from "./events.js";
 import { t } from "./language.js";
 import { signedIn } from "./session.js";
 
+const AT_ONCE = 2; // pictures. Each is an invocation of the API's function, and a new AWS account runs ten at once.
+const PAUSES = [0, 1, 4, 16]; // s, each before a request for the same picture
+
 const group = $("styles");
 let styles = []; // of this stack
+let chosen = ""; // the id of a style, also before its button is there
+let asked = 0; // grows with each sign-in
 
 const isBuiltIn = ({ id, preview }) => preview === `/api/v1/styles/${id}/preview`;
 
@@ -19,13 +24,32 @@ export function styleName(id) {
 
 function choice(style) {
   const label = copyOf("style");
-  const input = label.querySelector("input");
-  const img = label.querySelector("img");
-  input.value = style.id;
+  label.querySelector("input").value = style.id;
   // Only this stack's own pictures: the page loads nothing from elsewhere.
-  if (/^\/(?!\/)/.test(style.preview ?? "")) img.src = style.preview;
-  else img.remove();
+  if (/^\/(?!\/)/.test(style.preview ?? "")) label.querySelector("img").dataset.later = style.preview;
+  else label.querySelector("img").remove();
   return label;
+}
+
+/** Load the pictures, a few at a time. */
+function loadPictures() {
+  const images = [...group.querySelectorAll("img")];
+  const loadInTurn = async () => {
+    while (images.length) await load(images.shift());
+  };
+  for (let turn = 0; turn < AT_ONCE; turn += 1) loadInTurn();
+}
+
+async function load(img) {
+  for (const seconds of PAUSES) {
+    await pause(seconds);
+    const loaded = await new Promise((resolve) => {
+      img.onload = () => resolve(true);
+      img.onerror = () => resolve(false);
+      img.src = img.dataset.later;
+    });
+    if (loaded) return;
+  }
 }
 
 function render() {
@@ -38,28 +62,36 @@ function render() {
   }
 }
 
-/** Show the styles of the stack, as soon as there is a connection. Without any, the page works as before. */
+/** Show the styles of the stack, as soon as they can be had. Without them, the page works as before. */
 async function showStyles() {
-  if (group.querySelector("input")) return;
-  try {
-    ({ styles } = await (await api("GET", "/styles")).json());
-    if (group.querySelector("input")) return; // asked for twice
-    group.querySelector(".choices").replaceChildren(...[{ id: "" }, ...styles].map(choice));
-    choose("");
-    render();
-    group.hidden = false;
-  } catch (problem) {
-    group.hidden = true;
-    if (problem.code === "offline") addEventListener("online", () => signedIn() && showStyles(), { once: true });
+  const mine = ++asked;
+  for (let tries = 1; signedIn() && mine === asked && !group.querySelector("input"); tries += 1) {
+    try {
+      const found = await (await api("GET", "/styles")).json();
+      if (mine !== asked) return;
+      ({ styles } = found);
+      group.querySelector(".choices").replaceChildren(...[{ id: "" }, ...styles].map(choice));
+      choose(chosen);
+      render();
+      group.hidden = false;
+      loadPictures();
+    } catch (problem) {
+      group.hidden = !group.querySelector("input");
+      if (problem.isFinal) return;
+      await pauseOrOnline(2 ** Math.min(tries, 5));
+    }
   }
 }
 
 /** The id of the chosen style, or an empty text. */
-export const chosenStyle = () => group.querySelector("input:checked")?.value ?? "";
+export const chosenStyle = () => chosen;
 
 export function choose(id) {
-  for (const input of group.querySelectorAll("input")) input.checked = input.value === (id ?? "");
+  chosen = id ?? "";
+  for (const input of group.querySelectorAll("input")) input.checked = input.value === chosen;
 }
+
+group.addEventListener("change", ({ target }) => (chosen = target.value));
 
 on("language", render);
 on("signed-in", showStyles);

@@ -4,14 +4,14 @@ import { getJob } from "./api.js";
 import { pauseOrOnline } from "./dom.js";
 import { emit, on } from "./events.js";
 import { follow, learn } from "./jobs.js";
-import { forgetAll, forgetPhoto, keepPhoto, keptJobs, keptPhoto } from "./kept.js";
+import { forgetAll, forgetPhoto, keepMark, keepPhoto, keptFor, keptJobs } from "./kept.js";
 import { Problem } from "./problem.js";
 import { claims } from "./session.js";
 
 const TRIES = 90; // with the pauses between them, longer than an upload URL is valid
 const LONGEST_PAUSE = 30; // s
 const ARRIVED = 412; // an earlier upload has arrived, and its answer was lost
-const AGAIN = new Set([403, 408, 409, 429]); // the URL is too old, or S3 asks to repeat
+const AGAIN = new Set([400, 403, 408, 409, 429]); // the URL is too old, the connection stalled, or S3 asks to repeat
 
 const going = new Map(); // by job id: { percent, broken, controller }
 const failed = new Map(); // by job id: why
@@ -19,14 +19,14 @@ const failed = new Map(); // by job id: why
 export const uploadOf = (id) => going.get(id);
 export const failureOf = (id) => failed.get(id);
 
-/** Send a photo, and keep it until it has arrived. */
+/** Send a photo, and keep it until its job does not await it any more. */
 export async function upload(id, target, blob) {
   begin(id); // before anything else, so that the page never says that the photo is missing
   await keepPhoto(id, claims().sub, blob);
   run(id, target);
 }
 
-/** Send a photo that an earlier visit did not send. */
+/** Send a photo that an earlier visit or an earlier try did not send. */
 export function resume(id) {
   if (!going.has(id)) run(id);
 }
@@ -50,52 +50,48 @@ async function run(id, target) {
   try {
     // One tab sends a photo. If that tab is closed, another one goes on.
     await navigator.locks.request(`triptych ${id}`, { signal }, async () => {
-      const photo = await keptPhoto(id);
-      if (photo) await sendAll(id, photo, target ?? (await nextTarget(id)), state);
-      await forgetPhoto(id);
+      const kept = await keptFor(id);
+      if (kept?.blob) await sendAll(id, kept, target, state);
     });
   } catch (problem) {
-    if (!signal.aborted && problem.code !== "signed_out") {
-      failed.set(id, problem.message);
-      if (problem.isFinal) forgetPhoto(id);
-    }
+    if (!signal.aborted && problem.code !== "signed_out") failed.set(id, problem.message);
   }
   going.delete(id);
   emit("upload", id);
   if (!signal.aborted) follow(id);
 }
 
-async function sendAll(id, photo, target, state) {
+/** Send a photo until it has arrived, or its job does not await it any more. Each try after the first has a new URL. */
+async function sendAll(id, { owner, blob }, target, state) {
   const { signal } = state.controller;
-  for (let tries = 1; target; tries += 1) {
+  for (let tries = 1; tries <= TRIES; tries += 1) {
     try {
-      const status = await put(target, photo, state, id);
-      if (status === ARRIVED || (status >= 200 && status < 300)) return;
+      target ??= await nextTarget(id, signal);
+      if (!target) return;
+      state.broken = false;
+      const status = await put(target, blob, state, id);
+      signal.throwIfAborted();
+      if (status === ARRIVED || (status >= 200 && status < 300)) return await keepMark(id, owner);
       if (status < 500 && !AGAIN.has(status)) throw new Problem("upload_failed", null, { status });
     } catch (problem) {
-      if (signal.aborted || problem.code !== "offline") throw problem;
+      if (!(problem instanceof Problem) || problem.isFinal || problem.code === "signed_out") throw problem;
     }
-    if (tries === TRIES) throw new Problem("upload_failed");
+    target = null;
     state.broken = true;
     emit("upload", id);
-    do {
-      await pauseOrOnline(Math.min(2 ** Math.min(tries, 8), LONGEST_PAUSE) / 2, signal);
-      signal.throwIfAborted();
-      target = await nextTarget(id).catch((problem) => {
-        if (problem.code !== "offline") throw problem;
-        tries += 1;
-      });
-    } while (target === undefined && tries < TRIES);
-    if (target === undefined) throw new Problem("upload_failed"); // the photo is kept, and sent at the next visit
-    state.broken = false;
+    await pauseOrOnline(Math.min(2 ** Math.min(tries, 8), LONGEST_PAUSE) / 2, signal);
+    signal.throwIfAborted();
   }
+  throw new Problem("upload_failed");
 }
 
-/** A new URL for the photo of a job; null if the photo has arrived or is not wanted any more. */
-async function nextTarget(id) {
-  const job = await getJob(id);
+/** A new URL for the photo of a job; null if the job does not await it any more. */
+async function nextTarget(id, signal) {
+  const job = await getJob(id, { signal });
   learn(job);
-  return job.status === "AWAITING_UPLOAD" ? job.upload : null;
+  if (job.status !== "AWAITING_UPLOAD") return null;
+  if (!job.upload) throw new Problem("upload_expired", null, { status: 410 }); // the job's last minutes
+  return job.upload;
 }
 
 /** Upload a photo; return S3's status. XMLHttpRequest, because fetch reports no upload progress. */
@@ -127,4 +123,6 @@ on("signed-out", (why) => {
   failed.clear();
   if (!why) forgetAll(); // a session that ended by itself: the photos are sent after the next sign-in
 });
+on("job", ({ job_id, status }) => status === "AWAITING_UPLOAD" || forgetPhoto(job_id));
+on("gone", ({ id }) => forgetPhoto(id));
 on("removed", stopUpload);

@@ -8,11 +8,16 @@ import { wordsFor } from "./problem.js";
 import { signedIn } from "./session.js";
 import { settings } from "./settings.js";
 
-const ACTIVE_SECONDS = 10; // until the page asks again whether a job has ended elsewhere
+// How long the page waits before it asks again:
+const ACTIVE_SECONDS = 10; // whether a job has ended elsewhere
+const FAILED_SECONDS = 30; // after a request that failed
+const ENDED_SECONDS = 5; // after the end of a job, because pictures that were not made are given back a moment later
+const TURN_SECONDS = [60, 24 * 3600]; // for the end of the day: least and most, because the browser's clock may be wrong
 
 let usage = null;
 let asker = 0; // grows with each sign-in and sign-out
 let timer = null;
+let soon = null; // a timer
 
 const left = () =>
   usage.daily_pictures === null ? Infinity : Math.max(0, usage.daily_pictures - usage.pictures_today);
@@ -23,18 +28,22 @@ export const isFull = () => usage !== null && (busy() || left() < settings.image
 
 export async function showUsage() {
   const mine = asker;
-  let found;
-  try {
-    found = await (await api("GET", "/usage")).json();
-  } catch {
-    return; // the API refuses what exceeds a limit, whatever this line says
-  }
+  const found = await api("GET", "/usage")
+    .then((answer) => answer.json())
+    .catch(() => null); // the API refuses what exceeds a limit, whatever this line says
   if (mine !== asker || !signedIn()) return;
-  usage = found;
-  render();
+  if (found) {
+    usage = found;
+    render();
+  }
   clearTimeout(timer);
-  const turn = new Date(usage.day_ends_at) - Date.now();
-  timer = setTimeout(showUsage, Math.max(1000, busy() ? ACTIVE_SECONDS * 1000 : turn));
+  timer = setTimeout(showUsage, 1000 * (found ? untilNext() : FAILED_SECONDS));
+}
+
+function untilNext() {
+  if (busy()) return ACTIVE_SECONDS;
+  const [least, most] = TURN_SECONDS;
+  return Math.min(Math.max(least, (new Date(usage.day_ends_at) - Date.now()) / 1000), most);
 }
 
 function render() {
@@ -55,6 +64,7 @@ function forget() {
   asker += 1;
   usage = null;
   clearTimeout(timer);
+  clearTimeout(soon);
   say("usage", "");
 }
 
@@ -63,5 +73,8 @@ on("signed-in", () => {
   showUsage();
 });
 on("signed-out", forget);
-on("ended", showUsage);
+on("ended", () => {
+  clearTimeout(soon);
+  soon = setTimeout(showUsage, ENDED_SECONDS * 1000);
+});
 on("language", render);

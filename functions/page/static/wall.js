@@ -4,8 +4,8 @@ import { api, getJob } from "./api.js";
 import { useAgain } from "./composer.js";
 import { $, copyOf, goTo, say, setChildren } from "./dom.js";
 import { on, tellOtherTabs } from "./events.js";
-import { follow, isRemoved, jobOf, learn } from "./jobs.js";
-import { keptPhoto } from "./kept.js";
+import { follow, isRemoved, jobOf, learn, troubleOf } from "./jobs.js";
+import { keptFor } from "./kept.js";
 import { moment, seconds, stackTime, t } from "./language.js";
 import { hang, hangPhoto, ratioOf } from "./pictures.js";
 import { wordsFor } from "./problem.js";
@@ -23,7 +23,8 @@ let shown = null; // the id of the job in the frames
 let takenOff = null; // the id of the job that was deleted while it was shown
 let said = ""; // in place of the job's own sentence
 const usedUp = new Set(); // ids of jobs that have no retries left
-const lost = new Set(); // ids of jobs whose photo is not here and has not arrived
+const lost = new Set(); // ids of jobs whose photo this browser neither sends, nor keeps, nor has sent
+const keys = new Map(); // of requests for one more picture that have no answer yet, by job and picture
 
 const NOTHING = { job_id: null, status: "NOTHING", images: [], photo: null, error: null, prompt: null, style: null };
 const emptyImages = () =>
@@ -47,7 +48,7 @@ onPlace(({ job }) => {
 
 /** A job may await a photo that this browser does not have, or not any more. */
 async function findPhoto(id) {
-  if (uploadOf(id) || (await keptPhoto(id))) lost.delete(id);
+  if (uploadOf(id) || (await keptFor(id))) lost.delete(id);
   else lost.add(id);
   if (id === shown) render();
 }
@@ -69,7 +70,7 @@ function sentence(job) {
     case "AWAITING_UPLOAD": {
       const sending = uploadOf(job.job_id);
       if (sending) return t(sending.broken ? "wall.broken" : "wall.sending");
-      return failureOf(job.job_id) ?? t(lost.has(job.job_id) ? "wall.lost" : "wall.sending");
+      return failureOf(job.job_id) ?? t(job.upload && lost.has(job.job_id) ? "wall.lost" : "wall.sending");
     }
     case "GENERATING":
       return count ? t("wall.some", { count, total }) : t("wall.drawing", { count: total });
@@ -108,7 +109,7 @@ function render() {
   const ended = ENDED.has(job.status);
   $("work").classList.toggle("nothing", !shown);
   renderFrames(job);
-  say("status", said || sentence(job));
+  say("status", said || (troubleOf(shown) ?? sentence(job)));
   renderAbout(job);
   renderUpload(job);
   const retryable = ["FAILED", "PARTIAL"].includes(job.status) && !settings.notRetryable.includes(job.error?.code);
@@ -153,12 +154,26 @@ function newFrame(index) {
   frame.querySelector(".look").addEventListener("click", () => openPicture(shown, index + 1));
   whenPressed(frame.querySelector(".download"), (job) => downloadOne(job, index));
   whenPressed(frame.querySelector(".again"), async (job) => {
-    const answer = await api("POST", `/jobs/${job.job_id}/images/${index}/again`);
-    open((await answer.json()).job_id);
+    open(await oneMore(job.job_id, index));
     showUsage();
     tellOtherTabs();
   });
   return frame;
+}
+
+/** Make one more picture like this one; return the new job's id. A request without an answer is repeated with its key. */
+async function oneMore(id, index) {
+  const what = `${id} ${index}`;
+  if (!keys.has(what)) keys.set(what, crypto.randomUUID());
+  try {
+    const headers = { "idempotency-key": keys.get(what) };
+    const made = await (await api("POST", `/jobs/${id}/images/${index}/again`, { headers })).json();
+    keys.delete(what);
+    return made.job_id;
+  } catch (problem) {
+    if (problem.isFinal) keys.delete(what);
+    throw problem;
+  }
 }
 
 function renderAbout(job) {
@@ -236,7 +251,6 @@ whenPressed($("retry"), async ({ job_id }) => {
 export async function cancel({ job_id }) {
   stopUpload(job_id);
   learn(await (await api("POST", `/jobs/${job_id}/cancel`)).json());
-  showUsage();
 }
 
 whenPressed($("cancel"), cancel);
@@ -249,17 +263,16 @@ whenPressed($("use-again"), async ({ job_id }) => useAgain(await getJob(job_id))
 
 on("job", (job) => {
   if (job.job_id !== shown) return;
-  if (job.status !== "AWAITING_UPLOAD") lost.delete(shown);
   said = "";
   render();
 });
-on("upload", (id) => id === shown && render());
-on("gone", ({ id, message }) => id === shown && showNothing(message));
-on("trouble", ({ id, message }) => {
+on("upload", (id) => {
   if (id !== shown) return;
-  said = message;
-  render();
+  if (uploadOf(id)) render();
+  else findPhoto(id);
 });
+on("gone", ({ id, message }) => id === shown && showNothing(message));
+on("trouble", (id) => id === shown && render());
 on("removed", (id) => {
   takenOff = id === shown ? id : null;
   if (takenOff) showNothing(t("removal.done"));
@@ -270,6 +283,7 @@ on("restored", (id) => {
 on("signed-out", (why) => {
   usedUp.clear();
   lost.clear();
+  keys.clear();
   if (!why) close(); // otherwise the job is shown again after the next sign-in
   shown = null;
   render();
