@@ -43,6 +43,7 @@ PHOTOS = {JPEG, LARGE_JPEG}
 RECLAIMABLE = {
     "output_unavailable",
     "deadline_exceeded",
+    "prediction_lost",
     "output_too_large",
     "output_not_a_picture",
     "output_host_not_allowed",
