@@ -408,7 +408,7 @@ class Checks:
         over = self.forgotten.get(job_id, self.ended_at.get(job_id))
         if over is None or prediction.slot in self.doubled:
             return
-        since = max(over, prediction.created_at)
+        since = max(over, prediction.created_at, self._end_by_deadline(prediction))
         hindered = self.hindered.get(job_id, -RUN_ON_SECONDS)
         allowed = RUN_ON_SECONDS + sum(waited for at, waited in self.crowded[job_id] if at >= since)
         allowed += self._cloud.waits_for_watchdog(job_id)
@@ -421,6 +421,17 @@ class Checks:
             now - since <= allowed,
             f"{prediction.id} ran on for {now - since:.0f} s after the end of job {job_id}",
         )
+
+    def _end_by_deadline(self, prediction: Prediction) -> float:
+        """Return until when `Cancel-After` lets a prediction run whose image the deadline has ended, or 0.
+
+        If a deployment lowered the deadline, and the only cancellation failed, that is after the job's end.
+        """
+        record = self.records.get(prediction.slot.job_id)
+        image = record and record.images[prediction.slot.image]
+        if not (record and record.started_at and image and image.error == "deadline_exceeded"):
+            return 0.0
+        return self._cloud.seconds(record.started_at) + max(self._deadlines)
 
     def on_announced(self, detail: dict[str, Any]) -> None:
         """Check the event of a job's end."""
