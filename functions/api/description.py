@@ -43,6 +43,8 @@ with `--parameter-overrides AllowedOrigins=http://localhost:5173`, or whichever 
 | 403 `SignatureDoesNotMatch` | The type, the length or a header differs from the order. |
 | 403 `AccessDenied` | The URL has expired. Get the job: its `upload` has a new one, or is null if it is too late. |
 | 412 `PreconditionFailed` | The photo is already there. |
+| 400 `RequestTimeout` | The bytes ceased to arrive. Upload again. |
+| 400 `ExpiredToken` | The session that signed the URL has ended. Get the job: its `upload` has a new URL. |
 | 400 `BadDigest` | The bytes do not have the announced `checksum_sha256`. |
 """
 SIGN_IN = """\
@@ -76,7 +78,11 @@ METADATA_FILTER: dict[str, JsonValue] = {
         "examples": [{"metadata.order": "A-17"}],
     },
 }
-GATEWAY_ALSO = "API Gateway also answers 429, in its own shape."
+GATEWAY_ALSO: dict[int, str] = {
+    HTTPStatus.TOO_MANY_REQUESTS: "API Gateway also answers 429, in its own shape.",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "API Gateway also answers 500, in its own shape, if a function did not answer.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "API Gateway also answers 503, in its own shape. Send the request again.",
+}
 _PATHS: TypeAdapter[dict[str, dict[str, object]]] = TypeAdapter(dict[str, dict[str, object]])
 
 
@@ -98,17 +104,18 @@ def answers(
         if kind.status:
             before = f"{meanings[kind.status]} " if kind.status in meanings else ""
             meanings[kind.status] = f"{before}`{kind.code}`: {kind.message}"
-    too_many = int(HTTPStatus.TOO_MANY_REQUESTS)
-    meanings[too_many] = f"{meanings.get(too_many, '')} {GATEWAY_ALSO}".strip()
+    for answer, meaning in GATEWAY_ALSO.items():
+        meanings[answer] = f"{meanings.get(answer, '')} {meaning}".strip()
     for answer, meaning in meanings.items():
         described[answer] = {
             "description": meaning,
             "content": {"application/json": {"model": ErrorResponse}},
         }
-    described[too_many]["content"] = {
-        "application/json": {"schema": {"anyOf": [_ref(ErrorResponse), _ref(Refusal)]}}
-    }
-    described[too_many]["headers"] = {
+    for answer in GATEWAY_ALSO:
+        described[answer]["content"] = {
+            "application/json": {"schema": {"anyOf": [_ref(ErrorResponse), _ref(Refusal)]}}
+        }
+    described[int(HTTPStatus.TOO_MANY_REQUESTS)]["headers"] = {
         "Retry-After": _header("Seconds to wait. Absent in API Gateway's answer.")
     }
     described[int(HTTPStatus.UNAUTHORIZED)] = {

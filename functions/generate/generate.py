@@ -10,6 +10,7 @@ from __future__ import annotations
 from triptych.runtime import init  # isort: skip  # before all else
 
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
@@ -20,6 +21,7 @@ from triptych import backoff
 from triptych.aws import bucket, queues
 from triptych.aws.queues import GenerationMessage
 from triptych.flows import generate, wait_in_line
+from triptych.job import LONGEST_RUN
 from triptych.lazy import Lazy
 from triptych.pace import Pace
 from triptych.replicate import transport
@@ -96,6 +98,8 @@ def _record(record: SQSRecord) -> None:
 
 
 def _cancel(record: SQSRecord, task: GenerationMessage, receives: int) -> None:
+    if clock.now() >= _sent_at(record) + LONGEST_RUN:
+        return  # `Cancel-After` has ended them
     with _put_back(record, receives, waiting=False):
         canceled = generate.cancel_doubled(task.job_id, task.doubled)
     if not canceled:
@@ -144,6 +148,10 @@ def _take_turn(record: SQSRecord, task: GenerationMessage, *, again: bool) -> No
         queues.remove_from_waiting(record.receipt_handle)
         logger.info("rests", seconds=round(rest))
         clock.sleep(rest)
+
+
+def _sent_at(record: SQSRecord) -> datetime:
+    return datetime.fromtimestamp(int(record.attributes.sent_timestamp) / 1000, UTC)
 
 
 def _waited_long(record: SQSRecord) -> bool:

@@ -14,7 +14,6 @@ import triptych.flows.watch
 from triptych.aws import queues
 from triptych.runtime import clock
 from triptych.runtime.observability import about_job, count, logger, metrics, unexpected
-from triptych.settings import settings
 from triptych.successors import Successors
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def _record(record: SQSRecord) -> None:
     except Exception:  # noqa: BLE001  # the job must be looked at again after any error
         # A new message, not a redelivery: SQS gives a message up after some receives, and a job may need more looks.
         unexpected("the look failed")
-        delay = settings().watchdog_delay_seconds
+        delay = triptych.flows.watch.seconds_after_failure(message)
     if delay is not None:
         now = clock.now()
         queues.send_to_watchdog(message, delay=delay)

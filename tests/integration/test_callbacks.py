@@ -124,6 +124,16 @@ def put_back(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 # ── the order ──
 
 
+def test_characters_that_sqs_refuses_reach_the_receiver(
+    allowed: World, call: Any, context: SimpleNamespace, receiver: Receiver
+) -> None:
+    metadata = {"note": "\uffff \ufffe 사진"}
+    message = message_of(allowed, call, context, callback_url=receiver.url, metadata=metadata)
+    assert message.isascii()  # moto takes everything
+    assert try_once(message, context)
+    assert json.loads(receiver.requests.get().body)["data"]["metadata"] == metadata
+
+
 def test_repeated_image_calls_no_host_back_that_lost_permission(
     allowed: World, call: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -569,12 +569,12 @@ def late_job(world: World, job_id: str, context: SimpleNamespace, checks: Any, c
     if code == "deadline_exceeded":
         record.move_on(world.job(job_id), DeadlinePassed(0))
     else:
-        fail_all(world, job_id, FailureKind.OUTPUT_UNAVAILABLE)
+        fail_all(world, job_id, FailureKind[code.upper()])
     checks.clear()
     assert call("POST", f"/api/v1/jobs/{job_id}/retry")[1]["status"] == "GENERATING"
 
 
-@pytest.mark.parametrize("code", ["output_unavailable", "deadline_exceeded"])
+@pytest.mark.parametrize("code", ["output_unavailable", "deadline_exceeded", "prediction_lost"])
 def test_retry_pays_nothing_for_an_output_that_replicate_holds(
     world: World, context: SimpleNamespace, call: Any, job_id: str, checks: Any, tasks: Any, code: str
 ) -> None:

@@ -30,6 +30,7 @@ from triptych.failures import FailureKind
 from triptych.flows import collect, create_job, owner, record
 from triptych.flows import generate as generation
 from triptych.job import (
+    LONGEST_RUN,
     DeadlinePassed,
     ImageStatus,
     Job,
@@ -523,6 +524,21 @@ def test_prediction_of_an_image_in_doubt_is_no_double(
     generate.handler(sqs_event(s3_notification(job_id), receives=2), context)
     assert not cancel(world.job(job_id).images[0].prediction_id or "")
     assert stopped(world) == set()
+
+
+def test_double_is_canceled_until_it_must_have_ended(
+    world: World, context: SimpleNamespace, checks: Checks
+) -> None:
+    """A message that SQS delivers 20 times in vain becomes a dead letter, which an operator would have to look at."""
+    job_id = lose_all(world, context)
+    message = {"job_id": job_id, "original_s3_key": world.job(job_id).photo.key, "doubled": {"p0": 0}}
+
+    def cancel(seconds_ago: float) -> object:
+        sent_at = world.clock.time - timedelta(seconds=seconds_ago)
+        return generate.handler(sqs_event(message, sent_at=sent_at), context)["batchItemFailures"]
+
+    assert cancel(LONGEST_RUN.total_seconds() - 1)
+    assert cancel(LONGEST_RUN.total_seconds()) == []
 
 
 HOST, SIZE = ("ALLOWED_OUTPUT_HOSTS", "example.com"), ("MAX_OUTPUT_BYTES", "10")

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 
 import generate
 import watchdog
-from tests.integration.looking import look
+from tests.integration.looking import handle, look
 from tests.support.events import s3_notification, sqs_event
 from tests.support.fake_replicate import streamed
 from tests.support.function_environment import BUCKET
@@ -31,6 +31,7 @@ from triptych.replicate import predictions
 from triptych.replicate.downloads import OutputUnavailableError
 from triptych.replicate.transport import ReplicateUnavailableError
 from triptych.runtime import budget, clock
+from triptych.settings import settings
 
 
 @pytest.fixture
@@ -455,6 +456,31 @@ def test_internal_error_at_the_deadline_loses_no_output(
     world.clock.advance(1800)
     look(world, running, context)
     assert len(world.job(running).having(ImageStatus.STORED)) == 2
+
+
+@pytest.mark.parametrize(("left", "wait"), [(False, 300), (True, 5)], ids=["a job", "a deletion"])
+def test_failed_look_is_soon_repeated(
+    world: World,
+    context: SimpleNamespace,
+    running: str,
+    delays: list[int],
+    monkeypatch: pytest.MonkeyPatch,
+    *,
+    left: bool,
+    wait: int,
+) -> None:
+    """Three failures of one job in 15 minutes set off an alarm. After a deletion, predictions run and cost money."""
+    monkeypatch.setenv("WATCHDOG_DELAY_SECONDS", "900")
+    settings.cache_clear()
+
+    def broken(*_: Any, **__: Any) -> Any:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(record, "read", broken)
+    born_at = world.clock.time if left else world.clock.time - timedelta(seconds=300)
+    message = queues.WatchdogMessage(job_id=running, born_at=born_at, left=() if left else None)
+    handle(message, context)
+    assert delays == [wait]
 
 
 def test_job_whose_looks_all_die_ends_and_loses_nothing(

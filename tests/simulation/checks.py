@@ -10,10 +10,13 @@ from urllib.parse import urlsplit
 
 from tests.simulation.replicate import output
 from tests.simulation.situations import Situation
+from tests.support.function_environment import ENVIRONMENT
 from tests.support.photos import JPEG, picture
 from triptych.aws import bucket
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from tests.simulation.cloud import Cloud
     from tests.simulation.engine import Process
     from tests.simulation.replicate import Prediction, Slot
@@ -29,7 +32,10 @@ RUN_ON_SECONDS = 60.0  # how long a prediction may run after its job's end, canc
 RECOVERY_SECONDS = VISIBILITY_SECONDS + 120  # after a fault: redelivery and two tries
 SOON_SECONDS = 10
 CROWD_SECONDS = 5.0  # a message that waits longer for a free function waits in a crowd
-# For one job from its creation, a retry, or an unanswered cancellation or deletion on, under any faults.
+DEADLINE_SECONDS, LOOK_SECONDS = (
+    int(ENVIRONMENT[name]) for name in ("GENERATION_DEADLINE_SECONDS", "WATCHDOG_DELAY_SECONDS")
+)
+# With these, for one job from its creation, a retry, or an unanswered cancellation or deletion on, under any faults.
 MOST_MESSAGES = 100
 MOST_LOOKS = 60  # of these, messages to the watchdog
 MOST_CALLBACKS = 12  # messages for one callback
@@ -43,6 +49,7 @@ PHOTOS = {JPEG, LARGE_JPEG}
 RECLAIMABLE = {
     "output_unavailable",
     "deadline_exceeded",
+    "prediction_lost",
     "output_too_large",
     "output_not_a_picture",
     "output_host_not_allowed",
@@ -401,7 +408,7 @@ class Checks:
         over = self.forgotten.get(job_id, self.ended_at.get(job_id))
         if over is None or prediction.slot in self.doubled:
             return
-        since = max(over, prediction.created_at)
+        since = max(over, prediction.created_at, self._end_by_deadline(prediction))
         hindered = self.hindered.get(job_id, -RUN_ON_SECONDS)
         allowed = RUN_ON_SECONDS + sum(waited for at, waited in self.crowded[job_id] if at >= since)
         allowed += self._cloud.waits_for_watchdog(job_id)
@@ -414,6 +421,17 @@ class Checks:
             now - since <= allowed,
             f"{prediction.id} ran on for {now - since:.0f} s after the end of job {job_id}",
         )
+
+    def _end_by_deadline(self, prediction: Prediction) -> float:
+        """Return until when `Cancel-After` lets a prediction run whose image the deadline has ended, or 0.
+
+        If a deployment lowered the deadline, and the only cancellation failed, that is after the job's end.
+        """
+        record = self.records.get(prediction.slot.job_id)
+        image = record and record.images[prediction.slot.image]
+        if not (record and record.started_at and image and image.error == "deadline_exceeded"):
+            return 0.0
+        return self._cloud.seconds(record.started_at) + max(self._deadlines)
 
     def on_announced(self, detail: dict[str, Any]) -> None:
         """Check the event of a job's end."""
@@ -502,7 +520,7 @@ class Checks:
             self._expect(
                 not less, f"{made} predictions were made for job {job_id} on {day}, and {counted} count"
             )
-        for counter, bound in ((self._cloud.messages, MOST_MESSAGES), (self._cloud.looks, MOST_LOOKS)):
+        for counter, bound in self._bounds():
             most = max(counter.values(), default=0)
             self._expect(most <= bound, f"{most} of {bound} messages were sent for one try of a job")
         injected = +self._cloud.faults.injected
@@ -512,6 +530,14 @@ class Checks:
             kind.startswith(("crash", "aws")) or kind.endswith(("outage", "throttled")) for kind in injected
         ):
             self._expect(not self._cloud.errors, f"handlers raised: {self._cloud.errors}")
+
+    def _bounds(self) -> Iterator[tuple[Counter[str], int]]:
+        """Yield each count of messages, by job, with its bound. Other parameters need more of them."""
+        longer = max(self._deadlines) / DEADLINE_SECONDS
+        oftener = LOOK_SECONDS / min(self._cloud.faults.values_of("WATCHDOG_DELAY_SECONDS"))
+        looks = longer * max(1, oftener) * MOST_LOOKS
+        yield self._cloud.messages, int(longer * (MOST_MESSAGES - MOST_LOOKS) + looks)
+        yield self._cloud.looks, int(looks)
 
     def orphans(self) -> list[str]:
         """Return the outputs in S3 that no job refers to."""

@@ -110,6 +110,13 @@ def test_equal_failures_of_all_images_become_the_jobs_failure() -> None:
     assert mixed.code == "all_images_failed"
 
 
+def test_change_by_a_late_clock_is_never_dated_back() -> None:
+    """The page takes the older of two answers for out of date."""
+    job = apply(waiting_job(), UploadArrived("k", NOW), NOW)
+    later = apply(job, WaitsInLine(NOW), NOW - timedelta(seconds=1))
+    assert job.updated_at < later.updated_at < NOW + timedelta(seconds=1)
+
+
 def test_missing_photo_expires_the_job() -> None:
     job = apply(waiting_job(), UploadExpired(), NOW)
     assert job.status is JobStatus.EXPIRED

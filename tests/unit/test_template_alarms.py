@@ -134,6 +134,8 @@ def watched() -> dict[str, set[Watched]]:
         "JobCallbacksDelayed": oldest("JobCallbackQueue"),
         "GenerationDeadLetters": waiting("GenerationDeadLetterQueue"),
         "WatchdogDeadLetters": waiting("WatchdogDeadLetterQueue"),
+        "EndsNotAnnounced": {ours("JobsSucceeded", 3600)}
+        | functions("Invocations", 3600, "AnnounceFunction"),
         "AnnounceDeadLetters": waiting("AnnounceDeadLetterQueue"),
         "CallbackDeadLetters": waiting("CallbackDeadLetterQueue"),
         "JobCallbackDeadLetters": waiting("JobCallbackDeadLetterQueue"),

@@ -143,6 +143,17 @@ def test_access_log_holds_nothing_that_a_client_writes() -> None:
     assert not [name for name in logged if "query" in name.lower() or "header" in name.lower()]
 
 
+def test_success_without_any_announcement_in_its_hour_is_an_alarm() -> None:
+    alarm = ALARMS["EndsNotAnnounced"]
+    queries = {query["Id"]: query for query in alarm["Metrics"]}
+    assert queries["all"]["Expression"] == "IF(FILL(ended, 0) > 0 AND FILL(announced, 0) == 0, 1, 0)"
+    (of,) = queries["announced"]["MetricStat"]["Metric"]["Dimensions"]
+    assert of["Value"] == {"Ref": "AnnounceFunction"}
+    assert queries["ended"]["MetricStat"]["Metric"]["MetricName"] == "JobsSucceeded"
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 0)
+    assert alarm["EvaluationPeriods"] == 1
+
+
 def test_each_alarm_has_its_row_in_the_runbook() -> None:
     assert set(rows("Runbook")) == set(ALARMS)
 

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, override
+from uuid import uuid4
 
+import httpx
 import pytest
 
 from make_pictures import make_pictures
@@ -24,6 +26,9 @@ from tests.localcloud.driving import Driver, serving
 from tests.localcloud.replicate_faults import Fault
 from tests.support import browser, npm
 from tests.support.readme import section
+from triptych_client import AuthenticatedClient
+from triptych_client.api.jobs import get_job
+from triptych_client.models import Refusal
 from whole_job import whole_job
 
 # A page of another site, which makes pictures of the photo in its field and shows them.
@@ -70,6 +75,18 @@ SEEN = {
     "deleted": [204, 204, 204],
     "gone": [404, "job_not_found"],
 }
+
+
+@pytest.mark.parametrize("status", [401, 429, 500, 503])
+def test_answers_of_api_gateway_itself_are_read(status: int) -> None:
+    """It answers 500 and 503 if no function can, as on an account with few concurrent executions."""
+    client = AuthenticatedClient(base_url="https://api.example.com", token="t")
+    answer = httpx.MockTransport(lambda _: httpx.Response(status, json={"message": "of its own"}))
+    client.set_httpx_client(httpx.Client(base_url="https://api.example.com", transport=answer))
+    read = get_job.sync(uuid4(), client=client)
+    assert isinstance(read, Refusal)
+    assert read.message == "of its own"
+
 
 needs_node = pytest.mark.skipif(
     npm.MISSING and not npm.REQUIRED, reason="there is no node with npm here: no TypeScript"

@@ -145,7 +145,9 @@ def group_of(owner: str) -> str:
 def _send(url: str, message: BaseModel, delay: int, *, group: str | None = None) -> None:
     request: SendMessageRequestTypeDef = {
         "QueueUrl": url,
-        "MessageBody": message.model_dump_json(),
+        "MessageBody": message.model_dump_json(
+            ensure_ascii=True
+        ),  # SQS refuses some characters that JSON allows
         "DelaySeconds": min(delay, LONGEST_DELAY),
     }
     if group:

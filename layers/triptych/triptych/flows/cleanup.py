@@ -94,11 +94,11 @@ def stop(job_id: str, since: datetime, running: Sequence[RunningPrediction]) -> 
     left = max((math.ceil((until - now).total_seconds()) for until in unfound), default=0)
     unsure = not predictions.cancel_all(ids) or unread
     if unsure and now < since + LONGEST_RUN:
-        return _patience(since, now)
-    return min(left, DOUBT_SECONDS, _patience(since, now)) if left > 0 else None
+        return patience(since, now)
+    return min(left, DOUBT_SECONDS, patience(since, now)) if left > 0 else None
 
 
-def _patience(since: datetime, now: datetime) -> int:
+def patience(since: datetime, now: datetime) -> int:
     """Return the seconds to wait, after looks since then."""
     shortest, longest = CANCEL_SECONDS
     return min(longest, max(shortest, int((now - since).total_seconds())))
@@ -139,7 +139,7 @@ def _delete(job: Job, message: WatchdogMessage, running: Sequence[RunningPredict
     while current:
         running = [*running, *(one for one in running_predictions(current) if one not in running)]
         following = message.model_copy(update={"left": tuple(running)})
-        queues.send_to_watchdog(following, delay=_patience(message.born_at, clock.now()))
+        queues.send_to_watchdog(following, delay=patience(message.born_at, clock.now()))
         try:
             current = record.delete(current)
         except Exception:  # noqa: BLE001  # see above

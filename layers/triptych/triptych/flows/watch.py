@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from triptych.aws.queues import WatchdogMessage
 
 SOON_SECONDS = 5
+FAILED_SECONDS = (
+    300  # the alarm FunctionErrors counts in 15 minutes, and a job whose looks all fail must set it off
+)
 FATAL_RECEIVES = 5  # of a message whose looks have all died; a process dies by chance far less often
 CREATION_SECONDS = 60  # the message is sent before the job is stored; no create request takes longer
 
@@ -49,6 +52,13 @@ def look(message: WatchdogMessage, receives: int = 1) -> int | None:
     began = clock.now()
     after = finish.finish(job, fatal=receives > FATAL_RECEIVES)
     return None if after is None or after.status.is_terminal else _next_look(after, began)
+
+
+def seconds_after_failure(message: WatchdogMessage) -> int:
+    """Return in how many seconds to look again after a look that failed. A prediction that nobody wants costs money."""
+    if since := message.canceled_at or (message.born_at if message.left is not None else None):
+        return cleanup.patience(since, clock.now())
+    return min(settings().watchdog_delay_seconds, FAILED_SECONDS)
 
 
 def _not_stored_since(message: WatchdogMessage, job: Job | None) -> datetime | None:

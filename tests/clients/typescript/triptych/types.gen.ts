@@ -753,9 +753,13 @@ export type DeleteJobErrors = {
      */
     429: ErrorResponse | Refusal;
     /**
-     * `internal_error`: The service had an unexpected error. Send the request again later. `misconfigured`: A parameter of the stack is wrong. Ask the operator to correct it and to deploy again.
+     * `internal_error`: The service had an unexpected error. Send the request again later. `misconfigured`: A parameter of the stack is wrong. Ask the operator to correct it and to deploy again. API Gateway also answers 500, in its own shape, if a function did not answer.
      */
-    500: ErrorResponse;
+    500: ErrorResponse | Refusal;
+    /**
+     * API Gateway also answers 503, in its own shape. Send the request again.
+     */
+    503: ErrorResponse | Refusal;
 };
 
 export type DeleteJobError = DeleteJobErrors[keyof DeleteJobErrors];
@@ -820,9 +824,13 @@ export type GetJobErrors = {
      */
     429: ErrorResponse | Refusal;
     /**
-     * `internal_error`: The service had an unexpected error. Send the request again later. `misconfigured`: A parameter of the stack is wrong. Ask the operator to correct it and to deploy again.
+     * `internal_error`: The service had an unexpected error. Send the request again later. `misconfigured`: A parameter of the stack is wrong. Ask the operator to correct it and to deploy again. API Gateway also answers 500, in its own shape, if a function did not answer.
      */
-    500: ErrorResponse;
+    500: ErrorResponse | Refusal;
+    /**
+     * API Gateway also answers 503, in its own shape. Send the request again.
+     */
+    503: ErrorResponse | Refusal;
 };
 
 export type GetJobError = GetJobErrors[keyof GetJobErrors];
@@ -876,9 +884,13 @@ export type RetryJobErrors = {
      */
     429: ErrorResponse | Refusal;
     /**
-     * `internal_error`: The service had an unexpected error. Send the request again later. `misconfigured`: A parameter of the stack is wrong. Ask the operator to correct it and to deploy again.
+     * `internal_error`: The service had an unexpected error. Send the request again later. `misconfigured`: A parameter of the stack is wrong. Ask the operator to correct it and to deploy again. API Gateway also answers 500, in its own shape, if a function did not answer.
      */
-    500: ErrorResponse;
+    500: ErrorResponse | Refusal;
+    /**
+     * API Gateway also answers 503, in its own shape. Send the request again.
+     */
+    503: ErrorResponse | Refusal;
 };
 
 export type RetryJobError = RetryJobErrors[keyof RetryJobErrors];
@@ -946,9 +958,13 @@ export type RepeatImageErrors = {
      */
     429: ErrorResponse | Refusal;
     /**
-     * `internal_error`: The service had an unexpected error. Send the request again later. `misconfigured`: A parameter of the stack is wrong. Ask the operator to correct it and to deploy again.
+     * `internal_error`: The service had an unexpected error. Send the request again later. `misconfigured`: A parameter of the stack is wrong. Ask the operator to correct it and to deploy again. API Gateway also answers 500, in its own shape, if a function did not answer.
      */
-    500: ErrorResponse;
+    500: ErrorResponse | Refusal;
+    /**
+     * API Gateway also answers 503, in its own shape. Send the request again.
+     */
+    503: ErrorResponse | Refusal;
 };
 
 export type RepeatImageError = RepeatImageErrors[keyof RepeatImageErrors];
@@ -998,9 +1014,13 @@ export type CancelJobErrors = {
      */
     429: ErrorResponse | Refusal;
     /**
-     * `internal_error`: The service had an unexpected error. Send the request again later. `misconfigured`: A parameter of the stack is wrong. Ask the operator to correct it and to deploy again.
+     * `internal_error`: The service had an unexpected error. Send the request again later. `misconfigured`: A parameter of the stack is wrong. Ask the operator to correct it and to deploy again. API Gateway also answers 500, in its own shape, if a function did not answer.
      */
-    500: ErrorResponse;
+    500: ErrorResponse | Refusal;
+    /**
+     * API Gateway also answers 503, in its own shape. Send the request again.
+     */
+    503: ErrorResponse | Refusal;
 };
 
 export type CancelJobError = CancelJobErrors[keyof CancelJobErrors];
@@ -1050,9 +1070,13 @@ export type GetStylePreviewErrors = {
      */
     429: ErrorResponse | Refusal;
     /**
-     * `internal_error`: The service had an unexpected error. Send the request again later. `misconfigured`: A parameter of the stack is wrong. Ask the operator to correct it and to deploy again.
+     * `internal_error`: The service had an unexpected error. Send the request again later. `misconfigured`: A parameter of the stack is wrong. Ask the operator to correct it and to deploy again. API Gateway also answers 500, in its own shape, if a function did not answer.
      */
-    500: ErrorResponse;
+    500: ErrorResponse | Refusal;
+    /**
+     * API Gateway also answers 503, in its own shape. Send the request again.
+     */
+    503: ErrorResponse | Refusal;
 };
 
 export type GetStylePreviewError = GetStylePreviewErrors[keyof GetStylePreviewErrors];
@@ -1116,9 +1140,13 @@ export type ListJobsErrors = {
      */
     429: ErrorResponse | Refusal;
     /**
-     * `internal_error`: The service had an unexpected error. Send the request again later. `misconfigured`: A parameter of the stack is wrong. Ask the operator to correct it and to deploy again.
+     * `internal_error`: The service had an unexpected error. Send the request again later. `misconfigured`: A parameter of the stack is wrong. Ask the operator to correct it and to deploy again. API Gateway also answers 500, in its own shape, if a function did not answer.
      */
-    500: ErrorResponse;
+    500: ErrorResponse | Refusal;
+    /**
+     * API Gateway also answers 503, in its own shape. Send the request again.
+     */
+    503: ErrorResponse | Refusal;
 };
 
 export type ListJobsError = ListJobsErrors[keyof ListJobsErrors];
@@ -1181,9 +1209,13 @@ export type CreateJobErrors = {
      */
     429: ErrorResponse | Refusal;
     /**
-     * `internal_error`: The service had an unexpected error. Send the request again later. `misconfigured`: A parameter of the stack is wrong. Ask the operator to correct it and to deploy again.
+     * `internal_error`: The service had an unexpected error. Send the request again later. `misconfigured`: A parameter of the stack is wrong. Ask the operator to correct it and to deploy again. API Gateway also answers 500, in its own shape, if a function did not answer.
      */
-    500: ErrorResponse;
+    500: ErrorResponse | Refusal;
+    /**
+     * API Gateway also answers 503, in its own shape. Send the request again.
+     */
+    503: ErrorResponse | Refusal;
 };
 
 export type CreateJobError = CreateJobErrors[keyof CreateJobErrors];
@@ -1222,9 +1254,13 @@ export type GetUsageErrors = {
      */
     429: ErrorResponse | Refusal;
     /**
-     * `internal_error`: The service had an unexpected error. Send the request again later. `misconfigured`: A parameter of the stack is wrong. Ask the operator to correct it and to deploy again.
+     * `internal_error`: The service had an unexpected error. Send the request again later. `misconfigured`: A parameter of the stack is wrong. Ask the operator to correct it and to deploy again. API Gateway also answers 500, in its own shape, if a function did not answer.
      */
-    500: ErrorResponse;
+    500: ErrorResponse | Refusal;
+    /**
+     * API Gateway also answers 503, in its own shape. Send the request again.
+     */
+    503: ErrorResponse | Refusal;
 };
 
 export type GetUsageError = GetUsageErrors[keyof GetUsageErrors];
@@ -1263,9 +1299,13 @@ export type GetLimitsErrors = {
      */
     429: ErrorResponse | Refusal;
     /**
-     * `internal_error`: The service had an unexpected error. Send the request again later. `misconfigured`: A parameter of the stack is wrong. Ask the operator to correct it and to deploy again.
+     * `internal_error`: The service had an unexpected error. Send the request again later. `misconfigured`: A parameter of the stack is wrong. Ask the operator to correct it and to deploy again. API Gateway also answers 500, in its own shape, if a function did not answer.
      */
-    500: ErrorResponse;
+    500: ErrorResponse | Refusal;
+    /**
+     * API Gateway also answers 503, in its own shape. Send the request again.
+     */
+    503: ErrorResponse | Refusal;
 };
 
 export type GetLimitsError = GetLimitsErrors[keyof GetLimitsErrors];
@@ -1308,9 +1348,13 @@ export type GetWebhookSecretErrors = {
      */
     429: ErrorResponse | Refusal;
     /**
-     * `internal_error`: The service had an unexpected error. Send the request again later. `misconfigured`: A parameter of the stack is wrong. Ask the operator to correct it and to deploy again.
+     * `internal_error`: The service had an unexpected error. Send the request again later. `misconfigured`: A parameter of the stack is wrong. Ask the operator to correct it and to deploy again. API Gateway also answers 500, in its own shape, if a function did not answer.
      */
-    500: ErrorResponse;
+    500: ErrorResponse | Refusal;
+    /**
+     * API Gateway also answers 503, in its own shape. Send the request again.
+     */
+    503: ErrorResponse | Refusal;
 };
 
 export type GetWebhookSecretError = GetWebhookSecretErrors[keyof GetWebhookSecretErrors];
@@ -1349,9 +1393,13 @@ export type ListStylesErrors = {
      */
     429: ErrorResponse | Refusal;
     /**
-     * `internal_error`: The service had an unexpected error. Send the request again later. `misconfigured`: A parameter of the stack is wrong. Ask the operator to correct it and to deploy again.
+     * `internal_error`: The service had an unexpected error. Send the request again later. `misconfigured`: A parameter of the stack is wrong. Ask the operator to correct it and to deploy again. API Gateway also answers 500, in its own shape, if a function did not answer.
      */
-    500: ErrorResponse;
+    500: ErrorResponse | Refusal;
+    /**
+     * API Gateway also answers 503, in its own shape. Send the request again.
+     */
+    503: ErrorResponse | Refusal;
 };
 
 export type ListStylesError = ListStylesErrors[keyof ListStylesErrors];
