@@ -29,7 +29,7 @@ from triptych.aws import bucket, queues, table
 from triptych.deadlines import upload_urls_end
 from triptych.failures import FailureKind
 from triptych.flows import collect, owner, record
-from triptych.job import LONGEST_RUN, MOST_BILLABLE, MOST_RETRIES, DeadlinePassed, ImageStatus, JobStatus
+from triptych.job import MOST_BILLABLE, MOST_RETRIES, DeadlinePassed, ImageStatus, JobStatus
 from triptych.replicate import predictions
 from triptych.replicate.downloads import Fetched, OutputUnavailableError
 from triptych.replicate.predictions import Prediction
@@ -670,7 +670,7 @@ def test_failed_cancellation_is_tried_again(
     assert checks == []
 
 
-def test_cancellation_is_given_up_after_the_longest_deadline(
+def test_cancellation_is_given_up_at_the_deadline(
     world: World,
     context: SimpleNamespace,
     call: Any,
@@ -681,7 +681,7 @@ def test_cancellation_is_given_up_after_the_longest_deadline(
     monkeypatch.setattr(predictions, "cancel", lambda _: False)
     call("POST", f"/api/v1/jobs/{job_id}/cancel")
     message = checks[-1][0]
-    world.clock.advance(LONGEST_RUN.total_seconds())
+    world.clock.advance(settings().generation_deadline_seconds)
     checks.clear()
     handle(message, context)
     assert checks == []

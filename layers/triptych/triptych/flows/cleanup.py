@@ -14,6 +14,7 @@ from triptych.job import LONGEST_RUN, ImageStatus, Job
 from triptych.replicate.tags import Tag
 from triptych.runtime import clock
 from triptych.runtime.observability import logger, unexpected
+from triptych.settings import settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +94,7 @@ def stop(job_id: str, since: datetime, running: Sequence[RunningPrediction]) -> 
             unfound.append(max(one.in_doubt_until, asked_at + lag))
     left = max((math.ceil((until - now).total_seconds()) for until in unfound), default=0)
     unsure = not predictions.cancel_all(ids) or unread
-    if unsure and now < since + LONGEST_RUN:
+    if unsure and now < since + timedelta(seconds=settings().generation_deadline_seconds):
         return patience(since, now)
     return min(left, DOUBT_SECONDS, patience(since, now)) if left > 0 else None
 
