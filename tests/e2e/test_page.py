@@ -31,8 +31,8 @@ from selenium.webdriver.common.keys import Keys
 from tests.environment import ROOT
 from tests.localcloud import replicate, sample
 from tests.localcloud.driving import PYTHON, Driver, serving
+from tests.localcloud.http_server import HttpServer, Response
 from tests.localcloud.replicate_faults import Fault
-from tests.support.answering import answering
 from tests.support.browser import MAY_BE_SKIPPED, Browser, browsing
 from tests.support.page_function import answer_of, page_with
 from triptych.job import MOST_RETRIES
@@ -102,8 +102,8 @@ def deployed_page(cloud: Driver, monkeypatch: pytest.MonkeyPatch) -> Iterator[st
     """Serve only the page, with its settings on AWS; yield its URL."""
     endpoint = cloud.printed["aws"]["endpoint"]
     module = page_with(monkeypatch, BUCKET_URL=endpoint, COGNITO_URL=endpoint)
-    with answering(lambda request: answer_of(module, request.target)) as url:
-        yield url
+    with HttpServer().start(lambda request: Response(*answer_of(module, request.target))) as server:
+        yield f"{server.url}/"
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 from selenium.webdriver.common.by import By
 
-from tests.support.answering import Answer, Request, answering
-from tests.support.browser import MAY_BE_SKIPPED, Browser, browsing
+from tests.localcloud.http_server import HttpServer, Request, Response
+from tests.support.browser import MAY_BE_SKIPPED, Browser, browsing, short_pauses
 from tests.support.page_function import answer_of, page_with
 
 pytestmark = pytest.mark.skipif(MAY_BE_SKIPPED, reason="there is no chromium with its chromedriver here")
@@ -29,15 +29,6 @@ ON_ITS_WAY = "The photo is on its way."
 LOST = "The photo has not arrived, and this browser does not have it. Choose it again above."
 FAILED = "This did not work. Try again in a moment."
 
-# Makes pauses 50 times as short, and notes them.
-HURRY = """
-    const real = setTimeout;
-    window.pauses = [];
-    window.setTimeout = (end, milliseconds) => {
-      window.pauses.push(milliseconds / 1000);
-      return real(end, milliseconds / 50);
-    };
-"""
 # Lets the browser close its database when the page uses it next, as Safari does in the background.
 CLOSE_DATABASE = """
     const { transaction } = IDBDatabase.prototype;
@@ -76,11 +67,11 @@ def picture() -> bytes:
 PICTURE = picture()
 
 
-def said(body: object, status: int = 200, **headers: str) -> Answer:
-    return Answer(status, json.dumps(body).encode(), {"Content-Type": "application/json", **headers})
+def said(body: object, status: int = 200) -> Response:
+    return Response(status, (("Content-Type", "application/json"),), json.dumps(body).encode())
 
 
-def refused(status: int, code: str = "unavailable") -> Answer:
+def refused(status: int, code: str = "unavailable") -> Response:
     return said({"error": {"code": code, "message": "The API's own words."}}, status)
 
 
@@ -90,8 +81,12 @@ def token(seconds: float = HOUR) -> str:
     return f"e30.{base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip('=')}.e30"
 
 
+def path_of(request: Request) -> str:
+    return request.target.partition("?")[0]
+
+
 def expired(request: Request) -> bool:
-    _, _, bearer = request.headers.get("authorization", "").partition(" ")
+    _, _, bearer = request.header("authorization").partition(" ")
     return bool(bearer) and json.loads(base64.b64decode(bearer.split(".")[1] + "=="))["exp"] < time.time()
 
 
@@ -106,8 +101,8 @@ class Stack:
     styles: list[dict[str, str]] = field(default_factory=list)
     hears_of_uploads: bool = True
     own_issuer: bool = False
-    scripted: list[tuple[str, Answer]] = field(default_factory=list)
-    constant: dict[str, Callable[[], Answer]] = field(default_factory=dict)
+    scripted: list[tuple[str, Response]] = field(default_factory=list)
+    constant: dict[str, Callable[[], Response]] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     writes: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -117,12 +112,12 @@ class Stack:
         self.usage = {"pictures_today": 0, "pictures_this_month": 0, "daily_pictures": 600}
         self.usage |= {"active_jobs": 0, "max_active_jobs": 100, "day_ends_at": time_in(6 * HOUR)}
 
-    def script(self, start: str, *answers: Answer) -> None:
+    def script(self, start: str, *answers: Response) -> None:
         """Give these answers to the next requests that start so."""
         self.scripted += [(start, answer) for answer in answers]
 
-    def always(self, start: str, act: Callable[[], Answer]) -> None:
-        """Answer all requests that start so by calling `act`, until `never`."""
+    def always(self, start: str, act: Callable[[], Response]) -> None:
+        """Response all requests that start so by calling `act`, until `never`."""
         self.constant[start] = act
 
     def never(self, start: str) -> None:
@@ -154,10 +149,10 @@ class Stack:
         url = f"{self.url}s3/{job_id}?signature={self.writes}"
         return {"method": "PUT", "url": url, "headers": {"Content-Type": "image/jpeg"}}
 
-    def answer(self, request: Request) -> Answer:
+    def answer(self, request: Request) -> Response:
         name = f"{request.method} {request.target}"
         with self.lock:
-            if not request.path.startswith("/page/"):
+            if not path_of(request).startswith("/page/"):
                 self.requests.append(request)
             for one in self.scripted:
                 if name.startswith(one[0]):
@@ -166,37 +161,37 @@ class Stack:
             act = next((act for start, act in self.constant.items() if name.startswith(start)), None)
         if act:
             return act()
-        return Answer(401) if expired(request) else self.routine(request)
+        return Response(401) if expired(request) else self.routine(request)
 
-    def routine(self, request: Request) -> Answer:
-        """Answer as a stack without failures does."""
+    def routine(self, request: Request) -> Response:
+        """Response as a stack without failures does."""
         for route, act in ROUTES.items():
-            if found := re.fullmatch(route, f"{request.method} {request.path}"):
+            if found := re.fullmatch(route, f"{request.method} {path_of(request)}"):
                 return act(self, *found.groups())
-        answer = answer_of(self.page, request.target)
+        answer = Response(*answer_of(self.page, request.target))
         if self.own_issuer:
             body = answer.body.replace(b"clientId&quot;: &quot;client", b"clientId&quot;: &quot;")
-            return Answer(answer.status, body, answer.headers)
+            return replace(answer, body=body)
         return answer
 
-    def list_jobs(self) -> Answer:
+    def list_jobs(self) -> Response:
         jobs = sorted(self.jobs.values(), key=lambda job: job["created_at"], reverse=True)
         return said({"jobs": [{**job, "upload": None} for job in jobs], "cursor": None})
 
-    def create(self, **what: Any) -> Answer:
+    def create(self, **what: Any) -> Response:
         job = self.change(f"job-{len(self.jobs) + 1}", **what)
         return said({**job, "upload": job["upload"] and self.upload_of(job["job_id"])}, 201)
 
-    def put(self, job_id: str) -> Answer:
+    def put(self, job_id: str) -> Response:
         if self.hears_of_uploads:
             self.change(job_id, status="GENERATING", upload=None)
-        return Answer()
+        return Response(200)
 
-    def delete(self, job_id: str) -> Answer:
+    def delete(self, job_id: str) -> Response:
         del self.jobs[job_id]
-        return Answer(204)
+        return Response(204)
 
-    def job(self, job_id: str) -> Answer:
+    def job(self, job_id: str) -> Response:
         if job_id not in self.jobs:
             return refused(404, "job_not_found")
         job = self.jobs[job_id]
@@ -211,8 +206,8 @@ class Stack:
         return self.asked(start)
 
 
-SHOWN = Answer(200, PICTURE, {"Content-Type": "image/png"})
-ROUTES: dict[str, Callable[..., Answer]] = {
+SHOWN = Response(200, (("Content-Type", "image/png"),), PICTURE)
+ROUTES: dict[str, Callable[..., Response]] = {
     "POST /": lambda _: said({"AuthenticationResult": {"IdToken": token()}}),
     "GET /api/v1/usage": lambda stack: said(stack.usage),
     "GET /api/v1/styles": lambda stack: said({"styles": stack.styles}),
@@ -236,9 +231,9 @@ def time_in(seconds: float) -> str:
 def server() -> Iterator[Stack]:
     with pytest.MonkeyPatch.context() as patch:
         stack = Stack(page_with(patch))
-        with answering(stack.answer) as stack.url:
-            origin = stack.url.removesuffix("/")
-            page_with(patch, BUCKET_URL=origin, COGNITO_URL=stack.url, MAX_UPLOAD_BYTES="100000")
+        with HttpServer().start(stack.answer) as http:
+            stack.url = f"{http.url}/"
+            page_with(patch, BUCKET_URL=http.url, COGNITO_URL=stack.url, MAX_UPLOAD_BYTES="100000")
             yield stack
 
 
@@ -271,7 +266,7 @@ def browser(window: Browser, stack: Stack) -> Iterator[Browser]:
 @pytest.fixture
 def hurried(browser: Browser) -> Iterator[Browser]:
     """A browser with short pauses."""
-    with browser.starting_with(HURRY):
+    with browser.starting_with(short_pauses(50)):
         yield browser
 
 
@@ -321,7 +316,7 @@ def kept(browser: Browser) -> list[str]:
 
 @pytest.mark.parametrize("status", [400, 403, 503])
 def test_upload_that_s3_refuses_is_repeated(browser: Browser, stack: Stack, photo: Path, status: int) -> None:
-    stack.script("PUT /s3/", Answer(status))
+    stack.script("PUT /s3/", Response(status))
     show(browser, stack)
     make(browser, photo)
     browser.says("#status", DRAWN)
@@ -331,7 +326,7 @@ def test_upload_that_s3_refuses_is_repeated(browser: Browser, stack: Stack, phot
 
 
 def test_photo_that_s3_refused_is_sent_again(browser: Browser, stack: Stack, photo: Path) -> None:
-    stack.script("PUT /s3/", Answer(413))
+    stack.script("PUT /s3/", Response(413))
     show(browser, stack)
     make(browser, photo)
     browser.says("#status", "The photo could not be sent. Try again.")
@@ -342,7 +337,7 @@ def test_photo_that_s3_refused_is_sent_again(browser: Browser, stack: Stack, pho
 
 
 def test_photo_that_cannot_be_sent_again_is_lost(browser: Browser, stack: Stack, photo: Path) -> None:
-    stack.script("PUT /s3/", Answer(413))
+    stack.script("PUT /s3/", Response(413))
     show(browser, stack)
     make(browser, photo)
     browser.find("#resend")
@@ -353,7 +348,7 @@ def test_photo_that_cannot_be_sent_again_is_lost(browser: Browser, stack: Stack,
 
 
 def test_failing_api_does_not_end_an_upload(hurried: Browser, stack: Stack, photo: Path) -> None:
-    stack.script("PUT /s3/", Answer(503))
+    stack.script("PUT /s3/", Response(503))
     stack.script("GET /api/v1/jobs/", refused(500), refused(429, "too_many_at_once"), refused(503))
     show(hurried, stack)
     make(hurried, photo)
@@ -362,7 +357,7 @@ def test_failing_api_does_not_end_an_upload(hurried: Browser, stack: Stack, phot
 
 
 def test_upload_survives_a_closed_database(browser: Browser, stack: Stack, photo: Path) -> None:
-    stack.script("PUT /s3/", Answer(413))
+    stack.script("PUT /s3/", Response(413))
     show(browser, stack)
     browser.driver.execute_script(CLOSE_DATABASE)
     make(browser, photo)
@@ -418,11 +413,11 @@ def test_photo_of_another_browser_is_called_lost(browser: Browser, stack: Stack)
     [
         said({"__type": "TooManyRequestsException"}, 400),
         said({"__type": "InternalErrorException"}, 500),
-        Answer(502, b"<html>Bad Gateway</html>"),
+        Response(502, body=b"<html>Bad Gateway</html>"),
     ],
     ids=["throttled", "failing", "behind a proxy"],
 )
-def test_failing_renewal_does_not_end_the_session(hurried: Browser, stack: Stack, failure: Answer) -> None:
+def test_failing_renewal_does_not_end_the_session(hurried: Browser, stack: Stack, failure: Response) -> None:
     ended(stack, "job-1")
     sign_in(hurried, stack, seconds=-1)
     stack.script("POST /", *[failure] * 3)
@@ -441,7 +436,7 @@ def test_refused_renewal_ends_the_session(browser: Browser, stack: Stack) -> Non
 @pytest.fixture
 def other_tab(browser: Browser, stack: Stack, photo: Path) -> Iterator[str]:
     """Begin an upload that does not end; switch to another tab. Yield the handle of the first one."""
-    stack.always("PUT /s3/", lambda: Answer(503))
+    stack.always("PUT /s3/", lambda: Response(503))
     show(browser, stack)
     make(browser, photo)
     browser.says("#status", "The connection broke.")
@@ -461,7 +456,7 @@ def other_tab(browser: Browser, stack: Stack, photo: Path) -> Iterator[str]:
 
 def test_session_lost_in_another_tab_keeps_photos(browser: Browser, stack: Stack, other_tab: str) -> None:
     stack.always("POST /", lambda: said({"__type": "NotAuthorizedException"}, 400))
-    stack.always("GET /api/v1/usage", lambda: Answer(401))
+    stack.always("GET /api/v1/usage", lambda: Response(401))
     browser.driver.refresh()
     browser.find("#sign-in")
     browser.driver.switch_to.window(other_tab)
@@ -492,7 +487,7 @@ def test_token_with_line_breaks_is_accepted(browser: Browser, stack: Stack) -> N
     browser.driver.execute_script(script, f" Bearer {pasted[:20]}\r\n  {pasted[20:]}\n")
     browser.click("#paste-token button")
     browser.says("#who", "ann@example.com")
-    assert stack.asked("GET /api/v1/jobs?limit=1")[0].headers["authorization"] == f"Bearer {pasted}"
+    assert stack.asked("GET /api/v1/jobs?limit=1")[0].header("authorization") == f"Bearer {pasted}"
 
 
 # ── orders ──
@@ -508,7 +503,7 @@ def test_one_more_picture_is_ordered_once(browser: Browser, stack: Stack) -> Non
         browser.says("#status", words)
     browser.driver.back()
     browser.click(".again")
-    keys = [one.headers["idempotency-key"] for one in stack.wait_for(again, 4)]
+    keys = [one.header("idempotency-key") for one in stack.wait_for(again, 4)]
     assert keys[0] == keys[1]
     assert len(set(keys)) == 3
 
@@ -522,7 +517,7 @@ def test_key_of_a_refused_order_is_not_used_again(browser: Browser, stack: Stack
     browser.says("#problem", "This photo was sent before with another description. Send it again.")
     browser.click("#make")
     browser.says("#status", DRAWN)
-    first, second, third = (one.headers["idempotency-key"] for one in stack.asked("POST /api/v1/jobs"))
+    first, second, third = (one.header("idempotency-key") for one in stack.asked("POST /api/v1/jobs"))
     assert first == second != third
 
 
@@ -553,7 +548,7 @@ def test_style_previews_are_loaded_two_at_a_time(browser: Browser, stack: Stack)
     running = []
     most = [0]
 
-    def slowly() -> Answer:
+    def slowly() -> Response:
         running.append(1)
         most.append(len(running))
         time.sleep(0.1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 import time
 from collections import Counter
@@ -14,23 +13,13 @@ from types import ModuleType
 
 import pytest
 
-from tests.support.answering import Answer, Request, answering
-from tests.support.browser import MAY_BE_SKIPPED, Browser, browsing
+from tests.localcloud.http_server import HttpServer, Request, Response, json_message
+from tests.support.browser import MAY_BE_SKIPPED, Browser, browsing, short_pauses
 from tests.support.page_function import answer_of, page_with
 
 pytestmark = pytest.mark.skipif(MAY_BE_SKIPPED, reason="there is no chromium with its chromedriver here")
 AT_ONCE = 4  # functions. A browser sends six requests at once over HTTP/1.1, and all of them over HTTP/2.
 SECONDS = 0.075  # of an invocation
-REFUSAL = json.dumps({"message": "Internal Server Error"}).encode()
-# Makes pauses 100 times as short, and notes them.
-SHORT_PAUSES = """
-    const real = setTimeout;
-    window.pauses = [];
-    window.setTimeout = (end, milliseconds) => {
-      window.pauses.push(milliseconds / 1000);
-      return real(end, milliseconds / 100);
-    };
-"""
 
 
 @dataclass
@@ -49,10 +38,10 @@ class Gateway:
     refused: list[str] = field(default_factory=list)
     free: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(AT_ONCE))
 
-    def answer(self, request: Request) -> Answer:
-        path = request.path
+    def answer(self, request: Request) -> Response:
+        path = request.target.partition("?")[0]
         self.requested[path] += 1
-        refusal = Answer(500, REFUSAL, {"Content-Type": "application/json"})
+        refusal = json_message(500, "Internal Server Error")
         if not self.free.acquire(blocking=False):
             self.refused.append(path)
             return refusal
@@ -62,14 +51,15 @@ class Gateway:
             self.free.release()
         if self.requested[path] <= self.failing[path]:
             return refusal
-        return answer_of(self.page, request.target)
+        return Response(*answer_of(self.page, request.target))
 
 
 @contextmanager
 def serving_page(page: ModuleType, **failing: int) -> Iterator[Gateway]:
     """Serve the page. Of the named files, so many of the first requests fail."""
     gateway = Gateway(page, Counter({f"/page/{name}": count for name, count in failing.items()}))
-    with answering(gateway.answer) as gateway.url:
+    with HttpServer().start(gateway.answer) as server:
+        gateway.url = f"{server.url}/"
         yield gateway
 
 
@@ -103,7 +93,7 @@ def test_page_comes_up_although_few_functions_run(window: Browser, page: ModuleT
 
 
 def test_module_that_never_comes_is_explained(window: Browser, page: ModuleType) -> None:
-    with window.starting_with(SHORT_PAUSES), serving_page(page, **{"wall.js": 1000}) as gateway:
+    with window.starting_with(short_pauses(100)), serving_page(page, **{"wall.js": 1000}) as gateway:
         window.open(gateway.url)
         window.says("#not-loaded", "This page could not be loaded. Reload it.")
         window.find("#not-loaded [lang=ko]")

@@ -39,6 +39,18 @@ FLAGS = (
 SCREENSHOTS = CACHE / "screenshots"
 
 
+def short_pauses(times: int) -> str:
+    """Return a script that makes the page's pauses so many times as short, and notes them in seconds."""
+    return f"""
+        const real = setTimeout;
+        window.pauses = [];
+        window.setTimeout = (end, milliseconds) => {{
+          window.pauses.push(milliseconds / 1000);
+          return real(end, milliseconds / {times});
+        }};
+    """
+
+
 @dataclass
 class Browser:
     """A browser with one page open. Each wait ends after `patience` seconds."""

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from tests.environment import ROOT
-from tests.support.answering import Answer
 
 ENVIRONMENT = {
     "BUCKET_URL": "https://photos.s3.eu-west-1.amazonaws.com",
@@ -40,12 +39,12 @@ def get(page: ModuleType, path: str, **headers: str) -> dict[str, Any]:
     return {**answer, "body": text_of(answer)} if "body" in answer else answer
 
 
-def answer_of(page: ModuleType, target: str) -> Answer:
-    """Return the function's answer to a browser that keeps nothing, as HTTP sends it."""
+def answer_of(page: ModuleType, target: str) -> tuple[int, tuple[tuple[str, str], ...], bytes]:
+    """Return status, headers and body of the function's answer to a browser that keeps nothing, as HTTP sends it."""
     path, _, query = target.partition("?")
     answer = page.handler({**EVENT, "rawPath": path, "rawQueryString": query, "headers": {}}, None)
     body = base64.b64decode(answer["body"]) if answer.get("isBase64Encoded") else answer["body"].encode()
-    return Answer(answer["statusCode"], body, answer["headers"])
+    return answer["statusCode"], tuple(answer["headers"].items()), body
 
 
 def text_of(answer: dict[str, Any]) -> str:
