@@ -10,7 +10,6 @@ from __future__ import annotations
 from triptych.runtime import init  # isort: skip  # before all else
 
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import unquote_plus
 
@@ -98,7 +97,7 @@ def _record(record: SQSRecord) -> None:
 
 
 def _cancel(record: SQSRecord, task: GenerationMessage, receives: int) -> None:
-    if clock.now() >= _sent_at(record) + LONGEST_RUN:
+    if clock.now() >= queues.sent_at(record) + LONGEST_RUN:
         return  # `Cancel-After` has ended them
     with _put_back(record, receives, waiting=False):
         canceled = generate.cancel_doubled(task.job_id, task.doubled)
@@ -148,10 +147,6 @@ def _take_turn(record: SQSRecord, task: GenerationMessage, *, again: bool) -> No
         queues.remove_from_waiting(record.receipt_handle)
         logger.info("rests", seconds=round(rest))
         clock.sleep(rest)
-
-
-def _sent_at(record: SQSRecord) -> datetime:
-    return datetime.fromtimestamp(int(record.attributes.sent_timestamp) / 1000, UTC)
 
 
 def _waited_long(record: SQSRecord) -> bool:

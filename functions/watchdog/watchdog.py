@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from triptych.runtime import init  # isort: skip  # before all else
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
@@ -38,8 +37,7 @@ def _record(record: SQSRecord) -> None:
         logger.error("unreadable message", message_id=record.message_id, problems=error.error_count())
         count("UnexpectedErrors")
         return
-    sent_at = datetime.fromtimestamp(int(record.attributes.sent_timestamp) / 1000, UTC)
-    if successors.has_later(message, sent_at):
+    if successors.has_later(message, queues.sent_at(record)):
         about_job(message.job_id)
         logger.info("copy of a message", message_id=record.message_id)
         return

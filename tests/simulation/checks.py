@@ -32,9 +32,8 @@ RUN_ON_SECONDS = 60.0  # how long a prediction may run after its job's end, canc
 RECOVERY_SECONDS = VISIBILITY_SECONDS + 120  # after a fault: redelivery and two tries
 SOON_SECONDS = 10
 CROWD_SECONDS = 5.0  # a message that waits longer for a free function waits in a crowd
-DEADLINE_SECONDS, LOOK_SECONDS = (
-    int(ENVIRONMENT[name]) for name in ("GENERATION_DEADLINE_SECONDS", "WATCHDOG_DELAY_SECONDS")
-)
+DEADLINE_SECONDS = int(ENVIRONMENT["GENERATION_DEADLINE_SECONDS"])
+LOOK_SECONDS = int(ENVIRONMENT["WATCHDOG_DELAY_SECONDS"])
 # With these, for one job from its creation, a retry, or an unanswered cancellation or deletion on, under any faults.
 MOST_MESSAGES = 100
 MOST_LOOKS = 60  # of these, messages to the watchdog
@@ -194,9 +193,8 @@ class Checks:
         self.retried_at: dict[str, float] = {}  # by job: the owner's last retry
         self.ended_at: dict[str, float] = {}
         self._cloud = cloud
-        self._deadlines = cloud.faults.values_of(
-            "GENERATION_DEADLINE_SECONDS"
-        )  # the least and the greatest, in seconds
+        # The least and the greatest, in seconds.
+        self._deadlines = cloud.faults.values_of("GENERATION_DEADLINE_SECONDS")
         # The longest time until the watchdog notices a change, without faults.
         self._patience = max(cloud.faults.values_of("WATCHDOG_DELAY_SECONDS")) + VISIBILITY_SECONDS + 120
 

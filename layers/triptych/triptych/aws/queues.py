@@ -8,7 +8,7 @@ https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-f
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -21,6 +21,7 @@ from triptych.runtime.once import once
 from triptych.settings import settings
 
 if TYPE_CHECKING:
+    from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import SendMessageRequestTypeDef
 
@@ -145,14 +146,18 @@ def group_of(owner: str) -> str:
 def _send(url: str, message: BaseModel, delay: int, *, group: str | None = None) -> None:
     request: SendMessageRequestTypeDef = {
         "QueueUrl": url,
-        "MessageBody": message.model_dump_json(
-            ensure_ascii=True
-        ),  # SQS refuses some characters that JSON allows
+        # SQS refuses some characters that JSON allows.
+        "MessageBody": message.model_dump_json(ensure_ascii=True),
         "DelaySeconds": min(delay, LONGEST_DELAY),
     }
     if group:
         request["MessageGroupId"] = group
     _sqs().send_message(**request)
+
+
+def sent_at(record: SQSRecord) -> datetime:
+    """Return when a delivered message was sent, by the clock of SQS."""
+    return datetime.fromtimestamp(int(record.attributes.sent_timestamp) / 1000, UTC)
 
 
 def is_of_waiting_queue(queue_arn: str) -> bool:

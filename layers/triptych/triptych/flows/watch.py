@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from triptych.aws.queues import WatchdogMessage
 
 SOON_SECONDS = 5
-FAILED_SECONDS = (
-    300  # the alarm FunctionErrors counts in 15 minutes, and a job whose looks all fail must set it off
-)
-FATAL_RECEIVES = 5  # of a message whose looks have all died; a process dies by chance far less often
+# The alarm FunctionErrors counts in 15 minutes, and a job whose looks all fail must set it off.
+FAILED_SECONDS = 300
+# Of a message whose looks have all died. A process dies by chance far less often.
+FATAL_RECEIVES = 5
 CREATION_SECONDS = 60  # the message is sent before the job is stored; no create request takes longer
 
 
-def look(message: WatchdogMessage, receives: int = 1) -> int | None:
+def look(message: WatchdogMessage, receives: int) -> int | None:
     """Look at a job and do whatever it needs now.
 
     Args:
@@ -55,7 +55,7 @@ def look(message: WatchdogMessage, receives: int = 1) -> int | None:
 
 
 def seconds_after_failure(message: WatchdogMessage) -> int:
-    """Return in how many seconds to look again after a look that failed. A prediction that nobody wants costs money."""
+    """Return in how many seconds to look again after a look that failed. A canceled job's predictions cost money."""
     if since := message.canceled_at or (message.born_at if message.left is not None else None):
         return cleanup.patience(since, clock.now())
     return min(settings().watchdog_delay_seconds, FAILED_SECONDS)
