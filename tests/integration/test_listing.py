@@ -217,6 +217,31 @@ def test_list_without_a_known_prediction_settles_no_doubt(
     assert statuses(world, job_id) == {ImageStatus.GENERATING}
 
 
+def test_list_that_catches_up_between_two_pages_settles_no_doubt(
+    world: World, context: SimpleNamespace, account: Account
+) -> None:
+    """The page that lacks the prediction is older than the one which shows that the list does not lag."""
+    job_id = with_one_known(world, context)
+    replicate = world.replicate
+    account.add(Tag(job_id, 1, 1), "mine", world.clock.time + timedelta(seconds=11))
+    replicate.account.unlisted = {"p0", "mine"}
+    world.clock.advance(200)
+    deliver(job_id, context)
+    pages = len(account.requests)
+
+    def catch_up(_: httpx.Request) -> None:
+        if len(account.requests) == 2 * pages:
+            replicate.account.unlisted = set()
+
+    replicate.on_read = catch_up
+    deliver(job_id, context)
+    assert not replicate.account.unlisted
+    assert len(world.job(job_id).having(ImageStatus.REQUESTING)) == 2
+    deliver(job_id, context)
+    assert world.job(job_id).images[1].prediction_id == "mine"
+    assert statuses(world, job_id) == {ImageStatus.GENERATING}
+
+
 def test_list_without_a_known_older_prediction_settles_no_doubt(
     world: World, context: SimpleNamespace, account: Account
 ) -> None:

@@ -390,8 +390,8 @@ def _settled_doubts(job: Job, now: datetime) -> tuple[list[Event], dict[str, int
 def _proves_absence(listed: Listed, job: Job, image: Image, since: datetime, now: datetime) -> bool:
     """Return whether a prediction that the list, read from `since` on, does not hold does not exist. It may lag behind.
 
-    It lags if it lacks a prediction of the same job that is known to exist and is not younger. It does not lag if it holds
-    a later one of any job. An hour after a prediction's end, the list does not say any more whose it was. By then a job is
+    It lags if it lacks a prediction of the same job that is known to exist and is not younger, or if it grows while it is
+    read. It does not lag if it holds a later one of any job. An hour after a prediction's end, the list does not say any more whose it was. By then a job is
     past its deadline, so the image stays in doubt and counts. Only a retry asks again: such an output is lost.
     """
     asked_at = image.asked_at or job.created_at
@@ -404,7 +404,7 @@ def _proves_absence(listed: Listed, job: Job, image: Image, since: datetime, now
         for one in job.images
         if one.prediction_id and one.asked_at and since - SAME_TIME < one.asked_at < asked_at + SAME_TIME
     }
-    if known - listed.tagged_ids and now < asked_at + listing.LONGEST_LAG:
+    if not listed.steady or (known - listed.tagged_ids and now < asked_at + listing.LONGEST_LAG):
         return False
     return listed.covers(asked_at) or now >= asked_at + timedelta(seconds=UNANSWERED_SECONDS)
 

@@ -47,6 +47,9 @@ class Listed:
     """What was read of the list."""
 
     rows: Sequence[Prediction]
+    steady: bool = (
+        True  # if not, the list was catching up while it was read: then no gap in it proves anything
+    )
 
     def of(self, tag: Tag) -> list[str]:
         """Return the ids of the tag's predictions, the first created first. One POST can create two.
@@ -63,7 +66,7 @@ class Listed:
     def covers(self, asked_at: datetime) -> bool:
         """Return whether the list provably does not lag behind a POST of `asked_at`: it holds a later prediction."""
         answered_by = asked_at + timedelta(seconds=CREATE_SECONDS) + SKEW
-        return any(row.created_at and row.created_at >= answered_by for row in self.rows)
+        return self.steady and any(row.created_at and row.created_at >= answered_by for row in self.rows)
 
 
 class _Page(Lazy):
@@ -99,10 +102,11 @@ def find(wanted: Mapping[Tag, datetime], *, whole: bool) -> Listed:
         for part in _slices(*times)
     ]
     rows = _joined(rows, *_read_all(rest, budget))
-    if not _has(rows, wanted.keys()):
-        # The list may have caught up meanwhile: later parts then show no lag that an earlier one had.
-        rows = _joined(rows, *_read_all(likely, budget))
-    return Listed(rows)
+    if _has(rows, wanted.keys()):
+        return Listed(rows)
+    # The list may have caught up meanwhile: a later page then shows no lag that an earlier one had.
+    again = _joined(rows, *_read_all(likely, budget))
+    return Listed(again, steady=len(again) == len(rows))
 
 
 @dataclass(frozen=True, slots=True)
