@@ -253,20 +253,28 @@ def test_late_prediction_of_a_lost_attempt_is_wasted(
     assert totals(capsys.readouterr().out) == {"WebhooksIgnored": 1, "PredictionsWasted": 1}
 
 
-def test_prediction_whose_webhook_overtakes_its_answer_counts_once(
+@pytest.mark.parametrize(("by", "adopted"), [("webhook", 1), ("list", 3)])
+def test_prediction_adopted_before_its_answer_is_stored_counts_once(
     world: World,
     context: SimpleNamespace,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
+    by: str,
+    adopted: int,
 ) -> None:
+    job_id = world.new_job()
+
     def overtaken(*_: object) -> None:
-        """Deliver a webhook while the photo's preview is made, before the answers are stored."""
-        webhook.handler(webhook_for(world.replicate.finish("p0"), world.clock), context)
+        """Adopt predictions while the photo's preview is made, before the answers are stored."""
+        if by == "webhook":
+            webhook.handler(webhook_for(world.replicate.finish("p0"), world.clock), context)
+        else:
+            deliver(job_id, context, 2)
 
     monkeypatch.setattr(preview, "of_photo", overtaken)
-    deliver(world.new_job(), context)
+    deliver(job_id, context)
     found = totals(capsys.readouterr().out)
-    assert (found["PredictionsCreated"], found["PredictionsAdopted"]) == (2, 1)
+    assert (found.get("PredictionsCreated", 0), found["PredictionsAdopted"]) == (3 - adopted, adopted)
     assert found["EstimatedDollars"] == pytest.approx(3 * settings().picture_cost_dollars)
 
 

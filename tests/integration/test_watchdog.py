@@ -511,13 +511,14 @@ def test_job_whose_looks_all_die_ends_and_loses_nothing(
     assert len(world.replicate.creates) == 3
 
 
-@pytest.mark.parametrize("slow", ["advance", "get", "result"])
+@pytest.mark.parametrize("slow", ["advance", "get", "lost", "result"])
 def test_late_look_spares_a_job_that_was_retried_meanwhile(
     world: World, context: SimpleNamespace, running: str, monkeypatch: pytest.MonkeyPatch, slow: str
 ) -> None:
     job = world.job(running)
     world.clock.time = deadline(job)
-    module = {"advance": generation, "get": predictions, "result": collect}[slow]
+    module = {"advance": generation, "result": collect}.get(slow, predictions)
+    name = "get" if slow == "lost" else slow
 
     def unreadable(_: str) -> Any:
         raise ReplicateUnavailableError
@@ -529,18 +530,21 @@ def test_late_look_spares_a_job_that_was_retried_meanwhile(
         """Return the job as `advance` does after a lost race."""
         return world.job(running)
 
-    then = {"advance": reread, "get": unreadable, "result": no_output}[slow]
+    def unknown(_: str) -> None:
+        """Answer 404."""
+
+    then = {"advance": reread, "get": unreadable, "lost": unknown, "result": no_output}[slow]
 
     def asked(*args: Any, **options: Any) -> Any:
         """Let another look end the job, and its owner retry it, before the first answer."""
-        monkeypatch.setattr(module, slow, then)
+        monkeypatch.setattr(module, name, then)
         record.move_on(job, DeadlinePassed(0))
         world.clock.advance(1)
         owner.retry(world.job(running))
         return then(*args, **options)
 
     monkeypatch.setattr(collect, "result", no_output)
-    monkeypatch.setattr(module, slow, asked)
+    monkeypatch.setattr(module, name, asked)
     look(world, running, context)
     retried = world.job(running)
     assert len(retried.having(ImageStatus.GENERATING)) == 3

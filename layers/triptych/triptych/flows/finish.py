@@ -190,16 +190,17 @@ def _result(job: Job, image: Image, budget: TimeBudget, *, last: bool) -> Event 
         if budget.is_spent or (prediction is None and too_new):
             return None
         if prediction is None:
-            return ImageFailed(image.index, image.attempt, prediction_id, FailureKind.PREDICTION_LOST)
+            lost = FailureKind.PREDICTION_LOST
+            return ImageFailed(image.index, image.attempt, prediction_id, lost, job.retries)
         tag = Tag(job.job_id, image.index, image.attempt)
         return collect.result(job, tag, prediction, budget)
     except OutputUnavailableError as error:
         logger.warning("no output", prediction_id=prediction_id, reason=str(error))
         broken = OutputBroken(image.index, image.attempt, prediction_id)
         unavailable = FailureKind.OUTPUT_UNAVAILABLE
-        lost = ImageFailed(image.index, image.attempt, prediction_id, unavailable, job.retries)
+        missed = ImageFailed(image.index, image.attempt, prediction_id, unavailable, job.retries)
         counts = isinstance(error, OutputBrokenError) and (image.broken == 0 or _is_another_look(job))
-        return lost if last else broken if counts else None
+        return missed if last else broken if counts else None
     except ReplicateUnavailableError as error:
         logger.warning("the prediction cannot be read", prediction_id=prediction_id, reason=str(error))
         return None

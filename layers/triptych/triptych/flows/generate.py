@@ -308,17 +308,16 @@ def _ask(
     answers = _create(intended, [intended.images[one.index] for one in asked], pace)
     change = record.move_on(intended, *answers, *meanwhile())
     made = [one for one in answers if isinstance(one, PredictionCreated)]
-    if new := sum(not _was_adopted(change.before, one) for one in made):
+    if new := sum(not _is_known(change.before, one) for one in made):
         count("PredictionsCreated", new)
         costs.count_cost(new)
     _cancel_unneeded(change.job, made)
     return change.job
 
 
-def _was_adopted(job: Job | None, made: PredictionCreated) -> bool:
-    """Return whether the prediction's webhook came before its answer was stored, and has counted it."""
-    image = job.images[made.index] if job else None
-    return image is not None and image.status.is_terminal and image.prediction_id == made.prediction_id
+def _is_known(job: Job | None, made: PredictionCreated) -> bool:
+    """Return whether a webhook or the list named the prediction before its answer was stored, and it was counted then."""
+    return job is not None and job.images[made.index].prediction_id == made.prediction_id
 
 
 def cancel_doubled(job_id: str, doubled: Mapping[str, int]) -> bool:

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 SOON_SECONDS = 5
 # The alarm FunctionErrors counts in 15 minutes, and a job whose looks all fail must set it off.
 FAILED_SECONDS = 300
-# Of a message whose looks have all died. A process dies by chance far less often.
-FATAL_RECEIVES = 5
+# Of a message whose looks have all died: 52 minutes. A function that cannot start uses up receives too, without a look.
+# After such an outage a look must still fetch what is ready, and an hour after its end Replicate has lost an output.
+FATAL_RECEIVES = 13
 CREATION_SECONDS = 60  # the message is sent before the job is stored; no create request takes longer
 
 
