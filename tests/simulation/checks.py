@@ -35,7 +35,7 @@ CROWD_SECONDS = 5.0  # a message that waits longer for a free function waits in 
 DEADLINE_SECONDS = int(ENVIRONMENT["GENERATION_DEADLINE_SECONDS"])
 LOOK_SECONDS = int(ENVIRONMENT["WATCHDOG_DELAY_SECONDS"])
 # With these, for one job from its creation, a retry, or an unanswered cancellation or deletion on, under any faults.
-MOST_MESSAGES = 100
+MOST_MESSAGES = 160  # while others use up the limit, two processes move a job within the line every 40 s
 MOST_LOOKS = 60  # of these, messages to the watchdog
 MOST_CALLBACKS = 12  # messages for one callback
 FORGETFUL = {"crash_before", "crash_after", "function_stalls"}  # a process that dies forgets what it has done
@@ -406,8 +406,11 @@ class Checks:
         over = self.forgotten.get(job_id, self.ended_at.get(job_id))
         if over is None or prediction.slot in self.doubled:
             return
-        since = max(over, prediction.created_at, self._end_by_deadline(prediction))
         hindered = self.hindered.get(job_id, -RUN_ON_SECONDS)
+        since = max(over, prediction.created_at, self._end_by_deadline(prediction))
+        if hindered >= over + min(self._deadlines) < over + max(self._deadlines):
+            # A lowered deadline has ended the tries to cancel: `Cancel-After` ends the prediction.
+            since = max(since, prediction.created_at + max(self._deadlines))
         allowed = RUN_ON_SECONDS + sum(waited for at, waited in self.crowded[job_id] if at >= since)
         allowed += self._cloud.waits_for_watchdog(job_id)
         if hindered >= since - RUN_ON_SECONDS:

@@ -366,8 +366,9 @@ class Cloud:
         """Send a message to a function's queue."""
         now = self.engine.now
         about = _job_of(body)
-        self.messages[about] += 1
-        self.looks[about] += queue == "watchdog"
+        of = _try_of(about, body)
+        self.messages[of] += 1
+        self.looks[of] += queue == "watchdog"
         if queue == "callback":
             self.checks.on_callback_ordered(json.loads(body)["webhook_id"])
         if self.faults.retention:
@@ -654,6 +655,12 @@ def _job_of(body: str) -> str:
     return str(
         found["job_id"] if "job_id" in found else found["Records"][0]["s3"]["object"]["key"].split("/")[1]
     )
+
+
+def _try_of(job_id: str, body: str) -> str:
+    """Return what a message belongs to: its job, or one deletion of it. A client may repeat a deletion that fails."""
+    found = json.loads(body)
+    return job_id if found.get("left") is None else f"{job_id}, deleted at {found['born_at']}"
 
 
 def _job_of_event(event: dict[str, Any]) -> str | None:
