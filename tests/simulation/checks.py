@@ -187,6 +187,9 @@ class Checks:
         self.doubled: set[Slot] = (
             set()
         )  # of which one POST made two: nothing may ever tell of the one not taken
+        # Until when `Cancel-After` lets the prediction run of an image that the deadline has ended. That is after the job's
+        # end if a deployment lowered the deadline, and the only cancellation failed.
+        self.overdue: dict[tuple[str, int], float] = {}
         self.given_up: dict[
             tuple[str, int], int
         ] = {}  # by image: the failed attempt before the owner's last retry
@@ -260,6 +263,7 @@ class Checks:
             self._expect(bool(right), f"{where} is STORED, but its output is not in S3")
         if after.error == "deadline_exceeded" and before.error is None:
             self._expect(self._cloud.engine.now >= deadline, f"{where} ended before its job's deadline")
+            self.overdue[slot] = deadline - min(self._deadlines) + max(self._deadlines)
             if self._cloud.faults.lasting:
                 self._cloud.faults.struck(Situation.ENDED_UNDER_FAULTS)
         if after.error == "prediction_lost":
@@ -407,7 +411,8 @@ class Checks:
         if over is None or prediction.slot in self.doubled:
             return
         hindered = self.hindered.get(job_id, -RUN_ON_SECONDS)
-        since = max(over, prediction.created_at, self._end_by_deadline(prediction))
+        slot = (job_id, prediction.slot.image)
+        since = max(over, prediction.created_at, self.overdue.get(slot, 0.0))
         if hindered >= over + min(self._deadlines) < over + max(self._deadlines):
             # A lowered deadline has ended the tries to cancel: `Cancel-After` ends the prediction.
             since = max(since, prediction.created_at + max(self._deadlines))
@@ -422,17 +427,6 @@ class Checks:
             now - since <= allowed,
             f"{prediction.id} ran on for {now - since:.0f} s after the end of job {job_id}",
         )
-
-    def _end_by_deadline(self, prediction: Prediction) -> float:
-        """Return until when `Cancel-After` lets a prediction run whose image the deadline has ended, or 0.
-
-        If a deployment lowered the deadline, and the only cancellation failed, that is after the job's end.
-        """
-        record = self.records.get(prediction.slot.job_id)
-        image = record and record.images[prediction.slot.image]
-        if not (record and record.started_at and image and image.error == "deadline_exceeded"):
-            return 0.0
-        return self._cloud.seconds(record.started_at) + max(self._deadlines)
 
     def on_announced(self, detail: dict[str, Any]) -> None:
         """Check the event of a job's end."""
