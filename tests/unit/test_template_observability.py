@@ -143,7 +143,7 @@ def test_access_log_holds_nothing_that_a_client_writes() -> None:
     assert not [name for name in logged if "query" in name.lower() or "header" in name.lower()]
 
 
-def test_success_without_any_announcement_in_its_hour_is_an_alarm() -> None:
+def test_successes_without_any_announcement_in_two_hours_are_an_alarm() -> None:
     alarm = ALARMS["EndsNotAnnounced"]
     queries = {query["Id"]: query for query in alarm["Metrics"]}
     assert queries["all"]["Expression"] == "IF(FILL(ended, 0) > 0 AND FILL(announced, 0) == 0, 1, 0)"
@@ -151,7 +151,7 @@ def test_success_without_any_announcement_in_its_hour_is_an_alarm() -> None:
     assert of["Value"] == {"Ref": "AnnounceFunction"}
     assert queries["ended"]["MetricStat"]["Metric"]["MetricName"] == "JobsSucceeded"
     assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 0)
-    assert alarm["EvaluationPeriods"] == 1
+    assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"]) == (2, 6)
 
 
 def test_each_alarm_has_its_row_in_the_runbook() -> None:
