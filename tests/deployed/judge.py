@@ -134,6 +134,7 @@ class Judge:
             return  # nothing else can work
         check("no token", lambda: scenarios.api_refuses_requests_without_a_token(client))
         check("API preflight", lambda: scenarios.api_answers_preflights(client, origins["api"]))
+        check("other origins", lambda: scenarios.other_origins_are_refused(client, origins["api"]))
         check(
             "bad requests",
             lambda: scenarios.bad_requests_are_refused(client, stack.number("MaxUploadBytes")),

@@ -40,6 +40,7 @@ PAGE_HEADERS = (
     "x-content-type-options",
     "x-frame-options",
 )
+STRANGE_ORIGIN = "https://another-origin.example"
 PREFLIGHT = {
     "access-control-request-method": "PUT",
     "access-control-request-headers": "content-type,if-none-match",
@@ -97,14 +98,31 @@ def api_answers_preflights(client: Client, origins: Collection[str]) -> str:
         raise NotJudgedError("AllowedOrigins is empty: only the stack's own page uses the API.")
     for origin in origins:
         for method in ("GET", "POST", "DELETE"):
-            headers = {
-                "origin": origin,
-                "access-control-request-method": method,
-                "access-control-request-headers": "authorization,content-type",
-            }
-            answer = client.http.options(client.api + JOBS, headers=headers)
+            answer = _preflight(client, origin, method)
             allowed(answer, origin, method, "the API", "Check AllowedOrigins and deploy again.")
     return f"allowed from {', '.join(origins)}"
+
+
+def other_origins_are_refused(client: Client, origins: Collection[str]) -> str:
+    """Check that a page on an origin that AllowedOrigins does not name, or names no longer, cannot read the API."""
+    if "*" in origins:
+        raise NotJudgedError("AllowedOrigins is *: every page may call the API.")
+    found = _preflight(client, STRANGE_ORIGIN, "GET").headers.get("access-control-allow-origin")
+    must(
+        found not in {STRANGE_ORIGIN, "*"},
+        f"CORS: a browser on {STRANGE_ORIGIN} may call the API, and AllowedOrigins does not name it. Look at the CORS "
+        "settings of the API in the console of API Gateway: an update may have left old ones.",
+    )
+    return f"refused from {STRANGE_ORIGIN}"
+
+
+def _preflight(client: Client, origin: str, method: str) -> httpx.Response:
+    headers = {
+        "origin": origin,
+        "access-control-request-method": method,
+        "access-control-request-headers": "authorization,content-type",
+    }
+    return client.http.options(client.api + JOBS, headers=headers)
 
 
 def bad_requests_are_refused(client: Client, max_upload_bytes: int) -> str:

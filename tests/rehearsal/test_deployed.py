@@ -240,6 +240,15 @@ def no_cors_of_the_api(stack: Rehearsed) -> Iterator[None]:
 
 
 @contextmanager
+def cors_for_every_page(stack: Rehearsed) -> Iterator[None]:
+    apis, name = stack.cloud.client("apigatewayv2"), stack.name_of("HttpApi")
+    rules = apis.get_api(ApiId=name)["CorsConfiguration"]
+    apis.update_api(ApiId=name, CorsConfiguration={**rules, "AllowOrigins": ["*"]})
+    yield
+    apis.update_api(ApiId=name, CorsConfiguration=rules)
+
+
+@contextmanager
 def no_cors_of_the_bucket(stack: Rehearsed) -> Iterator[None]:
     s3, bucket = stack.cloud.client("s3"), stack.outputs["Bucket"]
     rules = s3.get_bucket_cors(Bucket=bucket)["CORSRules"]
@@ -286,6 +295,7 @@ BROKEN_GROUND: dict[str, tuple[Callable[[Rehearsed], Any], str, str]] = {
 }
 BROKEN: dict[str, tuple[Callable[[Rehearsed], Any], set[str], str, str]] = {
     "no CORS of the API": (no_cors_of_the_api, {"API preflight"}, "API preflight", "CORS: a browser on"),
+    "CORS for every page": (cors_for_every_page, {"other origins"}, "other origins", "may call the API"),
     "no CORS of the bucket": (
         no_cors_of_the_bucket,
         {"bucket's CORS rules", "bucket preflight"},

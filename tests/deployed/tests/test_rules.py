@@ -327,6 +327,20 @@ def test_preflight_that_lets_a_browser_upload_is_good() -> None:
     assert request.headers["access-control-request-headers"] == "content-type,if-none-match"
 
 
+@pytest.mark.parametrize("permitted", ["*", scenarios.STRANGE_ORIGIN])
+def test_api_that_any_page_may_call_is_named(permitted: str) -> None:
+    client = always(200, headers={"access-control-allow-origin": permitted})
+    with pytest.raises(ProblemError, match="may call the API"):
+        scenarios.other_origins_are_refused(client, [])
+    with pytest.raises(NotJudgedError):
+        scenarios.other_origins_are_refused(client, ["*"])
+
+
+@pytest.mark.parametrize("headers", [{}, {"access-control-allow-origin": "https://a.example"}])
+def test_api_that_no_other_page_may_call_is_good(headers: dict[str, str]) -> None:
+    scenarios.other_origins_are_refused(always(200, headers=headers), ["https://a.example"])
+
+
 def test_retry_that_starts_again_is_named() -> None:
     with pytest.raises(ProblemError, match="Retry: answered with 200, not 409"):
         scenarios.retry_changes_nothing(always(200, json={**JOB, "status": "GENERATING"}), JOB)
