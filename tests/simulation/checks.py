@@ -590,6 +590,7 @@ class Checks:
                     image.status == "STORED"
                     or made.slot in self.doubled
                     or made.slot.attempt != image.attempt
+                    or made.slot.attempt <= self.given_up.get((record.job_id, index), 0)
                     or not usable
                 ):
                     continue

@@ -15,7 +15,7 @@ from tests.simulation.situations import Situation
 
 RUN_JOBS = 100  # jobs in one run, at most
 LOW_CREDIT_JOBS_PER_SECOND = 0.06  # more than Replicate allows, so that jobs wait in line for minutes
-END = 4 * 3600.0  # seconds after the last fault; every job ends sooner
+END = 6 * 3600.0  # seconds after the last fault; every job ends sooner, also one that is retried four times
 
 
 @dataclass
