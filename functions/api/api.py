@@ -98,7 +98,9 @@ def post_job(body: CreateJob, idempotency_key: IdempotencyKey = None) -> Respons
         "more."
     ),
     tags=[JOBS],
-    responses=answers({HTTPStatus.OK: ("A page of jobs.", JobList)}, FailureKind.BAD_CURSOR),
+    responses=answers(
+        {HTTPStatus.OK: ("A page of jobs.", JobList)}, FailureKind.BAD_CURSOR, FailureKind.TOO_MANY_AT_ONCE
+    ),
 )
 def list_jobs(limit: Limit = 20, cursor: Cursor = None, status: Status = None) -> Response[str]:
     metadata = guards.metadata_filter(app.current_event)

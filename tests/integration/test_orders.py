@@ -270,6 +270,12 @@ def test_allowed_model_without_input_fields_is_named(call: Any, monkeypatch: pyt
 # ── metadata ──
 
 
+def test_metadata_with_too_many_entries_is_refused_unread(call: Any) -> None:
+    """To check half a million characters of entries took almost a second."""
+    message = refused(call, {**ORDER, "metadata": {str(number): number for number in range(17)}})
+    assert message.startswith("metadata: ")
+
+
 def test_metadata_is_returned_and_filters_lists(call: Any) -> None:
     first = ordered(call, metadata={"order": "A-17", "shop": "Seoul"})
     ordered(call, metadata={"order": "A-18", "shop": "Seoul"})
@@ -330,6 +336,7 @@ def test_page_of_quotation_marks_fits_into_what_lambda_may_answer(
 @pytest.mark.parametrize("query", ["limit=100", "status=SUCCEEDED"])
 def test_page_that_takes_long_to_read_is_cut(call: Any, monkeypatch: pytest.MonkeyPatch, query: str) -> None:
     """Otherwise the lists of an owner of many long orders would hold functions for as long as they may run."""
+    monkeypatch.setattr(table, "READ_SECONDS", 3.0)
     made = [ordered(call) for _ in range(7)]
     seconds = itertools.count()
     monkeypatch.setattr(clock, "monotonic", lambda: float(next(seconds)))
@@ -337,6 +344,16 @@ def test_page_that_takes_long_to_read_is_cut(call: Any, monkeypatch: pytest.Monk
     assert len(found) == 3
     listed = sorted(job["job_id"] for page in found for job in page)
     assert listed == (sorted(made) if query == "limit=100" else [])
+
+
+@pytest.mark.parametrize("query", ["limit=100", "status=SUCCEEDED"])
+def test_page_of_long_orders_is_cut(call: Any, monkeypatch: pytest.MonkeyPatch, query: str) -> None:
+    monkeypatch.setattr(table, "MOST_TEXT_READ", 10_000)
+    made = [ordered(call, prompt="\N{ARTIST PALETTE}" * 1_500) for _ in range(5)]
+    found = list(pages(call, query))
+    listed = sorted(job["job_id"] for page in found for job in page)
+    assert listed == (sorted(made) if query == "limit=100" else [])
+    assert len(found) == 3
 
 
 def test_page_of_jobs_with_many_images_is_cut(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:

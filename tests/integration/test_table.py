@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.client import BaseClient
 from botocore.exceptions import ClientError
-from pynamodb.exceptions import DeleteError, PutError, TransactWriteError
+from pynamodb.exceptions import DeleteError, PutError, QueryError, TransactWriteError
 
 from tests.support.jobs import waiting_job
 from tests.support.world import World
@@ -134,6 +134,19 @@ def test_refused_write_is_an_error(job: Job, monkeypatch: pytest.MonkeyPatch, co
     with pytest.raises(PutError):
         table.put(apply(job, Canceled(), job.created_at))
     assert table.get(job.job_id) == job
+
+
+@pytest.mark.parametrize("code", ["ProvisionedThroughputExceededException", "ThrottlingException"])
+def test_throttled_list_may_succeed_later(job: Job, monkeypatch: pytest.MonkeyPatch, code: str) -> None:
+    refuse(monkeypatch, "Query", code)
+    with pytest.raises(table.ContendedError):
+        table.list_jobs(job.owner, limit=1, cursor=None)
+
+
+def test_refused_list_is_an_error(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
+    refuse(monkeypatch, "Query", "AccessDeniedException")
+    with pytest.raises(QueryError):
+        table.list_jobs(job.owner, limit=1, cursor=None)
 
 
 def test_write_of_an_old_version_is_a_conflict(job: Job) -> None:

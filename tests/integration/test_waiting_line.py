@@ -17,9 +17,9 @@ from tests.integration.generating import DONE, KEPT, deliver
 from tests.integration.looking import look
 from tests.support.events import s3_notification, sqs_event
 from tests.support.world import World
-from triptych.aws import queues
-from triptych.flows import wait_in_line
-from triptych.job import ImageStatus, JobStatus
+from triptych.aws import queues, table
+from triptych.flows import owner, record, wait_in_line
+from triptych.job import ImageStatus, Job, JobStatus
 from triptych.pace import Pace
 from triptych.runtime import clock
 from triptych.settings import settings
@@ -211,6 +211,30 @@ def test_nothing_enters_the_line_for_what_is_gone(world: World, context: SimpleN
     job_id = world.new_job(photo=None) if gone == "photo" else "0e9f2d39-0000-4000-8000-000000000000"
     assert generate.handler(sqs_event(s3_notification(job_id), waited=CROWD), context) == DONE
     assert waiting(world) == []
+
+
+@pytest.mark.parametrize("end", ["delete", "cancel"])
+def test_crowded_photo_of_an_ended_job_costs_one_read(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    job_id = world.new_job()
+    job = world.job(job_id)
+    if end == "cancel":
+        owner.cancel(job)
+    else:
+        table.delete(job)
+    reads: list[str] = []
+    read = record.read
+
+    def counted(job_id: str) -> Job | None:
+        reads.append(job_id)
+        return read(job_id)
+
+    monkeypatch.setattr(record, "read", counted)
+    assert generate.handler(sqs_event(s3_notification(job_id), waited=CROWD), context) == DONE
+    assert reads == [job_id]
+    left = world.object_keys(f"uploads/{job_id}/")
+    assert left == ([] if end == "delete" else [job.photo.key])
 
 
 def test_delivered_again_a_photo_is_opened_at_once(world: World, context: SimpleNamespace) -> None:

@@ -211,8 +211,20 @@ class Item:
     times: int = 1  # how often its data are read, one after the other
 
 
-def heif(brand: bytes, properties: Sequence[bytes], items: Sequence[Item]) -> bytes:
-    """Write a HEIF file. Items have the numbers from 1 on, and the first one is the image."""
+def heif(
+    brand: bytes,
+    properties: Sequence[bytes],
+    items: Sequence[Item],
+    located: Callable[[int], bytes] | None = None,
+) -> bytes:
+    """Write a HEIF file. Items have the numbers from 1 on, and the first one is the image.
+
+    Args:
+        brand: The major brand.
+        properties: The boxes of the list of properties.
+        items: The items.
+        located: If given, returns the content of the box that locates the items, for the place where the data begin.
+    """
     start = box(b"ftyp", brand, bytes(4), b"mif1miaf" + brand)
     infos = [
         _full(b"infe", 2, struct.pack(">HH4s", number, 0, item.kind), b"\0")
@@ -232,20 +244,23 @@ def heif(brand: bytes, properties: Sequence[bytes], items: Sequence[Item]) -> by
         for number, item in enumerate(items, 1)
     )
 
-    def meta(at: int) -> bytes:
-        places = b""
+    def locations(at: int) -> bytes:
+        places = b"\x44\0" + struct.pack(">H", len(items))
         for number, item in enumerate(items, 1):
             places += (
                 struct.pack(">HHH", number, 0, item.times)
                 + struct.pack(">II", at, len(item.data)) * item.times
             )
             at += len(item.data)
+        return places
+
+    def meta(at: int) -> bytes:
         return _full(
             b"meta",
             0,
             _full(b"hdlr", 0, bytes(4), b"pict", bytes(12), b"\0"),
             _full(b"pitm", 0, struct.pack(">H", 1)),
-            _full(b"iloc", 0, b"\x44\0", struct.pack(">H", len(items)), places),
+            _full(b"iloc", 0, (located or locations)(at)),
             _full(b"iinf", 0, struct.pack(">H", len(items)), *infos),
             *([_full(b"iref", 0, *references)] if references else []),
             box(b"iprp", box(b"ipco", *properties), _full(b"ipma", 0, struct.pack(">I", len(items)), uses)),
@@ -330,6 +345,53 @@ def extents(times: int) -> bytes:
     configuration, data = coded("HEIF", SMALL, SMALL)
     item = Item(b"hvc1", data + bytes(2**20 - len(data)), [1, 2], times=times)
     return heif(b"heic", [configuration, sides(SMALL, SMALL)], [item])
+
+
+def _avif_of_pieces() -> bytes:
+    """Write an AVIF of 250 items, each of 65,535 pieces: their places and lengths take no byte."""
+    configuration, data = coded("AVIF", SMALL, SMALL)
+    items = b"".join(struct.pack(">HHH", number, 0, 65_535) for number in range(1, 251))
+    return heif(
+        b"avif",
+        [configuration, sides(SMALL, SMALL)],
+        [Item(b"av01", data, [1, 2])],
+        lambda _: struct.pack(">HH", 0, 250) + items,
+    )
+
+
+def _avif_of_units(unit: bytes, times: int) -> bytes:
+    """Write an AVIF whose AV1 data repeat a unit."""
+    configuration, data = coded("AVIF", SMALL, SMALL)
+    return heif(b"avif", [configuration, sides(SMALL, SMALL)], [Item(b"av01", data + unit * times, [1, 2])])
+
+
+def _avif_of_shared_data() -> bytes:
+    """Write an AVIF of 1,000 items, each with nearly all of the same 24 MB."""
+    configuration, data = coded("AVIF", SMALL, SMALL)
+    size = 24_000_000
+
+    def located(at: int) -> bytes:
+        places = [struct.pack(">HHHII", number, 0, 1, at, size - number) for number in range(1, 1_001)]
+        return b"\x44\0" + struct.pack(">H", 1_000) + b"".join(places)
+
+    first = Item(b"av01", data + bytes(size - len(data)), [1, 2])
+    others = [Item(b"av01", b"", [1, 2])] * 999
+    return heif(b"avif", [configuration, sides(SMALL, SMALL)], [first, *others], located)
+
+
+def _avif_of_properties() -> bytes:
+    configuration, data = coded("AVIF", SMALL, SMALL)
+    properties = [configuration, sides(SMALL, SMALL), box(b"free") * 3_000_000]
+    return heif(b"avif", properties, [Item(b"av01", data, [1, 2])])
+
+
+def _long_header() -> bytes:
+    """Return an AV1 sequence header with a number of 4,000 zeros."""
+    bits = Bits(b"")
+    # Profile, no still picture, no reduced header, timing, its 64 bits, equal intervals.
+    bits.bits = "000" + "0" + "0" + "1" + "0" * 64 + "1" + "0" * 4_000 + "1" + "0" * 4_100
+    body = bits.bytes()
+    return b"\x0a" + bytes([len(body) & 127 | 128, len(body) >> 7]) + body
 
 
 class Bits:
@@ -436,6 +498,11 @@ BOMBS = {
     ),
     "AVIF, a grid of one tile": Bomb(lambda: grid("AVIF", 109, 156), HEIF, UNREADABLE),
     "AVIF, a grid of 17,004 tiles": Bomb(lambda: grid_of_tiles("AVIF", 109, 156), HEIF, COMPLEX),
+    "AVIF, 16 million pieces of no bytes": Bomb(_avif_of_pieces, HEIF, UNREADABLE),
+    "AVIF, 12 million empty units": Bomb(lambda: _avif_of_units(b"\x12\0", 12_000_000), HEIF, UNREADABLE),
+    "AVIF, 1,000 items of the same 24 MB": Bomb(_avif_of_shared_data, HEIF, UNREADABLE),
+    "AVIF, 3 million properties": Bomb(_avif_of_properties, HEIF, UNREADABLE),
+    "AVIF, 20,000 headers of 1 KB": Bomb(lambda: _avif_of_units(_long_header(), 20_000), HEIF, UNREADABLE),
     "HEIC, a frame larger than claimed": Bomb(
         lambda: lying("HEIF", (SMALL, SMALL), (2048, 2048)), HEIC, COMPLEX
     ),

@@ -9,6 +9,7 @@ import faulthandler
 import os
 import resource
 import signal
+import struct
 import time
 import zlib
 from pathlib import Path
@@ -22,9 +23,13 @@ from tests.support.photo_bombs import (
     MOST_PIXELS,
     SIDES,
     Bomb,
+    Item,
     av1_of_sides,
+    coded,
     grid,
+    heif,
     lying,
+    sides,
     zeros,
 )
 from tests.support.photo_corpus import jpeg_of_scans, jpeg_with, png, write
@@ -150,6 +155,20 @@ def test_tiles_of_an_avif_are_smaller_than_the_whole() -> None:
     found = av1.frames(data)
     assert found
     assert found.frames == {(64, 64)}
+
+
+def test_equal_tiles_of_an_avif_may_share_their_data() -> None:
+    configuration, data = coded("AVIF", 64, 64)
+    data += bytes(1_000)
+    tiles = [Item(b"av01", data, [1, 2]), *[Item(b"av01", b"", [1, 2])] * 3]
+
+    def located(at: int) -> bytes:
+        places = [struct.pack(">HHHII", number, 0, 1, at, len(data)) for number in range(1, 5)]
+        return b"\x44\0" + struct.pack(">H", 4) + b"".join(places)
+
+    photo = heif(b"avif", [configuration, sides(64, 64)], tiles, located)
+    assert len(photo) < 4 * len(data)
+    assert av1.frames(photo) == av1.Frames(frozenset({(64, 64)}), frozenset({(64, 64)}), 4)
 
 
 def test_sequence_of_avif_frames_is_animated() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.environment import ROOT
 from tests.localcloud.template import TemplateError, load, translate
 from tests.unit.template_plan import Plan, plan
 from triptych.job import LONGEST_RUN
@@ -113,9 +114,16 @@ def test_routes_without_a_token_have_their_own_throttles() -> None:
     throttle = stage["RouteSettings"]["POST /api/v1/webhooks/replicate"]
     assert throttle["ThrottlingRateLimit"] >= 250  # signed webhooks get in beside forged ones
     assert throttle["ThrottlingBurstLimit"] <= 100  # a flood that begins at once starts as many functions
-    # The largest answer without a token: its transfer costs.
+    # Large answers without a token: their transfer costs.
     description = stage["RouteSettings"]["GET /api/v1/openapi.json"]
     assert description["ThrottlingRateLimit"] <= 20
+    previews = stage["RouteSettings"]["GET /api/v1/styles/{style_id}/preview"]
+    assert previews["ThrottlingRateLimit"] <= 20
+    files = stage["RouteSettings"]["GET /page/{file}"]
+    assert files["ThrottlingRateLimit"] <= 60
+    # The page, opened by ten users at once, and two each second.
+    number = len(list((ROOT / "functions/page/static").iterdir()))
+    assert files["ThrottlingBurstLimit"] >= 8 * number
     everything = stage["DefaultRouteSettings"]
     assert (everything["ThrottlingRateLimit"], everything["ThrottlingBurstLimit"]) == (250, 500)
     (api,) = of_type("AWS::ApiGatewayV2::Api").values()

@@ -290,7 +290,7 @@ class FailureKind(Enum):
         status=429,
     )
     TOO_MANY_AT_ONCE = _Row(
-        "Too many jobs are created or retried at once.",
+        "Too many jobs are created, retried or listed at once.",
         "Wait the number of seconds in Retry-After.",
         Fault.CLIENT,
         retryable=True,

@@ -26,7 +26,7 @@ from pynamodb.attributes import (
     UTCDateTimeAttribute,
     VersionAttribute,
 )
-from pynamodb.exceptions import DeleteError, PutError, TransactWriteError
+from pynamodb.exceptions import DeleteError, PutError, QueryError, TransactWriteError
 from pynamodb.expressions.condition import size
 from pynamodb.expressions.operand import Path, Value
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
@@ -45,7 +45,7 @@ from triptych.settings import settings
 from triptych.spending import Limits, Order, Spent, balance, entry_of, refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import date
 
     from pynamodb.connection.table import TableConnection
@@ -71,7 +71,10 @@ CONTENTION = {
 LOST_RACES = {"ConditionalCheckFailedException", "TransactionConflictException"}
 MOST_IMAGES_LISTED = 400  # on one page: each costs a presigned URL
 MOST_READ = 500  # jobs that one page of a filtered list may read
-READ_SECONDS = 3.0  # then a page ends with what it has: 500 jobs with the longest prompts are tens of MB
+# Then a page ends with what it has. A job with the longest prompts has 100 KB, and whoever reads many of them holds
+# functions.
+MOST_TEXT_READ = 2_000_000  # bytes of what clients wrote
+READ_SECONDS = 1.0
 REFUSED_TRIES = 3  # while other orders are given back
 COUNT_DAYS = 70  # how long what an owner has spent is kept after the last order
 RELEASED_DAYS = 17  # longer than the stream keeps a write, and then the bucket of dead letters
@@ -97,7 +100,7 @@ class BadCursorError(ValueError):
 
 
 class ContendedError(Exception):
-    """Too many jobs are created or retried at once, so that the counts cannot be updated."""
+    """Too many jobs are created, retried or listed at once: the counts cannot be updated, or the index cannot be read."""
 
 
 class _Bounds:
@@ -381,10 +384,12 @@ def list_jobs(
         limit: How many at most.
         cursor: Where to begin.
         wanted: If given, only these jobs are returned. At most MOST_READ jobs are read, so the page may be short. So may
-            a page be whose jobs have more than MOST_IMAGES_LISTED images, or take longer than READ_SECONDS to read.
+            a page be whose jobs have more than MOST_IMAGES_LISTED images or MOST_TEXT_READ bytes of text, or take longer
+            than READ_SECONDS to read.
 
     Raises:
         BadCursorError: `cursor` does not come from this function.
+        ContendedError: The owner lists more than DynamoDB reads; a later call may succeed.
     """
     start = None
     if cursor is not None:
@@ -402,9 +407,10 @@ def list_jobs(
         owner, limit=most, page_size=min(most, 100), scan_index_forward=False, last_evaluated_key=start
     )
     jobs: list[Job] = []
-    images, budget = 0, TimeBudget(READ_SECONDS)
-    for found in page:
+    images, text, budget = 0, 0, TimeBudget(READ_SECONDS)
+    for found in _unless_throttled(page):
         job = _to_job(found)
+        text += len(_Job.request.serialize(found.request).encode())
         if wanted is None or wanted(job):
             images += len(job.images)
             if images > MOST_IMAGES_LISTED and jobs:
@@ -412,12 +418,21 @@ def list_jobs(
             jobs.append(job)
             if len(jobs) == limit and wanted:
                 return jobs, cursor_after(job)
-        if budget.is_spent:
+        if text > MOST_TEXT_READ or budget.is_spent:
             return jobs, cursor_after(job)
     last = page.last_evaluated_key
     if last is None:
         return jobs, None
     return jobs, _cursor(last["created_at"]["S"], last["job_id"]["S"])
+
+
+def _unless_throttled(page: Iterable[_Job]) -> Iterator[_Job]:
+    try:
+        yield from page
+    except QueryError as error:
+        if error.cause_response_code in CONTENTION:
+            raise ContendedError from None
+        raise
 
 
 def cursor_after(job: Job) -> str:

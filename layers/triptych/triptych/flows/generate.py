@@ -91,6 +91,20 @@ def photo_arrived(job_id: str, key: str, pace: Pace, *, again: bool = False) -> 
     Returns:
         The job, or None if there is nothing to do.
     """
+    job = job_of(job_id, key)
+    if job is None or job.status.is_terminal:
+        return job
+    if job.has_photo:
+        return advance(job, pace=pace)
+    return _look_at_photo(job, key, pace, again=again)
+
+
+def job_of(job_id: str, key: str) -> Job | None:
+    """Read the job of a photo. A photo that was uploaded after its job was deleted is removed.
+
+    Returns:
+        The job, or None if there is none or the photo is another job's. That is logged.
+    """
     about_job(job_id)
     job = record.read(job_id)
     if not bucket.is_upload_of(key, job_id) or (job and not is_photo_of(job, key)):
@@ -98,13 +112,9 @@ def photo_arrived(job_id: str, key: str, pace: Pace, *, again: bool = False) -> 
         return None
     if job is None:
         logger.warning("no such job")
-        bucket.remove(key)  # uploaded after the job was deleted: only a stored job gets an upload URL
-        return None
-    if job.status.is_terminal:
-        return job
-    if job.has_photo:
-        return advance(job, pace=pace)
-    return _look_at_photo(job, key, pace, again=again)
+        # Only a stored job gets an upload URL. An upload that ends after the watchdog's clean-up is known here alone.
+        bucket.remove(key)
+    return job
 
 
 def is_photo_of(job: Job, key: str) -> bool:

@@ -33,7 +33,7 @@ CROWD_SECONDS = 2.0  # a photo that waits longer for an invocation waits behind 
 
 
 def pass_on(job_id: str, key: str, *, again: bool = False) -> bool:
-    """Let a photo that waits behind many others wait in the owners' line instead. Return whether it does.
+    """Let a photo that waits behind many others wait in the owners' line instead.
 
     It is not opened here, so that this takes a few milliseconds.
 
@@ -41,10 +41,13 @@ def pass_on(job_id: str, key: str, *, again: bool = False) -> bool:
         job_id: The job.
         key: Where the photo lies.
         again: An invocation may have died while it opened this photo. If it was opened, it need not wait in line.
+
+    Returns:
+        Whether it waits in line, or its job needs nothing any more.
     """
-    job = _read(job_id)
-    if job is None or job.status.is_terminal or not generate.is_photo_of(job, key):
-        return False
+    job = generate.job_of(job_id, key)
+    if job is None or job.status.is_terminal:
+        return True
     if again and job.has_photo:
         return False
     if job.uploaded_at is None:

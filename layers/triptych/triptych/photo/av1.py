@@ -10,14 +10,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from mmap import mmap
 
 type Sides = tuple[int, int]
+type Piece = tuple[int, int]  # where it begins in the file, and its length
 type Data = mmap | bytes
 
 MOST_ITEMS = 1_000  # tiles, thumbnails and metadata; libheif has the same limit for HEIC
+# Boxes of a box, pieces of all items, units of all AV1 data. An item has about one piece and three units, and a piece may
+# take no byte of the file.
+MOST_PARTS = 10_000
 _SEQUENCE_HEADER = 1
+_LONGEST_NUMBER = 32  # bits (AV1, 4.10.3)
 
 
 class MalformedError(Exception):
@@ -49,7 +54,9 @@ def frames(data: Data) -> Frames | None:
         if items > MOST_ITEMS:
             return Frames(frozenset(), frozenset(), items)
         places = dict(_places(data, *meta[b"iloc"], meta.get(b"idat", (0, 0))[0]))
-        found = frozenset(side for item in coded for side in _sides(_joined(data, places[item])))
+        # An encoder may store equal tiles once.
+        different = {tuple(places[item]) for item in coded}
+        found = frozenset(_sides(_joined(data, different)))
         return Frames(found, frozenset(_claimed(data, *meta[b"iprp"])), items)
     except (KeyError, IndexError) as error:
         raise MalformedError from error
@@ -57,7 +64,9 @@ def frames(data: Data) -> Frames | None:
 
 def boxes(data: Data, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """Yield the kind of each box, and where its content begins and ends."""
-    while at + 8 <= end:
+    for _ in range(MOST_PARTS):
+        if at + 8 > end:
+            return
         size, kind, head = int.from_bytes(data[at : at + 4]), data[at + 4 : at + 8], 8
         if size == 1:
             size, head = int.from_bytes(data[at + 8 : at + 16]), 16
@@ -67,6 +76,7 @@ def boxes(data: Data, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
             return
         yield kind, at + head, at + size
         at += size
+    raise MalformedError
 
 
 class _Reader:
@@ -86,7 +96,7 @@ class _Reader:
 
 
 def _coded_items(data: Data, at: int, end: int) -> tuple[list[int], int]:
-    """Return the items with AV1 data, and the number of all items."""
+    """Return the items with AV1 data, and the number of all items. After MOST_ITEMS it stops."""
     wide, coded, items = data[at] > 0, [], 0
     for kind, begin, stop in boxes(data, at + (8 if wide else 6), end):
         if kind != b"infe":
@@ -97,33 +107,45 @@ def _coded_items(data: Data, at: int, end: int) -> tuple[list[int], int]:
         reader.number(2)
         if reader.text() == b"av01":
             coded.append(item)
+        if items > MOST_ITEMS:
+            break
     return coded, items
 
 
-def _places(data: Data, at: int, end: int, idat: int) -> Iterator[tuple[int, list[tuple[int, int]]]]:
+def _places(data: Data, at: int, end: int, idat: int) -> Iterator[tuple[int, list[Piece]]]:
     """Yield each item, and where its pieces begin and how long they are (ISO/IEC 14496-12, 8.11.3)."""
     version, reader = data[at], _Reader(data, at + 4, end)
     sizes = reader.number(2)
     offset, length, base, index = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
-    for _ in range(reader.number(4 if version > 1 else 2)):
+    items = reader.number(4 if version > 1 else 2)
+    parts = items
+    for _ in range(items):
         item = reader.number(4 if version > 1 else 2)
         method = reader.number(2) & 15 if version else 0
         reader.number(2)
         begin = reader.number(base) + (idat if method == 1 else 0)
+        count = reader.number(2)
+        parts += count
+        if parts > MOST_PARTS:
+            raise MalformedError
         pieces = []
-        for _ in range(reader.number(2)):
+        for _ in range(count):
             if version:
                 reader.number(index)
             pieces.append((begin + reader.number(offset), reader.number(length)))
         yield item, pieces
 
 
-def _joined(data: Data, pieces: list[tuple[int, int]]) -> bytes:
-    # A length of 0 is the rest of the file.
-    lengths = [length or len(data) - at for at, length in pieces]
-    if sum(lengths) > len(data):
-        raise MalformedError
-    return b"".join(data[at : at + length] for (at, _), length in zip(pieces, lengths, strict=True))
+def _joined(data: Data, items: Iterable[tuple[Piece, ...]]) -> Iterator[bytes]:
+    """Yield the data of each item. Together they are no longer than the file."""
+    left = len(data)
+    for pieces in items:
+        # A length of 0 is the rest of the file.
+        lengths = [length or max(0, len(data) - at) for at, length in pieces]
+        left -= sum(lengths)
+        if left < 0:
+            raise MalformedError
+        yield b"".join(data[at : at + length] for (at, _), length in zip(pieces, lengths, strict=True))
 
 
 def _claimed(data: Data, at: int, end: int) -> Iterator[Sides]:
@@ -137,21 +159,26 @@ def _claimed(data: Data, at: int, end: int) -> Iterator[Sides]:
                     )
 
 
-def _sides(item: bytes) -> list[Sides]:
-    """Return the sides that each sequence header of an item allows (AV1, 5.3.1 and 5.5.1)."""
-    at, found = 0, []
-    while at < len(item):
-        head = item[at]
-        at += 2 if head & 4 else 1
-        size = len(item) - at
-        if head & 2:
-            size, at = _leb128(item, at)
-        if head >> 3 & 15 == _SEQUENCE_HEADER:
-            found.append(_sides_in_header(_Bits(item[at : at + size])))
-        at += size
-    if not found:
-        raise MalformedError
-    return found
+def _sides(items: Iterable[bytes]) -> Iterator[Sides]:
+    """Yield the sides that each sequence header of the items allows (AV1, 5.3.1 and 5.5.1)."""
+    units = 0
+    for item in items:
+        at, headers = 0, 0
+        while at < len(item):
+            units += 1
+            if units > MOST_PARTS:
+                raise MalformedError
+            head = item[at]
+            at += 2 if head & 4 else 1
+            size = len(item) - at
+            if head & 2:
+                size, at = _leb128(item, at)
+            if head >> 3 & 15 == _SEQUENCE_HEADER:
+                headers += 1
+                yield _sides_in_header(_Bits(item[at : at + size]))
+            at += size
+        if not headers:
+            raise MalformedError
 
 
 def _leb128(data: bytes, at: int) -> tuple[int, int]:
@@ -178,6 +205,8 @@ class _Bits:
         zeros = 0
         while not self.read(1):
             zeros += 1
+            if zeros == _LONGEST_NUMBER:
+                raise MalformedError
         self.read(zeros)
 
 

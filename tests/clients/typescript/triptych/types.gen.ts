@@ -880,7 +880,7 @@ export type RetryJobErrors = {
      */
     409: ErrorResponse;
     /**
-     * `daily_limit_reached`: You have reached your daily limit of pictures. Wait the number of seconds in Retry-After. `stack_limit_reached`: The service has reached its daily limit of pictures. Wait the number of seconds in Retry-After. `too_many_active_jobs`: You have too many unfinished jobs. Wait until one of them has ended. `too_many_at_once`: Too many jobs are created or retried at once. Wait the number of seconds in Retry-After. API Gateway also answers 429, in its own shape.
+     * `daily_limit_reached`: You have reached your daily limit of pictures. Wait the number of seconds in Retry-After. `stack_limit_reached`: The service has reached its daily limit of pictures. Wait the number of seconds in Retry-After. `too_many_active_jobs`: You have too many unfinished jobs. Wait until one of them has ended. `too_many_at_once`: Too many jobs are created, retried or listed at once. Wait the number of seconds in Retry-After. API Gateway also answers 429, in its own shape.
      */
     429: ErrorResponse | Refusal;
     /**
@@ -954,7 +954,7 @@ export type RepeatImageErrors = {
      */
     409: ErrorResponse;
     /**
-     * `daily_limit_reached`: You have reached your daily limit of pictures. Wait the number of seconds in Retry-After. `stack_limit_reached`: The service has reached its daily limit of pictures. Wait the number of seconds in Retry-After. `too_many_active_jobs`: You have too many unfinished jobs. Wait until one of them has ended. `too_many_at_once`: Too many jobs are created or retried at once. Wait the number of seconds in Retry-After. API Gateway also answers 429, in its own shape.
+     * `daily_limit_reached`: You have reached your daily limit of pictures. Wait the number of seconds in Retry-After. `stack_limit_reached`: The service has reached its daily limit of pictures. Wait the number of seconds in Retry-After. `too_many_active_jobs`: You have too many unfinished jobs. Wait until one of them has ended. `too_many_at_once`: Too many jobs are created, retried or listed at once. Wait the number of seconds in Retry-After. API Gateway also answers 429, in its own shape.
      */
     429: ErrorResponse | Refusal;
     /**
@@ -1136,7 +1136,7 @@ export type ListJobsErrors = {
      */
     403: ErrorResponse;
     /**
-     * API Gateway also answers 429, in its own shape.
+     * `too_many_at_once`: Too many jobs are created, retried or listed at once. Wait the number of seconds in Retry-After. API Gateway also answers 429, in its own shape.
      */
     429: ErrorResponse | Refusal;
     /**
@@ -1205,7 +1205,7 @@ export type CreateJobErrors = {
      */
     415: ErrorResponse;
     /**
-     * `daily_limit_reached`: You have reached your daily limit of pictures. Wait the number of seconds in Retry-After. `stack_limit_reached`: The service has reached its daily limit of pictures. Wait the number of seconds in Retry-After. `too_many_active_jobs`: You have too many unfinished jobs. Wait until one of them has ended. `too_many_at_once`: Too many jobs are created or retried at once. Wait the number of seconds in Retry-After. API Gateway also answers 429, in its own shape.
+     * `daily_limit_reached`: You have reached your daily limit of pictures. Wait the number of seconds in Retry-After. `stack_limit_reached`: The service has reached its daily limit of pictures. Wait the number of seconds in Retry-After. `too_many_active_jobs`: You have too many unfinished jobs. Wait until one of them has ended. `too_many_at_once`: Too many jobs are created, retried or listed at once. Wait the number of seconds in Retry-After. API Gateway also answers 429, in its own shape.
      */
     429: ErrorResponse | Refusal;
     /**
