@@ -75,7 +75,9 @@ def test_answer_comes_when_the_seconds_are_over(world: World) -> None:
 
 
 def test_unchanged_job_is_not_sent_again_after_the_wait(world: World) -> None:
-    world.clock.time = world.clock.time.replace(minute=0, second=0)  # no presigned URL is renewed within the wait
+    world.clock.time = world.clock.time.replace(
+        minute=0, second=0
+    )  # no presigned URL is renewed within the wait
     job_id = world.new_job(photo=None)
     etag = get(job_id)[2]["ETag"]
     assert get(job_id, "?wait=5", if_none_match=etag)[0] == 304
