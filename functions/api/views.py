@@ -178,7 +178,7 @@ class CreateJob(BaseModel):
         Field(description="The photo's SHA-256 in base64. If given, S3 checks the upload against it."),
     ] = None
     photo_of: Annotated[
-        JobId | None,
+        Annotated[JobId, AfterValidator(str.lower)] | None,
         Field(description="Use the photo of this job of yours: nothing is uploaded."),
     ] = None
     prompt: Annotated[

@@ -394,6 +394,13 @@ def test_order_uses_the_photo_of_another_job(
     assert world.object_keys(f"uploads/{job_id}/")  # it is a copy
 
 
+def test_photo_of_an_id_in_capitals_is_used(world: World, call: Any, done: str) -> None:
+    for order in ({"photo_of": done.upper()}, {"photo_of": done}):
+        status, created = call("POST", "/api/v1/jobs", order, idempotency_key="k")
+        assert (status, world.job(created["job_id"]).request.photo_of) == (201, done)
+    assert call("POST", f"/api/v1/jobs/{done.upper()}/images/0/again")[0] == 201
+
+
 def test_photo_of_another_user_is_not_found(call: Any, done: str) -> None:
     answer = call("POST", "/api/v1/jobs", {"photo_of": done}, owner="bob")
     assert (answer[0], answer[1]["error"]["code"]) == (404, "job_not_found")
