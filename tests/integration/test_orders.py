@@ -509,6 +509,20 @@ def test_new_upload_url_is_not_hidden_by_an_etag(
     assert call("GET", path, if_none_match=etag)[0] == 200
 
 
+def test_end_of_upload_urls_is_not_hidden_by_an_etag(
+    world: World, context: SimpleNamespace, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up(monkeypatch, DOWNLOAD_URL_SECONDS="43200", UPLOAD_URL_SECONDS="43200")
+    world.clock.time = world.clock.time.replace(hour=0, minute=0, second=0)
+    path = f"/api/v1/jobs/{ordered(call)}"
+    world.clock.advance(43200 + 299)
+    before: Any = api.handler(api_event("GET", path), context)
+    assert json.loads(before["body"])["upload"]
+    world.clock.advance(2)
+    assert call("GET", path, if_none_match=before["headers"]["ETag"])[0] == 200
+    assert call("GET", path)[1]["upload"] is None
+
+
 def test_waiting_job_shows_how_to_upload_its_photo(world: World, context: SimpleNamespace, call: Any) -> None:
     job_id = ordered(call)
     upload = call("GET", f"/api/v1/jobs/{job_id}")[1]["upload"]
