@@ -406,6 +406,18 @@ def test_photo_of_another_user_is_not_found(call: Any, done: str) -> None:
     assert (answer[0], answer[1]["error"]["code"]) == (404, "job_not_found")
 
 
+def test_photo_is_used_before_its_own_job_has_seen_it(
+    world: World, context: SimpleNamespace, call: Any
+) -> None:
+    first = ordered(call)
+    world.upload(first)
+    assert world.job(first).status is JobStatus.AWAITING_UPLOAD
+    status, created = call("POST", "/api/v1/jobs", {"photo_of": first})
+    assert status == 201
+    arrive(world, context, created["job_id"])
+    assert world.job(created["job_id"]).status is JobStatus.GENERATING
+
+
 def test_photo_that_is_not_there_is_refused(world: World, call: Any, done: str) -> None:
     waiting = ordered(call)
     for job_id in (waiting, done):

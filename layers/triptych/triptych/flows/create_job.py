@@ -21,7 +21,7 @@ _refused: set[str] = set()
 
 
 class PhotoGoneError(Exception):
-    """The photo of the other job has not arrived, or it is deleted."""
+    """The photo of the other job is not in S3: it has not arrived, or it is deleted."""
 
 
 class KeyUsedError(Exception):
@@ -77,7 +77,8 @@ def create_job(
     )
     if earlier:
         return _with_photo(_same(earlier, request), source)
-    if source and not (source.uploaded_at and bucket.look_at(source.photo.key)):
+    # The source's own record may lag behind its upload. This job inspects its copy of the photo itself.
+    if source and not bucket.look_at(source.photo.key):
         raise PhotoGoneError
     order = order_of(job)
     # A refused order costs no message: only the first one in each process does. To check each order would cost a read.
