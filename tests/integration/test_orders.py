@@ -452,6 +452,16 @@ def test_repeated_order_copies_its_photo_once(world: World, call: Any, done: str
     assert world.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == b"the first copy"
 
 
+def test_repeated_order_is_not_checked_against_a_lower_limit(
+    call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")
+    set_up(monkeypatch, MAX_UPLOAD_BYTES=str(len(JPEG) - 1))
+    assert call("POST", "/api/v1/jobs", ORDER, idempotency_key="k") == first
+    larger = {**ORDER, "content_length": len(JPEG) + 1}
+    assert call("POST", "/api/v1/jobs", larger, idempotency_key="k")[0] == 413
+
+
 def test_order_repeated_during_the_copy_returns_its_job(
     call: Any, done: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
