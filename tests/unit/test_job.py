@@ -117,6 +117,15 @@ def test_change_by_a_late_clock_is_never_dated_back() -> None:
     assert job.updated_at < later.updated_at < NOW + timedelta(seconds=1)
 
 
+@pytest.mark.parametrize("seconds", [-1, -0.0001, 0.0001])
+def test_two_changes_have_different_milliseconds(seconds: float) -> None:
+    at = NOW.replace(microsecond=500)
+    job = apply(waiting_job(), UploadArrived("k", NOW), at)
+    later = apply(job, WaitsInLine(NOW), at + timedelta(seconds=seconds))
+    times = [one.updated_at.isoformat(timespec="milliseconds") for one in (job, later)]
+    assert times[0] < times[1]
+
+
 def test_missing_photo_expires_the_job() -> None:
     job = apply(waiting_job(), UploadExpired(), NOW)
     assert job.status is JobStatus.EXPIRED
