@@ -133,6 +133,15 @@ def test_missing_photo_expires_the_job() -> None:
     assert apply(job, arrived(), NOW) is job
 
 
+@pytest.mark.parametrize("event", [stored(0), PredictionCreated(0, 1, "p0"), Canceled()])
+def test_job_with_an_output_or_open_image_has_no_failure(event: Event) -> None:
+    """What Replicate refused is the failure of the images alone, unless the whole job has no output."""
+    job = apply_all(waiting_job(2), [arrived(), asked(0), asked(1), GenerationRefused(1, 1, KIND)], NOW)
+    assert (job.status, job.failure) == (JobStatus.GENERATING, None)
+    after = apply(job, event, NOW)
+    assert (after.failure, after.images[1].error) == (None, FAILURE)
+
+
 def test_uploaded_job_does_not_expire() -> None:
     job = apply(waiting_job(), arrived(), NOW)
     assert apply(job, UploadExpired(), NOW) is job

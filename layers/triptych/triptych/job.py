@@ -243,8 +243,10 @@ class Job:
 
     @property
     def failure(self) -> Failure | None:
-        """The failure of a job without any output. Each image has its own failure as well."""
-        if self.error or self.status is not JobStatus.FAILED:
+        """The failure of a job that has ended without any output. Each image has its own failure as well."""
+        if self.status not in {JobStatus.FAILED, JobStatus.EXPIRED}:
+            return None
+        if self.error:
             return self.error
         errors = {image.error for image in self.images}
         only = errors.pop() if len(errors) == 1 else None
