@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from triptych.callbacks import LONGEST_URL
 from triptych.failures import FailureKind
+from triptych.flows.create_job import limits
 from triptych.job import MOST_IMAGES, MOST_RETRIES, Image, ImageStatus, Job, JobStatus  # pydantic reads them
 from triptych.lazy import Lazy
 from triptych.photo.formats import PHOTO_TYPES
@@ -591,7 +592,7 @@ class LimitsView(Lazy):
             photo_types=list(PHOTO_TYPES),
             max_upload_bytes=given.max_upload_bytes,
             default_image_count=given.image_count,
-            max_image_count=MOST_IMAGES,
+            max_image_count=min(MOST_IMAGES, limits().pictures_of_order or MOST_IMAGES),
             max_prompt_length=LONGEST_PROMPT,
             max_metadata=MOST_METADATA,
             models=list(given.models),

@@ -12,7 +12,14 @@ from triptych.job import Job, JobRequest, JobStatus, new_job
 from triptych.runtime import clock
 from triptych.runtime.observability import about_job
 from triptych.settings import settings
-from triptych.spending import LimitReachedError, Limits, Order, StacksDayFullError, entry_of
+from triptych.spending import (
+    LimitReachedError,
+    Limits,
+    Order,
+    StacksDayFullError,
+    entry_of,
+    refuse_oversized,
+)
 
 MOST_REMEMBERED = 1000
 EVERYBODY = ""  # no owner has this name
@@ -62,6 +69,7 @@ def create_job(
     Raises:
         KeyUsedError: The key was used for another request.
         PhotoGoneError: The photo of `source` is not there.
+        OversizedError: The order alone exceeds a daily limit.
         LimitReachedError: The order exceeds a limit.
         table.ContendedError: Too many jobs at once.
     """
@@ -81,6 +89,7 @@ def create_job(
     if source and not bucket.look_at(source.photo.key):
         raise PhotoGoneError
     order = order_of(job)
+    refuse_oversized(order)
     # A refused order costs no message: only the first one in each process does. To check each order would cost a read.
     if not _refused.isdisjoint({owner, EVERYBODY}):
         table.check(order)
