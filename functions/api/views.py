@@ -212,7 +212,7 @@ class CreateJob(BaseModel):
         ),
     ] = None
     metadata: Annotated[
-        dict[MetadataKey, MetadataValue],
+        Annotated[dict[MetadataKey, MetadataValue], BeforeValidator(_empty_for_null)],
         Field(
             max_length=MOST_METADATA,
             description="Your own short texts. They are returned with the job, and stand in its event.",
@@ -548,6 +548,7 @@ class LimitsView(Lazy):
         {
             "photo_types": list(PHOTO_TYPES),
             "max_upload_bytes": 26_214_400,
+            "max_photo_pixels": 70_000_000,
             "default_image_count": 3,
             "max_image_count": MOST_IMAGES,
             "max_prompt_length": LONGEST_PROMPT,

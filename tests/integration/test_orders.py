@@ -281,6 +281,11 @@ def test_metadata_is_returned_and_filters_lists(call: Any) -> None:
     assert call("GET", "/api/v1/jobs?metadata.shop=Busan")[1] == {"jobs": [], "cursor": None}
 
 
+def test_metadata_of_null_is_none(call: Any) -> None:
+    job_id = ordered(call, metadata=None)
+    assert call("GET", f"/api/v1/jobs/{job_id}")[1]["metadata"] == {}
+
+
 def test_metadata_is_in_no_log(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     log = io.StringIO()
     monkeypatch.setattr(logger.registered_handler, "stream", log)
