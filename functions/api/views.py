@@ -56,6 +56,10 @@ def _whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
+def _empty_for_null(value: object) -> object:
+    return {} if value is None else value
+
+
 def _known_name(value: object) -> object:
     if not isinstance(value, str):
         return value
@@ -568,6 +572,7 @@ class LimitsView(Lazy):
 
     photo_types: list[Annotated[str, WithJsonSchema(_PHOTO_TYPE)]]
     max_upload_bytes: int
+    max_photo_pixels: Annotated[int, Field(description="Width times height of the photo.")]
     default_image_count: int
     max_image_count: int
     max_prompt_length: Annotated[int, Field(description="Characters.")]
@@ -592,6 +597,7 @@ class LimitsView(Lazy):
         return cls(
             photo_types=list(PHOTO_TYPES),
             max_upload_bytes=given.max_upload_bytes,
+            max_photo_pixels=given.max_photo_pixels,
             default_image_count=given.image_count,
             max_image_count=min(MOST_IMAGES, limits().pictures_of_order or MOST_IMAGES),
             max_prompt_length=LONGEST_PROMPT,

@@ -115,6 +115,7 @@ def test_chosen_seed_is_asked_again_until_a_retry(world: World, context: SimpleN
         {"metadata": {"a": "x" * 201}},
         {"metadata": {"a": "x\ny"}},
         {"metadata": {"a": 1}},
+        {"metadata": {"a": None}},
         {"metadata": {str(number): "x" for number in range(17)}},
     ],
 )
@@ -161,6 +162,11 @@ def test_same_key_with_another_order_is_refused(call: Any) -> None:
 def test_plain_order_is_stored_without_further_fields(world: World, call: Any) -> None:
     stored = json.loads(world.item(ordered(call))["request"]["S"])
     assert set(stored) == {"content_type", "size"}
+
+
+def test_limits_name_the_most_pixels(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_up(monkeypatch, MAX_PHOTO_PIXELS="12345")
+    assert call("GET", "/api/v1/limits")[1]["max_photo_pixels"] == 12345
 
 
 # ── styles ──

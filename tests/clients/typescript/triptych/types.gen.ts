@@ -321,6 +321,12 @@ export type LimitsView = {
      */
     max_upload_bytes: number;
     /**
+     * Max Photo Pixels
+     *
+     * Width times height of the photo.
+     */
+    max_photo_pixels: number;
+    /**
      * Default Image Count
      */
     default_image_count: number;
