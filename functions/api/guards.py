@@ -55,7 +55,7 @@ IdempotencyKey = Annotated[
         alias="Idempotency-Key",
         min_length=1,
         max_length=255,
-        description="Repeating a request with the same key returns the same job.",
+        description="Repeating a request with the same key returns the same job, until its record expires.",
     ),
 ]
 Wait = Annotated[

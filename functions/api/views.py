@@ -117,7 +117,10 @@ class OrderedImage(Lazy):
     prompt: Annotated[Prompt | None, Field(description="In place of the job's prompt.")] = None
     seed: Annotated[
         Annotated[int, Field(strict=True, ge=0, le=LARGEST_SEED), BeforeValidator(_whole)] | None,
-        Field(description="The same seed gives a similar image. A retry takes another one."),
+        Field(
+            description="The same seed gives a similar image. A retry takes another one, unless Replicate still holds the "
+            "image's output."
+        ),
     ] = None
 
 
@@ -487,7 +490,10 @@ class JobView(Lazy):
     ]
     photo: Annotated[PhotoView | None, Field(description="Null until the photo has arrived.")]
     images: list[ImageView]
-    error: ErrorView | None
+    error: Annotated[
+        ErrorView | None,
+        Field(description="Why a job that is FAILED or EXPIRED has no output. Null in any other status."),
+    ]
 
     @classmethod
     def of(cls, job: Job, links: Links, expected: Estimate | None) -> Self:
@@ -574,7 +580,7 @@ class LimitsView(Lazy):
     max_upload_bytes: int
     max_photo_pixels: Annotated[int, Field(description="Width times height of the photo.")]
     default_image_count: int
-    max_image_count: int
+    max_image_count: Annotated[int, Field(description="Of one order. A low daily limit lowers it.")]
     max_prompt_length: Annotated[int, Field(description="Characters.")]
     max_metadata: Annotated[int, Field(description="Entries.")]
     models: Annotated[list[str], Field(description="The default first.")]

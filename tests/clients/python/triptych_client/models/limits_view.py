@@ -29,7 +29,7 @@ class LimitsView:
             max_upload_bytes (int):
             max_photo_pixels (int): Width times height of the photo.
             default_image_count (int):
-            max_image_count (int):
+            max_image_count (int): Of one order. A low daily limit lowers it.
             max_prompt_length (int): Characters.
             max_metadata (int): Entries.
             models (list[str]): The default first.
