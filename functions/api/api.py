@@ -93,9 +93,9 @@ def post_job(body: CreateJob, idempotency_key: IdempotencyKey = None) -> Respons
     operation_id=LIST_JOBS,
     summary="List jobs",
     description=(
-        "Returns your own jobs, newest first. Of the URLs, a list holds only those of previews. `metadata.NAME=VALUE` "
-        "returns only jobs with this entry. A page of a filtered list may be short, even empty, while its cursor leads to "
-        "more."
+        "Returns your own jobs, newest first. In a list, `url` and `download_url` are null, and `preview_url` is not. A new "
+        "job may be absent, and a deleted one present, for a second or so. `metadata.NAME=VALUE` returns only jobs with "
+        "this entry. A page of a filtered list may be short, even empty, while its cursor leads to more."
     ),
     tags=[JOBS],
     responses=answers(
@@ -148,9 +148,10 @@ def get_job(job_id: JobId, if_none_match: IfNoneMatch = None, wait: Wait = 0) ->
     summary="Retry the failed images",
     tags=[JOBS],
     description=(
-        "Makes a new attempt for each failed image, with a new seed. While images are generated, this changes nothing. "
-        "Each retried image counts toward the daily limits. "
-        f"A job can be retried {MOST_RETRIES} times."
+        "Makes a new attempt for each failed image, with a new seed, unless Replicate still holds its output. While images "
+        "are generated, this changes nothing. Each retried image counts toward the daily limits. "
+        f"A job can be retried {MOST_RETRIES} times. This route takes no `Idempotency-Key`: before you repeat a request "
+        "without an answer, get the job. If its `started_at` has changed, the retry was done."
     ),
     responses=answers(
         {HTTPStatus.OK: ("The job after the retry.", JobView)},

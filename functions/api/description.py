@@ -29,8 +29,8 @@ One photo goes up, three generated images come back.
 2. `PUT` the photo to `upload.url`, with exactly the headers of `upload.headers`.
 3. `GET /api/v1/jobs/{job_id}` until `ended_at` is set. Then `status` is `SUCCEEDED`, `PARTIAL`, `FAILED`, `CANCELED` or `EXPIRED`.
 
-All errors of this API have one shape: a `code` for programs and a `message` for people. API Gateway answers 401 and some 429 \
-itself, with only a `message`.
+All errors of this API have one shape: a `code` for programs and a `message` for people. API Gateway answers 401, \
+404 outside `/api/v1`, 413, and some 429, 500 and 503 itself, with only a `message`.
 
 **From a browser**, the API and the upload answer only pages whose origin is in the stack's parameter `AllowedOrigins`. From \
 any other origin, `fetch` fails and gives no reason. Ask the operator to add yours. On your own machine, start the local cloud \

@@ -130,6 +130,14 @@ def _(_error: owner.AttemptsUsedError) -> ApiError:
 
 
 @of.register
+def _(_error: spending.OversizedError) -> ApiError:
+    most = create_job.limits().pictures_of_order
+    return ApiError(
+        FailureKind.INVALID_REQUEST, f"The daily limits allow at most {most} images in one request."
+    )
+
+
+@of.register
 def _(_error: spending.OwnersDayFullError) -> ApiError:
     limit = settings().daily_pictures_per_owner
     return _tomorrow(

@@ -79,7 +79,8 @@ def webhooks(tag: str) -> dict[str, JsonValue]:
             "jobEnded",
             "A job has ended",
             "The stack posts this to its operator's `CallbackUrl`, and puts it on EventBridge. At least once, in no "
-            "promised order. The header `X-Triptych-Key` holds the stack's key. Answer within 5 s.",
+            "promised order. A job that is deleted before its end is not announced. The header `X-Triptych-Key` holds the "
+            "stack's key. Answer within 5 s.",
             tag,
             {"X-Triptych-Key": "The key that the stack has created. Compare it before you trust a call."},
             event,
@@ -90,7 +91,8 @@ def webhooks(tag: str) -> dict[str, JsonValue]:
             "A job has ended whose order named a URL",
             "The stack posts this to the order's `callback_url`. At least once, in no promised order, and for a day until "
             "a 2xx. Check the signature with a library of https://www.standardwebhooks.com and the secret of "
-            "`GET /api/v1/webhook-secret`. Answer within 5 s; 410 means that you want no more of this job.",
+            "`GET /api/v1/webhook-secret`. Answer within 5 s. After 410, this callback is not sent again; after a retry, the "
+            "job is called back again. A job that is deleted before its end is not called back.",
             tag,
             {
                 "webhook-id": "The same for each try. Ignore an id that you have seen.",

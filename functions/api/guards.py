@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from aws_lambda_powertools.event_handler import content_types
 from aws_lambda_powertools.event_handler.openapi.params import Header, Path, Query
+from pydantic import AfterValidator
 
 from errors import ApiError
 from triptych import job_ids
@@ -36,7 +37,9 @@ METADATA = re.compile(r"metadata\.[A-Za-z0-9_.-]{1,40}")
 DESCRIPTION = "/api/v1/openapi.json"
 
 JobId = Annotated[
-    str, Path(description="The job's id.", examples=[EXAMPLE_ID], json_schema_extra={"format": "uuid"})
+    str,
+    AfterValidator(str.lower),  # RFC 9562: a UUID may also be written in capitals
+    Path(description="The job's id.", examples=[EXAMPLE_ID], json_schema_extra={"format": "uuid"}),
 ]
 ImageIndex = Annotated[int, Path(ge=0, description="The image's index.", examples=[0])]
 StyleId = Annotated[str, Path(description="The style's id.", examples=["oil"])]
@@ -52,7 +55,7 @@ IdempotencyKey = Annotated[
         alias="Idempotency-Key",
         min_length=1,
         max_length=255,
-        description="Repeating a request with the same key returns the same job.",
+        description="Repeating a request with the same key returns the same job, until its record expires.",
     ),
 ]
 Wait = Annotated[

@@ -40,7 +40,8 @@ def request_of(order: CreateJob, source: Job | None, earlier: Job | None = None)
     content_type, size = (
         (photo.content_type, photo.size) if photo else (order.content_type or "", order.content_length or 0)
     )
-    if not photo:
+    is_known = before is not None and (before.content_type, before.size) == (content_type, size)
+    if not photo and not is_known:
         _check_photo(content_type, size)
     return JobRequest(
         content_type=content_type,

@@ -18,6 +18,8 @@ from triptych.settings import settings
 from views import JobCreated, JobList, JobView, Upload
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pydantic import BaseModel
 
     from triptych.estimates import Estimate
@@ -44,15 +46,19 @@ def created(job: Job) -> Response[str]:
 
 
 def _upload(job: Job) -> Upload | None:
-    if job.status is not JobStatus.AWAITING_UPLOAD or job.request.photo_of:
-        return None
     now = clock.now()
-    seconds = upload_url_seconds(job, now)
+    seconds = _upload_seconds(job, now)
     if not seconds:
         return None
     url, headers = bucket.presign_upload(job, seconds)
     expires_at = settings().local_time(now + timedelta(seconds=seconds))
     return Upload(method="PUT", url=url, headers=headers, expires_at=expires_at)
+
+
+def _upload_seconds(job: Job, now: datetime) -> int:
+    """Return how long an upload URL made `now` is valid. 0: the job awaits no upload."""
+    awaits = job.status is JobStatus.AWAITING_UPLOAD and not job.request.photo_of
+    return upload_url_seconds(job, now) if awaits else 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +127,8 @@ def is_known(job: Job, if_none_match: str | None) -> bool:
 
 
 def _etag(job: Job) -> str:
-    """Return an ETag that changes with the job and with the presigned URLs."""
-    given = settings()
-    awaits = job.status is JobStatus.AWAITING_UPLOAD
+    """Return an ETag that changes with the job and with the presigned URLs, also when there is no upload URL any more."""
+    given, now = settings(), clock.now()
+    awaits = _upload_seconds(job, now) > 0
     life = min(given.download_url_seconds, given.upload_url_seconds) if awaits else given.download_url_seconds
-    return f'"{job.version}-{int(links.beginning(clock.now(), life).timestamp())}"'
+    return f'"{job.version}-{int(links.beginning(now, life).timestamp())}{"-upload" if awaits else ""}"'

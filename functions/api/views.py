@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError
 
 from triptych.callbacks import LONGEST_URL
 from triptych.failures import FailureKind
+from triptych.flows.create_job import limits
 from triptych.job import MOST_IMAGES, MOST_RETRIES, Image, ImageStatus, Job, JobStatus  # pydantic reads them
 from triptych.lazy import Lazy
 from triptych.photo.formats import PHOTO_TYPES
@@ -53,6 +54,10 @@ ALIASES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg"}
 def _whole(value: object) -> object:
     """Read 12.0 as 12: JSON has one kind of number."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _empty_for_null(value: object) -> object:
+    return {} if value is None else value
 
 
 def _known_name(value: object) -> object:
@@ -119,7 +124,10 @@ class OrderedImage(Lazy):
     prompt: Annotated[Prompt | None, Field(description="In place of the job's prompt.")] = None
     seed: Annotated[
         Annotated[int, Field(strict=True, ge=0, le=LARGEST_SEED), BeforeValidator(_whole)] | None,
-        Field(description="The same seed gives a similar image. A retry takes another one."),
+        Field(
+            description="The same seed gives a similar image. A retry takes another one, unless Replicate still holds the "
+            "image's output."
+        ),
     ] = None
 
 
@@ -185,7 +193,7 @@ class CreateJob(BaseModel):
         Field(description="The photo's SHA-256 in base64. If given, S3 checks the upload against it."),
     ] = None
     photo_of: Annotated[
-        JobId | None,
+        Annotated[JobId, AfterValidator(str.lower)] | None,
         Field(description="Use the photo of this job of yours: nothing is uploaded."),
     ] = None
     prompt: Annotated[
@@ -218,7 +226,7 @@ class CreateJob(BaseModel):
         ),
     ] = None
     metadata: Annotated[
-        dict[MetadataKey, MetadataValue],
+        Annotated[dict[MetadataKey, MetadataValue], BeforeValidator(_empty_for_null)],
         Field(
             max_length=MOST_METADATA,
             description="Your own short texts. They are returned with the job, and stand in its event.",
@@ -490,7 +498,10 @@ class JobView(Lazy):
     ]
     photo: Annotated[PhotoView | None, Field(description="Null until the photo has arrived.")]
     images: list[ImageView]
-    error: ErrorView | None
+    error: Annotated[
+        ErrorView | None,
+        Field(description="Why a job that is FAILED or EXPIRED has no output. Null in any other status."),
+    ]
 
     @classmethod
     def of(cls, job: Job, links: Links, expected: Estimate | None) -> Self:
@@ -555,6 +566,7 @@ class LimitsView(Lazy):
         {
             "photo_types": list(PHOTO_TYPES),
             "max_upload_bytes": 26_214_400,
+            "max_photo_pixels": 70_000_000,
             "default_image_count": 3,
             "max_image_count": MOST_IMAGES,
             "max_prompt_length": LONGEST_PROMPT,
@@ -574,8 +586,9 @@ class LimitsView(Lazy):
 
     photo_types: list[Annotated[str, WithJsonSchema(_PHOTO_TYPE)]]
     max_upload_bytes: int
+    max_photo_pixels: Annotated[int, Field(description="Width times height of the photo.")]
     default_image_count: int
-    max_image_count: int
+    max_image_count: Annotated[int, Field(description="Of one order. A low daily limit lowers it.")]
     max_prompt_length: Annotated[int, Field(description="Characters.")]
     max_metadata: Annotated[int, Field(description="Entries.")]
     models: Annotated[list[str], Field(description="The default first.")]
@@ -598,8 +611,9 @@ class LimitsView(Lazy):
         return cls(
             photo_types=list(PHOTO_TYPES),
             max_upload_bytes=given.max_upload_bytes,
+            max_photo_pixels=given.max_photo_pixels,
             default_image_count=given.image_count,
-            max_image_count=MOST_IMAGES,
+            max_image_count=min(MOST_IMAGES, limits().pictures_of_order or MOST_IMAGES),
             max_prompt_length=LONGEST_PROMPT,
             max_metadata=MOST_METADATA,
             models=list(given.models),

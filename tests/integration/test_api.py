@@ -337,6 +337,15 @@ def test_same_key_and_request_return_the_same_job(call: Any) -> None:
     assert len(call("GET", "/api/v1/jobs")[1]["jobs"]) == 2
 
 
+def test_id_in_capitals_names_the_same_job(call: Any) -> None:
+    job_id = call("POST", "/api/v1/jobs", REQUEST)[1]["job_id"]
+    path = f"/api/v1/jobs/{job_id.upper()}"
+    assert call("GET", path)[1]["job_id"] == job_id
+    assert call("POST", f"{path}/cancel")[1]["job_id"] == job_id
+    assert call("DELETE", path)[0] == 204
+    assert call("GET", path)[0] == 404
+
+
 def test_same_key_of_two_owners_makes_two_jobs(call: Any) -> None:
     jobs = {
         call("POST", "/api/v1/jobs", REQUEST, owner=owner, idempotency_key="k")[1]["job_id"]

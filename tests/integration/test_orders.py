@@ -115,6 +115,7 @@ def test_chosen_seed_is_asked_again_until_a_retry(world: World, context: SimpleN
         {"metadata": {"a": "x" * 201}},
         {"metadata": {"a": "x\ny"}},
         {"metadata": {"a": 1}},
+        {"metadata": {"a": None}},
         {"metadata": {str(number): "x" for number in range(17)}},
     ],
 )
@@ -161,6 +162,11 @@ def test_same_key_with_another_order_is_refused(call: Any) -> None:
 def test_plain_order_is_stored_without_further_fields(world: World, call: Any) -> None:
     stored = json.loads(world.item(ordered(call))["request"]["S"])
     assert set(stored) == {"content_type", "size"}
+
+
+def test_limits_name_the_most_pixels(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_up(monkeypatch, MAX_PHOTO_PIXELS="12345")
+    assert call("GET", "/api/v1/limits")[1]["max_photo_pixels"] == 12345
 
 
 # ── styles ──
@@ -287,6 +293,11 @@ def test_metadata_is_returned_and_filters_lists(call: Any) -> None:
     assert call("GET", "/api/v1/jobs?metadata.shop=Busan")[1] == {"jobs": [], "cursor": None}
 
 
+def test_metadata_of_null_is_none(call: Any) -> None:
+    job_id = ordered(call, metadata=None)
+    assert call("GET", f"/api/v1/jobs/{job_id}")[1]["metadata"] == {}
+
+
 def test_metadata_is_in_no_log(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     log = io.StringIO()
     monkeypatch.setattr(logger.registered_handler, "stream", log)
@@ -411,9 +422,28 @@ def test_order_uses_the_photo_of_another_job(
     assert world.object_keys(f"uploads/{job_id}/")  # it is a copy
 
 
+def test_photo_of_an_id_in_capitals_is_used(world: World, call: Any, done: str) -> None:
+    for order in ({"photo_of": done.upper()}, {"photo_of": done}):
+        status, created = call("POST", "/api/v1/jobs", order, idempotency_key="k")
+        assert (status, world.job(created["job_id"]).request.photo_of) == (201, done)
+    assert call("POST", f"/api/v1/jobs/{done.upper()}/images/0/again")[0] == 201
+
+
 def test_photo_of_another_user_is_not_found(call: Any, done: str) -> None:
     answer = call("POST", "/api/v1/jobs", {"photo_of": done}, owner="bob")
     assert (answer[0], answer[1]["error"]["code"]) == (404, "job_not_found")
+
+
+def test_photo_is_used_before_its_own_job_has_seen_it(
+    world: World, context: SimpleNamespace, call: Any
+) -> None:
+    first = ordered(call)
+    world.upload(first)
+    assert world.job(first).status is JobStatus.AWAITING_UPLOAD
+    status, created = call("POST", "/api/v1/jobs", {"photo_of": first})
+    assert status == 201
+    arrive(world, context, created["job_id"])
+    assert world.job(created["job_id"]).status is JobStatus.GENERATING
 
 
 def test_photo_that_is_not_there_is_refused(world: World, call: Any, done: str) -> None:
@@ -448,6 +478,16 @@ def test_repeated_order_copies_its_photo_once(world: World, call: Any, done: str
     world.s3.put_object(Bucket=BUCKET, Key=key, Body=b"the first copy")
     assert call("POST", "/api/v1/jobs", order, idempotency_key="k")[1]["job_id"] == first
     assert world.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read() == b"the first copy"
+
+
+def test_repeated_order_is_not_checked_against_a_lower_limit(
+    call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = call("POST", "/api/v1/jobs", ORDER, idempotency_key="k")
+    set_up(monkeypatch, MAX_UPLOAD_BYTES=str(len(JPEG) - 1))
+    assert call("POST", "/api/v1/jobs", ORDER, idempotency_key="k") == first
+    larger = {**ORDER, "content_length": len(JPEG) + 1}
+    assert call("POST", "/api/v1/jobs", larger, idempotency_key="k")[0] == 413
 
 
 def test_order_repeated_during_the_copy_returns_its_job(
@@ -517,6 +557,20 @@ def test_new_upload_url_is_not_hidden_by_an_etag(
     etag = {name.lower(): value for name, value in first["headers"].items()}["etag"]
     world.clock.advance(65)
     assert call("GET", path, if_none_match=etag)[0] == 200
+
+
+def test_end_of_upload_urls_is_not_hidden_by_an_etag(
+    world: World, context: SimpleNamespace, call: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_up(monkeypatch, DOWNLOAD_URL_SECONDS="43200", UPLOAD_URL_SECONDS="43200")
+    world.clock.time = world.clock.time.replace(hour=0, minute=0, second=0)
+    path = f"/api/v1/jobs/{ordered(call)}"
+    world.clock.advance(43200 + 299)
+    before: Any = api.handler(api_event("GET", path), context)
+    assert json.loads(before["body"])["upload"]
+    world.clock.advance(2)
+    assert call("GET", path, if_none_match=before["headers"]["ETag"])[0] == 200
+    assert call("GET", path)[1]["upload"] is None
 
 
 def test_waiting_job_shows_how_to_upload_its_photo(world: World, context: SimpleNamespace, call: Any) -> None:

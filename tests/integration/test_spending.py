@@ -389,13 +389,31 @@ def test_counts_are_removed_after_two_months(world: World, context: SimpleNamesp
     assert kept == [[True, True], [False, False]]
 
 
-def test_order_larger_than_the_limit_is_refused(
-    world: World, ann: Client, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("limit", ["DAILY_PICTURES_PER_OWNER", "DAILY_PICTURES"])
+def test_order_that_fits_in_no_day_is_invalid(
+    world: World, context: SimpleNamespace, ann: Client, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setenv("DAILY_PICTURES_PER_OWNER", "2")
+    monkeypatch.setenv(limit, "2")
     settings.cache_clear()
-    assert ann.order()[1]["error"]["code"] == "daily_limit_reached"
+    status, answer, headers = ann.order()
+    assert (status, answer["error"]["code"]) == (400, "invalid_request")
+    assert "at most 2 images" in answer["error"]["message"]
+    assert "Retry-After" not in headers
     assert ann.pictures == 0
+    assert world.messages("watchdog") == []
+    limits: Any = api.handler(api_event("GET", "/api/v1/limits", owner="ann"), context)
+    assert json.loads(limits["body"])["max_image_count"] == 2
+
+
+def test_retry_that_fits_in_no_day_is_invalid(
+    world: World, context: SimpleNamespace, ann: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = asked_job(world, context, ann)
+    finish(world, context, job, DeadlinePassed(0))
+    monkeypatch.setenv("DAILY_PICTURES", "2")
+    settings.cache_clear()
+    answer: Any = api.handler(api_event("POST", f"/api/v1/jobs/{job.job_id}/retry", owner="ann"), context)
+    assert (answer["statusCode"], json.loads(answer["body"])["error"]["code"]) == (400, "invalid_request")
 
 
 def test_usage_counts_the_day_and_the_month(

@@ -117,11 +117,29 @@ def test_change_by_a_late_clock_is_never_dated_back() -> None:
     assert job.updated_at < later.updated_at < NOW + timedelta(seconds=1)
 
 
+@pytest.mark.parametrize("seconds", [-1, -0.0001, 0.0001])
+def test_two_changes_have_different_milliseconds(seconds: float) -> None:
+    at = NOW.replace(microsecond=500)
+    job = apply(waiting_job(), UploadArrived("k", NOW), at)
+    later = apply(job, WaitsInLine(NOW), at + timedelta(seconds=seconds))
+    times = [one.updated_at.isoformat(timespec="milliseconds") for one in (job, later)]
+    assert times[0] < times[1]
+
+
 def test_missing_photo_expires_the_job() -> None:
     job = apply(waiting_job(), UploadExpired(), NOW)
     assert job.status is JobStatus.EXPIRED
     assert job.failure
     assert apply(job, arrived(), NOW) is job
+
+
+@pytest.mark.parametrize("event", [stored(0), PredictionCreated(0, 1, "p0"), Canceled()])
+def test_job_with_an_output_or_open_image_has_no_failure(event: Event) -> None:
+    """What Replicate refused is the failure of the images alone, unless the whole job has no output."""
+    job = apply_all(waiting_job(2), [arrived(), asked(0), asked(1), GenerationRefused(1, 1, KIND)], NOW)
+    assert (job.status, job.failure) == (JobStatus.GENERATING, None)
+    after = apply(job, event, NOW)
+    assert (after.failure, after.images[1].error) == (None, FAILURE)
 
 
 def test_uploaded_job_does_not_expire() -> None:

@@ -243,8 +243,10 @@ class Job:
 
     @property
     def failure(self) -> Failure | None:
-        """The failure of a job without any output. Each image has its own failure as well."""
-        if self.error or self.status is not JobStatus.FAILED:
+        """The failure of a job that has ended without any output. Each image has its own failure as well."""
+        if self.status not in {JobStatus.FAILED, JobStatus.EXPIRED}:
+            return None
+        if self.error:
             return self.error
         errors = {image.error for image in self.images}
         only = errors.pop() if len(errors) == 1 else None
@@ -500,8 +502,10 @@ def apply(job: Job, event: Event, now: datetime) -> Job:
     if changed == job:
         return job
     images = tuple(_ended(image, now) for image in changed.images)
-    # A client tells an old answer from a new one by this time, and the clocks of two functions differ.
-    later = now if now >= job.updated_at else job.updated_at + timedelta(microseconds=1)
+    # A client tells an old answer from a new one by this time, in milliseconds, and the clocks of two functions differ.
+    # Events of one write have the same time.
+    next_time = job.updated_at + timedelta(milliseconds=1)
+    later = now if now == job.updated_at or now >= next_time else next_time
     return replace(changed, images=images, updated_at=later)
 
 

@@ -8,6 +8,9 @@ import uuid
 
 PATTERN = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 KEYED_VERSION = 8  # RFC 9562 reserves version 8 for ids of an application's own making
+# The bits of a UUID's version and of its variant, and those of a keyed id. Strict validators check both.
+MARKS = 0xF << 76 | 0b11 << 62
+KEYED_MARKS = KEYED_VERSION << 76 | 0b10 << 62
 
 
 def is_job_id(text: str) -> bool:
@@ -18,7 +21,7 @@ def is_job_id(text: str) -> bool:
 def keyed(owner: str, idempotency_key: str) -> str:
     """Return the id for this owner and key. It is always the same, so that one conditional write decides."""
     digest = hashlib.sha256(f"{len(owner)}:{owner}{idempotency_key}".encode()).digest()
-    return str(uuid.UUID(int=int.from_bytes(digest[:16]) & ~(0xF << 76) | KEYED_VERSION << 76))
+    return str(uuid.UUID(int=int.from_bytes(digest[:16]) & ~MARKS | KEYED_MARKS))
 
 
 def is_keyed(job_id: str) -> bool:

@@ -71,8 +71,8 @@ class Settings(BaseModel):
     watchdog_delay_seconds: Annotated[int, Field(ge=1, le=900)]
     generation_deadline_seconds: Seconds
     max_upload_bytes: Bytes
-    max_photo_pixels: Annotated[int, Field(gt=0)] = 70_000_000  # only `generate` gets it
-    max_photo_edge: Annotated[int, Field(ge=0)] = 2048  # pixels; 0 is no limit; likewise
+    max_photo_pixels: Annotated[int, Field(gt=0)] = 70_000_000  # only `generate` and `api` get it
+    max_photo_edge: Annotated[int, Field(ge=0)] = 2048  # pixels; 0 is no limit; only `generate` gets it
     max_output_bytes: Bytes = 52_428_800  # only the functions that copy outputs get it
     allowed_output_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)] = ()  # likewise
     replicate_delivery_hosts: Annotated[tuple[str, ...], BeforeValidator(_hosts)] = ()  # likewise

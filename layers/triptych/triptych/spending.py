@@ -22,6 +22,10 @@ CLOCKS = timedelta(seconds=1)  # by which the clocks of two functions may differ
 MOST_TIMES = 10
 
 
+class OversizedError(Exception):
+    """The order has more pictures than a day may have, so no day has room for it."""
+
+
 class LimitReachedError(Exception):
     """The order is refused: it would exceed a limit."""
 
@@ -54,6 +58,11 @@ class Limits:
     def ordered_by_owner(self) -> int:
         """The pictures that an owner may order in a day, with those that are given back."""
         return MOST_TIMES * self.pictures_of_owner
+
+    @property
+    def pictures_of_order(self) -> int | None:
+        """The most pictures of one order. None: the daily limits allow any number."""
+        return min(filter(None, (self.pictures_of_owner, self.pictures)), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +102,17 @@ def entry_of(job: Job) -> str:
     It is short, because all entries of an owner lie in one item.
     """
     return f"{int(job.watched_since.timestamp() * 1000):x}-{job.job_id[:8]}"
+
+
+def refuse_oversized(order: Order) -> None:
+    """Check an order against the daily limits alone, whatever was spent.
+
+    Raises:
+        OversizedError: It exceeds one of them on every day.
+    """
+    most = order.limits.pictures_of_order
+    if most is not None and order.pictures > most:
+        raise OversizedError(order.owner)
 
 
 def refuse(order: Order, owner: Spent, stack: Spent) -> None:

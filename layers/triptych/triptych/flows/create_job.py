@@ -12,7 +12,14 @@ from triptych.job import Job, JobRequest, JobStatus, new_job
 from triptych.runtime import clock
 from triptych.runtime.observability import about_job
 from triptych.settings import settings
-from triptych.spending import LimitReachedError, Limits, Order, StacksDayFullError, entry_of
+from triptych.spending import (
+    LimitReachedError,
+    Limits,
+    Order,
+    StacksDayFullError,
+    entry_of,
+    refuse_oversized,
+)
 
 MOST_REMEMBERED = 1000
 EVERYBODY = ""  # no owner has this name
@@ -21,7 +28,7 @@ _refused: set[str] = set()
 
 
 class PhotoGoneError(Exception):
-    """The photo of the other job has not arrived, or it is deleted."""
+    """The photo of the other job is not in S3: it has not arrived, or it is deleted."""
 
 
 class KeyUsedError(Exception):
@@ -62,6 +69,7 @@ def create_job(
     Raises:
         KeyUsedError: The key was used for another request.
         PhotoGoneError: The photo of `source` is not there.
+        OversizedError: The order alone exceeds a daily limit.
         LimitReachedError: The order exceeds a limit.
         table.ContendedError: Too many jobs at once.
     """
@@ -77,9 +85,11 @@ def create_job(
     )
     if earlier:
         return _with_photo(_same(earlier, request), source)
-    if source and not (source.uploaded_at and bucket.look_at(source.photo.key)):
+    # The source's own record may lag behind its upload. This job inspects its copy of the photo itself.
+    if source and not bucket.look_at(source.photo.key):
         raise PhotoGoneError
     order = order_of(job)
+    refuse_oversized(order)
     # A refused order costs no message: only the first one in each process does. To check each order would cost a read.
     if not _refused.isdisjoint({owner, EVERYBODY}):
         table.check(order)

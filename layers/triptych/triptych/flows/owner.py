@@ -20,6 +20,7 @@ from triptych.job import (
 from triptych.runtime import clock
 from triptych.runtime.observability import logger
 from triptych.settings import settings
+from triptych.spending import refuse_oversized
 
 # Until the watchdog asks for the output of an earlier prediction. The retry is stored by then.
 RECLAIM_SECONDS = 2
@@ -55,6 +56,7 @@ def retry(job: Job) -> Job | None:
         AttemptsUsedError: The failed images have no attempts left.
         NothingToRetryError: No image has failed, or the photo was rejected, or it has not arrived.
         TooOldError: The job expires too soon.
+        OversizedError: The retry alone exceeds a daily limit.
         LimitReachedError: The retry exceeds a limit.
         table.ContendedError: Too many jobs at once.
     """
@@ -71,6 +73,7 @@ def retry(job: Job) -> Job | None:
     if event.at + timedelta(seconds=settings().generation_deadline_seconds) >= expires_at(job):
         raise TooOldError
     order = create_job.order_of(retried)
+    refuse_oversized(order)
     # A refused retry sends no message. If other orders reach a limit after this check, the transaction refuses the write,
     # and the watchdog ignores the message.
     table.check(order)

@@ -43,7 +43,7 @@ export const getJob = <ThrowOnError extends boolean = false>(options: Options<Ge
 /**
  * Retry the failed images
  *
- * Makes a new attempt for each failed image, with a new seed. While images are generated, this changes nothing. Each retried image counts toward the daily limits. A job can be retried 4 times.
+ * Makes a new attempt for each failed image, with a new seed, unless Replicate still holds its output. While images are generated, this changes nothing. Each retried image counts toward the daily limits. A job can be retried 4 times. This route takes no `Idempotency-Key`: before you repeat a request without an answer, get the job. If its `started_at` has changed, the retry was done.
  */
 export const retryJob = <ThrowOnError extends boolean = false>(options: Options<RetryJobData, ThrowOnError>) => (options.client ?? client).post<RetryJobResponses, RetryJobErrors, ThrowOnError>({
     security: [{ scheme: 'bearer', type: 'http' }],
@@ -81,7 +81,7 @@ export const getStylePreview = <ThrowOnError extends boolean = false>(options: O
 /**
  * List jobs
  *
- * Returns your own jobs, newest first. Of the URLs, a list holds only those of previews. `metadata.NAME=VALUE` returns only jobs with this entry. A page of a filtered list may be short, even empty, while its cursor leads to more.
+ * Returns your own jobs, newest first. In a list, `url` and `download_url` are null, and `preview_url` is not. A new job may be absent, and a deleted one present, for a second or so. `metadata.NAME=VALUE` returns only jobs with this entry. A page of a filtered list may be short, even empty, while its cursor leads to more.
  */
 export const listJobs = <ThrowOnError extends boolean = false>(options?: Options<ListJobsData, ThrowOnError>) => (options?.client ?? client).get<ListJobsResponses, ListJobsErrors, ThrowOnError>({
     querySerializer: { parameters: { metadata: { object: { style: 'form' } } } },

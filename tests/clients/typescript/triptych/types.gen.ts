@@ -303,6 +303,9 @@ export type JobView = {
      * Images
      */
     images: Array<ImageView>;
+    /**
+     * Why a job that is FAILED or EXPIRED has no output. Null in any other status.
+     */
     error: ErrorView | null;
 };
 
@@ -321,11 +324,19 @@ export type LimitsView = {
      */
     max_upload_bytes: number;
     /**
+     * Max Photo Pixels
+     *
+     * Width times height of the photo.
+     */
+    max_photo_pixels: number;
+    /**
      * Default Image Count
      */
     default_image_count: number;
     /**
      * Max Image Count
+     *
+     * Of one order. A low daily limit lowers it.
      */
     max_image_count: number;
     /**
@@ -411,7 +422,7 @@ export type OrderedImage = {
     /**
      * Seed
      *
-     * The same seed gives a similar image. A retry takes another one.
+     * The same seed gives a similar image. A retry takes another one, unless Replicate still holds the image's output.
      */
     seed?: number;
 };
@@ -910,7 +921,7 @@ export type RepeatImageData = {
         /**
          * Idempotency-Key
          *
-         * Repeating a request with the same key returns the same job.
+         * Repeating a request with the same key returns the same job, until its record expires.
          */
         'idempotency-key'?: string;
     };
@@ -1166,7 +1177,7 @@ export type CreateJobData = {
         /**
          * Idempotency-Key
          *
-         * Repeating a request with the same key returns the same job.
+         * Repeating a request with the same key returns the same job, until its record expires.
          */
         'idempotency-key'?: string;
     };

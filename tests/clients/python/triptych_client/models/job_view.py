@@ -48,7 +48,7 @@ class JobView:
                 job's last minutes, which are left to uploads under way.
             photo (None | PhotoView): Null until the photo has arrived.
             images (list[ImageView]):
-            error (ErrorView | None):
+            error (ErrorView | None): Why a job that is FAILED or EXPIRED has no output. Null in any other status.
      """
 
     job_id: UUID

@@ -27,8 +27,9 @@ class LimitsView:
         Attributes:
             photo_types (list[PhotoType]):
             max_upload_bytes (int):
+            max_photo_pixels (int): Width times height of the photo.
             default_image_count (int):
-            max_image_count (int):
+            max_image_count (int): Of one order. A low daily limit lowers it.
             max_prompt_length (int): Characters.
             max_metadata (int): Entries.
             models (list[str]): The default first.
@@ -45,6 +46,7 @@ class LimitsView:
 
     photo_types: list[PhotoType]
     max_upload_bytes: int
+    max_photo_pixels: int
     default_image_count: int
     max_image_count: int
     max_prompt_length: int
@@ -74,6 +76,8 @@ class LimitsView:
 
 
         max_upload_bytes = self.max_upload_bytes
+
+        max_photo_pixels = self.max_photo_pixels
 
         default_image_count = self.default_image_count
 
@@ -115,6 +119,7 @@ class LimitsView:
         field_dict.update({
             "photo_types": photo_types,
             "max_upload_bytes": max_upload_bytes,
+            "max_photo_pixels": max_photo_pixels,
             "default_image_count": default_image_count,
             "max_image_count": max_image_count,
             "max_prompt_length": max_prompt_length,
@@ -149,6 +154,8 @@ class LimitsView:
 
 
         max_upload_bytes = d.pop("max_upload_bytes")
+
+        max_photo_pixels = d.pop("max_photo_pixels")
 
         default_image_count = d.pop("default_image_count")
 
@@ -195,6 +202,7 @@ class LimitsView:
         limits_view = cls(
             photo_types=photo_types,
             max_upload_bytes=max_upload_bytes,
+            max_photo_pixels=max_photo_pixels,
             default_image_count=default_image_count,
             max_image_count=max_image_count,
             max_prompt_length=max_prompt_length,

@@ -25,7 +25,8 @@ class OrderedImage:
 
         Attributes:
             prompt (str | Unset): In place of the job's prompt.
-            seed (int | Unset): The same seed gives a similar image. A retry takes another one.
+            seed (int | Unset): The same seed gives a similar image. A retry takes another one, unless Replicate still holds
+                the image's output.
      """
 
     prompt: str | Unset = UNSET

@@ -204,7 +204,8 @@ def sync_detailed(
     `photo_of`, that is at once.
 
     Args:
-        idempotency_key (str | Unset): Repeating a request with the same key returns the same job.
+        idempotency_key (str | Unset): Repeating a request with the same key returns the same job,
+            until its record expires.
         body (CreateJob): What to make of a photo. Either `content_type` and `content_length`
             announce an upload, or `photo_of` names a job.
 
@@ -242,7 +243,8 @@ def sync(
     `photo_of`, that is at once.
 
     Args:
-        idempotency_key (str | Unset): Repeating a request with the same key returns the same job.
+        idempotency_key (str | Unset): Repeating a request with the same key returns the same job,
+            until its record expires.
         body (CreateJob): What to make of a photo. Either `content_type` and `content_length`
             announce an upload, or `photo_of` names a job.
 
@@ -275,7 +277,8 @@ async def asyncio_detailed(
     `photo_of`, that is at once.
 
     Args:
-        idempotency_key (str | Unset): Repeating a request with the same key returns the same job.
+        idempotency_key (str | Unset): Repeating a request with the same key returns the same job,
+            until its record expires.
         body (CreateJob): What to make of a photo. Either `content_type` and `content_length`
             announce an upload, or `photo_of` names a job.
 
@@ -313,7 +316,8 @@ async def asyncio(
     `photo_of`, that is at once.
 
     Args:
-        idempotency_key (str | Unset): Repeating a request with the same key returns the same job.
+        idempotency_key (str | Unset): Repeating a request with the same key returns the same job,
+            until its record expires.
         body (CreateJob): What to make of a photo. Either `content_type` and `content_length`
             announce an upload, or `photo_of` names a job.
 

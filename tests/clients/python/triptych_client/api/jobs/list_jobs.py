@@ -191,7 +191,8 @@ def sync_detailed(
 ) -> Response[ErrorResponse | ErrorResponse | Refusal | JobList | Refusal]:
     """ List jobs
 
-     Returns your own jobs, newest first. Of the URLs, a list holds only those of previews.
+     Returns your own jobs, newest first. In a list, `url` and `download_url` are null, and `preview_url`
+    is not. A new job may be absent, and a deleted one present, for a second or so.
     `metadata.NAME=VALUE` returns only jobs with this entry. A page of a filtered list may be short,
     even empty, while its cursor leads to more.
 
@@ -235,7 +236,8 @@ def sync(
 ) -> ErrorResponse | ErrorResponse | Refusal | JobList | Refusal | None:
     """ List jobs
 
-     Returns your own jobs, newest first. Of the URLs, a list holds only those of previews.
+     Returns your own jobs, newest first. In a list, `url` and `download_url` are null, and `preview_url`
+    is not. A new job may be absent, and a deleted one present, for a second or so.
     `metadata.NAME=VALUE` returns only jobs with this entry. A page of a filtered list may be short,
     even empty, while its cursor leads to more.
 
@@ -274,7 +276,8 @@ async def asyncio_detailed(
 ) -> Response[ErrorResponse | ErrorResponse | Refusal | JobList | Refusal]:
     """ List jobs
 
-     Returns your own jobs, newest first. Of the URLs, a list holds only those of previews.
+     Returns your own jobs, newest first. In a list, `url` and `download_url` are null, and `preview_url`
+    is not. A new job may be absent, and a deleted one present, for a second or so.
     `metadata.NAME=VALUE` returns only jobs with this entry. A page of a filtered list may be short,
     even empty, while its cursor leads to more.
 
@@ -318,7 +321,8 @@ async def asyncio(
 ) -> ErrorResponse | ErrorResponse | Refusal | JobList | Refusal | None:
     """ List jobs
 
-     Returns your own jobs, newest first. Of the URLs, a list holds only those of previews.
+     Returns your own jobs, newest first. In a list, `url` and `download_url` are null, and `preview_url`
+    is not. A new job may be absent, and a deleted one present, for a second or so.
     `metadata.NAME=VALUE` returns only jobs with this entry. A page of a filtered list may be short,
     even empty, while its cursor leads to more.
 

@@ -191,7 +191,8 @@ def sync_detailed(
     Args:
         job_id (UUID): The job's id.
         index (int): The image's index.
-        idempotency_key (str | Unset): Repeating a request with the same key returns the same job.
+        idempotency_key (str | Unset): Repeating a request with the same key returns the same job,
+            until its record expires.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -231,7 +232,8 @@ def sync(
     Args:
         job_id (UUID): The job's id.
         index (int): The image's index.
-        idempotency_key (str | Unset): Repeating a request with the same key returns the same job.
+        idempotency_key (str | Unset): Repeating a request with the same key returns the same job,
+            until its record expires.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -266,7 +268,8 @@ async def asyncio_detailed(
     Args:
         job_id (UUID): The job's id.
         index (int): The image's index.
-        idempotency_key (str | Unset): Repeating a request with the same key returns the same job.
+        idempotency_key (str | Unset): Repeating a request with the same key returns the same job,
+            until its record expires.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.
@@ -306,7 +309,8 @@ async def asyncio(
     Args:
         job_id (UUID): The job's id.
         index (int): The image's index.
-        idempotency_key (str | Unset): Repeating a request with the same key returns the same job.
+        idempotency_key (str | Unset): Repeating a request with the same key returns the same job,
+            until its record expires.
 
     Raises:
         errors.UnexpectedStatus: If the server returns an undocumented status code and Client.raise_on_unexpected_status is True.

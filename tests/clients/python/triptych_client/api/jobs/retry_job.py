@@ -174,8 +174,10 @@ def sync_detailed(
 ) -> Response[ErrorResponse | ErrorResponse | Refusal | JobView | Refusal]:
     """ Retry the failed images
 
-     Makes a new attempt for each failed image, with a new seed. While images are generated, this changes
-    nothing. Each retried image counts toward the daily limits. A job can be retried 4 times.
+     Makes a new attempt for each failed image, with a new seed, unless Replicate still holds its output.
+    While images are generated, this changes nothing. Each retried image counts toward the daily limits.
+    A job can be retried 4 times. This route takes no `Idempotency-Key`: before you repeat a request
+    without an answer, get the job. If its `started_at` has changed, the retry was done.
 
     Args:
         job_id (UUID): The job's id.
@@ -208,8 +210,10 @@ def sync(
 ) -> ErrorResponse | ErrorResponse | Refusal | JobView | Refusal | None:
     """ Retry the failed images
 
-     Makes a new attempt for each failed image, with a new seed. While images are generated, this changes
-    nothing. Each retried image counts toward the daily limits. A job can be retried 4 times.
+     Makes a new attempt for each failed image, with a new seed, unless Replicate still holds its output.
+    While images are generated, this changes nothing. Each retried image counts toward the daily limits.
+    A job can be retried 4 times. This route takes no `Idempotency-Key`: before you repeat a request
+    without an answer, get the job. If its `started_at` has changed, the retry was done.
 
     Args:
         job_id (UUID): The job's id.
@@ -237,8 +241,10 @@ async def asyncio_detailed(
 ) -> Response[ErrorResponse | ErrorResponse | Refusal | JobView | Refusal]:
     """ Retry the failed images
 
-     Makes a new attempt for each failed image, with a new seed. While images are generated, this changes
-    nothing. Each retried image counts toward the daily limits. A job can be retried 4 times.
+     Makes a new attempt for each failed image, with a new seed, unless Replicate still holds its output.
+    While images are generated, this changes nothing. Each retried image counts toward the daily limits.
+    A job can be retried 4 times. This route takes no `Idempotency-Key`: before you repeat a request
+    without an answer, get the job. If its `started_at` has changed, the retry was done.
 
     Args:
         job_id (UUID): The job's id.
@@ -271,8 +277,10 @@ async def asyncio(
 ) -> ErrorResponse | ErrorResponse | Refusal | JobView | Refusal | None:
     """ Retry the failed images
 
-     Makes a new attempt for each failed image, with a new seed. While images are generated, this changes
-    nothing. Each retried image counts toward the daily limits. A job can be retried 4 times.
+     Makes a new attempt for each failed image, with a new seed, unless Replicate still holds its output.
+    While images are generated, this changes nothing. Each retried image counts toward the daily limits.
+    A job can be retried 4 times. This route takes no `Idempotency-Key`: before you repeat a request
+    without an answer, get the job. If its `started_at` has changed, the retry was done.
 
     Args:
         job_id (UUID): The job's id.
