@@ -115,6 +115,13 @@ def test_the_rules_do_no_io(rules: str) -> None:
     assert "open" not in names
 
 
+def test_flows_speak_neither_http_nor_to_aws() -> None:
+    for file in (LAYER / "flows").glob("*.py"):
+        names = {name for name in names_imported(file) if not name.startswith("botocore.exceptions.")}
+        tops = {name.split(".")[0] for name in names}
+        assert tops.isdisjoint({"boto3", "botocore", "httpx", "pynamodb"}), file
+
+
 @pytest.mark.parametrize("room", ROOMS[:-1])
 def test_each_room_says_what_belongs_there(room: str) -> None:
     doc = ast.get_docstring(ast.parse((LAYER / room / "__init__.py").read_text()))
