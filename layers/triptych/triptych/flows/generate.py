@@ -70,7 +70,7 @@ ASKING_SECONDS = 10.0  # no round starts later: a round takes up to 13 s, and th
 DOUBLED_SECONDS = (
     5  # until doubled predictions are canceled again. The adoption of the first is stored by then.
 )
-OPENING_SECONDS = 70  # longer than the timeout of the function that opens photos
+TRY_OVER_SECONDS = 70  # longer than the timeout of the function that opens photos
 LEAVING_SECONDS = 8.0
 LEAVING_AGAIN_SECONDS = 1.0
 
@@ -124,7 +124,7 @@ def _look_at_photo(job: Job, key: str, pace: Pace, *, again: bool) -> Job | None
             return _use(_inspect(upload.file, job), upload.file, job, pace, arrived)
         now = clock.now()
         # The fraction of a second marks this try: the answer to the write below can be lost.
-        until = now + timedelta(seconds=OPENING_SECONDS, microseconds=-secrets.randbelow(10**6))
+        until = now + timedelta(seconds=TRY_OVER_SECONDS, microseconds=-secrets.randbelow(10**6))
         try:
             counted = record.move_on(job, PhotoOpened(now, until, upload.stored_at)).job
             is_own = counted and counted.photo.opening_until == until

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 TURN_SECONDS = 32.0  # a round of requests after it takes up to 13 s, and the function has 50
 REST_SECONDS = 40.0
-OPENING_SECONDS = 20  # until another look at a photo that another invocation opens
+LOOK_AGAIN_SECONDS = 20  # at a photo that another invocation opens
 CROWD_SECONDS = 2.0  # a photo that waits longer for an invocation waits behind many
 
 
@@ -109,7 +109,7 @@ def take_turn(job_id: str, key: str, pace: Pace, *, again: bool, entered_at: dat
         elif job.has_photo:
             _enter(job, _delay(job, pace))
         else:
-            _enter(job, OPENING_SECONDS, again=True)  # another invocation opens the photo
+            _enter(job, LOOK_AGAIN_SECONDS, again=True)  # another invocation opens the photo
         return rest.seconds_left if leaves else 0.0
     if job.having(ImageStatus.REQUESTING):
         # Nothing to wait for in line: its doubts are settled by Replicate's list.
