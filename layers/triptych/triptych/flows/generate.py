@@ -22,6 +22,7 @@ from triptych.deadlines import deadline
 from triptych.failures import FailureKind
 from triptych.flows import costs, preview, record
 from triptych.job import (
+    LARGEST_SEED,
     OUTPUT_LIFE,
     AnswerLost,
     Asked,
@@ -436,7 +437,7 @@ def to_ask_for(job: Job, now: datetime) -> list[Image]:
 def _asked(job: Job, image: Image, now: datetime, *, seeded: bool) -> Asked:
     # After a retry, the client's own seed would give the same output once more, or the same refusal.
     chosen = None if job.retries else job.request.asked_of(image.index).seed
-    seed = (secrets.randbelow(2**31) if chosen is None else chosen) if seeded else None
+    seed = (secrets.randbelow(LARGEST_SEED + 1) if chosen is None else chosen) if seeded else None
     return Asked(image.index, seed, at=now, in_doubt_until=now + timedelta(seconds=UNANSWERED_SECONDS))
 
 
