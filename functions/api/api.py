@@ -19,9 +19,9 @@ import replies
 from description import JOBS, LIST_JOBS, STACK, answers, describe
 from guards import Cursor, IdempotencyKey, IfNoneMatch, ImageIndex, JobId, Limit, Status, StyleId, Wait
 from triptych import callbacks
-from triptych.aws import callback_key, styles, table
+from triptych.aws import callback_key, styles
 from triptych.failures import FailureKind
-from triptych.flows import create_job, owner, usage
+from triptych.flows import create_job, owner, record, usage
 from triptych.flows.wait_for_change import wait_for_change
 from triptych.job import MOST_RETRIES
 from triptych.runtime.answers import secured
@@ -108,7 +108,7 @@ def list_jobs(limit: Limit = 20, cursor: Cursor = None, status: Status = None) -
     def wanted(job: Job) -> bool:
         return status in {None, job.status} and metadata.items() <= job.request.metadata.items()
 
-    jobs, following = table.list_jobs(
+    jobs, following = record.page(
         guards.owner(app.current_event),
         limit=limit,
         cursor=cursor,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from pydantic import BaseModel, TypeAdapter
 
 from triptych.failures import FailureKind
-from views import PHOTO_TYPE, ErrorResponse, Refusal, without_null
+from views import METADATA_NAME, PHOTO_TYPE, ErrorResponse, Refusal, without_null
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,7 +73,7 @@ METADATA_FILTER: dict[str, JsonValue] = {
     "description": "Only jobs with these entries, each as a query parameter of its own: `metadata.order=A-17`.",
     "schema": {
         "type": "object",
-        "propertyNames": {"pattern": r"^metadata\.[A-Za-z0-9_.-]{1,40}$"},
+        "propertyNames": {"pattern": rf"^metadata\.{METADATA_NAME}$"},
         "additionalProperties": {"type": "string"},
         "examples": [{"metadata.order": "A-17"}],
     },

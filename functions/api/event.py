@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from triptych import callbacks
+from triptych.aws import event_bus
 from triptych.aws.event_bus import SOURCE, Detail
 from triptych.failures import FailureKind
 from triptych.job import JobStatus
@@ -43,8 +45,9 @@ _EXAMPLE: JsonValue = {
     "detail": _DETAIL,
 }
 _FORMATS = {"job_id": "uuid", "created_at": "date-time", "updated_at": "date-time"}
-_TYPES: list[JsonValue] = [f"Job {status.title()}" for status in JobStatus if status.is_terminal]
-_ORDERED_TYPES: list[JsonValue] = [f"job.{status.lower()}" for status in JobStatus if status.is_terminal]
+_ENDS = [status for status in JobStatus if status.is_terminal]
+_TYPES: list[JsonValue] = [event_bus.detail_type(status) for status in _ENDS]
+_ORDERED_TYPES: list[JsonValue] = [callbacks.event_type(status) for status in _ENDS]
 
 
 def schemas() -> dict[str, JsonValue]:

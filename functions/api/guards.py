@@ -18,7 +18,7 @@ from triptych.flows.wait_for_change import LONGEST_WAIT
 from triptych.job import JobStatus
 from triptych.runtime.observability import about_job
 from triptych.settings import settings
-from views import EXAMPLE_ID
+from views import EXAMPLE_ID, METADATA_NAME
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.data_classes import APIGatewayProxyEventV2
@@ -33,7 +33,7 @@ JSON = content_types.APPLICATION_JSON
 BODIES = {("POST", "/api/v1/jobs")}  # the routes that read a body
 LIST, LIST_QUERY = "/api/v1/jobs", {"limit", "cursor", "status"}  # and metadata.NAME
 ONE_JOB, ONE_JOB_QUERY = re.compile(r"/api/v1/jobs/[^/]+"), {"wait"}
-METADATA = re.compile(r"metadata\.[A-Za-z0-9_.-]{1,40}")
+METADATA = re.compile(rf"metadata\.{METADATA_NAME}")
 DESCRIPTION = "/api/v1/openapi.json"
 
 JobId = Annotated[

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from aws_lambda_powertools.event_handler import Response
 
 from errors import ApiError
+from triptych.aws.styles import built_in
 from triptych.failures import FailureKind
-from triptych.styles import built_in
 from views import StyleView
 
 if TYPE_CHECKING:

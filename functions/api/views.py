@@ -19,7 +19,15 @@ from pydantic_core import PydanticCustomError
 from triptych.callbacks import LONGEST_URL
 from triptych.failures import FailureKind
 from triptych.flows.create_job import limits
-from triptych.job import MOST_IMAGES, MOST_RETRIES, Image, ImageStatus, Job, JobStatus  # pydantic reads them
+from triptych.job import (  # pydantic reads them
+    LARGEST_SEED,
+    MOST_IMAGES,
+    MOST_RETRIES,
+    Image,
+    ImageStatus,
+    Job,
+    JobStatus,
+)
 from triptych.lazy import Lazy
 from triptych.photo.formats import PHOTO_TYPES
 from triptych.settings import settings
@@ -47,7 +55,7 @@ EXAMPLE_ID = "0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52"
 
 LONGEST_PROMPT = 2000  # characters
 MOST_METADATA = 16
-LARGEST_SEED = 2**31 - 1
+METADATA_NAME = r"[A-Za-z0-9_.-]{1,40}"
 ALIASES = {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg"}
 
 
@@ -93,7 +101,7 @@ Time = Annotated[
     str, Field(json_schema_extra={"format": "date-time"}, examples=["2026-11-24T21:05:00.000+09:00"])
 ]
 JobId = Annotated[str, Field(json_schema_extra={"format": "uuid"}, examples=[EXAMPLE_ID])]
-MetadataKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9_.-]{1,40}$")]
+MetadataKey = Annotated[str, Field(pattern=f"^{METADATA_NAME}$")]
 MetadataValue = Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$")]
 
 

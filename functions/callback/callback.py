@@ -13,7 +13,15 @@ from triptych import callbacks
 from triptych.aws import queues
 from triptych.aws.queues import CallbackMessage
 from triptych.flows import call_back
-from triptych.runtime.observability import about_job, about_no_job, count, logger, metrics, unexpected
+from triptych.runtime.observability import (
+    about_job,
+    about_no_job,
+    count,
+    logger,
+    metrics,
+    unexpected,
+    unreadable,
+)
 
 if TYPE_CHECKING:
     from aws_lambda_powertools.utilities.batch.types import PartialItemFailureResponse
@@ -34,8 +42,7 @@ def _record(record: SQSRecord) -> None:
     try:
         message = CallbackMessage.model_validate_json(record.body)
     except ValidationError as error:
-        logger.error("unreadable message", message_id=record.message_id, problems=error.error_count())
-        count("UnexpectedErrors")
+        unreadable(record.message_id, error)
         return
     about_job(message.job_id)
     tries = int(record.attributes.approximate_receive_count)

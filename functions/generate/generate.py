@@ -25,7 +25,7 @@ from triptych.lazy import Lazy
 from triptych.pace import Pace
 from triptych.replicate import transport
 from triptych.runtime import clock
-from triptych.runtime.observability import count, logger, metrics, unexpected
+from triptych.runtime.observability import logger, metrics, unexpected, unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,9 +80,7 @@ def _record(record: SQSRecord) -> None:
     try:
         message = MESSAGE.validate_json(record.body)
     except ValidationError as error:
-        # Not put back: a redelivery would be unreadable too.
-        logger.error("unreadable message", message_id=record.message_id, problems=error.error_count())
-        count("UnexpectedErrors")
+        unreadable(record.message_id, error)
         return
     receives = int(record.attributes.approximate_receive_count)
     for task in _tasks(message):

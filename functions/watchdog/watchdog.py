@@ -12,7 +12,7 @@ from pydantic import ValidationError
 import triptych.flows.watch
 from triptych.aws import queues
 from triptych.runtime import clock
-from triptych.runtime.observability import about_job, count, logger, metrics, unexpected
+from triptych.runtime.observability import about_job, logger, metrics, unexpected, unreadable
 from triptych.successors import Successors
 
 if TYPE_CHECKING:
@@ -34,8 +34,7 @@ def _record(record: SQSRecord) -> None:
     try:
         message = queues.WatchdogMessage.model_validate_json(record.body)
     except ValidationError as error:
-        logger.error("unreadable message", message_id=record.message_id, problems=error.error_count())
-        count("UnexpectedErrors")
+        unreadable(record.message_id, error)
         return
     if successors.has_later(message, queues.sent_at(record)):
         about_job(message.job_id)

@@ -30,8 +30,9 @@ from tests.support.photos import JPEG
 from tests.support.world import World
 from triptych import callbacks, settings
 from triptych.aws import callback_key, event_bus, queues, table
-from triptych.flows import call_back, record
+from triptych.flows import record
 from triptych.job import Job, UploadExpired
+from triptych.runtime import posts
 from triptych.runtime.observability import logger
 
 ORDER = {"content_type": "image/jpeg", "content_length": len(JPEG)}
@@ -391,7 +392,7 @@ def test_receiver_that_does_not_answer_is_tried_again(
     put_back: list[int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(call_back, "SECONDS", 0.2)
+    monkeypatch.setattr(posts, "SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         ended(allowed, call, context, callback_url=f"http://127.0.0.1:{silent.getsockname()[1]}/")
         (message,) = allowed.messages("callbacks")
@@ -402,7 +403,7 @@ def test_receiver_that_does_not_answer_is_tried_again(
 def test_receiver_that_never_stops_answering_is_hung_up_on(
     allowed: World, context: SimpleNamespace, call: Any, put_back: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(call_back, "SECONDS", 0.5)
+    monkeypatch.setattr(posts, "SECONDS", 0.5)
     ends_at = time.monotonic() + 20
     with socket.create_server(("127.0.0.1", 0)) as endless, ThreadPoolExecutor(1) as pool:
 
@@ -454,7 +455,7 @@ def test_name_that_leads_inside_is_not_called(
         called.append(request)
         return httpx.Response(200)
 
-    monkeypatch.setattr(call_back, "http_client", lambda: httpx.Client(transport=httpx.MockTransport(answer)))
+    monkeypatch.setattr(posts, "http_client", lambda: httpx.Client(transport=httpx.MockTransport(answer)))
     assert not try_once(message, context)
     assert (put_back, called) == ([5], [])
 
@@ -469,7 +470,7 @@ def test_name_with_a_public_address_is_called_there(
         called.append(request)
         return httpx.Response(200)
 
-    monkeypatch.setattr(call_back, "http_client", lambda: httpx.Client(transport=httpx.MockTransport(answer)))
+    monkeypatch.setattr(posts, "http_client", lambda: httpx.Client(transport=httpx.MockTransport(answer)))
     assert try_once(message, context)
     assert [request.extensions["triptych_addresses"] for request in called] == [("104.16.1.1",)]
 

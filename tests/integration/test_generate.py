@@ -36,8 +36,6 @@ from triptych.runtime import clock
 from triptych.runtime.observability import logger
 from triptych.settings import settings
 
-RETRY = {"retry_after": 5}
-
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[int]:

@@ -165,7 +165,7 @@ def test_photo_that_kills_the_process_is_opened_four_times(
         with pytest.raises(KeyboardInterrupt):
             arrive(world, job_id, context, receives)
         assert world.job(job_id).status is JobStatus.AWAITING_UPLOAD
-        world.clock.advance(generation.OPENING_SECONDS)
+        world.clock.advance(generation.TRY_OVER_SECONDS)
     assert arrive(world, job_id, context, 10) == DONE
     job = world.job(job_id)
     assert job.failure
@@ -184,7 +184,7 @@ def test_death_while_the_copy_is_stored_does_not_count(
         for _ in range(MOST_OPENS + 1):
             with pytest.raises(KeyboardInterrupt):
                 open_again(world, job_id)
-            world.clock.advance(generation.OPENING_SECONDS + 1)
+            world.clock.advance(generation.TRY_OVER_SECONDS + 1)
     open_again(world, job_id)
     assert photo_sent(world)[0] == f"prepared/{job_id}/photo.jpg"
 
@@ -200,7 +200,7 @@ def test_opening_that_hangs_counts_as_a_death(
     monkeypatch.setattr(bounded, "run", hang)
     for receives in range(1, 2 + MOST_OPENS):
         assert arrive(world, job_id, context, receives) == KEPT
-        world.clock.advance(generation.OPENING_SECONDS)
+        world.clock.advance(generation.TRY_OVER_SECONDS)
     assert arrive(world, job_id, context, 10) == DONE
     job = world.job(job_id)
     assert job.failure

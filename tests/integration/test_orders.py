@@ -22,8 +22,9 @@ from tests.support.events import api_event, s3_notification, sqs_event, webhook_
 from tests.support.function_environment import BUCKET
 from tests.support.photos import JPEG
 from tests.support.world import World
-from triptych import settings, styles
+from triptych import settings
 from triptych.aws import bucket, table
+from triptych.aws.styles import built_in
 from triptych.flows import owner
 from triptych.job import JobStatus
 from triptych.photo.formats import content_type
@@ -175,7 +176,7 @@ def test_limits_name_the_most_pixels(call: Any, monkeypatch: pytest.MonkeyPatch)
 def test_prompt_of_a_style_comes_before_the_clients(
     world: World, context: SimpleNamespace, call: Any
 ) -> None:
-    oil = next(one for one in styles.built_in() if one.id == "oil")
+    oil = next(one for one in built_in() if one.id == "oil")
     (body,) = requested(world, context, ordered(call, style="oil", prompt="In autumn.", image_count=1))
     assert body["input"]["prompt"] == f"{oil.prompt} In autumn."
 

@@ -9,6 +9,7 @@ import botocore.session
 import pytest
 from botocore import xform_name
 
+from tests import simulation
 from tests.environment import ROOT
 from tests.localcloud import template
 from tests.support.readme import DOCUMENTS, README, anchors, blocks, links, rows, section, spans
@@ -21,12 +22,14 @@ def test_the_first_two_blocks_are_the_two_commands() -> None:
 
 
 def test_every_parameter_is_listed_with_its_default() -> None:
-    listed = rows("Configuration")
-    parameters = template.load().parameters
-    assert set(listed) == set(parameters)
-    for name, row in listed.items():
-        default = re.match(r"`([^`]+)` \|", row)
-        assert default is None or default[1] == parameters[name], name
+    listed: dict[str, str] = {}
+    for line in section("Configuration").splitlines():
+        if line.startswith("| `"):
+            _, names, defaults, _ = re.split(r" ?\| ?", line, maxsplit=3)
+            parameters = re.findall(r"`(\w+)`", names)
+            written = re.findall(r"`([^`]+)`", defaults) if defaults else [""] * len(parameters)
+            listed |= zip(parameters, written, strict=True)
+    assert listed == template.load().parameters
 
 
 def test_measured_table_names_existing_benchmarks() -> None:
@@ -35,6 +38,21 @@ def test_measured_table_names_existing_benchmarks() -> None:
     there = {file.stem for file in (ROOT / "tests/benchmarks").glob("[a-z]*.py")}
     assert named
     assert named <= there
+
+
+def test_every_test_folder_is_in_the_table_of_folders() -> None:
+    cells = [line.split(" | ")[0] for line in section("Folders").splitlines()]
+    listed = {name for cell in cells for name in re.findall(r"\[(\w+)\]", cell)}
+    assert listed == {file.parts[-2] for file in (ROOT / "tests").glob("[a-z]*/[!_]*") if file.is_file()}
+
+
+def test_simulation_names_each_of_its_modules() -> None:
+    named = set(
+        re.findall(r"`(\w+)`", " ".join(re.findall(r"^\* (.*?):", str(simulation.__doc__), re.MULTILINE)))
+    )
+    assert named == {file.stem for file in (ROOT / "tests/simulation").glob("[a-z]*.py")} - {
+        "test_simulation"
+    }
 
 
 def test_readme_has_at_most_150_lines() -> None:

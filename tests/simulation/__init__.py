@@ -13,7 +13,10 @@
 * `moto_aws`: moto's AWS, for runs on the real code of the table.
 * `clients`: the clients of the API.
 * `retention`: the end of retention, when records and objects vanish.
+* `receiver`: the server of the clients, which takes callbacks.
 * `checks`: the promises, checked at each step and at the end.
+* `run`: one run: some jobs and one seed.
+* `bombs`, `burst`, `crowd`, `days`: runs of one situation, which the benchmarks measure.
 """
 
 import sys

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from datetime import datetime
 
-    from triptych.aws.queues import RunningPrediction, WatchdogMessage
+    from triptych.aws.queues import WatchdogMessage
     from triptych.job import Image, Job
     from triptych.replicate.listing import Listed
 
@@ -52,10 +52,8 @@ def _without_siblings(listed: Listed, job: Job, image: Image, since: datetime, n
     return _proves_absence(listed, replace(job, images=(image,)), image, since, now)
 
 
-def _whatever_the_age(
-    message: WatchdogMessage, running: Sequence[RunningPrediction], job: Job | None
-) -> int | None:
-    return _clean_up(message, running, job and replace(job, created_at=message.born_at))
+def _whatever_the_age(message: WatchdogMessage, job: Job | None) -> int | None:
+    return _clean_up(message, job and replace(job, created_at=message.born_at))
 
 
 def _canceled(prediction_ids: Sequence[str]) -> bool:

@@ -77,7 +77,7 @@ def patched_io(cloud: Cloud) -> Iterator[None]:
         put(patch.object(BaseClient, "_make_api_call", cloud.aws.api_call()))
         put(patch("triptych.replicate.transport.http_transport", lambda: Network(cloud)))
         put(patch("triptych.replicate.downloads.http_client", lambda: downloads))
-        put(patch("triptych.flows.call_back.http_client", Receiver(cloud).client))
+        put(patch("triptych.runtime.posts.http_client", Receiver(cloud).client))
         put(patch("socket.getaddrinfo", lambda *_, **__: [(2, 1, 6, "", ("104.16.1.1", 443))]))
         put(patch("triptych.runtime.clock.now", cloud.clock))
         put(patch("triptych.runtime.clock.monotonic", lambda: engine.now))

@@ -34,7 +34,7 @@ class Receiver(httpx.BaseTransport):
         self._cloud = cloud
 
     def client(self) -> httpx.Client:
-        """Return a client as that of `triptych.flows.call_back`."""
+        """Return a client as that of `triptych.runtime.posts`."""
         return httpx.Client(transport=self, timeout=hosts.TIMEOUT)
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:

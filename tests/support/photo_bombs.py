@@ -45,10 +45,6 @@ def _segment(marker: int, body: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(body) + 2) + body
 
 
-def _plain_jpeg() -> bytes:
-    return write(Image.new("RGB", (SMALL, SMALL)), "JPEG")
-
-
 def _jpeg_of_restarts() -> bytes:
     """Write 8 million restart markers without data between them."""
     markers = b"".join(bytes([0xFF, 0xD0 + number]) for number in range(8))
@@ -432,7 +428,6 @@ def av1_of_sides(width: int, height: int) -> bytes:
 
 
 COMPLEX, PIXELS, UNREADABLE = "photo_too_complex", "photo_too_many_pixels", "photo_unreadable"
-ANIMATED = "photo_animated"
 JPEG, PNG, WEBP, HEIC, HEIF = "image/jpeg", "image/png", "image/webp", "image/heic", "image/heif"
 
 BOMBS = {

@@ -14,6 +14,7 @@ from tests.environment import ROOT
 from tests.localcloud.template import TemplateError, load, translate
 from tests.unit.template_plan import Plan, plan
 from triptych.job import LONGEST_RUN
+from triptych.settings import Settings
 
 # Concurrent executions, and bytes of a function's environment:
 # https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html
@@ -147,6 +148,27 @@ def test_function_environment_fits_with_the_longest_parameters() -> None:
         }
         size = len(json.dumps(variables, ensure_ascii=False).encode())
         assert size <= ENVIRONMENT_BYTES, (function["Handler"], size)
+
+
+def test_deleted_variable_leaves_no_setting_at_its_default() -> None:
+    """The setting would then ignore its parameter, and no function would notice."""
+    readers = {
+        "IMAGE_COUNT": {"api", "page"},
+        "DOWNLOAD_URL_SECONDS": {"api"},
+        "MAX_PHOTO_PIXELS": {"generate"},
+        "MAX_PHOTO_EDGE": {"generate", "page"},
+        "MAX_OUTPUT_BYTES": {"webhook", "watchdog"},
+    }
+    fields = Settings.model_fields.items()
+    assert readers.keys() == {
+        name.upper() for name, field in fields if not field.is_required() and field.default
+    }
+    functions: list[Any] = list(of_type("AWS::Lambda::Function").values())
+    for variable, names in readers.items():
+        given = {
+            one["Handler"].split(".")[0] for one in functions if variable in one["Environment"]["Variables"]
+        }
+        assert given == names, variable
 
 
 def _longest(variable: str, value: str, parameters: Any) -> str:

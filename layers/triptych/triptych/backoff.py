@@ -60,11 +60,11 @@ def seconds_until_next(job: Job | None, receives: int, now: datetime) -> int | N
     Returns:
         None if the message has no more to do.
     """
-    unasked = job.having(ImageStatus.PENDING, ImageStatus.REQUESTING) if job else []
-    if not job or not unasked or (job.started_at and now >= deadline(job)):
+    without_prediction = job.having(ImageStatus.PENDING, ImageStatus.REQUESTING) if job else []
+    if not job or not without_prediction or (job.started_at and now >= deadline(job)):
         return None
     wait = seconds_after(receives)
-    for image in unasked:
+    for image in without_prediction:
         if image.not_before:
             wait = max(wait, (image.not_before - now).total_seconds())
         elif image.in_doubt_until and image.in_doubt_until > now:  # it may be found in the list earlier

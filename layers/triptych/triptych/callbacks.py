@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from triptych.job import Job
+    from triptych.job import Job, JobStatus
 
 # Seconds from each failed try to the next one: about a day in all.
 WAITS = (5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, *(7200,) * 11)
@@ -24,6 +24,11 @@ LONGEST_URL = 2000  # characters
 def secret_of(owner: str, key: str) -> str:
     """Return the secret that an owner's callbacks are signed with. It is made of the stack's key, and stored nowhere."""
     return f"whsec_{base64.b64encode(hmac.digest(key.encode(), owner.encode(), 'sha256')).decode()}"
+
+
+def event_type(status: JobStatus) -> str:
+    """Return the `type` of the body."""
+    return f"job.{status.lower()}"
 
 
 def message_id(job: Job) -> str:

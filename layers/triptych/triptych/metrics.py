@@ -1,7 +1,8 @@
 """The metrics of a job's changes. Pure, as the job's rules are.
 
-Metrics are derived from the job before and after one write. Only the invocation that made the write counts them. So an
-event that arrives five times, or at two functions at once, is counted once: only one write changes anything.
+`figures` derives them from the job before and after one write. Only the invocation that made the write counts them. So an
+event that arrives five times, or at two functions at once, is counted once: only one write changes anything. The code
+counts the other metrics where something happens: a request, a webhook, a look. If that is repeated, it counts again.
 """
 
 from __future__ import annotations

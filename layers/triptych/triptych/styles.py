@@ -1,15 +1,11 @@
-"""The catalogue of styles: named prompts that a client may choose from. Pure: reading another catalogue is `aws.styles`'."""
+"""The catalogue of styles: named prompts that a client may choose from. Pure: reading one is `aws.styles`'."""
 
 from __future__ import annotations
 
 import json
-from functools import cache
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
-
-BUILT_IN = Path(__file__).with_name("styles.json")
 
 
 class StylesError(ValueError):
@@ -49,9 +45,3 @@ def parse(text: str) -> tuple[Style, ...]:
     if len({style.id for style in styles}) < len(styles):
         raise StylesError("two styles have the same id")
     return tuple(styles)
-
-
-@cache
-def built_in() -> tuple[Style, ...]:
-    """Return the styles that come with Triptych."""
-    return parse(BUILT_IN.read_text(encoding="utf-8"))

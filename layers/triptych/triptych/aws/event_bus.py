@@ -82,6 +82,11 @@ class Detail(BaseModel):
         )
 
 
+def detail_type(status: JobStatus) -> str:
+    """Return the event's `detail-type`."""
+    return f"Job {status.title()}"
+
+
 def announce(job: Job) -> None:
     """Put the event of a job's end on the bus. Calling it twice puts two events with the same `detail`.
 
@@ -94,7 +99,7 @@ def announce(job: Job) -> None:
         raise ValueError(f"The job is {job.status}. It has not ended.")
     entry = {
         "Source": SOURCE,
-        "DetailType": f"Job {job.status.title()}",
+        "DetailType": detail_type(job.status),
         "Detail": Detail.of(job).model_dump_json(),
         "Time": job.updated_at,
     }

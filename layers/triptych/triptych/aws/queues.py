@@ -41,7 +41,10 @@ class RunningPrediction(Lazy):
 
 
 class WatchdogMessage(Lazy):
-    """A message of the watchdog queue. Each job has one, from its creation (or retry) to its end."""
+    """A message of the watchdog queue. Each job has one, from its creation (or retry) to its end.
+
+    The cancellation and the deletion of a job each send another one, which lasts until nothing of the job runs on.
+    """
 
     model_config = ConfigDict(frozen=True)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
+
 from triptych import styles
 from triptych.aws import parameters
 from triptych.settings import MisconfiguredError, settings
 
+BUILT_IN = Path(styles.__file__).with_suffix(".json")
 CATALOGUE_SECONDS = 300  # how long a process keeps it
 
 
@@ -17,7 +21,7 @@ def catalogue() -> tuple[styles.Style, ...]:
     """
     name = settings().styles_parameter
     if not name:
-        return styles.built_in()
+        return built_in()
     from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterError  # noqa: PLC0415  # slow to import
 
     try:
@@ -26,3 +30,9 @@ def catalogue() -> tuple[styles.Style, ...]:
         raise MisconfiguredError(f"styles_parameter: {name} cannot be read") from None
     except styles.StylesError as error:
         raise MisconfiguredError(f"styles_parameter: {error}") from None
+
+
+@cache
+def built_in() -> tuple[styles.Style, ...]:
+    """Return the styles that come with Triptych."""
+    return styles.parse(BUILT_IN.read_text(encoding="utf-8"))

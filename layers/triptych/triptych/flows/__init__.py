@@ -1,5 +1,5 @@
 """What can happen to a job, one file for each: create, generate, collect, finish, watch, clean up, and the owner's wishes.
 
-All of them move a job on through `record`. Nothing here speaks HTTP or to AWS directly; that belongs in `replicate` and
-`aws`. Nothing here decides a rule; rules are in `job`.
+Those that read or change a job do so through `record`. Nothing here speaks HTTP or to AWS directly; that belongs in
+`replicate`, `runtime` and `aws`. Nothing here decides a rule; rules are in `job`.
 """

@@ -105,13 +105,13 @@ def patience(since: datetime, now: datetime) -> int:
     return min(longest, max(shortest, int((now - since).total_seconds())))
 
 
-def clean_up(message: WatchdogMessage, running: Sequence[RunningPrediction], job: Job | None) -> int | None:
+def clean_up(message: WatchdogMessage, job: Job | None) -> int | None:
     """Cancel the predictions of a deleted job, and remove its objects, also those that arrive later.
 
     Returns:
         In how many seconds to look again, or None.
     """
-    deleted_at = message.born_at
+    deleted_at, running = message.born_at, message.left or ()
     if job and job.created_at > deleted_at + BLOCKED:
         # An idempotency key has produced the id again: this is another job, and the message is an old one.
         logger.warning("the deleted job's id belongs to a new job")

@@ -22,6 +22,7 @@ from triptych.deadlines import deadline
 from triptych.failures import FailureKind
 from triptych.flows import costs, preview, record
 from triptych.job import (
+    LARGEST_SEED,
     OUTPUT_LIFE,
     AnswerLost,
     Asked,
@@ -70,7 +71,7 @@ ASKING_SECONDS = 10.0  # no round starts later: a round takes up to 13 s, and th
 DOUBLED_SECONDS = (
     5  # until doubled predictions are canceled again. The adoption of the first is stored by then.
 )
-OPENING_SECONDS = 70  # longer than the timeout of the function that opens photos
+TRY_OVER_SECONDS = 70  # longer than the timeout of the function that opens photos
 LEAVING_SECONDS = 8.0
 LEAVING_AGAIN_SECONDS = 1.0
 
@@ -134,7 +135,7 @@ def _look_at_photo(job: Job, key: str, pace: Pace, *, again: bool) -> Job | None
             return _use(_inspect(upload.file, job), upload.file, job, pace, arrived)
         now = clock.now()
         # The fraction of a second marks this try: the answer to the write below can be lost.
-        until = now + timedelta(seconds=OPENING_SECONDS, microseconds=-secrets.randbelow(10**6))
+        until = now + timedelta(seconds=TRY_OVER_SECONDS, microseconds=-secrets.randbelow(10**6))
         try:
             counted = record.move_on(job, PhotoOpened(now, until, upload.stored_at)).job
             is_own = counted and counted.photo.opening_until == until
@@ -445,7 +446,7 @@ def to_ask_for(job: Job, now: datetime) -> list[Image]:
 def _asked(job: Job, image: Image, now: datetime, *, seeded: bool) -> Asked:
     # After a retry, the client's own seed would give the same output once more, or the same refusal.
     chosen = None if job.retries else job.request.asked_of(image.index).seed
-    seed = (secrets.randbelow(2**31) if chosen is None else chosen) if seeded else None
+    seed = (secrets.randbelow(LARGEST_SEED + 1) if chosen is None else chosen) if seeded else None
     return Asked(image.index, seed, at=now, in_doubt_until=now + timedelta(seconds=UNANSWERED_SECONDS))
 
 

@@ -33,7 +33,7 @@ def order_callback(job: Job) -> None:
     if not url or not settings().job_callback_queue_url:  # the operator has switched callbacks off
         return
     detail = Detail.of(job)
-    body = Body(type=f"job.{job.status.lower()}", timestamp=detail.updated_at, data=detail)
+    body = Body(type=callbacks.event_type(job.status), timestamp=detail.updated_at, data=detail)
     queues.send_to_callbacks(
         queues.CallbackMessage(
             url=url,

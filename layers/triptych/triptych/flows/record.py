@@ -53,6 +53,13 @@ def read_keyed(job_id: str) -> Job | None:
     return table.get_keyed(job_id)
 
 
+def page(
+    owner: str, *, limit: int, cursor: str | None, wanted: Callable[[Job], bool] | None
+) -> tuple[list[Job], str | None]:
+    """Return a page of the owner's jobs, and the cursor of the next one, as `table.list_jobs` does."""
+    return table.list_jobs(owner, limit=limit, cursor=cursor, wanted=wanted)
+
+
 def create(job: Job, order: Order) -> Job:
     """Store a new job and count its order; return it with its version.
 

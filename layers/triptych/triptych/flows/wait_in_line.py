@@ -2,7 +2,7 @@
 
 A job that Replicate refuses for now enters the waiting queue, and so does one that comes while many photos wait. SQS
 serves the owners of that queue in turn. Few invocations read it, and each waits in place until it may create predictions:
-so the messages keep their order, and hardly any request is wasted on a refusal.
+so the messages keep their order, and only about one request in nine is refused.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 TURN_SECONDS = 32.0  # a round of requests after it takes up to 13 s, and the function has 50
 REST_SECONDS = 40.0
-OPENING_SECONDS = 20  # until another look at a photo that another invocation opens
+LOOK_AGAIN_SECONDS = 20  # at a photo that another invocation opens
 CROWD_SECONDS = 2.0  # a photo that waits longer for an invocation waits behind many
 
 
@@ -112,7 +112,7 @@ def take_turn(job_id: str, key: str, pace: Pace, *, again: bool, entered_at: dat
         elif job.has_photo:
             _enter(job, _delay(job, pace))
         else:
-            _enter(job, OPENING_SECONDS, again=True)  # another invocation opens the photo
+            _enter(job, LOOK_AGAIN_SECONDS, again=True)  # another invocation opens the photo
         return rest.seconds_left if leaves else 0.0
     if job.having(ImageStatus.REQUESTING):
         # Nothing to wait for in line: its doubts are settled by Replicate's list.

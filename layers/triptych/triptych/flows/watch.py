@@ -39,7 +39,7 @@ def look(message: WatchdogMessage, receives: int) -> int | None:
     about_job(message.job_id)
     job = record.read(message.job_id)
     if message.left is not None:
-        return cleanup.clean_up(message, message.left, job)
+        return cleanup.clean_up(message, job)
     if since := _not_stored_since(message, job):
         return SOON_SECONDS if clock.now() < since + timedelta(seconds=CREATION_SECONDS) else None
     if job is None or message.born_at < job.watched_since:

@@ -20,6 +20,8 @@ from triptych.metrics import UNITS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pydantic import ValidationError
+
     from triptych.metrics import Metric
 
 # An invocation that counts nothing is normal.
@@ -55,6 +57,12 @@ def about_no_job() -> None:
 def count(name: Metric, value: float = 1) -> None:
     """Add `value` to the metric `name`. Metrics are published when the invocation ends."""
     metrics.add_metric(name=name, unit=UNITS.get(name, "Count"), value=value)
+
+
+def unreadable(message_id: str, error: ValidationError) -> None:
+    """Log a message whose body has no known form, and count it. Do not put it back: its form stays the same."""
+    logger.error("unreadable message", message_id=message_id, problems=error.error_count(), stacklevel=3)
+    count("UnexpectedErrors")
 
 
 def unexpected(message: str, **keys: object) -> None:
