@@ -27,6 +27,7 @@ HOUR = 3600  # s
 DRAWN = "Three pictures are being drawn."
 ON_ITS_WAY = "The photo is on its way."
 LOST = "The photo has not arrived, and this browser does not have it. Choose it again above."
+UNSENT = "The photo could not be sent. Try again."
 FAILED = "This did not work. Try again in a moment."
 
 # Lets the browser close its database when the page uses it next, as Safari does in the background.
@@ -43,6 +44,13 @@ BREAK_DATABASE = (
 )
 # Opens nothing, and never says so.
 SILENCE_DATABASE = "indexedDB.open = () => ({});"
+# Each lets the browser fail to read what its database keeps, until `mend`.
+READS_FAIL = """
+    const { get } = IDBObjectStore.prototype;
+    IDBObjectStore.prototype.get = () => { throw new DOMException('cannot be read', 'UnknownError'); };
+    window.mend = () => { IDBObjectStore.prototype.get = get; };
+"""
+READS_HANG = f"{SILENCE_DATABASE} window.mend = () => delete indexedDB.open;"
 # Calls back with the ids of what the database keeps.
 KEPT = """
     const [end] = arguments;
@@ -329,7 +337,7 @@ def test_photo_that_s3_refused_is_sent_again(browser: Browser, stack: Stack, pho
     stack.script("PUT /s3/", Response(413))
     show(browser, stack)
     make(browser, photo)
-    browser.says("#status", "The photo could not be sent. Try again.")
+    browser.says("#status", UNSENT)
     browser.click("#resend")
     browser.says("#status", DRAWN)
     assert len(stack.asked("PUT /s3/")) == 2
@@ -374,12 +382,29 @@ def test_upload_needs_no_database(hurried: Browser, stack: Stack, photo: Path, f
         hurried.says("#status", DRAWN)
 
 
-def test_copied_photo_is_not_called_lost(browser: Browser, stack: Stack) -> None:
+@pytest.mark.parametrize("fault", [READS_FAIL, READS_HANG], ids=["fails", "hangs"])
+def test_photo_that_cannot_be_read_is_kept(browser: Browser, stack: Stack, photo: Path, fault: str) -> None:
+    stack.script("PUT /s3/", Response(413))
+    show(browser, stack)
+    make(browser, photo)
+    browser.find("#resend")
+    with browser.starting_with(fault):
+        show(browser, stack, "job-1")
+        browser.says("#status", UNSENT)
+    browser.driver.execute_script("window.mend()")
+    assert kept(browser) == ["job-1"]
+    browser.click("#resend")
+    browser.says("#status", DRAWN)
+
+
+@pytest.mark.parametrize("fault", ["", BREAK_DATABASE], ids=["", "no database"])
+def test_copied_photo_is_not_called_lost(browser: Browser, stack: Stack, fault: str) -> None:
     stack.change("job-1", status="AWAITING_UPLOAD")
-    show(browser, stack, "job-1")
-    browser.says("#status", ON_ITS_WAY)
-    stack.wait_for("GET /api/v1/jobs/job-1", 2)
-    browser.says("#status", ON_ITS_WAY)
+    with browser.starting_with(fault):
+        show(browser, stack, "job-1")
+        browser.says("#status", ON_ITS_WAY)
+        stack.wait_for("GET /api/v1/jobs/job-1", 2)
+        browser.says("#status", ON_ITS_WAY)
 
 
 def test_sent_photo_is_not_called_lost(browser: Browser, stack: Stack, photo: Path) -> None:
