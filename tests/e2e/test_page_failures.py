@@ -564,6 +564,29 @@ def test_style_is_used_again_without_its_button(browser: Browser, stack: Stack) 
     assert json.loads(order.body) == {"photo_of": "job-1", "style": "neon"}
 
 
+@pytest.mark.parametrize("shown", [0, 2], ids=["before the list", "after the list"])
+def test_style_that_is_gone_is_not_sent(browser: Browser, stack: Stack, shown: int) -> None:
+    ended(stack, "job-1", style="gone", photo={"preview_url": "/picture.png", "url": "/picture.png"})
+    stack.styles = [{"id": "oil", "name": "Oil", "description": "", "preview": ""}]
+    chosen = threading.Event()
+
+    def late() -> Response:
+        chosen.wait(20)
+        return said({"styles": stack.styles})
+
+    if not shown:
+        stack.always("GET /api/v1/styles", late)
+    show(browser, stack, "job-1")
+    browser.count(".style", shown)
+    browser.click("#use-again")
+    browser.find("#preview")
+    chosen.set()
+    browser.count(".style", 2)
+    browser.click("#make")
+    (order,) = stack.wait_for("POST /api/v1/jobs")
+    assert json.loads(order.body) == {"photo_of": "job-1"}
+
+
 def test_style_previews_are_loaded_two_at_a_time(browser: Browser, stack: Stack) -> None:
     names = ["oil", "pencil", "neon", "ink"]
     stack.styles = [

@@ -86,9 +86,12 @@ async function showStyles() {
 /** The id of the chosen style, or an empty text. */
 export const chosenStyle = () => chosen;
 
+/** Choose a style, or none. One that the stack does not have is none, as soon as its styles are known. */
 export function choose(id) {
-  chosen = id ?? "";
-  for (const input of group.querySelectorAll("input")) input.checked = input.value === chosen;
+  const inputs = [...group.querySelectorAll("input")];
+  const exists = !inputs.length || inputs.some((input) => input.value === id);
+  chosen = exists ? (id ?? "") : "";
+  for (const input of inputs) input.checked = input.value === chosen;
 }
 
 group.addEventListener("change", ({ target }) => (chosen = target.value));
