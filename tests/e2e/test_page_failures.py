@@ -28,6 +28,7 @@ DRAWN = "Three pictures are being drawn."
 ON_ITS_WAY = "The photo is on its way."
 LOST = "The photo has not arrived, and this browser does not have it. Choose it again above."
 UNSENT = "The photo could not be sent. Try again."
+UNSENT_IN_KOREAN = "사진을 올리지 못했어요. 다시 시도해 주세요."
 FAILED = "This did not work. Try again in a moment."
 
 # Lets the browser close its database when the page uses it next, as Safari does in the background.
@@ -342,6 +343,15 @@ def test_photo_that_s3_refused_is_sent_again(browser: Browser, stack: Stack, pho
     browser.says("#status", DRAWN)
     assert len(stack.asked("PUT /s3/")) == 2
     browser.until(lambda: kept(browser) == [], "nothing kept")
+
+
+def test_failed_upload_is_told_in_the_new_language(browser: Browser, stack: Stack, photo: Path) -> None:
+    stack.script("PUT /s3/", Response(413))
+    show(browser, stack)
+    make(browser, photo)
+    browser.says("#status", UNSENT)
+    browser.click("#language")
+    browser.says("#status", UNSENT_IN_KOREAN)
 
 
 def test_photo_that_cannot_be_sent_again_is_lost(browser: Browser, stack: Stack, photo: Path) -> None:
@@ -694,3 +704,17 @@ def test_failed_deletion_leaves_the_next_undo(browser: Browser, stack: Stack) ->
     browser.click("#undo")
     browser.count(".card", 2)
     assert len(stack.asked("DELETE /api/v1/jobs/")) == 1
+    browser.click("#language")
+    browser.until(lambda: not browser.all("#earlier-problem"), "no words of the old language")
+
+
+def test_failed_deletion_is_told_until_the_language_changes(browser: Browser, stack: Stack) -> None:
+    ended(stack, "job-1")
+    stack.script("DELETE /api/v1/jobs/", refused(503))
+    show(browser, stack)
+    browser.click(".card .remove")
+    browser.driver.execute_script("dispatchEvent(new Event('pagehide'))")  # ends the time for an undo
+    browser.says("#toast-text", FAILED)
+    browser.click("#language")
+    browser.says("#sign-out", "로그아웃")
+    assert not browser.all("#toast")

@@ -16,7 +16,7 @@ const troubles = new Map(); // by id: why a job cannot be asked for now
 const removed = new Set(); // ids: a list may still hold jobs that were just deleted
 
 export const jobOf = (id) => jobs.get(id);
-export const troubleOf = (id) => troubles.get(id);
+export const troubleOf = (id) => troubles.get(id)?.message;
 export const isRemoved = (id) => removed.has(id);
 export const running = () => [...jobs.values()].filter((job) => !ENDED.has(job.status) && !removed.has(job.job_id));
 
@@ -73,7 +73,7 @@ export async function follow(id) {
         emit("gone", { id, message: problem.message });
         break;
       }
-      setTrouble(id, problem.message);
+      setTrouble(id, problem);
       wait = POLL_SECONDS * 2 ** Math.min(++misses, 4);
     }
     if (document.hidden) wait = Math.max(wait, HIDDEN_SECONDS);
@@ -83,9 +83,9 @@ export async function follow(id) {
   setTrouble(id);
 }
 
-function setTrouble(id, message) {
-  if (troubles.get(id) === message) return;
-  if (message) troubles.set(id, message);
+function setTrouble(id, problem) {
+  if (troubleOf(id) === problem?.message) return;
+  if (problem) troubles.set(id, problem);
   else troubles.delete(id);
   emit("trouble", id);
 }
