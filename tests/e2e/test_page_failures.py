@@ -354,6 +354,14 @@ def test_failed_upload_is_told_in_the_new_language(browser: Browser, stack: Stac
     browser.says("#status", UNSENT_IN_KOREAN)
 
 
+def test_broken_upload_shows_no_progress(browser: Browser, stack: Stack, photo: Path) -> None:
+    stack.always("PUT /s3/", lambda: Response(503))
+    show(browser, stack)
+    make(browser, photo)
+    browser.says("#status", "The connection broke.")
+    assert browser.find("#percent").text == "0%"
+
+
 def test_photo_that_cannot_be_sent_again_is_lost(browser: Browser, stack: Stack, photo: Path) -> None:
     stack.script("PUT /s3/", Response(413))
     show(browser, stack)

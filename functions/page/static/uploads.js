@@ -78,6 +78,7 @@ async function sendAll(id, { owner, blob }, target, state) {
     }
     target = null;
     state.broken = true;
+    state.percent = 0;
     emit("upload", id);
     await pauseOrOnline(Math.min(2 ** Math.min(tries, 8), LONGEST_PAUSE) / 2, signal);
     signal.throwIfAborted();
