@@ -27,6 +27,7 @@ HOUR = 3600  # s
 DRAWN = "Three pictures are being drawn."
 ON_ITS_WAY = "The photo is on its way."
 LOST = "The photo has not arrived, and this browser does not have it. Choose it again above."
+TROUBLE = "The page cannot look at these pictures now. It tries again by itself."
 UNSENT = "The photo could not be sent. Try again."
 UNSENT_IN_KOREAN = "사진을 올리지 못했어요. 다시 시도해 주세요."
 FAILED = "This did not work. Try again in a moment."
@@ -680,7 +681,7 @@ def test_trouble_is_shown_as_long_as_it_lasts(hurried: Browser, stack: Stack) ->
     show(hurried, stack, "job-1")
     hurried.says("#status", DRAWN)
     stack.always("GET /api/v1/jobs/job-1", lambda: refused(503))
-    hurried.says("#status", FAILED)
+    hurried.says("#status", TROUBLE)
     stack.never("GET /api/v1/jobs/job-1")
     hurried.says("#status", DRAWN)
 

@@ -4,7 +4,7 @@ import { api, getJob } from "./api.js";
 import { useAgain } from "./composer.js";
 import { $, copyOf, goTo, say, setChildren } from "./dom.js";
 import { on, tellOtherTabs } from "./events.js";
-import { follow, isRemoved, jobOf, learn, troubleOf } from "./jobs.js";
+import { follow, isRemoved, isTroubled, jobOf, learn } from "./jobs.js";
 import { keptFor } from "./kept.js";
 import { moment, seconds, stackTime, t } from "./language.js";
 import { hang, hangPhoto, ratioOf } from "./pictures.js";
@@ -119,7 +119,7 @@ function render() {
   const ended = ENDED.has(job.status);
   $("work").classList.toggle("nothing", !shown);
   renderFrames(job);
-  say("status", said || (troubleOf(shown) ?? sentence(job)));
+  say("status", said || (isTroubled(shown) ? t("wall.trouble") : sentence(job)));
   renderAbout(job);
   renderUpload(job);
   const retryable = ["FAILED", "PARTIAL"].includes(job.status) && !settings.notRetryable.includes(job.error?.code);
