@@ -606,6 +606,31 @@ def test_style_that_is_gone_is_not_sent(browser: Browser, stack: Stack, shown: i
     assert json.loads(order.body) == {"photo_of": "job-1"}
 
 
+def test_style_is_named_when_the_list_comes(hurried: Browser, stack: Stack) -> None:
+    ended(stack, "job-1", style="mine")
+    stack.styles = [{"id": "mine", "name": "My style", "description": "", "preview": ""}]
+    stack.script("GET /api/v1/styles", *[refused(503)] * 3)
+    show(hurried, stack, "job-1")
+    hurried.says("#about-style", "My style")
+    hurried.says(".asked", "My style")
+
+
+def test_style_is_named_by_its_id_without_the_list(hurried: Browser, stack: Stack) -> None:
+    ended(stack, "job-1", style="mine")
+    stack.always("GET /api/v1/styles", lambda: refused(503))
+    show(hurried, stack, "job-1")
+    hurried.until(lambda: hurried.find("#about-style").text == "mine", "the id")
+
+
+def test_preview_that_cannot_be_loaded_leaves_no_sign(hurried: Browser, stack: Stack) -> None:
+    stack.styles = [{"id": "oil", "name": "Oil", "description": "", "preview": "/api/v1/styles/oil/preview"}]
+    stack.always("GET /api/v1/styles/oil/preview", lambda: refused(503))
+    show(hurried, stack)
+    hurried.count(".style", 2)
+    stack.wait_for("GET /api/v1/styles/oil/preview", 4)
+    hurried.count(".style img", 0)
+
+
 def test_style_previews_are_loaded_two_at_a_time(browser: Browser, stack: Stack) -> None:
     names = ["oil", "pencil", "neon", "ink"]
     stack.styles = [

@@ -252,6 +252,7 @@ on("gone", ({ id }) => {
   listed.delete(id);
   render();
 });
+on("styles", render);
 on("language", () => {
   say("earlier-problem", "");
   render();

@@ -299,6 +299,7 @@ on("signed-out", (why) => {
   shown = null;
   render();
 });
+on("styles", render);
 on("language", () => {
   said = "";
   render();
