@@ -49,8 +49,7 @@ async function load(img) {
       img.onerror = () => resolve(false);
       img.src = img.dataset.later;
     });
-    if (loaded) return;
-    img.removeAttribute("src"); // otherwise the browser shows a broken picture
+    if (loaded) return img.classList.add("there");
   }
   img.remove();
 }
