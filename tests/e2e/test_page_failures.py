@@ -449,6 +449,24 @@ def test_photo_of_another_browser_is_called_lost(browser: Browser, stack: Stack)
     browser.says("#status", LOST)
 
 
+def test_list_does_not_hide_that_a_photo_is_lost(browser: Browser, stack: Stack) -> None:
+    stack.change("job-1", status="AWAITING_UPLOAD", upload=True)
+    show(browser, stack, "job-1")
+    browser.says("#status", LOST)
+    over = threading.Event()
+
+    def late() -> Response:
+        over.wait(20)
+        return stack.job("job-1")
+
+    stack.always("GET /api/v1/jobs/job-1", late)
+    ended(stack, "job-2")
+    browser.driver.execute_script("new BroadcastChannel('triptych').postMessage('jobs')")  # asks for the list
+    browser.count(".card", 2)
+    assert browser.find("#status").text == LOST
+    over.set()
+
+
 # ── the session ──
 
 
