@@ -27,6 +27,9 @@ HOUR = 3600  # s
 DRAWN = "Three pictures are being drawn."
 ON_ITS_WAY = "The photo is on its way."
 LOST = "The photo has not arrived, and this browser does not have it. Choose it again above."
+TROUBLE = "The page cannot look at these pictures now. It tries again by itself."
+UNSENT = "The photo could not be sent. Try again."
+UNSENT_IN_KOREAN = "사진을 올리지 못했어요. 다시 시도해 주세요."
 FAILED = "This did not work. Try again in a moment."
 
 # Lets the browser close its database when the page uses it next, as Safari does in the background.
@@ -43,6 +46,13 @@ BREAK_DATABASE = (
 )
 # Opens nothing, and never says so.
 SILENCE_DATABASE = "indexedDB.open = () => ({});"
+# Each lets the browser fail to read what its database keeps, until `mend`.
+READS_FAIL = """
+    const { get } = IDBObjectStore.prototype;
+    IDBObjectStore.prototype.get = () => { throw new DOMException('cannot be read', 'UnknownError'); };
+    window.mend = () => { IDBObjectStore.prototype.get = get; };
+"""
+READS_HANG = f"{SILENCE_DATABASE} window.mend = () => delete indexedDB.open;"
 # Calls back with the ids of what the database keeps.
 KEPT = """
     const [end] = arguments;
@@ -329,11 +339,28 @@ def test_photo_that_s3_refused_is_sent_again(browser: Browser, stack: Stack, pho
     stack.script("PUT /s3/", Response(413))
     show(browser, stack)
     make(browser, photo)
-    browser.says("#status", "The photo could not be sent. Try again.")
+    browser.says("#status", UNSENT)
     browser.click("#resend")
     browser.says("#status", DRAWN)
     assert len(stack.asked("PUT /s3/")) == 2
     browser.until(lambda: kept(browser) == [], "nothing kept")
+
+
+def test_failed_upload_is_told_in_the_new_language(browser: Browser, stack: Stack, photo: Path) -> None:
+    stack.script("PUT /s3/", Response(413))
+    show(browser, stack)
+    make(browser, photo)
+    browser.says("#status", UNSENT)
+    browser.click("#language")
+    browser.says("#status", UNSENT_IN_KOREAN)
+
+
+def test_broken_upload_shows_no_progress(browser: Browser, stack: Stack, photo: Path) -> None:
+    stack.always("PUT /s3/", lambda: Response(503))
+    show(browser, stack)
+    make(browser, photo)
+    browser.says("#status", "The connection broke.")
+    assert browser.find("#percent").text == "0%"
 
 
 def test_photo_that_cannot_be_sent_again_is_lost(browser: Browser, stack: Stack, photo: Path) -> None:
@@ -374,12 +401,29 @@ def test_upload_needs_no_database(hurried: Browser, stack: Stack, photo: Path, f
         hurried.says("#status", DRAWN)
 
 
-def test_copied_photo_is_not_called_lost(browser: Browser, stack: Stack) -> None:
+@pytest.mark.parametrize("fault", [READS_FAIL, READS_HANG], ids=["fails", "hangs"])
+def test_photo_that_cannot_be_read_is_kept(browser: Browser, stack: Stack, photo: Path, fault: str) -> None:
+    stack.script("PUT /s3/", Response(413))
+    show(browser, stack)
+    make(browser, photo)
+    browser.find("#resend")
+    with browser.starting_with(fault):
+        show(browser, stack, "job-1")
+        browser.says("#status", UNSENT)
+    browser.driver.execute_script("window.mend()")
+    assert kept(browser) == ["job-1"]
+    browser.click("#resend")
+    browser.says("#status", DRAWN)
+
+
+@pytest.mark.parametrize("fault", ["", BREAK_DATABASE], ids=["", "no database"])
+def test_copied_photo_is_not_called_lost(browser: Browser, stack: Stack, fault: str) -> None:
     stack.change("job-1", status="AWAITING_UPLOAD")
-    show(browser, stack, "job-1")
-    browser.says("#status", ON_ITS_WAY)
-    stack.wait_for("GET /api/v1/jobs/job-1", 2)
-    browser.says("#status", ON_ITS_WAY)
+    with browser.starting_with(fault):
+        show(browser, stack, "job-1")
+        browser.says("#status", ON_ITS_WAY)
+        stack.wait_for("GET /api/v1/jobs/job-1", 2)
+        browser.says("#status", ON_ITS_WAY)
 
 
 def test_sent_photo_is_not_called_lost(browser: Browser, stack: Stack, photo: Path) -> None:
@@ -403,6 +447,24 @@ def test_photo_of_another_browser_is_called_lost(browser: Browser, stack: Stack)
     stack.change("job-1", status="AWAITING_UPLOAD", upload=True)
     show(browser, stack, "job-1")
     browser.says("#status", LOST)
+
+
+def test_list_does_not_hide_that_a_photo_is_lost(browser: Browser, stack: Stack) -> None:
+    stack.change("job-1", status="AWAITING_UPLOAD", upload=True)
+    show(browser, stack, "job-1")
+    browser.says("#status", LOST)
+    over = threading.Event()
+
+    def late() -> Response:
+        over.wait(20)
+        return stack.job("job-1")
+
+    stack.always("GET /api/v1/jobs/job-1", late)
+    ended(stack, "job-2")
+    browser.driver.execute_script("new BroadcastChannel('triptych').postMessage('jobs')")  # asks for the list
+    browser.count(".card", 2)
+    assert browser.find("#status").text == LOST
+    over.set()
 
 
 # ── the session ──
@@ -539,6 +601,56 @@ def test_style_is_used_again_without_its_button(browser: Browser, stack: Stack) 
     assert json.loads(order.body) == {"photo_of": "job-1", "style": "neon"}
 
 
+@pytest.mark.parametrize("shown", [0, 2], ids=["before the list", "after the list"])
+def test_style_that_is_gone_is_not_sent(browser: Browser, stack: Stack, shown: int) -> None:
+    ended(stack, "job-1", style="gone", photo={"preview_url": "/picture.png", "url": "/picture.png"})
+    stack.styles = [{"id": "oil", "name": "Oil", "description": "", "preview": ""}]
+    chosen = threading.Event()
+
+    def late() -> Response:
+        chosen.wait(20)
+        return said({"styles": stack.styles})
+
+    if not shown:
+        stack.always("GET /api/v1/styles", late)
+    show(browser, stack, "job-1")
+    browser.count(".style", shown)
+    browser.click("#use-again")
+    browser.find("#preview")
+    chosen.set()
+    browser.count(".style", 2)
+    browser.click("#make")
+    (order,) = stack.wait_for("POST /api/v1/jobs")
+    assert json.loads(order.body) == {"photo_of": "job-1"}
+
+
+def test_style_is_named_when_the_list_comes(hurried: Browser, stack: Stack) -> None:
+    ended(stack, "job-1", style="mine")
+    stack.styles = [{"id": "mine", "name": "My style", "description": "", "preview": ""}]
+    stack.script("GET /api/v1/styles", *[refused(503)] * 3)
+    show(hurried, stack, "job-1")
+    hurried.says("#about-style", "My style")
+    hurried.says(".asked", "My style")
+
+
+def test_style_is_named_by_its_id_without_the_list(hurried: Browser, stack: Stack) -> None:
+    ended(stack, "job-1", style="mine")
+    stack.always("GET /api/v1/styles", lambda: refused(503))
+    show(hurried, stack, "job-1")
+    hurried.until(lambda: hurried.find("#about-style").text == "mine", "the id")
+
+
+def test_preview_that_cannot_be_loaded_leaves_no_sign(hurried: Browser, stack: Stack) -> None:
+    stack.styles = [{"id": "oil", "name": "Oil", "description": "", "preview": "/api/v1/styles/oil/preview"}]
+    stack.always("GET /api/v1/styles/oil/preview", lambda: refused(503))
+    show(hurried, stack)
+    hurried.count(".style", 2)
+    stack.wait_for("GET /api/v1/styles/oil/preview", 2)
+    assert not hurried.all(".style img")
+    hurried.until(lambda: not hurried.driver.find_elements(By.CSS_SELECTOR, ".style img"), "no picture")
+    assert len(stack.asked("GET /api/v1/styles/oil/preview")) == 4
+
+
 def test_style_previews_are_loaded_two_at_a_time(browser: Browser, stack: Stack) -> None:
     names = ["oil", "pencil", "neon", "ink"]
     stack.styles = [
@@ -558,8 +670,7 @@ def test_style_previews_are_loaded_two_at_a_time(browser: Browser, stack: Stack)
     stack.script("GET /api/v1/styles/pencil/preview", refused(503))
     stack.always("GET /api/v1/styles/", slowly)
     show(browser, stack)
-    loaded = "return [...document.querySelectorAll('.style img')].filter((img) => img.naturalWidth).length"
-    browser.until(lambda: browser.driver.execute_script(loaded) == len(names), "all previews")
+    browser.count(".style img", len(names))
     assert max(most) <= 2
 
 
@@ -614,7 +725,7 @@ def test_trouble_is_shown_as_long_as_it_lasts(hurried: Browser, stack: Stack) ->
     show(hurried, stack, "job-1")
     hurried.says("#status", DRAWN)
     stack.always("GET /api/v1/jobs/job-1", lambda: refused(503))
-    hurried.says("#status", FAILED)
+    hurried.says("#status", TROUBLE)
     stack.never("GET /api/v1/jobs/job-1")
     hurried.says("#status", DRAWN)
 
@@ -646,3 +757,17 @@ def test_failed_deletion_leaves_the_next_undo(browser: Browser, stack: Stack) ->
     browser.click("#undo")
     browser.count(".card", 2)
     assert len(stack.asked("DELETE /api/v1/jobs/")) == 1
+    browser.click("#language")
+    browser.until(lambda: not browser.all("#earlier-problem"), "no words of the old language")
+
+
+def test_failed_deletion_is_told_until_the_language_changes(browser: Browser, stack: Stack) -> None:
+    ended(stack, "job-1")
+    stack.script("DELETE /api/v1/jobs/", refused(503))
+    show(browser, stack)
+    browser.click(".card .remove")
+    browser.driver.execute_script("dispatchEvent(new Event('pagehide'))")  # ends the time for an undo
+    browser.says("#toast-text", FAILED)
+    browser.click("#language")
+    browser.says("#sign-out", "로그아웃")
+    assert not browser.all("#toast")

@@ -252,7 +252,11 @@ on("gone", ({ id }) => {
   listed.delete(id);
   render();
 });
-on("language", render);
+on("styles", render);
+on("language", () => {
+  say("earlier-problem", "");
+  render();
+});
 on("signed-in", async () => {
   clear();
   const mine = asked;

@@ -9,6 +9,7 @@
 // trouble (id)         a job could not be asked for, and the page asks again; or it can be asked for again
 // removed (id), restored (id)   the user deleted a job, or undid that
 // upload (id)          an upload has begun, moved on or ended
+// styles               the stack's styles are known
 // picture              a picture has been loaded
 
 const bus = new EventTarget();

@@ -12,11 +12,11 @@ const SECONDS_PER_JOB = 0.5; // many running jobs are asked for less often each
 
 const jobs = new Map(); // by id
 const followed = new Map(); // by id: AbortController
-const troubles = new Map(); // by id: why a job cannot be asked for now
+const troubled = new Set(); // ids of jobs that cannot be asked for now
 const removed = new Set(); // ids: a list may still hold jobs that were just deleted
 
 export const jobOf = (id) => jobs.get(id);
-export const troubleOf = (id) => troubles.get(id);
+export const isTroubled = (id) => troubled.has(id);
 export const isRemoved = (id) => removed.has(id);
 export const running = () => [...jobs.values()].filter((job) => !ENDED.has(job.status) && !removed.has(job.job_id));
 
@@ -59,7 +59,7 @@ export async function follow(id) {
       etag = answer.headers.get("etag");
       wait = Number(answer.headers.get("retry-after")) || POLL_SECONDS;
       misses = 0;
-      setTrouble(id);
+      setTroubled(id, false);
       if (answer.status !== 304) {
         const job = await answer.json();
         if (signal.aborted) break;
@@ -73,20 +73,20 @@ export async function follow(id) {
         emit("gone", { id, message: problem.message });
         break;
       }
-      setTrouble(id, problem.message);
+      setTroubled(id, true);
       wait = POLL_SECONDS * 2 ** Math.min(++misses, 4);
     }
     if (document.hidden) wait = Math.max(wait, HIDDEN_SECONDS);
     await pauseOrOnline(Math.max(wait, followed.size * SECONDS_PER_JOB), signal);
   }
   if (followed.get(id) === controller) followed.delete(id);
-  setTrouble(id);
+  setTroubled(id, false);
 }
 
-function setTrouble(id, message) {
-  if (troubles.get(id) === message) return;
-  if (message) troubles.set(id, message);
-  else troubles.delete(id);
+function setTroubled(id, is) {
+  if (isTroubled(id) === is) return;
+  if (is) troubled.add(id);
+  else troubled.delete(id);
   emit("trouble", id);
 }
 

@@ -1,6 +1,7 @@
 // Photos that are being sent, or a mark of those that were. Both survive a reload of the page, in the browser's database.
 
 import { pause } from "./dom.js";
+import { Problem } from "./problem.js";
 
 const PATIENCE = 3; // s that the database may take
 
@@ -30,20 +31,25 @@ async function ask(mode, act) {
   });
 }
 
-/** Ask the database, once more with a new connection if it fails. Undefined if it does not answer. */
+/** Ask the database, once more with a new connection if it fails. Throws if it does not answer. */
 function inStore(mode, act) {
-  const answer = ask(mode, act)
-    .catch(() => {
-      database = null;
-      return ask(mode, act);
-    })
-    .catch(() => {});
-  return Promise.race([answer, pause(PATIENCE)]);
+  const answer = ask(mode, act).catch(() => {
+    database = null;
+    return ask(mode, act);
+  });
+  const late = pause(PATIENCE).then(() => Promise.reject(new Error("The database does not answer.")));
+  return Promise.race([answer, late]).catch((error) => {
+    database = null;
+    throw error;
+  });
 }
+
+const read = (act) => inStore("readonly", act);
+const write = (act) => inStore("readwrite", act).catch(() => {}); // the memory has the photo, too
 
 async function keep(id, record) {
   memory.set(id, record);
-  await inStore("readwrite", (store) => store.put(record, id));
+  await write((store) => store.put(record, id));
 }
 
 /** Keep a photo of this owner until its job does not await it any more. */
@@ -52,20 +58,29 @@ export const keepPhoto = (id, owner, blob) => keep(id, { owner, blob });
 /** Keep only that a photo of this owner was sent. */
 export const keepMark = (id, owner) => keep(id, { owner });
 
-/** What is kept for a job: { owner, blob }, without the blob if it was sent; undefined if nothing is. */
-export const keptFor = async (id) => (await inStore("readonly", (store) => store.get(id))) ?? memory.get(id);
+/**
+ * What is kept for a job: { owner, blob }, without the blob if it was sent; undefined if nothing is. Throws if that cannot
+ * be read.
+ */
+export async function keptFor(id) {
+  const stored = await read((store) => store.get(id)).catch(() => {
+    if (!memory.has(id)) throw new Problem("upload_failed");
+  });
+  return stored ?? memory.get(id);
+}
 
 export async function forgetPhoto(id) {
   memory.delete(id);
-  await inStore("readwrite", (store) => store.delete(id));
+  await write((store) => store.delete(id));
 }
 
-/** The ids of the jobs for which something of this owner is kept. What is of other owners is dropped. */
+/** The ids of the jobs for which something is kept, except of other owners: that is dropped. */
 export async function keptJobs(owner) {
-  const stored = await inStore("readonly", (store) => store.getAllKeys());
+  const stored = await read((store) => store.getAllKeys()).catch(() => []);
   const mine = [];
-  for (const id of new Set([...(stored ?? []), ...memory.keys()])) {
-    if ((await keptFor(id))?.owner === owner) mine.push(id);
+  for (const id of new Set([...stored, ...memory.keys()])) {
+    const kept = await keptFor(id).catch(() => ({ owner })); // perhaps; only what can be read is dropped
+    if (kept?.owner === owner) mine.push(id);
     else await forgetPhoto(id);
   }
   return mine;
@@ -73,5 +88,5 @@ export async function keptJobs(owner) {
 
 export async function forgetAll() {
   memory.clear();
-  await inStore("readwrite", (store) => store.clear());
+  await write((store) => store.clear());
 }

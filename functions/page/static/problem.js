@@ -10,11 +10,18 @@ export const wordsFor = (code, message) =>
     : (message ?? t("failures.unavailable"));
 
 export class Problem extends Error {
-  constructor(code, message, { status = 0, retryAfter = 0 } = {}) {
-    super(wordsFor(code, message));
+  constructor(code, said, { status = 0, retryAfter = 0 } = {}) {
+    super();
     this.code = code;
+    this.said = said;
+    this.retryAfter = retryAfter;
     this.isFinal = status >= 400 && status < 500 && status !== 429; // the same request would fail again
-    if (retryAfter > 0) this.message += ` ${t("again_in", { time: inTime(retryAfter) })}`;
+  }
+
+  /** What to tell the user, in the language that the page has now. */
+  get message() {
+    const words = wordsFor(this.code, this.said);
+    return this.retryAfter > 0 ? `${words} ${t("again_in", { time: inTime(this.retryAfter) })}` : words;
   }
 
   static async of(answer) {

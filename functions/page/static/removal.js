@@ -77,4 +77,7 @@ on("signed-out", () => {
   held = null;
   $("toast").hidden = true;
 });
-on("language", () => say("toast-text", held ? t("removal.done") : ""));
+on("language", () => {
+  if (held) say("toast-text", t("removal.done"));
+  else hide();
+});

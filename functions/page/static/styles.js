@@ -2,8 +2,8 @@
 
 import { api } from "./api.js";
 import { $, copyOf, pause, pauseOrOnline, say } from "./dom.js";
-import { on } from "./events.js";
-import { t } from "./language.js";
+import { emit, on } from "./events.js";
+import { hasWords, t } from "./language.js";
 import { signedIn } from "./session.js";
 
 const AT_ONCE = 2; // pictures. Each is an invocation of the API's function, and a new AWS account runs ten at once.
@@ -16,10 +16,11 @@ let asked = 0; // grows with each sign-in
 
 const isBuiltIn = ({ id, preview }) => preview === `/api/v1/styles/${id}/preview`;
 
-/** The name of a style. The page has its own words for the built-in ones. */
+/** The name of a style, or its id if the page knows no name. The page has its own words for the built-in ones. */
 export function styleName(id) {
   const style = styles.find((one) => one.id === id);
-  return style && !isBuiltIn(style) ? style.name : style || !styles.length ? t(`styles.${id}.name`) : id;
+  if (style && !isBuiltIn(style)) return style.name;
+  return (style || !styles.length) && hasWords(`styles.${id}.name`) ? t(`styles.${id}.name`) : id;
 }
 
 function choice(style) {
@@ -48,8 +49,9 @@ async function load(img) {
       img.onerror = () => resolve(false);
       img.src = img.dataset.later;
     });
-    if (loaded) return;
+    if (loaded) return img.classList.add("there");
   }
+  img.remove();
 }
 
 function render() {
@@ -75,6 +77,7 @@ async function showStyles() {
       render();
       group.hidden = false;
       loadPictures();
+      emit("styles");
     } catch (problem) {
       group.hidden = !group.querySelector("input");
       if (problem.isFinal) return;
@@ -86,9 +89,12 @@ async function showStyles() {
 /** The id of the chosen style, or an empty text. */
 export const chosenStyle = () => chosen;
 
+/** Choose a style, or none. One that the stack does not have is none, as soon as its styles are known. */
 export function choose(id) {
-  chosen = id ?? "";
-  for (const input of group.querySelectorAll("input")) input.checked = input.value === chosen;
+  const inputs = [...group.querySelectorAll("input")];
+  const exists = !inputs.length || inputs.some((input) => input.value === id);
+  chosen = exists ? (id ?? "") : "";
+  for (const input of inputs) input.checked = input.value === chosen;
 }
 
 group.addEventListener("change", ({ target }) => (chosen = target.value));

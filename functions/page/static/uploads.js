@@ -17,7 +17,7 @@ const going = new Map(); // by job id: { percent, broken, controller }
 const failed = new Map(); // by job id: why
 
 export const uploadOf = (id) => going.get(id);
-export const failureOf = (id) => failed.get(id);
+export const failureOf = (id) => failed.get(id)?.message;
 
 /** Send a photo, and keep it until its job does not await it any more. */
 export async function upload(id, target, blob) {
@@ -54,7 +54,7 @@ async function run(id, target) {
       if (kept?.blob) await sendAll(id, kept, target, state);
     });
   } catch (problem) {
-    if (!signal.aborted && problem.code !== "signed_out") failed.set(id, problem.message);
+    if (!signal.aborted && problem.code !== "signed_out") failed.set(id, problem);
   }
   going.delete(id);
   emit("upload", id);
@@ -78,6 +78,7 @@ async function sendAll(id, { owner, blob }, target, state) {
     }
     target = null;
     state.broken = true;
+    state.percent = 0;
     emit("upload", id);
     await pauseOrOnline(Math.min(2 ** Math.min(tries, 8), LONGEST_PAUSE) / 2, signal);
     signal.throwIfAborted();

@@ -4,7 +4,7 @@ import { api, getJob } from "./api.js";
 import { useAgain } from "./composer.js";
 import { $, copyOf, goTo, say, setChildren } from "./dom.js";
 import { on, tellOtherTabs } from "./events.js";
-import { follow, isRemoved, jobOf, learn, troubleOf } from "./jobs.js";
+import { follow, isRemoved, isTroubled, jobOf, learn } from "./jobs.js";
 import { keptFor } from "./kept.js";
 import { moment, seconds, stackTime, t } from "./language.js";
 import { hang, hangPhoto, ratioOf } from "./pictures.js";
@@ -24,6 +24,7 @@ let takenOff = null; // the id of the job that was deleted while it was shown
 let said = ""; // in place of the job's own sentence
 const usedUp = new Set(); // ids of jobs that have no retries left
 const lost = new Set(); // ids of jobs whose photo this browser neither sends, nor keeps, nor has sent
+const unread = new Set(); // ids of jobs whose photo this browser may keep, but cannot read
 const keys = new Map(); // of requests for one more picture that have no answer yet, by job and picture
 
 const NOTHING = { job_id: null, status: "NOTHING", images: [], photo: null, error: null, prompt: null, style: null };
@@ -46,10 +47,15 @@ onPlace(({ job }) => {
   if (shown) goTo("work-title");
 });
 
-/** A job may await a photo that this browser does not have, or not any more. */
+/** A job may await a photo that this browser does not have, or not any more, or cannot read. */
 async function findPhoto(id) {
-  if (uploadOf(id) || (await keptFor(id))) lost.delete(id);
-  else lost.add(id);
+  unread.delete(id);
+  try {
+    if (uploadOf(id) || (await keptFor(id))) lost.delete(id);
+    else lost.add(id);
+  } catch {
+    unread.add(id);
+  }
   if (id === shown) render();
 }
 
@@ -58,6 +64,10 @@ function showNothing(why = "") {
   said = why;
   render();
 }
+
+/** Why a photo that this browser may keep was not sent. A copied photo needs no upload. */
+const unsent = (job) =>
+  failureOf(job.job_id) ?? (job.upload && unread.has(job.job_id) ? wordsFor("upload_failed") : undefined);
 
 // ── its words ──
 
@@ -70,7 +80,7 @@ function sentence(job) {
     case "AWAITING_UPLOAD": {
       const sending = uploadOf(job.job_id);
       if (sending) return t(sending.broken ? "wall.broken" : "wall.sending");
-      return failureOf(job.job_id) ?? t(job.upload && lost.has(job.job_id) ? "wall.lost" : "wall.sending");
+      return unsent(job) ?? t(job.upload && lost.has(job.job_id) ? "wall.lost" : "wall.sending");
     }
     case "GENERATING":
       return count ? t("wall.some", { count, total }) : t("wall.drawing", { count: total });
@@ -109,13 +119,13 @@ function render() {
   const ended = ENDED.has(job.status);
   $("work").classList.toggle("nothing", !shown);
   renderFrames(job);
-  say("status", said || (troubleOf(shown) ?? sentence(job)));
+  say("status", said || (isTroubled(shown) ? t("wall.trouble") : sentence(job)));
   renderAbout(job);
   renderUpload(job);
   const retryable = ["FAILED", "PARTIAL"].includes(job.status) && !settings.notRetryable.includes(job.error?.code);
   $("retry").hidden = !retryable || usedUp.has(job.job_id);
   say("retry", failed ? t("wall.retry", { count: failed }) : "");
-  $("resend").hidden = !failureOf(job.job_id) || job.status !== "AWAITING_UPLOAD";
+  $("resend").hidden = !unsent(job) || job.status !== "AWAITING_UPLOAD";
   $("cancel").hidden = ended || !job.job_id;
   $("save-all").hidden = stored < 2;
   $("delete").hidden = !ended;
@@ -283,11 +293,13 @@ on("restored", (id) => {
 on("signed-out", (why) => {
   usedUp.clear();
   lost.clear();
+  unread.clear();
   keys.clear();
   if (!why) close(); // otherwise the job is shown again after the next sign-in
   shown = null;
   render();
 });
+on("styles", render);
 on("language", () => {
   said = "";
   render();
