@@ -9,7 +9,6 @@ import botocore.session
 import pytest
 from botocore import xform_name
 
-from tests import simulation
 from tests.environment import ROOT
 from tests.localcloud import template
 from tests.support.readme import DOCUMENTS, README, anchors, blocks, links, rows, section, spans
@@ -47,9 +46,8 @@ def test_every_test_folder_is_in_the_table_of_folders() -> None:
 
 
 def test_simulation_names_each_of_its_modules() -> None:
-    named = set(
-        re.findall(r"`(\w+)`", " ".join(re.findall(r"^\* (.*?):", str(simulation.__doc__), re.MULTILINE)))
-    )
+    items = re.findall(r"^\* (.*?):", (ROOT / "tests/simulation/__init__.py").read_text(), re.MULTILINE)
+    named = set(re.findall(r"`(\w+)`", " ".join(items)))
     assert named == {file.stem for file in (ROOT / "tests/simulation").glob("[a-z]*.py")} - {
         "test_simulation"
     }
