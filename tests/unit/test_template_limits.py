@@ -155,7 +155,7 @@ def test_deleted_variable_leaves_no_setting_at_its_default() -> None:
     readers = {
         "IMAGE_COUNT": {"api", "page"},
         "DOWNLOAD_URL_SECONDS": {"api"},
-        "MAX_PHOTO_PIXELS": {"generate"},
+        "MAX_PHOTO_PIXELS": {"api", "generate"},
         "MAX_PHOTO_EDGE": {"generate", "page"},
         "MAX_OUTPUT_BYTES": {"webhook", "watchdog"},
     }
