@@ -590,6 +590,7 @@ class Alarm(Strict):
     period: int | None = None  # seconds
     metrics: tuple[MetricQuery, ...] = ()
     evaluation_periods: int
+    datapoints_to_alarm: int | None = None
     threshold: float
     comparison_operator: str
     treat_missing_data: Literal["notBreaching", "breaching", "ignore", "missing"]
