@@ -214,10 +214,7 @@ class Ground:
         for name, _, properties in self.stack.templates_of_kind("AWS::ApiGatewayV2::Stage"):
             api = self.stack.of_kind("AWS::ApiGatewayV2::Api")["HttpApi"]
             stage = self.stack.client("apigatewayv2").get_stage(ApiId=api, StageName=properties["StageName"])
-            for route, setting in properties.get("RouteSettings", {}).items():
-                wanted = self._throttle(setting)
-                if wanted is None:
-                    continue
+            for route, wanted in properties.get("RouteSettings", {}).items():
                 there = stage.get("RouteSettings", {}).get(route, {})
                 if not wanted.items() <= there.items():
                     missing.append(f"{name} does not throttle {route} by itself")
@@ -227,13 +224,6 @@ class Ground:
                 f"{', '.join(missing)}, so strangers' calls can use up the clients' limit. {DEPLOY_AGAIN}"
             )
         return ", ".join(found)
-
-    def _throttle(self, setting: dict[str, Any]) -> dict[str, Any] | None:
-        """Return the throttle that a route should have, or None if it is the page's and the stack has no page."""
-        if "Fn::If" not in setting:
-            return setting
-        _, with_page, _ = setting["Fn::If"]
-        return dict(with_page) if "PageUrl" in self.stack.outputs else None
 
     def configurations(self) -> dict[str, dict[str, Any]]:
         """Return each function's configuration, by its logical id."""

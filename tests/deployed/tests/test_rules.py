@@ -147,42 +147,6 @@ def layers(stack: Layered) -> str:
     return Ground(cast("Stack", stack), httpx.Client()).layers()
 
 
-@dataclass
-class Throttled:
-    """A stack whose page, if it has one, has a throttle of its own."""
-
-    throttles: dict[str, dict[str, int]]
-    outputs: dict[str, str]
-
-    def templates_of_kind(self, _: str) -> list[tuple[str, str, dict[str, Any]]]:
-        page = {"Fn::If": ["WithPage", {"ThrottlingRateLimit": 60}, {"Ref": "AWS::NoValue"}]}
-        routes = {"GET /a": {"ThrottlingRateLimit": 20}, "GET /page": page}
-        return [("Stage", "", {"StageName": "$default", "RouteSettings": routes})]
-
-    def of_kind(self, _: str) -> dict[str, str]:
-        return {"HttpApi": "an-api"}
-
-    def client(self, _: str) -> Self:
-        return self
-
-    def get_stage(self, **_: str) -> dict[str, Any]:
-        return {"RouteSettings": self.throttles}
-
-
-@pytest.mark.parametrize("page", [False, True])
-def test_page_has_its_throttle_if_it_is_served(page: bool) -> None:  # noqa: FBT001  # a parameter of the test
-    outputs = {"PageUrl": "https://x"} if page else {}
-    stack = Throttled({"GET /a": {"ThrottlingRateLimit": 20}}, outputs)
-    ground = Ground(cast("Stack", stack), httpx.Client())
-    if not page:
-        assert ground.throttles() == "GET /a: 20 a second"
-        return
-    with pytest.raises(ProblemError, match="does not throttle GET /page by itself"):
-        ground.throttles()
-    stack.throttles["GET /page"] = {"ThrottlingRateLimit": 60}
-    assert ground.throttles() == "GET /a: 20 a second, GET /page: 60 a second"
-
-
 def test_full_layer_is_good() -> None:
     assert layers(Layered(5_000_000)) == "ImagingLayer are where the template names them"
 

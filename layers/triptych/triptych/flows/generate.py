@@ -401,8 +401,10 @@ def _proves_absence(listed: Listed, job: Job, image: Image, since: datetime, now
     """Return whether a prediction that the list, read from `since` on, does not hold does not exist. It may lag behind.
 
     It lags if it lacks a prediction of the same job that is known to exist and is not younger, or if it grows while it is
-    read. It does not lag if it holds a later one of any job. An hour after a prediction's end, the list does not say any more whose it was. By then a job is
-    past its deadline, so the image stays in doubt and counts. Only a retry asks again: such an output is lost.
+    read. It does not lag if it holds a later one of any job.
+
+    An hour after a prediction's end, the list does not say any more whose it was. By then a job is past its deadline, so
+    the image stays in doubt and counts. Only a retry asks again: such an output is lost.
     """
     asked_at = image.asked_at or job.created_at
     if image.in_doubt_until and now < image.in_doubt_until:
