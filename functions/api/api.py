@@ -95,7 +95,7 @@ def post_job(body: CreateJob, idempotency_key: IdempotencyKey = None) -> Respons
     description=(
         "Returns your own jobs, newest first. In a list, `url` and `download_url` are null, and `preview_url` is not. A new "
         "job may be absent, and a deleted one present, for a second or so. `metadata.NAME=VALUE` returns only jobs with "
-        "this entry. A page of a filtered list may be short, even empty, while its cursor leads to more."
+        "this entry. A page may have fewer jobs than `limit`, and a filtered one may be empty: only the last page has no cursor."
     ),
     tags=[JOBS],
     responses=answers(

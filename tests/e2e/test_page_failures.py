@@ -761,6 +761,29 @@ def test_failed_deletion_leaves_the_next_undo(browser: Browser, stack: Stack) ->
     browser.until(lambda: not browser.all("#earlier-problem"), "no words of the old language")
 
 
+def test_empty_page_of_a_filter_removes_no_older_job(browser: Browser, stack: Stack) -> None:
+    """The newest jobs may be so many that a page of the failed ones is empty, though older ones have failed."""
+    for number in range(4):
+        ended(stack, f"job-{number}")
+    show(browser, stack)
+    browser.count(".card", 4)
+    failed = {**stack.change("job-9", created_at=time_in(-HOUR)), "status": "FAILED"}
+    first, second = said({"jobs": [], "cursor": "older"}), said({"jobs": [failed], "cursor": None})
+    stack.always("GET /api/v1/jobs?", lambda: second if "cursor=" in stack.requests[-1].target else first)
+    browser.driver.execute_script(
+        "const filter = document.querySelector('#filter');"
+        "filter.value = 'FAILED'; filter.dispatchEvent(new Event('change'))"
+    )
+    browser.count(".card", 0)
+    browser.click("#more")
+    browser.count(".card", 1)
+    asked = len(stack.asked("GET /api/v1/jobs?"))
+    browser.driver.execute_script("new BroadcastChannel('triptych').postMessage('jobs')")  # asks for the list
+    stack.wait_for("GET /api/v1/jobs?", asked + 1)
+    browser.driver.execute_async_script("setTimeout(arguments[0], 300)")
+    browser.count(".card", 1)
+
+
 def test_failed_deletion_is_told_until_the_language_changes(browser: Browser, stack: Stack) -> None:
     ended(stack, "job-1")
     stack.script("DELETE /api/v1/jobs/", refused(503))

@@ -6,6 +6,7 @@ import base64
 import io
 import itertools
 import json
+from collections.abc import Iterable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -356,6 +357,21 @@ def test_page_that_takes_long_to_read_is_cut(call: Any, monkeypatch: pytest.Monk
     assert len(found) == 3
     listed = sorted(job["job_id"] for page in found for job in page)
     assert listed == (sorted(made) if query == "limit=100" else [])
+
+
+def test_slow_first_query_cuts_no_page(call: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = [ordered(call) for _ in range(3)]
+    now = [0.0]
+
+    def slow(page: Iterable[Any]) -> Iterator[Any]:
+        for job in page:
+            now[0] = 2 * table.READ_SECONDS
+            yield job
+
+    monkeypatch.setattr(clock, "monotonic", lambda: now[0])
+    monkeypatch.setattr(table, "_unless_throttled", slow)
+    (found,) = pages(call, "limit=100")
+    assert sorted(job["job_id"] for job in found) == sorted(made)
 
 
 @pytest.mark.parametrize("query", ["limit=100", "status=SUCCEEDED"])

@@ -151,7 +151,7 @@ def test_successes_without_any_announcement_in_two_hours_are_an_alarm() -> None:
     assert of["Value"] == {"Ref": "AnnounceFunction"}
     assert queries["ended"]["MetricStat"]["Metric"]["MetricName"] == "JobsSucceeded"
     assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 0)
-    assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"]) == (2, 6)
+    assert (alarm["DatapointsToAlarm"], alarm["EvaluationPeriods"]) == (2, 24)
 
 
 def test_each_alarm_has_its_row_in_the_runbook() -> None:

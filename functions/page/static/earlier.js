@@ -67,7 +67,8 @@ async function refresh() {
       refreshed = Date.now();
       say("earlier-problem", "");
       const ids = new Set(jobs.map((job) => job.job_id));
-      const oldest = next && jobs.length ? Math.min(...jobs.map((job) => Date.parse(job.created_at))) : -Infinity;
+      // An empty page that is not the last one says nothing about any job.
+      const oldest = next ? Math.min(...jobs.map((job) => Date.parse(job.created_at))) : -Infinity;
       for (const id of listed) {
         const job = jobOf(id);
         const fresh = job && Date.parse(job.updated_at) === 0; // made here a moment ago

@@ -504,7 +504,7 @@ def apply(job: Job, event: Event, now: datetime) -> Job:
         return job
     images = tuple(_ended(image, now) for image in changed.images)
     # A client tells an old answer from a new one by this time, in milliseconds, and the clocks of two functions differ.
-    # Events of one write have the same time.
+    # Events of one write may have the same time.
     next_time = job.updated_at + timedelta(milliseconds=1)
     later = now if now == job.updated_at or now >= next_time else next_time
     return replace(changed, images=images, updated_at=later)

@@ -24,7 +24,7 @@ SLOW_SECONDS = 1.5
 MOST_SECONDS = 60.0
 LEAST_SECONDS = 0.1  # between two requests; below this, no limit is felt
 LONGEST_SECONDS = 12.0  # the longest wait after a refusal that names no time
-# What a success and a refusal do to the interval. In a crowd about one request in nine is refused.
+# What a success and a refusal do to the interval. In a crowd one request in five to fifteen is refused.
 SPEED_UP_AT_FIRST = 0.8  # until the second refusal
 SPEED_UP_FROM_SLOW = 0.6  # the same, at a limit that seems slow: it may have been an outage
 SPEED_UP = 0.98

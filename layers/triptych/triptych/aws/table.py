@@ -407,8 +407,10 @@ def list_jobs(
         owner, limit=most, page_size=min(most, 100), scan_index_forward=False, last_evaluated_key=start
     )
     jobs: list[Job] = []
-    images, text, budget = 0, 0, TimeBudget(READ_SECONDS)
+    images, text = 0, 0
+    budget: TimeBudget | None = None
     for found in _unless_throttled(page):
+        budget = budget or TimeBudget(READ_SECONDS)  # the first jobs are here, however long they took
         job = _to_job(found)
         text += len(_Job.request.serialize(found.request).encode())
         if wanted is None or wanted(job):

@@ -2,7 +2,7 @@
 
 A job that Replicate refuses for now enters the waiting queue, and so does one that comes while many photos wait. SQS
 serves the owners of that queue in turn. Few invocations read it, and each waits in place until it may create predictions:
-so the messages keep their order, and only about one request in nine is refused.
+so the messages keep their order, and only one request in five to fifteen is refused.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ export const getStylePreview = <ThrowOnError extends boolean = false>(options: O
 /**
  * List jobs
  *
- * Returns your own jobs, newest first. In a list, `url` and `download_url` are null, and `preview_url` is not. A new job may be absent, and a deleted one present, for a second or so. `metadata.NAME=VALUE` returns only jobs with this entry. A page of a filtered list may be short, even empty, while its cursor leads to more.
+ * Returns your own jobs, newest first. In a list, `url` and `download_url` are null, and `preview_url` is not. A new job may be absent, and a deleted one present, for a second or so. `metadata.NAME=VALUE` returns only jobs with this entry. A page may have fewer jobs than `limit`, and a filtered one may be empty: only the last page has no cursor.
  */
 export const listJobs = <ThrowOnError extends boolean = false>(options?: Options<ListJobsData, ThrowOnError>) => (options?.client ?? client).get<ListJobsResponses, ListJobsErrors, ThrowOnError>({
     querySerializer: { parameters: { metadata: { object: { style: 'form' } } } },

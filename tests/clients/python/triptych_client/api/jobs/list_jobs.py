@@ -193,8 +193,8 @@ def sync_detailed(
 
      Returns your own jobs, newest first. In a list, `url` and `download_url` are null, and `preview_url`
     is not. A new job may be absent, and a deleted one present, for a second or so.
-    `metadata.NAME=VALUE` returns only jobs with this entry. A page of a filtered list may be short,
-    even empty, while its cursor leads to more.
+    `metadata.NAME=VALUE` returns only jobs with this entry. A page may have fewer jobs than `limit`,
+    and a filtered one may be empty: only the last page has no cursor.
 
     Args:
         limit (int | Unset): Largest number of jobs on a page. Default: 20.
@@ -238,8 +238,8 @@ def sync(
 
      Returns your own jobs, newest first. In a list, `url` and `download_url` are null, and `preview_url`
     is not. A new job may be absent, and a deleted one present, for a second or so.
-    `metadata.NAME=VALUE` returns only jobs with this entry. A page of a filtered list may be short,
-    even empty, while its cursor leads to more.
+    `metadata.NAME=VALUE` returns only jobs with this entry. A page may have fewer jobs than `limit`,
+    and a filtered one may be empty: only the last page has no cursor.
 
     Args:
         limit (int | Unset): Largest number of jobs on a page. Default: 20.
@@ -278,8 +278,8 @@ async def asyncio_detailed(
 
      Returns your own jobs, newest first. In a list, `url` and `download_url` are null, and `preview_url`
     is not. A new job may be absent, and a deleted one present, for a second or so.
-    `metadata.NAME=VALUE` returns only jobs with this entry. A page of a filtered list may be short,
-    even empty, while its cursor leads to more.
+    `metadata.NAME=VALUE` returns only jobs with this entry. A page may have fewer jobs than `limit`,
+    and a filtered one may be empty: only the last page has no cursor.
 
     Args:
         limit (int | Unset): Largest number of jobs on a page. Default: 20.
@@ -323,8 +323,8 @@ async def asyncio(
 
      Returns your own jobs, newest first. In a list, `url` and `download_url` are null, and `preview_url`
     is not. A new job may be absent, and a deleted one present, for a second or so.
-    `metadata.NAME=VALUE` returns only jobs with this entry. A page of a filtered list may be short,
-    even empty, while its cursor leads to more.
+    `metadata.NAME=VALUE` returns only jobs with this entry. A page may have fewer jobs than `limit`,
+    and a filtered one may be empty: only the last page has no cursor.
 
     Args:
         limit (int | Unset): Largest number of jobs on a page. Default: 20.
