@@ -27,7 +27,7 @@ HOUR = 3600  # s
 DRAWN = "Three pictures are being drawn."
 ON_ITS_WAY = "The photo is on its way."
 LOST = "The photo has not arrived, and this browser does not have it. Choose it again above."
-TROUBLE = "The page cannot look at these pictures now. It tries again by itself."
+TROUBLE = "The page cannot find out how far these pictures are. It tries again by itself."
 UNSENT = "The photo could not be sent. Try again."
 UNSENT_IN_KOREAN = "사진을 올리지 못했어요. 다시 시도해 주세요."
 FAILED = "This did not work. Try again in a moment."
@@ -576,7 +576,7 @@ def test_key_of_a_refused_order_is_not_used_again(browser: Browser, stack: Stack
     make(browser, photo)
     browser.says("#problem", FAILED)
     browser.click("#make")
-    browser.says("#problem", "This photo was sent before with another description. Send it again.")
+    browser.says("#problem", "These pictures were deleted. Press again to make new ones.")
     browser.click("#make")
     browser.says("#status", DRAWN)
     first, second, third = (one.header("idempotency-key") for one in stack.asked("POST /api/v1/jobs"))
