@@ -720,6 +720,14 @@ def test_wrong_clock_asks_for_usage_rarely(hurried: Browser, stack: Stack, days:
 # ── jobs ──
 
 
+def test_one_picture_has_its_own_words_in_korean(browser: Browser, stack: Stack) -> None:
+    job = ended(stack, "job-1")
+    stack.change("job-1", images=job["images"][:1])
+    show(browser, stack, "job-1")
+    browser.click("#language")
+    browser.says("#status", "그림이 완성됐어요.")
+
+
 def test_trouble_is_shown_as_long_as_it_lasts(hurried: Browser, stack: Stack) -> None:
     stack.change("job-1")
     show(hurried, stack, "job-1")

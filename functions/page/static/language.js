@@ -45,7 +45,7 @@ export const hasWords = (key) => find(key) !== undefined;
  */
 export function t(key, values = {}) {
   let text = find(key) ?? key;
-  if (typeof text === "object") text = text[new Intl.PluralRules(language).select(values.count)] ?? text.other;
+  if (typeof text === "object") text = (values.count === 1 && text.one) || text.other;
   return text.replace(/\{(\w+)(?::(word|Word))?\}/g, (_, name, form) => {
     const value = values[name];
     if (!form) return typeof value === "number" ? value.toLocaleString(language) : String(value ?? "");
