@@ -416,6 +416,14 @@ def test_photo_that_cannot_be_read_is_kept(browser: Browser, stack: Stack, photo
     browser.says("#status", DRAWN)
 
 
+def test_broken_answer_does_not_end_an_upload(hurried: Browser, stack: Stack, photo: Path) -> None:
+    stack.script("PUT /s3/", Response(503))
+    stack.script("GET /api/v1/jobs/", Response(200, body=b'{"job_id": "jo'))
+    show(hurried, stack)
+    make(hurried, photo)
+    hurried.says("#status", DRAWN)
+
+
 @pytest.mark.parametrize("fault", ["", BREAK_DATABASE], ids=["", "no database"])
 def test_copied_photo_is_not_called_lost(browser: Browser, stack: Stack, fault: str) -> None:
     stack.change("job-1", status="AWAITING_UPLOAD")
@@ -736,6 +744,15 @@ def test_trouble_is_shown_as_long_as_it_lasts(hurried: Browser, stack: Stack) ->
     hurried.says("#status", TROUBLE)
     stack.never("GET /api/v1/jobs/job-1")
     hurried.says("#status", DRAWN)
+
+
+def test_broken_answer_is_asked_for_again(hurried: Browser, stack: Stack) -> None:
+    broken = Response(200, (("ETag", '"one"'), ("Cache-Control", "no-store")), b'{"job_id": "jo')
+    stack.script("GET /api/v1/jobs/job-1", broken)
+    stack.change("job-1")
+    show(hurried, stack, "job-1")
+    hurried.says("#status", DRAWN)
+    assert stack.asked("GET /api/v1/jobs/job-1")[1].header("if-none-match") == ""
 
 
 def test_end_of_a_trouble_clears_no_other_message(hurried: Browser, stack: Stack) -> None:

@@ -2,7 +2,7 @@
 
 import { emit } from "./events.js";
 import { Problem, wordsFor } from "./problem.js";
-import { claims, idToken, keep, renew, send, signedIn } from "./session.js";
+import { arrival, claims, idToken, keep, renew, send, signedIn } from "./session.js";
 
 const SOON = 30; // s; a token that expires so soon is renewed first
 
@@ -28,4 +28,7 @@ export async function api(method, path, { body, headers, signal, keepalive } = {
   return answer;
 }
 
-export const getJob = async (id, options) => (await api("GET", `/jobs/${id}`, options)).json();
+/** Read an answer's JSON. */
+export const jsonOf = (answer) => arrival(answer.json());
+
+export const getJob = async (id, options) => jsonOf(await api("GET", `/jobs/${id}`, options));

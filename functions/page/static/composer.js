@@ -1,6 +1,6 @@
 // The form: choose a photo, say what to make of it, and order the pictures.
 
-import { api } from "./api.js";
+import { api, jsonOf } from "./api.js";
 import { $, say } from "./dom.js";
 import { emit, on, tellOtherTabs } from "./events.js";
 import { t } from "./language.js";
@@ -180,7 +180,7 @@ async function send({ photo: { blob, type, of }, prompt, style, key }) {
   const what = of ? { photo_of: of } : { content_type: type, content_length: blob.size };
   const body = { ...what, ...(prompt && { prompt }), ...(style && { style }) };
   const answer = await api("POST", "/jobs", { body, headers: { "idempotency-key": key } });
-  const made = await answer.json();
+  const made = await jsonOf(answer);
   const id = made.job_id;
   // A copied photo needs no upload; and the answer to a repeated request may be of a job that has its photo already.
   if (blob && made.status === "AWAITING_UPLOAD") upload(id, made.upload, blob);

@@ -1,6 +1,6 @@
 // All jobs of the user by day, newest first: running ones too, each a card that lives.
 
-import { api } from "./api.js";
+import { api, jsonOf } from "./api.js";
 import { $, copyOf, pauseOrOnline, say, setChildren } from "./dom.js";
 import { on, onOtherTab } from "./events.js";
 import { follow, isRemoved, jobOf, learn } from "./jobs.js";
@@ -51,7 +51,7 @@ const found = () =>
 
 async function page(from, limit = JOBS_A_PAGE) {
   const query = new URLSearchParams({ limit, ...(status() && { status: status() }), ...(from && { cursor: from }) });
-  return (await api("GET", `/jobs?${query}`)).json();
+  return jsonOf(await api("GET", `/jobs?${query}`));
 }
 
 /**

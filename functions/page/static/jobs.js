@@ -1,6 +1,6 @@
 // The jobs that the page knows, and the watch over those that are not ended.
 
-import { api } from "./api.js";
+import { api, jsonOf } from "./api.js";
 import { pauseOrOnline } from "./dom.js";
 import { emit, on } from "./events.js";
 import { signedIn } from "./session.js";
@@ -56,13 +56,13 @@ export async function follow(id) {
     let wait = POLL_SECONDS;
     try {
       const answer = await api("GET", `/jobs/${id}`, { signal, headers: etag && { "if-none-match": etag } });
-      etag = answer.headers.get("etag");
       wait = Number(answer.headers.get("retry-after")) || POLL_SECONDS;
       misses = 0;
       setTroubled(id, false);
       if (answer.status !== 304) {
-        const job = await answer.json();
+        const job = await jsonOf(answer);
         if (signal.aborted) break;
+        etag = answer.headers.get("etag");
         learn(job);
       }
       if (ENDED.has(jobs.get(id)?.status)) break;

@@ -4,7 +4,7 @@ import { getJob } from "./api.js";
 import { jobOf, learn } from "./jobs.js";
 import { freshUrl } from "./pictures.js";
 import { Problem } from "./problem.js";
-import { send } from "./session.js";
+import { arrival, send } from "./session.js";
 import { zip } from "./zip.js";
 
 const extension = (blob) => blob.type.split("/")[1]?.replace("jpeg", "jpg") ?? "png";
@@ -16,7 +16,7 @@ async function fetchPicture(job, index) {
   let answer = url ? await send(url).catch(() => null) : null;
   if (!answer?.ok) answer = await send(await freshUrl(job.job_id, index));
   if (!answer.ok) throw new Problem("unavailable");
-  return answer.blob();
+  return arrival(answer.blob());
 }
 
 function save(blob, name) {

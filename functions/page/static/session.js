@@ -55,13 +55,13 @@ addEventListener("storage", ({ key, newValue }) => {
   if (tokens) emit("signed-in");
 });
 
-export async function send(url, options) {
-  try {
-    return await fetch(url, options);
-  } catch (error) {
+/** Wait for an answer or its body. Any failure but an abort is a lost connection. */
+export const arrival = (coming) =>
+  coming.catch((error) => {
     throw error.name === "AbortError" ? error : new Problem("offline");
-  }
-}
+  });
+
+export const send = (url, options) => arrival(fetch(url, options));
 
 export async function cognito(action, body, options = {}) {
   const answer = await send(settings.cognito, {

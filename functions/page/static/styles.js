@@ -1,6 +1,6 @@
 // The styles that an order may name, as a group of radio buttons with pictures.
 
-import { api } from "./api.js";
+import { api, jsonOf } from "./api.js";
 import { $, copyOf, pause, pauseOrOnline, say } from "./dom.js";
 import { emit, on } from "./events.js";
 import { hasWords, t } from "./language.js";
@@ -69,7 +69,7 @@ async function showStyles() {
   const mine = ++asked;
   for (let tries = 1; signedIn() && mine === asked && !group.querySelector("input"); tries += 1) {
     try {
-      const found = await (await api("GET", "/styles")).json();
+      const found = await jsonOf(await api("GET", "/styles"));
       if (mine !== asked) return;
       ({ styles } = found);
       group.querySelector(".choices").replaceChildren(...[{ id: "" }, ...styles].map(choice));

@@ -1,6 +1,6 @@
 // What may still be made today: said before a photo is sent, not after.
 
-import { api } from "./api.js";
+import { api, jsonOf } from "./api.js";
 import { $, say } from "./dom.js";
 import { emit, on } from "./events.js";
 import { clock, t } from "./language.js";
@@ -29,7 +29,7 @@ export const isFull = () => usage !== null && (busy() || left() < settings.image
 export async function showUsage() {
   const mine = asker;
   const found = await api("GET", "/usage")
-    .then((answer) => answer.json())
+    .then(jsonOf)
     .catch(() => null); // the API refuses what exceeds a limit, whatever this line says
   if (mine !== asker || !signedIn()) return;
   if (found) {

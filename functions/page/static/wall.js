@@ -1,6 +1,6 @@
 // The job on the wall: its frames, how far it is, and what can be done with it.
 
-import { api, getJob } from "./api.js";
+import { api, getJob, jsonOf } from "./api.js";
 import { useAgain } from "./composer.js";
 import { $, copyOf, goTo, say, setChildren } from "./dom.js";
 import { on, tellOtherTabs } from "./events.js";
@@ -177,7 +177,7 @@ async function oneMore(id, index) {
   if (!keys.has(what)) keys.set(what, crypto.randomUUID());
   try {
     const headers = { "idempotency-key": keys.get(what) };
-    const made = await (await api("POST", `/jobs/${id}/images/${index}/again`, { headers })).json();
+    const made = await jsonOf(await api("POST", `/jobs/${id}/images/${index}/again`, { headers }));
     keys.delete(what);
     return made.job_id;
   } catch (problem) {
@@ -260,7 +260,7 @@ whenPressed($("retry"), async ({ job_id }) => {
 /** End a job. */
 export async function cancel({ job_id }) {
   stopUpload(job_id);
-  learn(await (await api("POST", `/jobs/${job_id}/cancel`)).json());
+  learn(await jsonOf(await api("POST", `/jobs/${job_id}/cancel`)));
 }
 
 whenPressed($("cancel"), cancel);
