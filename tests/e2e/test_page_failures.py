@@ -563,6 +563,13 @@ def test_token_with_line_breaks_is_accepted(browser: Browser, stack: Stack) -> N
 # ── orders ──
 
 
+def test_refused_sample_is_not_called_an_unusable_file(browser: Browser, stack: Stack) -> None:
+    show(browser, stack)
+    stack.always("GET /page/sample.jpg", lambda: Response(429))
+    browser.click("#sample")
+    browser.says("#problem", "There are too many requests. Try again in a moment.")
+
+
 def test_one_more_picture_is_ordered_once(browser: Browser, stack: Stack) -> None:
     ended(stack, "job-1")
     again = "POST /api/v1/jobs/job-1/images/0/again"

@@ -7,6 +7,7 @@ import { t } from "./language.js";
 import { forget, prepare } from "./photo.js";
 import { Problem } from "./problem.js";
 import { open } from "./route.js";
+import { arrival, send } from "./session.js";
 import { LONGEST_PROMPT, settings } from "./settings.js";
 import { choose as chooseStyle, chosenStyle } from "./styles.js";
 import { learn } from "./jobs.js";
@@ -81,12 +82,13 @@ async function choose(file, said = "") {
 $("sample").addEventListener("click", async () => {
   $("sample").disabled = true;
   try {
-    const blob = await (await fetch(new URL("./sample.jpg", import.meta.url))).blob();
-    await choose(new File([blob], "sample.jpg"));
+    const answer = await send(new URL("./sample.jpg", import.meta.url));
+    if (!answer.ok) throw await Problem.of(answer);
+    await choose(new File([await arrival(answer.blob())], "sample.jpg"));
     if (!chosenStyle()) chooseStyle(document.querySelector("#styles [value]:not([value=''])")?.value);
     if (photo && !$("make").disabled) await make();
-  } catch {
-    say("problem", new Problem("offline").message);
+  } catch (problem) {
+    say("problem", problem.message);
   } finally {
     $("sample").disabled = false;
   }
@@ -164,7 +166,7 @@ async function make() {
   ordering = true;
   enable();
   try {
-    await send(order);
+    await sendOrder(order);
     order = null;
   } catch (problem) {
     if (problem.isFinal) order = null;
@@ -176,7 +178,7 @@ async function make() {
   if ($("problem").textContent && !$("make").disabled) $("make").focus();
 }
 
-async function send({ photo: { blob, type, of }, prompt, style, key }) {
+async function sendOrder({ photo: { blob, type, of }, prompt, style, key }) {
   const what = of ? { photo_of: of } : { content_type: type, content_length: blob.size };
   const body = { ...what, ...(prompt && { prompt }), ...(style && { style }) };
   const answer = await api("POST", "/jobs", { body, headers: { "idempotency-key": key } });
