@@ -457,6 +457,12 @@ def test_photo_of_another_browser_is_called_lost(browser: Browser, stack: Stack)
     browser.says("#status", LOST)
 
 
+def test_lost_photo_is_told_in_the_last_minutes(browser: Browser, stack: Stack) -> None:
+    stack.change("job-1", status="AWAITING_UPLOAD", upload=None, created_at=time_in(-21 * 60))
+    show(browser, stack, "job-1")
+    browser.says("#status", LOST)
+
+
 def test_list_does_not_hide_that_a_photo_is_lost(browser: Browser, stack: Stack) -> None:
     stack.change("job-1", status="AWAITING_UPLOAD", upload=True)
     show(browser, stack, "job-1")
@@ -760,6 +766,15 @@ def test_broken_answer_is_asked_for_again(hurried: Browser, stack: Stack) -> Non
     show(hurried, stack, "job-1")
     hurried.says("#status", DRAWN)
     assert stack.asked("GET /api/v1/jobs/job-1")[1].header("if-none-match") == ""
+
+
+def test_trouble_does_not_hide_a_failed_upload(hurried: Browser, stack: Stack, photo: Path) -> None:
+    stack.script("PUT /s3/", Response(413))
+    stack.always("GET /api/v1/jobs/job-1", lambda: refused(503))
+    show(hurried, stack)
+    make(hurried, photo)
+    stack.wait_for("GET /api/v1/jobs/job-1", 2)
+    hurried.says("#status", UNSENT)
 
 
 def test_end_of_a_trouble_clears_no_other_message(hurried: Browser, stack: Stack) -> None:

@@ -526,7 +526,7 @@ def test_photo_outlasts_a_long_break(browser: Browser, cloud: Driver, photo: Pat
         """,
     )
     make(browser, photo)
-    browser.says("#status", "The page cannot look at these pictures now.")  # the page has ended its tries
+    browser.says("#status", "The photo could not be sent. Try again.")  # the page has ended its tries
     browser.driver.refresh()
     browser.says("#status", READY)
 

@@ -17,6 +17,7 @@ import { styleName } from "./styles.js";
 import { failureOf, resume, stopUpload, uploadOf } from "./uploads.js";
 import { showUsage } from "./usage.js";
 
+const COPIED_MINUTES = 10; // in which a copied photo has arrived
 const NUMERALS = ["I", "II", "III", "IV", "V", "VI", "VII", "VIII", "IX", "X"];
 
 let shown = null; // the id of the job in the frames
@@ -65,9 +66,14 @@ function showNothing(why = "") {
   render();
 }
 
-/** Why a photo that this browser may keep was not sent. A copied photo needs no upload. */
-const unsent = (job) =>
-  failureOf(job.job_id) ?? (job.upload && unread.has(job.job_id) ? wordsFor("upload_failed") : undefined);
+/** Why a photo that this browser may keep was not sent. */
+function unsent(job) {
+  if (job.status !== "AWAITING_UPLOAD") return undefined;
+  return failureOf(job.job_id) ?? (needsUpload(job) && unread.has(job.job_id) ? wordsFor("upload_failed") : undefined);
+}
+
+/** Whether a job needs an upload. In its last minutes it has no URL, as a job with a copied photo never has. */
+const needsUpload = (job) => job.upload || Date.now() - Date.parse(job.created_at) > COPIED_MINUTES * 60_000;
 
 // ── its words ──
 
@@ -80,7 +86,7 @@ function sentence(job) {
     case "AWAITING_UPLOAD": {
       const sending = uploadOf(job.job_id);
       if (sending) return t(sending.broken ? "wall.broken" : "wall.sending");
-      return unsent(job) ?? t(job.upload && lost.has(job.job_id) ? "wall.lost" : "wall.sending");
+      return unsent(job) ?? t(needsUpload(job) && lost.has(job.job_id) ? "wall.lost" : "wall.sending");
     }
     case "GENERATING":
       return count ? t("wall.some", { count, total }) : t("wall.drawing", { count: total });
@@ -119,13 +125,13 @@ function render() {
   const ended = ENDED.has(job.status);
   $("work").classList.toggle("nothing", !shown);
   renderFrames(job);
-  say("status", said || (isTroubled(shown) ? t("wall.trouble") : sentence(job)));
+  say("status", said || (isTroubled(shown) && !unsent(job) ? t("wall.trouble") : sentence(job)));
   renderAbout(job);
   renderUpload(job);
   const retryable = ["FAILED", "PARTIAL"].includes(job.status) && !settings.notRetryable.includes(job.error?.code);
   $("retry").hidden = !retryable || usedUp.has(job.job_id);
   say("retry", failed ? t("wall.retry", { count: failed }) : "");
-  $("resend").hidden = !unsent(job) || job.status !== "AWAITING_UPLOAD";
+  $("resend").hidden = !unsent(job);
   $("cancel").hidden = ended || !job.job_id;
   $("save-all").hidden = stored < 2;
   $("delete").hidden = !ended;
