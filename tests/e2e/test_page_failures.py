@@ -416,6 +416,24 @@ def test_photo_that_cannot_be_read_is_kept(browser: Browser, stack: Stack, photo
     browser.says("#status", DRAWN)
 
 
+@pytest.mark.parametrize("status", [403, 404])
+def test_photo_outlasts_a_proxy_that_refuses(
+    browser: Browser, stack: Stack, photo: Path, status: int
+) -> None:
+    stack.script("PUT /s3/", Response(413))
+    show(browser, stack)
+    make(browser, photo)
+    browser.find("#resend")
+    stack.always("GET /api/v1/jobs/job-1", lambda: Response(status, body=b"<html>Refused</html>"))
+    stack.wait_for("GET /api/v1/jobs/job-1", len(stack.asked("GET /api/v1/jobs/job-1")) + 2)
+    browser.driver.execute_async_script("setTimeout(arguments[0], 300)")
+    assert kept(browser) == ["job-1"]
+    assert browser.find("#status").text == UNSENT
+    stack.never("GET /api/v1/jobs/job-1")
+    browser.click("#resend")
+    browser.says("#status", DRAWN)
+
+
 def test_broken_answer_does_not_end_an_upload(hurried: Browser, stack: Stack, photo: Path) -> None:
     stack.script("PUT /s3/", Response(503))
     stack.script("GET /api/v1/jobs/", Response(200, body=b'{"job_id": "jo'))

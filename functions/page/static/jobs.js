@@ -68,7 +68,7 @@ export async function follow(id) {
       if (ENDED.has(jobs.get(id)?.status)) break;
     } catch (problem) {
       if (signal.aborted || !signedIn()) break;
-      if (problem.isFinal) {
+      if (problem.code === "job_not_found") {
         jobs.delete(id);
         emit("gone", { id, message: problem.message });
         break;
