@@ -571,15 +571,51 @@ def test_sign_out_in_another_tab_drops_photos(browser: Browser, stack: Stack, ot
     assert kept(browser) == []
 
 
-def test_token_with_line_breaks_is_accepted(browser: Browser, stack: Stack) -> None:
+def test_token_of_an_unknown_user_drops_no_photo(browser: Browser, stack: Stack, photo: Path) -> None:
+    stack.script("PUT /s3/", Response(413))
+    show(browser, stack)
+    make(browser, photo)
+    browser.find("#resend")
+    stack.always("GET /api/", lambda: Response(401))
+    stack.always("POST /", lambda: said({"__type": "NotAuthorizedException"}, 400))
+    browser.driver.execute_script(
+        "localStorage.triptych = JSON.stringify({ ...JSON.parse(localStorage.triptych), id: 'wrong' })"
+    )
+    browser.open(stack.url)
+    browser.find("#sign-in")
+    browser.driver.execute_async_script("setTimeout(arguments[0], 300)")
+    assert kept(browser) == ["job-1"]
+
+
+def paste(browser: Browser, stack: Stack, text: str) -> None:
+    """Sign in with a token of another issuer."""
     stack.own_issuer = True
     browser.driver.execute_script("localStorage.clear()")
     browser.open(stack.url)
-    pasted = token()
-    script = "document.querySelector('#token').value = arguments[0]"
     browser.find("#token")
-    browser.driver.execute_script(script, f" Bearer {pasted[:20]}\r\n  {pasted[20:]}\n")
+    browser.driver.execute_script("document.querySelector('#token').value = arguments[0]", text)
     browser.click("#paste-token button")
+
+
+def test_pasted_token_is_kept_only_when_the_api_accepts_it(browser: Browser, stack: Stack) -> None:
+    judged = threading.Event()
+
+    def late() -> Response:
+        judged.wait(20)
+        return Response(401)
+
+    stack.always("GET /api/v1/jobs?limit=1", late)
+    paste(browser, stack, "wrong")
+    stack.wait_for("GET /api/v1/jobs?limit=1")
+    found = browser.driver.execute_script("return localStorage.getItem('triptych')")
+    judged.set()
+    assert found is None
+    browser.says("#door-problem", "This token is not accepted. Paste another one.")
+
+
+def test_token_with_line_breaks_is_accepted(browser: Browser, stack: Stack) -> None:
+    pasted = token()
+    paste(browser, stack, f" Bearer {pasted[:20]}\r\n  {pasted[20:]}\n")
     browser.says("#who", "ann@example.com")
     assert stack.asked("GET /api/v1/jobs?limit=1")[0].header("authorization") == f"Bearer {pasted}"
 

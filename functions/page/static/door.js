@@ -1,11 +1,10 @@
 // Signing in: the password, a first password, a code, a forgotten password, or a token of another issuer.
 
-import { api } from "./api.js";
 import { $, say } from "./dom.js";
 import { emit, on } from "./events.js";
 import { list, t } from "./language.js";
 import { Problem } from "./problem.js";
-import { cognito, keep, keepResult } from "./session.js";
+import { cognito, keep, keepResult, send } from "./session.js";
 import { settings } from "./settings.js";
 
 // The pool's password policy, except for the length. A symbol is one of ASCII's, or a space between two characters.
@@ -99,11 +98,12 @@ const FORMS = {
   },
   "paste-token": async () => {
     const pasted = $("token").value.replace(/^\s*Bearer\s/i, "");
-    keep({ id: pasted.replace(/\s/g, "") }); // a terminal breaks long lines
-    await api("GET", "/jobs?limit=1").catch((problem) => {
-      keep(null);
-      throw problem.code === "signed_out" ? new Problem("", t("door.wrong_token")) : problem;
-    });
+    const id = pasted.replace(/\s/g, ""); // a terminal breaks long lines
+    // Kept only when the API has accepted it, because what is kept signs in every tab.
+    const answer = await send("/api/v1/jobs?limit=1", { headers: { authorization: `Bearer ${id}` } });
+    if (answer.status === 401) throw new Problem("", t("door.wrong_token"));
+    if (!answer.ok) throw await Problem.of(answer);
+    keep({ id });
     emit("signed-in");
   },
 };

@@ -74,14 +74,14 @@ export async function forgetPhoto(id) {
   await write((store) => store.delete(id));
 }
 
-/** The ids of the jobs for which something is kept, except of other owners: that is dropped. */
+/** The ids of the jobs for which something is kept, except of other owners: that is dropped if this owner is known. */
 export async function keptJobs(owner) {
   const stored = await read((store) => store.getAllKeys()).catch(() => []);
   const mine = [];
   for (const id of new Set([...stored, ...memory.keys()])) {
     const kept = await keptFor(id).catch(() => ({ owner })); // perhaps; only what can be read is dropped
     if (kept?.owner === owner) mine.push(id);
-    else await forgetPhoto(id);
+    else if (owner) await forgetPhoto(id);
   }
   return mine;
 }
