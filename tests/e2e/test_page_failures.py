@@ -520,6 +520,13 @@ def test_failing_renewal_does_not_end_the_session(hurried: Browser, stack: Stack
     assert not hurried.all("#sign-in")
 
 
+def test_failing_renewal_is_told_in_the_words_of_the_page(browser: Browser, stack: Stack) -> None:
+    sign_in(browser, stack, seconds=-1)
+    stack.always("POST /", lambda: said({"__type": "InternalErrorException", "message": "Oops."}, 500))
+    show(browser, stack)
+    browser.says("#earlier-problem", FAILED)
+
+
 def test_refused_renewal_ends_the_session(browser: Browser, stack: Stack) -> None:
     sign_in(browser, stack, seconds=-1)
     stack.always("POST /", lambda: said({"__type": "NotAuthorizedException"}, 400))

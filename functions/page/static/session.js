@@ -105,7 +105,7 @@ export function renew() {
       return true;
     })
     .catch((problem) => {
-      if (!ENDING.has(problem.code)) throw problem;
+      if (!ENDING.has(problem.code)) throw new Problem(problem.code); // without Cognito's own words, which are English
       return false;
     })
     .finally(() => (renewing = null));
