@@ -52,6 +52,15 @@ READS_FAIL = """
     IDBObjectStore.prototype.get = () => { throw new DOMException('cannot be read', 'UnknownError'); };
     window.mend = () => { IDBObjectStore.prototype.get = get; };
 """
+# Reads only when the test lets it `goOn`.
+READS_WAIT = """
+    const { get } = IDBObjectStore.prototype;
+    IDBObjectStore.prototype.get = function (id) {
+      const [asked, late] = [get.call(this, id), {}];
+      asked.onsuccess = () => (window.goOn = () => ((late.result = asked.result), late.onsuccess()));
+      return late;
+    };
+"""
 READS_HANG = f"{SILENCE_DATABASE} window.mend = () => delete indexedDB.open;"
 # Calls back with the ids of what the database keeps.
 KEPT = """
@@ -440,6 +449,20 @@ def test_broken_answer_does_not_end_an_upload(hurried: Browser, stack: Stack, ph
     show(hurried, stack)
     make(hurried, photo)
     hurried.says("#status", DRAWN)
+
+
+def test_canceled_photo_is_not_sent(browser: Browser, stack: Stack, photo: Path) -> None:
+    with browser.starting_with(READS_WAIT):
+        show(browser, stack)
+        make(browser, photo)
+        browser.until(
+            lambda: browser.driver.execute_script("return Boolean(window.goOn)"), "the photo to be read"
+        )
+        browser.click("#cancel")
+        browser.driver.execute_script("window.goOn()")
+    browser.says("#status", "Cancelled.")
+    browser.driver.execute_async_script("setTimeout(arguments[0], 300)")
+    assert stack.asked("PUT /s3/") == []
 
 
 @pytest.mark.parametrize("fault", ["", BREAK_DATABASE], ids=["", "no database"])

@@ -35,7 +35,7 @@ export const pause = (seconds, signal) =>
 export function pauseOrOnline(seconds, signal) {
   const either = new AbortController();
   const end = () => either.abort();
-  addEventListener("online", end, { once: true });
-  signal?.addEventListener("abort", end, { once: true });
-  return pause(seconds, either.signal).finally(() => removeEventListener("online", end));
+  addEventListener("online", end, { signal: either.signal });
+  signal?.addEventListener("abort", end, { signal: either.signal });
+  return pause(seconds, either.signal).finally(end);
 }

@@ -65,6 +65,7 @@ async function run(id, target) {
 async function sendAll(id, { owner, blob }, target, state) {
   const { signal } = state.controller;
   for (let tries = 1; tries <= TRIES; tries += 1) {
+    signal.throwIfAborted();
     try {
       target ??= await nextTarget(id, signal);
       if (!target) return;
@@ -81,7 +82,6 @@ async function sendAll(id, { owner, blob }, target, state) {
     state.percent = 0;
     emit("upload", id);
     await pauseOrOnline(Math.min(2 ** Math.min(tries, 8), LONGEST_PAUSE) / 2, signal);
-    signal.throwIfAborted();
   }
   throw new Problem("upload_failed");
 }
@@ -111,7 +111,9 @@ function put({ method, url, headers }, photo, state, id) {
     request.addEventListener("load", () => resolve(request.status));
     request.addEventListener("error", () => reject(new Problem("offline")));
     request.addEventListener("abort", () => reject(signal.reason));
-    signal.addEventListener("abort", () => request.abort());
+    const abort = () => request.abort();
+    signal.addEventListener("abort", abort);
+    request.addEventListener("loadend", () => signal.removeEventListener("abort", abort));
     request.send(photo);
   });
 }
