@@ -706,6 +706,19 @@ def test_style_is_used_again_without_its_button(browser: Browser, stack: Stack) 
     assert json.loads(order.body) == {"photo_of": "job-1", "style": "neon"}
 
 
+def test_hidden_style_is_not_used_for_another_photo(browser: Browser, stack: Stack, photo: Path) -> None:
+    ended(stack, "job-1", style="neon", photo={"preview_url": "/picture.png", "url": "/picture.png"})
+    stack.script("GET /api/v1/styles", refused(404))
+    show(browser, stack, "job-1")
+    browser.click("#use-again")
+    browser.find("#preview")
+    browser.choose(photo)
+    browser.until(lambda: "blob:" in str(browser.find("#preview").get_attribute("src")), "the photo")
+    browser.click("#make")
+    (order,) = stack.wait_for("POST /api/v1/jobs")
+    assert "style" not in json.loads(order.body)
+
+
 @pytest.mark.parametrize("shown", [0, 2], ids=["before the list", "after the list"])
 def test_style_that_is_gone_is_not_sent(browser: Browser, stack: Stack, shown: int) -> None:
     ended(stack, "job-1", style="gone", photo={"preview_url": "/picture.png", "url": "/picture.png"})

@@ -9,7 +9,7 @@ import { Problem } from "./problem.js";
 import { open } from "./route.js";
 import { arrival, send } from "./session.js";
 import { LONGEST_PROMPT, settings } from "./settings.js";
-import { choose as chooseStyle, chosenStyle } from "./styles.js";
+import { choose as chooseStyle, chosenStyle, dropHiddenChoice } from "./styles.js";
 import { learn } from "./jobs.js";
 import { upload } from "./uploads.js";
 import { isFull, showUsage } from "./usage.js";
@@ -68,6 +68,7 @@ async function choose(file, said = "") {
     const found = await prepare(file);
     if (mine !== choosing) return forget(found);
     photo = found;
+    dropHiddenChoice(); // it was for the photo before
     if (found.shown) showPreview(found.shown.src);
     else hidePreview(file.name); // few browsers can show HEIC
     say("problem", said);

@@ -97,6 +97,11 @@ export function choose(id) {
   for (const input of inputs) input.checked = input.value === chosen;
 }
 
+/** Choose no style, unless the choice can be seen. */
+export function dropHiddenChoice() {
+  if (group.hidden) choose("");
+}
+
 group.addEventListener("change", ({ target }) => (chosen = target.value));
 
 on("language", render);
