@@ -410,19 +410,30 @@ def test_upload_needs_no_database(hurried: Browser, stack: Stack, photo: Path, f
         hurried.says("#status", DRAWN)
 
 
-@pytest.mark.parametrize("fault", [READS_FAIL, READS_HANG], ids=["fails", "hangs"])
-def test_photo_that_cannot_be_read_is_kept(browser: Browser, stack: Stack, photo: Path, fault: str) -> None:
+def test_photo_that_cannot_be_read_is_kept(browser: Browser, stack: Stack, photo: Path) -> None:
     stack.script("PUT /s3/", Response(413))
     show(browser, stack)
     make(browser, photo)
     browser.find("#resend")
-    with browser.starting_with(fault):
+    with browser.starting_with(READS_FAIL):
         show(browser, stack, "job-1")
         browser.says("#status", UNSENT)
     browser.driver.execute_script("window.mend()")
     assert kept(browser) == ["job-1"]
     browser.click("#resend")
     browser.says("#status", DRAWN)
+
+
+def test_photo_is_sent_when_the_database_answers_again(hurried: Browser, stack: Stack, photo: Path) -> None:
+    stack.script("PUT /s3/", Response(413))
+    show(hurried, stack)
+    make(hurried, photo)
+    hurried.find("#resend")
+    with hurried.starting_with(READS_HANG):
+        show(hurried, stack, "job-1")
+        hurried.says("#status", UNSENT)
+    hurried.driver.execute_script("window.mend()")
+    hurried.says("#status", DRAWN)
 
 
 @pytest.mark.parametrize("status", [403, 404])

@@ -74,11 +74,18 @@ export async function forgetPhoto(id) {
   await write((store) => store.delete(id));
 }
 
-/** The ids of the jobs for which something is kept, except of other owners: that is dropped if this owner is known. */
-export async function keptJobs(owner) {
-  const stored = await read((store) => store.getAllKeys()).catch(() => []);
+/** The ids of the jobs for which this tab keeps something, except of other owners: that is dropped if this owner is known. */
+export const keptHere = (owner) => only(owner, [...memory.keys()]);
+
+/** The same of jobs for which only the database keeps something. Throws if that does not answer. */
+export async function keptElsewhere(owner) {
+  const stored = await read((store) => store.getAllKeys());
+  return only(owner, stored.filter((id) => !memory.has(id)));
+}
+
+async function only(owner, ids) {
   const mine = [];
-  for (const id of new Set([...stored, ...memory.keys()])) {
+  for (const id of ids) {
     const kept = await keptFor(id).catch(() => ({ owner })); // perhaps; only what can be read is dropped
     if (kept?.owner === owner) mine.push(id);
     else if (owner) await forgetPhoto(id);

@@ -1,12 +1,12 @@
 // Uploads, straight to S3: several at once, repeated where the connection breaks, continued after a reload.
 
 import { getJob } from "./api.js";
-import { pauseOrOnline } from "./dom.js";
+import { pause, pauseOrOnline } from "./dom.js";
 import { emit, on } from "./events.js";
 import { follow, learn } from "./jobs.js";
-import { forgetAll, forgetPhoto, keepMark, keepPhoto, keptFor, keptJobs } from "./kept.js";
+import { forgetAll, forgetPhoto, keepMark, keepPhoto, keptElsewhere, keptFor, keptHere } from "./kept.js";
 import { Problem } from "./problem.js";
-import { claims } from "./session.js";
+import { claims, signedIn } from "./session.js";
 
 const TRIES = 90; // with the pauses between them, longer than an upload URL is valid
 const LONGEST_PAUSE = 30; // s
@@ -119,7 +119,16 @@ function put({ method, url, headers }, photo, state, id) {
 }
 
 on("signed-in", async () => {
-  for (const id of await keptJobs(claims().sub)) resume(id);
+  const owner = claims().sub;
+  for (const id of await keptHere(owner)) resume(id);
+  for (let tries = 1; signedIn() && claims().sub === owner; tries += 1) {
+    try {
+      for (const id of await keptElsewhere(owner)) resume(id);
+      return;
+    } catch {
+      await pause(Math.min(2 ** tries, LONGEST_PAUSE)); // a busy database may need longer
+    }
+  }
 });
 on("signed-out", (why) => {
   for (const state of going.values()) state.controller.abort();
