@@ -470,7 +470,7 @@ class Checks:
         """Return the predictions for this image since the owner's last retry, and those that the retry may still have.
 
         A retry finds some only in Replicate's list: their image was in doubt at the deadline. If such a prediction ends
-        without an available output, a new one is made.
+        without an available output, or its output is no picture, a new one is made.
         """
         given_up = self.given_up.get(slot, 0)
         retried_at = self.retried_at.get(slot[0], 0.0)
@@ -479,7 +479,9 @@ class Checks:
             for one in self.billed.get(slot, ())
             if one.slot.attempt > given_up
             and not one.doubled
-            and not (one.created_at < retried_at and self._cloud.replicate.has_lost(one.id))
+            and not (
+                one.created_at < retried_at and (one.no_picture or self._cloud.replicate.has_lost(one.id))
+            )
         ]
 
     def at_the_end(self, *, over: bool) -> None:

@@ -77,6 +77,7 @@ class Prediction:
     finished_at: float | None = None
     cut_until: float = 0.0  # its output is cut in every download until then
     was_bad: bool = False  # a download of its output was cut, or was no picture
+    no_picture: bool = False  # a download of its output was no picture
 
     @property
     def id(self) -> str:
@@ -198,7 +199,7 @@ class Replicate:
         length = {"content-length": str(len(content))}
         if self.faults.happens("output_no_picture", now):
             content, length = b"<html>", {"content-length": "6"}
-            found.was_bad = True
+            found.was_bad = found.no_picture = True
             self.faults.struck(Situation.OUTPUT_NO_PICTURE)
         elif now < found.cut_until or self.faults.happens("download_cut", now):
             content, length = content[:-9], {}
