@@ -318,6 +318,14 @@ def make(browser: Browser, photo: Path) -> None:
     browser.click("#make")
 
 
+def keep_unsent(browser: Browser, stack: Stack, photo: Path) -> None:
+    """Order pictures of a photo that S3 refuses, so that the browser keeps it."""
+    stack.script("PUT /s3/", Response(413))
+    show(browser, stack)
+    make(browser, photo)
+    browser.find("#resend")
+
+
 def ended(stack: Stack, job_id: str, **what: Any) -> dict[str, Any]:
     """Make a job with three stored images."""
     image = {"status": "STORED", "error": None, "url": "/picture.png", "preview_url": "/picture.png"}
@@ -373,10 +381,7 @@ def test_broken_upload_shows_no_progress(browser: Browser, stack: Stack, photo: 
 
 
 def test_photo_that_cannot_be_sent_again_is_lost(browser: Browser, stack: Stack, photo: Path) -> None:
-    stack.script("PUT /s3/", Response(413))
-    show(browser, stack)
-    make(browser, photo)
-    browser.find("#resend")
+    keep_unsent(browser, stack, photo)
     browser.driver.execute_async_script(FORGET_ALL)
     browser.click("#resend")
     browser.says("#status", LOST)
@@ -411,10 +416,7 @@ def test_upload_needs_no_database(hurried: Browser, stack: Stack, photo: Path, f
 
 
 def test_photo_that_cannot_be_read_is_kept(browser: Browser, stack: Stack, photo: Path) -> None:
-    stack.script("PUT /s3/", Response(413))
-    show(browser, stack)
-    make(browser, photo)
-    browser.find("#resend")
+    keep_unsent(browser, stack, photo)
     with browser.starting_with(READS_FAIL):
         show(browser, stack, "job-1")
         browser.says("#status", UNSENT)
@@ -425,10 +427,7 @@ def test_photo_that_cannot_be_read_is_kept(browser: Browser, stack: Stack, photo
 
 
 def test_photo_is_sent_when_the_database_answers_again(hurried: Browser, stack: Stack, photo: Path) -> None:
-    stack.script("PUT /s3/", Response(413))
-    show(hurried, stack)
-    make(hurried, photo)
-    hurried.find("#resend")
+    keep_unsent(hurried, stack, photo)
     with hurried.starting_with(READS_HANG):
         show(hurried, stack, "job-1")
         hurried.says("#status", UNSENT)
@@ -440,10 +439,7 @@ def test_photo_is_sent_when_the_database_answers_again(hurried: Browser, stack: 
 def test_photo_outlasts_a_proxy_that_refuses(
     browser: Browser, stack: Stack, photo: Path, status: int
 ) -> None:
-    stack.script("PUT /s3/", Response(413))
-    show(browser, stack)
-    make(browser, photo)
-    browser.find("#resend")
+    keep_unsent(browser, stack, photo)
     stack.always("GET /api/v1/jobs/job-1", lambda: Response(status, body=b"<html>Refused</html>"))
     stack.wait_for("GET /api/v1/jobs/job-1", len(stack.asked("GET /api/v1/jobs/job-1")) + 2)
     browser.driver.execute_async_script("setTimeout(arguments[0], 300)")
@@ -613,10 +609,7 @@ def test_sign_out_in_another_tab_drops_photos(browser: Browser, stack: Stack, ot
 
 
 def test_token_of_an_unknown_user_drops_no_photo(browser: Browser, stack: Stack, photo: Path) -> None:
-    stack.script("PUT /s3/", Response(413))
-    show(browser, stack)
-    make(browser, photo)
-    browser.find("#resend")
+    keep_unsent(browser, stack, photo)
     stack.always("GET /api/", lambda: Response(401))
     stack.always("POST /", lambda: said({"__type": "NotAuthorizedException"}, 400))
     browser.driver.execute_script(
