@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 from tests.benchmarks import _sides
 from tests.benchmarks._losses import job_of
 from tests.benchmarks._report import Figure, percentile
-from tests.simulation.days import Killing, day
+from tests.simulation.days import day
 from tests.simulation.faults import Faults
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ class Day:
     faults: Callable[[], Faults]
     seconds: float  # 99 in 100 jobs take no longer
     looks: float  # of the watchdog at a job that has ended; a look whose process is killed is repeated
+    kill_every: float | None = None
 
 
 DAYS = (
@@ -60,7 +61,7 @@ DAYS = (
         150,
         1,
     ),
-    Day("a process killed every ten seconds", lambda: Killing(Random(1)), 150, 1.1),
+    Day("a process killed every ten seconds", lambda: Faults(Random(1)), 150, 1.1, kill_every=10),
 )
 
 
@@ -83,7 +84,7 @@ def measure() -> Iterator[Figure]:
 def _days() -> Iterator[Figure]:
     quiet = day(VIRTUAL_JOBS, Faults(Random(1)))
     for one in DAYS:
-        found = day(VIRTUAL_JOBS, one.faults())
+        found = day(VIRTUAL_JOBS, one.faults(), kill_every=one.kill_every)
         if found.violation:
             raise RuntimeError(found.violation)
         for share in IN_A_HUNDRED:

@@ -542,6 +542,18 @@ class Cloud:
             _renew(self._modules[process])
             self._ends[process](None)
 
+    def kill_one(self) -> Process | None:
+        """Kill a process that runs, in the middle of whatever it does; return it, or None if none runs."""
+        running = list(self._ends)
+        if not running:
+            return None
+        process = self.random.choice(running)
+        self._note(process.name, "killed")
+        if process.about:
+            self.hinder(process.about)
+        self._crash(process)
+        return process
+
     def _forget(self) -> None:
         """Clear the caches that a new process does not have."""
         parameters.provider().clear_cache()  # type: ignore[no-untyped-call]  # powertools has no types here
@@ -614,6 +626,7 @@ class Cloud:
         if process.dead:
             raise Killed
         self.requests.append(f"{process.name}: {name}")
+        process.request = name
         crash = self.faults.crash(len(self.requests), name, engine.now)
         if crash:
             self.faults.struck(Situation.KILLED_BEFORE if crash == "before" else Situation.KILLED_AFTER)

@@ -39,6 +39,7 @@ class Process:
     name: str
     about: str | None = None  # the job
     replaced: bool = False  # its message is one of the line, and a later one has replaced it
+    request: str = ""  # the last
     create_fault: str | None = None  # that all of its POSTs meet
     dead: bool = False
     clock: float = 0.0  # seconds by which the function's clock is ahead
