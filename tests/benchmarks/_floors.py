@@ -10,7 +10,10 @@ BARE = """
 def handler(event, context):
     return {}
 """
+# As in the layer, nothing is collected while the packages are imported.
 _BOTO3_AND_POWERTOOLS = """
+import gc
+gc.disable()
 import boto3
 from aws_lambda_powertools import Logger, Metrics
 session = boto3.Session()
@@ -19,6 +22,8 @@ metrics = Metrics(namespace="floor", service="floor")
 metrics.set_default_dimensions(stack="floor")
 """
 _HANDLER = """
+gc.freeze()
+gc.enable()
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event, context):

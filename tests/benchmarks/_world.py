@@ -9,7 +9,7 @@ import sys
 import time
 import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from logging import StreamHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,7 @@ from tests.support.function_environment import SECRET, TOKEN, forget_caches
 from tests.support.photos import picture
 from triptych.aws import bucket
 from triptych.flows import create_job, generate, record
-from triptych.job import Job, JobRequest, OutputStored
+from triptych.job import Job, JobRequest, OutputStored, PhotoPreviewed, Preview
 from triptych.pace import Pace
 from triptych.replicate.tags import Tag
 from triptych.runtime import clock
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 PHOTO = picture("JPEG", (1600, 1200), quality=90)  # small enough to reach Replicate unchanged
 OUTPUT = b"an output"
+PREVIEW = Preview(1024, 768, "#804020")
 
 
 @dataclass(frozen=True)
@@ -78,14 +79,15 @@ class World:
         return _existing(generate.photo_arrived(job.job_id, job.photo.key, Pace()))
 
     def done_job(self) -> Job:
-        """Create a job whose three outputs are stored."""
+        """Create a job whose three outputs are stored, with a preview of each and of the photo."""
         job = self.asked_job()
         stored = []
         for image in job.images:
             key = bucket.output_key(job, image.index, image.prediction_id or "", "image/png")
             output = bucket.store_output(key, "image/png", len(OUTPUT), io.BytesIO(OUTPUT))
+            output = replace(output, preview=PREVIEW)
             stored.append(OutputStored(image.index, image.attempt, image.prediction_id or "", output))
-        return _existing(record.move_on(job, *stored).job)
+        return _existing(record.move_on(job, PhotoPreviewed(PREVIEW), *stored).job)
 
     def webhook(self, job: Job, size: int, index: int = 0) -> dict[str, Any]:
         """Return a webhook's event: the prediction of this image succeeded with an output of `size` bytes."""

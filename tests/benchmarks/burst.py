@@ -41,6 +41,8 @@ def measure() -> Iterator[Figure]:
 
 def _virtual() -> Iterator[Figure]:
     found = drain(JOBS, SECONDS, per_minute=PER_MINUTE, burst=PER_MINUTE)
+    if found.violation:
+        raise RuntimeError(found.violation)
     yield Figure(
         f"{JOBS} jobs in {SECONDS} s: last prediction created",
         found.last_created,

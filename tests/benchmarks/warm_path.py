@@ -25,6 +25,7 @@ from tests.benchmarks._world import World, ok, timed, world
 from tests.simulation.functions import loaded
 from tests.support.events import CONTEXT, api_event, s3_notification, sqs_event
 from tests.support.function_environment import TOKEN
+from triptych.aws import links
 from triptych.replicate.webhooks import signing_secret
 
 if TYPE_CHECKING:
@@ -95,11 +96,12 @@ class _Bare:
         list(self._pool.map(self.post, range(3)))
 
     def show(self) -> None:
-        """Send the necessary request for a job and presign its three URLs."""
+        """Send the necessary request for a job and presign its eleven URLs."""
         self.read_job()
-        for image in self._job.images:
-            assert image.output
-            where = {"Bucket": self._found.bucket, "Key": image.output.key}
+        outputs = [image.output.key for image in self._job.images if image.output]
+        # Of an output: to show, to download, and its preview. Of the photo: the same without the download.
+        for key in (*outputs, *outputs, *outputs, self._job.photo.key, self._job.photo.key):
+            where = {"Bucket": self._found.bucket, "Key": key}
             self._signing.generate_presigned_url("get_object", Params=where)
 
     def copy(self, size: int) -> None:
@@ -174,16 +176,25 @@ def _copy(found: World, bare: _Bare, size: int) -> Iterator[Figure]:
 
 
 def _get(found: World, bare: _Bare) -> Iterator[Figure]:
-    """Measure `GET` of a job with three URLs, against one GetItem and against the floor."""
+    """Measure `GET` of a job with its URLs, against one GetItem and against the floor.
+
+    The first answer signs all URLs. Those that follow take them from the process's cache.
+    """
     api = loaded("api")
     event = api_event("GET", f"/api/v1/jobs/{found.done_job().job_id}")
-    ours, theirs, floor = [], [], []
+    first, again, theirs, floor = [], [], [], []
     for _ in range(10 * REPETITIONS):
-        ours.append(timed(partial(ok, api, event)))
+        links.presigned.cache_clear()
+        first.append(timed(partial(ok, api, event)))
+        again.append(timed(partial(ok, api, event)))
         theirs.append(timed(bare.read_job))
         floor.append(timed(bare.show))
-    yield Figure("GET job", _ms(ours), "ms", "one GetItem", _ms(theirs), at_most=1.5)
-    yield Figure("GET job, over its floor", _ms(ours), "ms", "GetItem, three URLs", _ms(floor), at_most=1.5)
+    for name, times in (("", first), (", shown before", again)):
+        value = _ms(times)
+        yield Figure(f"GET job{name}", value, "ms", "one GetItem", _ms(theirs), at_most=1.5)
+        yield Figure(
+            f"GET job{name}, over its floor", value, "ms", "GetItem, its URLs", _ms(floor), at_most=1.5
+        )
 
 
 def _ms(seconds: list[float]) -> float:

@@ -43,13 +43,18 @@ def test_documented_table_is_that_of_the_quotas() -> None:
 def test_quotas_of_the_template_are_those_of_the_template() -> None:
     template = (ROOT / "template.yaml").read_text()
     (rate,) = re.findall(r"DefaultRouteSettings: .*ThrottlingRateLimit: (\d+)", template)
-    assert quota("API Gateway").a_second == int(rate)
+    assert quota("API Gateway, requests").a_second == int(rate)
+    (webhooks,) = re.findall(r"webhooks/replicate: {.*ThrottlingRateLimit: (\d+)", template)
+    assert quota("API Gateway, webhooks").a_second == int(webhooks)
     (calls,) = re.findall(r"InvocationRateLimitPerSecond: (\d+)", template)
     assert quota("CallbackUrl").a_second == int(calls)
 
 
-def test_photos_at_a_time_are_those_of_the_template() -> None:
-    assert quota("GenerateConcurrency").a_second == int(template.load().parameters["GenerateConcurrency"])
+def test_photos_and_looks_at_a_time_are_those_of_the_template() -> None:
+    parameters = template.load().parameters
+    for name in ("GenerateConcurrency", "WatchdogConcurrency"):
+        assert quota(name).a_second == int(parameters[name])
+    assert quota("AnnounceConcurrency").a_second == 4 * int(parameters["AnnounceConcurrency"])
     parameter = r"^  GenerateConcurrency:\n(?:    .*\n)*?    MaxValue: (\d+)"
     (most,) = re.findall(parameter, template.TEMPLATE.read_text(), re.MULTILINE)
     assert quota("SQS event source").a_second == int(most)
@@ -63,7 +68,8 @@ def test_photo_holds_an_invocation_equally_long_everywhere() -> None:
 def test_requests_of_a_job_are_those_of_the_budget() -> None:
     prices = _prices.file()
     calls = prices.requests["API Gateway request"].count - quota("Replicate").a_job  # without the webhooks
-    assert quota("API Gateway").a_job == calls + prices.assumptions.polls
+    assert quota("API Gateway, requests").a_job == calls + prices.assumptions.polls
+    assert quota("API Gateway, webhooks").a_job == quota("Replicate").a_job
     assert quota("Replicate").a_job == prices.requests["Replicate POST"].count
     assert quota("S3").a_job == prices.requests["S3 PutObject"].count
     invocations = prices.requests["Lambda invocation"].count
