@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 
-from triptych.aws import durations, event_bus, table
-from triptych.deadlines import day_of
+from triptych.aws import counts, durations, event_bus, table
 from triptych.runtime.observability import about_job, about_no_job, logger, metrics, unexpected
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ def _record(record: DynamoDBRecord) -> None:
                 steps.callback(_do, durations.note, job)
                 steps.callback(_do, _call_back, job)
                 steps.callback(_do, event_bus.announce, job)
-            steps.callback(_do, _release, job)
+            steps.callback(_do, counts.release, job)
     except Exception:
         # Lambda delivers the record again. In the end it puts it into the bucket of dead letters, which has an alarm.
         unexpected("not announced", event_id=record.event_id)
@@ -74,10 +73,6 @@ def _do(step: Callable[[Job], None], job: Job) -> None:
     done[key] = None
     if len(done) > REMEMBERED:
         done.popitem(last=False)
-
-
-def _release(job: Job) -> None:
-    table.release(job, day_of(job.watched_since))
 
 
 def _call_back(job: Job) -> None:

@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 from triptych import backoff
 from triptych.aws import bucket, queues
 from triptych.aws.queues import GenerationMessage
-from triptych.flows import generate, wait_in_line
+from triptych.flows import doubts, open_photo, wait_in_line
 from triptych.job import LONGEST_RUN
 from triptych.lazy import Lazy
 from triptych.pace import Pace
@@ -98,7 +98,7 @@ def _cancel(record: SQSRecord, task: GenerationMessage, receives: int) -> None:
     if clock.now() >= queues.sent_at(record) + LONGEST_RUN:
         return  # `Cancel-After` has ended them
     with _put_back(record, receives, waiting=False):
-        canceled = generate.cancel_doubled(task.job_id, task.doubled)
+        canceled = doubts.cancel_doubled(task.job_id, task.doubled)
     if not canceled:
         queues.put_back(record.receipt_handle, seconds=round(backoff.seconds_after(receives)))
         raise NotYetError
@@ -110,7 +110,7 @@ def _photo(record: SQSRecord, task: GenerationMessage, receives: int, *, again: 
         is_first = receives == 1 and _waited_long(record)
         if is_first and wait_in_line.pass_on(task.job_id, task.original_s3_key, again=again):
             return
-        job = generate.photo_arrived(task.job_id, task.original_s3_key, pace, again=again)
+        job = open_photo.photo_arrived(task.job_id, task.original_s3_key, pace, again=again)
         if wait_in_line.enter_if_throttled(job, pace):
             return
     wait = backoff.seconds_until_next(job, receives, clock.now())

@@ -26,7 +26,7 @@ from tests.support.events import CONTEXT
 from tests.support.function_environment import SECRET, TOKEN, forget_caches
 from tests.support.photos import picture
 from triptych.aws import bucket
-from triptych.flows import create_job, generate, record
+from triptych.flows import create_job, open_photo, record
 from triptych.job import Job, JobRequest, OutputStored, PhotoPreviewed, Preview
 from triptych.pace import Pace
 from triptych.replicate.tags import Tag
@@ -76,7 +76,7 @@ class World:
     def asked_job(self) -> Job:
         """Create a job whose three predictions are running."""
         job = self.new_job()
-        return _existing(generate.photo_arrived(job.job_id, job.photo.key, Pace()))
+        return _existing(open_photo.photo_arrived(job.job_id, job.photo.key, Pace()))
 
     def done_job(self) -> Job:
         """Create a job whose three outputs are stored, with a preview of each and of the photo."""

@@ -91,7 +91,7 @@ def _pages() -> Iterator[Figure]:
     with world():
         with table._Job.batch_write() as batch:
             for number in range(LISTED):
-                batch.save(table._to_record(_job(number)))
+                batch.save(table.to_record(_job(number)))
         pages, cursor = 0, None
         with patch.object(BaseClient, "_make_api_call", counted):
             while pages == 0 or cursor:

@@ -82,7 +82,7 @@ def _page(found: World) -> Iterator[Figure]:
     job = found.done_job()
     with table._Job.batch_write() as batch:
         for number in range(LISTED):
-            batch.save(table._to_record(_listed(job, f"00000000-0000-4000-8000-{number:012x}")))
+            batch.save(table.to_record(_listed(job, f"00000000-0000-4000-8000-{number:012x}")))
     client = boto3.client("dynamodb")
     query = partial(
         client.query,

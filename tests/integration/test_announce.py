@@ -21,7 +21,7 @@ import announce
 from tests.environment import ROOT
 from tests.support.events import stream_event
 from tests.support.world import World
-from triptych.aws import bucket, event_bus, table
+from triptych.aws import bucket, counts, event_bus
 from triptych.failures import Failure, FailureKind
 from triptych.flows import create_job, record
 from triptych.job import (
@@ -97,7 +97,7 @@ def partial_job(world: World) -> str:
     stored = OutputStored(0, 1, "p0", Output("outputs/partial/0.png", "image/png", 77))
     refused = ImageFailed(1, 1, "p1", FailureKind.CONTENT_REJECTED)
     record.move_on(
-        table.create(job, create_job.order_of(job)),
+        counts.create(job, create_job.order_of(job)),
         UploadArrived(job.photo.key, world.clock.time),
         stored,
         refused,

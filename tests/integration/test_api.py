@@ -17,7 +17,7 @@ from tests.integration.paging import pages
 from tests.support.events import CONTEXT, api_event
 from tests.support.photos import JPEG
 from tests.support.world import World
-from triptych.aws import table
+from triptych.aws import counts, table
 from triptych.aws.event_bus import Detail
 from triptych.flows import record
 from triptych.job import JobStatus, UploadExpired
@@ -369,7 +369,7 @@ def test_same_key_with_another_request_is_refused(call: Any) -> None:
 def test_same_key_used_concurrently_creates_one_job(
     world: World, call: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    create = table.create
+    create = counts.create
     inner: list[Any] = []
 
     def other_first(*args: Any) -> Any:
@@ -378,7 +378,7 @@ def test_same_key_used_concurrently_creates_one_job(
             inner.append(call("POST", "/api/v1/jobs", REQUEST, idempotency_key="k"))
         return create(*args)
 
-    monkeypatch.setattr(table, "create", other_first)
+    monkeypatch.setattr(counts, "create", other_first)
     outer = call("POST", "/api/v1/jobs", REQUEST, idempotency_key="k")
     assert outer[0] == 201
     assert outer[1]["job_id"] == inner[1][1]["job_id"]

@@ -16,8 +16,8 @@ from tests.support.events import s3_notification, sqs_event
 from tests.support.function_environment import BUCKET
 from tests.support.world import World
 from triptych.aws import queues
+from triptych.flows import doubts, watch
 from triptych.flows import generate as generation
-from triptych.flows import watch
 from triptych.job import ImageStatus, Job, JobStatus
 from triptych.replicate import listing
 
@@ -107,7 +107,7 @@ def test_whole_list_is_read_when_the_doubt_ends(
 
     monkeypatch.setattr(listing, "find", find)
     for now in (end - SECOND, end):
-        settled, _ = generation._settled_doubts(replace(job, images=job.images[:1]), now)
+        settled, _ = doubts.settle(replace(job, images=job.images[:1]), now)
         assert settled == []
     assert seen == [False, True]
 

@@ -27,7 +27,7 @@ from tests.support.world import World
 from triptych import backoff
 from triptych.aws import parameters, queues, table
 from triptych.flows import generate as generation
-from triptych.flows import owner
+from triptych.flows import open_photo, owner
 from triptych.job import ImageStatus, JobStatus, is_retryable
 from triptych.pace import Pace
 from triptych.photo.formats import MOST_SCANS
@@ -166,7 +166,7 @@ def test_concurrent_second_event_bills_no_prediction_twice(
 
     def meanwhile(_: httpx.Request) -> None:
         if first.acquire(blocking=False):
-            job = generation.photo_arrived(job_id, f"uploads/{job_id}/photo.jpg", Pace())
+            job = open_photo.photo_arrived(job_id, f"uploads/{job_id}/photo.jpg", Pace())
             inner.append(backoff.seconds_until_next(job, 1, clock.now()))
 
     world.replicate.before_create = meanwhile
@@ -186,7 +186,7 @@ def test_lost_race_for_the_intention_does_not_post(
         if not raced:
             raced.append(True)
             # Another invocation reads and writes the job after this invocation has read it.
-            generation.photo_arrived(job_id, f"uploads/{job_id}/photo.jpg", Pace())
+            open_photo.photo_arrived(job_id, f"uploads/{job_id}/photo.jpg", Pace())
         return put(*args)
 
     monkeypatch.setattr(table, "put", lose_once)

@@ -20,8 +20,7 @@ from tests.support.photos import JPEG, picture
 from tests.support.world import World
 from triptych.aws import bucket, queues, table
 from triptych.failures import FailureKind
-from triptych.flows import create_job
-from triptych.flows import generate as generation
+from triptych.flows import create_job, open_photo
 from triptych.job import MOST_OPENS, ImageStatus, Job, JobRequest, JobStatus, is_retryable
 from triptych.pace import Pace
 from triptych.photo import bounded, formats, inspection
@@ -61,15 +60,15 @@ def test_photo_that_another_invocation_accepted_is_not_rejected(
     """How much a child may need depends on the memory of its own process. In line, no image has a prediction yet."""
     world.replicate.before_create = lambda _: httpx.Response(429, json={"retry_after": 20})
     job_id = world.new_job()
-    inspect = generation._inspect
+    inspect = open_photo._inspect
 
     def rejected(_file: Any, job: Job) -> inspection.Rejected:
-        monkeypatch.setattr(generation, "_inspect", inspect)
-        generation.photo_arrived(job_id, job.photo.key, Pace())
+        monkeypatch.setattr(open_photo, "_inspect", inspect)
+        open_photo.photo_arrived(job_id, job.photo.key, Pace())
         assert world.job(job_id).has_photo
         return inspection.Rejected(FailureKind.PHOTO_TOO_COMPLEX)
 
-    monkeypatch.setattr(generation, "_inspect", rejected)
+    monkeypatch.setattr(open_photo, "_inspect", rejected)
     arrive(world, job_id, context)
     assert world.job(job_id).status is JobStatus.GENERATING
 
@@ -153,7 +152,7 @@ def kill(*_: Any, **__: Any) -> Any:
 
 def open_again(world: World, job_id: str) -> Job | None:
     key = world.job(job_id).photo.key
-    return generation.photo_arrived(job_id, key, Pace(), again=True)
+    return open_photo.photo_arrived(job_id, key, Pace(), again=True)
 
 
 def test_photo_that_kills_the_process_is_opened_four_times(
@@ -165,7 +164,7 @@ def test_photo_that_kills_the_process_is_opened_four_times(
         with pytest.raises(KeyboardInterrupt):
             arrive(world, job_id, context, receives)
         assert world.job(job_id).status is JobStatus.AWAITING_UPLOAD
-        world.clock.advance(generation.TRY_OVER_SECONDS)
+        world.clock.advance(open_photo.TRY_OVER_SECONDS)
     assert arrive(world, job_id, context, 10) == DONE
     job = world.job(job_id)
     assert job.failure
@@ -184,7 +183,7 @@ def test_death_while_the_copy_is_stored_does_not_count(
         for _ in range(MOST_OPENS + 1):
             with pytest.raises(KeyboardInterrupt):
                 open_again(world, job_id)
-            world.clock.advance(generation.TRY_OVER_SECONDS + 1)
+            world.clock.advance(open_photo.TRY_OVER_SECONDS + 1)
     open_again(world, job_id)
     assert photo_sent(world)[0] == f"prepared/{job_id}/photo.jpg"
 
@@ -200,7 +199,7 @@ def test_opening_that_hangs_counts_as_a_death(
     monkeypatch.setattr(bounded, "run", hang)
     for receives in range(1, 2 + MOST_OPENS):
         assert arrive(world, job_id, context, receives) == KEPT
-        world.clock.advance(generation.TRY_OVER_SECONDS)
+        world.clock.advance(open_photo.TRY_OVER_SECONDS)
     assert arrive(world, job_id, context, 10) == DONE
     job = world.job(job_id)
     assert job.failure
@@ -340,8 +339,8 @@ def lost(monkeypatch: pytest.MonkeyPatch, *errors: Exception | None) -> list[Job
     """Let DynamoDB store the next jobs, but answer with these errors; return the jobs."""
     put, left, stored = table.put, list(errors), list[Job]()
 
-    def stored_and_lost(job: Job, order: Any = None) -> Job:
-        stored.append(put(job, order))
+    def stored_and_lost(job: Job) -> Job:
+        stored.append(put(job))
         if error := left.pop(0) if left else None:
             raise error
         return stored[-1]

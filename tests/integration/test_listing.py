@@ -14,7 +14,7 @@ from tests.integration.account import BUSY, Account
 from tests.support.events import s3_notification, sqs_event
 from tests.support.replicate.account import PAGE
 from tests.support.world import World
-from triptych.flows import generate as generate_flow
+from triptych.flows import doubts
 from triptych.job import ImageStatus
 from triptych.replicate import listing
 from triptych.replicate.tags import Tag
@@ -253,9 +253,9 @@ def test_list_without_a_known_older_prediction_settles_no_doubt(
     later = replace(last, asked_at=last.asked_at + timedelta(seconds=17))
     job = replace(job, images=tuple(later if one is last else one for one in job.images))
     world.clock.advance(200)
-    assert generate_flow._settled_doubts(job, clock.now()) == ([], {})
+    assert doubts.settle(job, clock.now()) == ([], {})
     world.replicate.account.unlisted = set()
-    settled, _ = generate_flow._settled_doubts(job, clock.now())
+    settled, _ = doubts.settle(job, clock.now())
     assert len(settled) == 2
 
 

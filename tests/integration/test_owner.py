@@ -25,7 +25,7 @@ from tests.support.events import api_event, s3_notification, sqs_event, webhook_
 from tests.support.function_environment import BUCKET
 from tests.support.photos import JPEG, PNG
 from tests.support.world import World
-from triptych.aws import bucket, queues, table
+from triptych.aws import bucket, counts, queues, table
 from triptych.deadlines import upload_urls_end
 from triptych.failures import FailureKind
 from triptych.flows import collect, owner, record
@@ -148,7 +148,7 @@ def test_retry_without_failed_images_changes_nothing(
 
 def let_another_retry_be_first(world: World, call: Any, job_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Retry the same job once more, a millisecond later, just before the next write."""
-    put = table.put
+    put = counts.put
     raced: list[bool] = []
 
     def other_first(*args: Any, **options: Any) -> Any:
@@ -158,7 +158,7 @@ def let_another_retry_be_first(world: World, call: Any, job_id: str, monkeypatch
             assert call("POST", f"/api/v1/jobs/{job_id}/retry")[0] == 200
         return put(*args, **options)
 
-    monkeypatch.setattr(table, "put", other_first)
+    monkeypatch.setattr(counts, "put", other_first)
 
 
 def test_concurrent_retries_send_one_message(
@@ -390,7 +390,7 @@ def test_key_of_a_deleted_job_costs_no_message(
     job_id = call("POST", "/api/v1/jobs", REQUEST, idempotency_key="k")[1]["job_id"]
     call("DELETE", f"/api/v1/jobs/{job_id}")
     checks.clear()
-    monkeypatch.setattr(table, "create", lambda *_: pytest.fail("a transaction"))
+    monkeypatch.setattr(counts, "create", lambda *_: pytest.fail("a transaction"))
     assert call("POST", "/api/v1/jobs", REQUEST, idempotency_key="k")[0] == 409
     assert checks == []
 
@@ -408,7 +408,7 @@ def test_contended_daily_count_is_answered_with_429(
     def contended(*_: Any, **__: Any) -> Any:
         raise table.ContendedError
 
-    monkeypatch.setattr(table, "create", contended)
+    monkeypatch.setattr(counts, "create", contended)
     status, answer = call("POST", "/api/v1/jobs", REQUEST)
     assert (status, answer["error"]["code"]) == (429, "too_many_at_once")
 
@@ -507,7 +507,7 @@ def test_limit_reached_during_a_retry_is_not_exceeded(
         call("POST", "/api/v1/jobs", REQUEST)
     before = world.job(failed_id)
     checks.clear()
-    monkeypatch.setattr(table, "check", lambda *_: None)  # it checked before the others were counted
+    monkeypatch.setattr(counts, "check", lambda *_: None)  # it checked before the others were counted
     status, answer = call("POST", f"/api/v1/jobs/{failed_id}/retry")
     assert (status, answer["error"]["code"]) == (429, "daily_limit_reached")
     assert world.job(failed_id) == before

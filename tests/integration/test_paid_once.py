@@ -27,7 +27,7 @@ from tests.support.photos import JPEG, PNG, picture
 from tests.support.world import World
 from triptych.aws import bucket, queues, table
 from triptych.failures import FailureKind
-from triptych.flows import collect, create_job, owner, record
+from triptych.flows import collect, create_job, open_photo, owner, record
 from triptych.flows import generate as generation
 from triptych.job import (
     LONGEST_RUN,
@@ -772,9 +772,9 @@ def test_death_after_the_inspection_does_not_count(
         patch.setattr(generation, "advance", killed)
         for _ in range(5):
             with pytest.raises(KeyboardInterrupt):
-                generation.photo_arrived(job_id, world.job(job_id).photo.key, Pace(), again=True)
+                open_photo.photo_arrived(job_id, world.job(job_id).photo.key, Pace(), again=True)
             world.clock.advance(61)
-    generation.photo_arrived(job_id, world.job(job_id).photo.key, Pace(), again=True)
+    open_photo.photo_arrived(job_id, world.job(job_id).photo.key, Pace(), again=True)
     assert len(world.job(job_id).having(ImageStatus.GENERATING)) == 3
 
 

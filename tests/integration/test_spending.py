@@ -21,7 +21,7 @@ from tests.integration.ordering import Client, asked_job, end, finish, set_limit
 from tests.support.events import api_event, s3_notification, sqs_event
 from tests.support.world import World
 from triptych import spending
-from triptych.aws import event_bus, table
+from triptych.aws import counts, event_bus
 from triptych.deadlines import day_of, longest_life, seconds_to_the_next_day
 from triptych.failures import FailureKind
 from triptych.flows import generate as generate_flow
@@ -119,7 +119,7 @@ def test_pictures_that_were_not_made_are_given_back_once(
     for _ in range(2):  # the stream delivers the end again
         end(context, before, ended)
     assert ann.pictures == 0
-    total = table._spent(table._STACK)  # nobody else needs the stack's count
+    total = counts.spent_in_total()  # nobody else needs the stack's count
     assert total.on(day_of(world.clock.time)) == 0
 
 
@@ -131,14 +131,14 @@ def test_end_that_is_replayed_after_two_weeks_counts_once(
     job = ann.job()
     before, day = world.item(job.job_id), day_of(world.clock.time)
     ended = finish(world, context, job, UploadExpired())
-    assert table.spent("ann").on(day) == 3
+    assert counts.spent("ann").on(day) == 3
     world.clock.advance(16 * 24 * 3600)
     database = boto3.client("dynamodb")
     for item in database.scan(TableName="jobs")["Items"]:
         if int(item["expires_at"]["N"]) < world.clock.time.timestamp():
             world.expire(item["job_id"]["S"])
     end(context, before, ended)
-    assert table.spent("ann").on(day) == table._spent(table._STACK).on(day) == 3
+    assert counts.spent("ann").on(day) == counts.spent_in_total().on(day) == 3
 
 
 def test_pictures_are_given_back_without_a_limit_of_active_jobs(
@@ -154,7 +154,7 @@ def test_pictures_are_given_back_without_a_limit_of_active_jobs(
     for _ in range(2):  # the stream delivers the end again
         end(context, before, ended)
     assert ann.pictures == 3
-    assert table._spent(table._STACK).on(day_of(world.clock.time)) == 3
+    assert counts.spent_in_total().on(day_of(world.clock.time)) == 3
 
 
 def test_each_request_that_may_have_cost_money_counts(
@@ -172,7 +172,7 @@ def test_each_request_that_may_have_cost_money_counts(
     ended = finish(world, context, world.job(job.job_id), DeadlinePassed(0))
     end(context, before, ended)
     assert ann.pictures == 3 * requests
-    assert table._spent(table._STACK).on(day_of(world.clock.time)) == 3 * requests
+    assert counts.spent_in_total().on(day_of(world.clock.time)) == 3 * requests
 
 
 def test_requests_before_a_retry_count_once(world: World, context: SimpleNamespace, ann: Client) -> None:
@@ -242,7 +242,7 @@ def test_picture_counts_that_the_list_has_forgotten(
     look(world, job.job_id, context)
     assert world.job(job.job_id).status is JobStatus.FAILED
     end(context, before, world.item(job.job_id))
-    assert table._spent(table._STACK).on(day) == 3
+    assert counts.spent_in_total().on(day) == 3
 
 
 @pytest.mark.parametrize("canceled", [True, False])
@@ -267,7 +267,7 @@ def test_retry_counts_only_the_failed_images(world: World, context: SimpleNamesp
     finish(world, context, job, *stored, DeadlinePassed(0))
     world.clock.advance(60)
     owner.retry(world.job(job.job_id))
-    assert ann.pictures == table._spent(table._STACK).on(day_of(world.clock.time)) == 4
+    assert ann.pictures == counts.spent_in_total().on(day_of(world.clock.time)) == 4
 
 
 def test_late_end_of_a_retried_job_gives_nothing_back(
@@ -327,7 +327,7 @@ def test_order_that_saw_old_counts_exceeds_no_limit(
     monkeypatch.setenv(limit, "1" if limit.startswith("MAX") else "3")
     settings.cache_clear()
     with monkeypatch.context() as patched:
-        patched.setattr(table, "_spent", lambda _: Spent())
+        patched.setattr(counts, "_spent", lambda _: Spent())
         assert [ann.order()[0] for _ in range(3)] == [201, 429, 429]
     assert ann.pictures == 3
 
@@ -373,7 +373,7 @@ def test_one_more_image_counts_toward_both_daily_limits(
         "POST", f"/api/v1/jobs/{asked_job(world, context, ann).job_id}/images/0/again", owner="ann"
     )
     assert api.handler(dict(event), context)["statusCode"] == 201
-    assert ann.pictures == table._spent(table._STACK).on(day_of(world.clock.time)) == 4
+    assert ann.pictures == counts.spent_in_total().on(day_of(world.clock.time)) == 4
     answer = api.handler(dict(event), context)
     assert (answer["statusCode"], json.loads(str(answer["body"]))["error"]["code"]) == (429, code)
     assert ann.pictures == 4
@@ -466,7 +466,7 @@ def test_limit_that_comes_later_gives_nothing_back_to_the_stack(
     monkeypatch.setenv("DAILY_PICTURES", "12")
     settings.cache_clear()
     finish(world, context, job, UploadExpired())
-    total = table._spent(table._STACK)  # nobody else needs the stack's count
+    total = counts.spent_in_total()  # nobody else needs the stack's count
     assert total.on(day_of(world.clock.time)) == 0
     assert ann.usage()["active_jobs"] == 0
 

@@ -13,7 +13,7 @@ from pynamodb.exceptions import DeleteError, PutError, QueryError, TransactWrite
 
 from tests.support.jobs import waiting_job
 from tests.support.world import World
-from triptych.aws import table
+from triptych.aws import counts, table
 from triptych.failures import Failure
 from triptych.job import (
     Canceled,
@@ -117,7 +117,7 @@ def refuse(monkeypatch: pytest.MonkeyPatch, operation: str, code: str, *reasons:
 
 @pytest.fixture
 def job(world: World) -> Job:
-    return table.create(waiting_job(), UNLIMITED)
+    return counts.create(waiting_job(), UNLIMITED)
 
 
 @pytest.fixture
@@ -154,7 +154,7 @@ def test_write_of_an_old_version_is_a_conflict(job: Job) -> None:
     with pytest.raises(table.ConflictError):
         table.put(job)
     with pytest.raises(table.ConflictError):
-        table.create(waiting_job(), UNLIMITED)
+        counts.create(waiting_job(), UNLIMITED)
 
 
 @pytest.mark.parametrize("keyed", [False, True])
@@ -180,7 +180,7 @@ def test_blocked_id_is_free_after_its_time(world: World, job: Job) -> None:
     until = job.created_at + timedelta(days=2)
     table.delete(job, until=until)
     with pytest.raises(table.ConflictError):
-        table.create(waiting_job(), UNLIMITED)
+        counts.create(waiting_job(), UNLIMITED)
     assert world.item(job.job_id)["expires_at"] == {"N": str(int(until.timestamp()))}
 
 
@@ -189,7 +189,7 @@ def test_refused_counted_write_is_an_error(
 ) -> None:
     refused = refuse(monkeypatch, "TransactWriteItems", "AccessDeniedException")
     with pytest.raises(TransactWriteError):
-        table.create(waiting_job(), LIMITED)
+        counts.create(waiting_job(), LIMITED)
     assert len(refused) == 1
     assert table.get("j") is None
 
@@ -201,7 +201,7 @@ def test_contended_count_is_tried_for_a_few_seconds(
         monkeypatch, "TransactWriteItems", "TransactionCanceledException", "None", "TransactionConflict"
     )
     with pytest.raises(table.ContendedError):
-        table.create(waiting_job(), LIMITED)
+        counts.create(waiting_job(), LIMITED)
     assert len(refused) == len(naps) == 20
     assert 1 < sum(naps) < 8
     assert table.get("j") is None
@@ -218,39 +218,39 @@ def test_contended_count_succeeds_at_a_later_try(world: World, monkeypatch: pyte
                 patch.undo()
 
         monkeypatch.setattr(clock, "sleep", nap)
-        table.create(waiting_job(), LIMITED)
+        counts.create(waiting_job(), LIMITED)
     assert len(naps) == 3
     assert table.get("j")
 
 
 def test_day_counts_exactly_up_to_its_limit(world: World, naps: list[float]) -> None:
-    table.create(waiting_job(), LIMITED)
-    table.check(LIMITED)
+    counts.create(waiting_job(), LIMITED)
+    counts.check(LIMITED)
     stored = table.get("j")
     assert stored
-    table.put(stored, LIMITED)  # a retry counts, too
+    counts.put(stored, LIMITED)  # a retry counts, too
     with pytest.raises(OwnersDayFullError):
-        table.check(LIMITED)
+        counts.check(LIMITED)
     newer = table.get("j")
     assert newer
     with pytest.raises(OwnersDayFullError):
-        table.put(newer, LIMITED)
+        counts.put(newer, LIMITED)
     assert table.get("j") == newer
-    table.check(replace(LIMITED, owner="bob"))
-    table.check(replace(LIMITED, day=LIMITED.day + timedelta(days=1)))
-    table.check(UNLIMITED)
+    counts.check(replace(LIMITED, owner="bob"))
+    counts.check(replace(LIMITED, day=LIMITED.day + timedelta(days=1)))
+    counts.check(UNLIMITED)
 
 
 def test_count_is_kept_longer_than_two_months(world: World) -> None:
     world.clock.time = START
-    table.create(waiting_job(), LIMITED)
+    counts.create(waiting_job(), LIMITED)
     item = world.item("spent by owner ann")
     assert item[START.date().isoformat()] == {"N": "3"}
     assert item["expires_at"] == {"N": str(int((START + timedelta(days=70)).timestamp()))}
 
 
 def test_count_item_is_no_job(world: World) -> None:
-    table.create(waiting_job(), LIMITED)
+    counts.create(waiting_job(), LIMITED)
     assert world.item("spent by owner ann")
     assert table.get("spent by owner ann") is None
 
@@ -272,7 +272,7 @@ def test_full_job_has_no_default(value: Job | JobRequest | Photo | Image) -> Non
 
 
 def test_job_is_read_as_it_was_written(world: World) -> None:
-    stored = table.create(replace(FULL_JOB, version=None), UNLIMITED)
+    stored = counts.create(replace(FULL_JOB, version=None), UNLIMITED)
     read = table.get("full")
     assert read == stored == FULL_JOB
     assert read.request.style_prompt == FULL_JOB.request.style_prompt  # no part of the comparison
@@ -288,7 +288,7 @@ def test_prompt_takes_its_bytes_in_the_item(world: World, sign: str) -> None:
     sizes = []
     for request in (short, long):
         job = replace(waiting_job(), job_id=f"of {len(request.prompt or '')}", request=request)
-        assert table.create(job, UNLIMITED).request == request
+        assert counts.create(job, UNLIMITED).request == request
         assert table.get(job.job_id) == job
         sizes.append(len(world.item(job.job_id)["request"]["S"].encode()))
     assert sizes[1] - sizes[0] == 1000 * len(sign.encode())
@@ -303,7 +303,7 @@ def test_job_without_counts_is_read_as_it_was_written(world: World) -> None:
     job = Job(
         "old", "ann", START, START, JobRequest(content_type="image/jpeg", size=1), Photo("k"), (Image(0),)
     )
-    assert table.create(job, UNLIMITED) == table.get("old") == job
+    assert counts.create(job, UNLIMITED) == table.get("old") == job
 
 
 @pytest.mark.parametrize(
@@ -317,7 +317,7 @@ def test_job_without_counts_is_read_as_it_was_written(world: World) -> None:
 )
 def test_time_of_an_older_item_is_read_by_status(world: World, image: Image) -> None:
     """An older release stores both times as `not_before`."""
-    table.create(replace(waiting_job(), images=(image,)), UNLIMITED)
+    counts.create(replace(waiting_job(), images=(image,)), UNLIMITED)
     item = world.item("j")
     stored = item["images"]["L"][0]["M"]
     stored["not_before"] = stored.pop("in_doubt_until", None) or stored["not_before"]
@@ -325,5 +325,5 @@ def test_time_of_an_older_item_is_read_by_status(world: World, image: Image) -> 
 
 
 def test_stream_holds_the_job_as_it_was_written(world: World) -> None:
-    table.create(replace(FULL_JOB, version=None), UNLIMITED)
+    counts.create(replace(FULL_JOB, version=None), UNLIMITED)
     assert table.read_image(world.item("full")) == FULL_JOB

@@ -9,7 +9,7 @@ import pytest
 
 from tests.integration.ordering import Client, asked_job, finish, set_limits
 from tests.support.world import World
-from triptych.aws import table
+from triptych.aws.counts import spent, spent_in_total
 from triptych.flows import owner
 from triptych.job import Canceled, DeadlinePassed, UploadExpired
 from triptych.settings import settings
@@ -27,7 +27,7 @@ def ann(world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch)
 
 def counts(name: str) -> tuple[int, int]:
     """Return the pictures of an owner, or of all, on the last day and on the next one."""
-    found = table._spent(table._STACK) if name == "all" else table.spent(name)
+    found = spent_in_total() if name == "all" else spent(name)
     return found.on(LAST), found.on(NEXT)
 
 

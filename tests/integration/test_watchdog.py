@@ -21,7 +21,7 @@ from tests.support.photos import JPEG, PNG
 from tests.support.world import World
 from triptych.aws import bucket, queues, table
 from triptych.deadlines import deadline
-from triptych.flows import collect, finish, owner, record
+from triptych.flows import collect, finish, open_photo, owner, record
 from triptych.flows import generate as generation
 from triptych.flows.watch import FATAL_RECEIVES
 from triptych.job import DeadlinePassed, ImageStatus, Job, JobStatus, is_retryable
@@ -241,7 +241,7 @@ def test_photo_whose_opening_died_may_be_retried_after_the_deadline(
     with monkeypatch.context() as patch:
         patch.setattr(inspection, "inspect", die)
         with pytest.raises(KeyboardInterrupt):
-            generation.photo_arrived(job_id, f"uploads/{job_id}/photo.jpg", Pace(), again=True)
+            open_photo.photo_arrived(job_id, f"uploads/{job_id}/photo.jpg", Pace(), again=True)
     world.clock.advance(1900)
     look(world, job_id, context)
     job = world.job(job_id)
@@ -339,7 +339,7 @@ def test_generation_killed_after_the_intention_is_continued(
     with monkeypatch.context() as patch:
         patch.setattr(predictions, "create", killed)
         with pytest.raises(KeyboardInterrupt):
-            generation.photo_arrived(job_id, f"uploads/{job_id}/photo.jpg", Pace())
+            open_photo.photo_arrived(job_id, f"uploads/{job_id}/photo.jpg", Pace())
     look(world, job_id, context)
     assert world.replicate.creates == []  # the POST may be under way
     world.clock.advance(300)

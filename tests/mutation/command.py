@@ -29,6 +29,7 @@ MODULES = (
     "flows/*.py",
     "replicate/*.py",
     "aws/table.py",
+    "aws/counts.py",
 )
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 DEEP = ("tests/integration/test_crash.py", "tests/simulation/test_simulation.py")  # for survivors

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.environment import ROOT
 from tests.localcloud.template import load
-from triptych.aws.table import RELEASED_DAYS
+from triptych.aws.counts import RELEASED_DAYS
 
 TEXT = (ROOT / "functions/PRIVACY.md").read_text()
 DAY = 86_400  # seconds

@@ -17,6 +17,7 @@ from botocore.exceptions import ClientError
 
 from tests.support.fair_queues import FairOrder
 from triptych.aws import table
+from triptych.deadlines import day_of
 from triptych.spending import Order, Spent, balance, entry_of, refuse
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def refusal(operation: str, code: str, status: int = 400) -> ClientError:
 
 
 class Jobs:
-    """The jobs table, with the functions and conditional writes of `triptych.aws.table`."""
+    """The jobs table, with the functions and conditional writes of `triptych.aws.table` and `triptych.aws.counts`."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, Job | None] = {}  # None: deleted, and the id is blocked
@@ -107,8 +108,9 @@ class Jobs:
         owner, stack = ({day: self._pictures[who, day]} for who in (order.owner, None))
         refuse(order, Spent(owner, frozenset(self._active[order.owner])), Spent(stack))
 
-    def release(self, job: Job, day: date) -> None:
+    def release(self, job: Job) -> None:
         """Count the job as ended."""
+        day = day_of(job.watched_since)
         self._active[job.owner].discard(entry_of(job))
         if (entry_of(job), job.job_id) not in self._released:
             self._released.add((entry_of(job), job.job_id))

@@ -18,7 +18,7 @@ from tests.simulation.functions import environments, load_all
 from triptych import spending
 from triptych.aws import bucket
 from triptych.deadlines import upload_urls_end
-from triptych.flows import cleanup, finish, generate, wait_in_line, watch
+from triptych.flows import cleanup, doubts, finish, open_photo, wait_in_line, watch
 from triptych.job import DeadlinePassed
 from triptych.models import PRESETS
 from triptych.replicate import predictions, transport
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from triptych.job import Image, Job
     from triptych.replicate.listing import Listed
 
-_proves_absence = generate._proves_absence
+_proves_absence = doubts._proves_absence
 _clean_up = cleanup.clean_up
 _cancel_all = predictions.cancel_all
 
@@ -143,7 +143,7 @@ GUARDS = {
     ),
     # A photo that arrives after its job was deleted is removed.
     "late-photo": Guard(
-        lambda: patch.object(generate, "bucket", _with(bucket, remove=lambda _: None)),
+        lambda: patch.object(open_photo, "bucket", _with(bucket, remove=lambda _: None)),
         {"client_deletes": 0.5, "client_uploads_after_deleting": 0.9},
     ),
     # The clean-up of a deleted job goes on as long as its upload URL is valid.
@@ -158,13 +158,13 @@ GUARDS = {
     ),
     # A list that may lag behind does not prove that there is no prediction.
     "lag": Guard(
-        lambda: patch.object(generate, "_proves_absence", _any_absence),
+        lambda: patch.object(doubts, "_proves_absence", _any_absence),
         {"create_500_after": 0.2, "create_alike": 0.7, "webhook_dropped": 0.3},
         list_lag=35.0,
     ),
     # A list without a prediction that is known lags behind.
     "known-prediction": Guard(
-        lambda: patch.object(generate, "_proves_absence", _without_siblings),
+        lambda: patch.object(doubts, "_proves_absence", _without_siblings),
         {"create_cut_after": 0.3, "webhook_dropped": 0.7, "list_lags_long": 0.7},
     ),
     # A message of the line that a later one replaced leaves the line.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import httpx
 
 from tests.simulation.situations import Situation
-from triptych.flows.generate import SAME_TIME
+from triptych.flows.doubts import SAME_TIME
 
 if TYPE_CHECKING:
     from tests.simulation.cloud import Cloud

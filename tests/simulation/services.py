@@ -266,13 +266,13 @@ class Services:
         if order.limits != Limits():
             self._of_the_table("GetItem", lambda: self._jobs.check(order))
 
-    def release(self, job: Job, day: date) -> None:
-        self._of_the_table("TransactWriteItems", lambda: self._jobs.release(job, day))
+    def release(self, job: Job) -> None:
+        self._of_the_table("TransactWriteItems", lambda: self._jobs.release(job))
 
     def delete(self, job: Job, *, until: datetime | None = None) -> None:
         def remove() -> None:
             self._jobs.delete(job, until=until)
-            self._cloud.removed(job, lambda: table._to_record(job).to_dynamodb_dict())
+            self._cloud.removed(job, lambda: table.to_record(job).to_dynamodb_dict())
 
         self._of_the_table("PutItem" if until else "DeleteItem", remove)
 
@@ -286,7 +286,7 @@ class Services:
     def _write(self, operation: str, put: Callable[[], Job]) -> Job:
         def effect() -> Job:
             stored = put()
-            self._cloud.written(Record.of_job(stored), lambda: table._to_record(stored).to_dynamodb_dict())
+            self._cloud.written(Record.of_job(stored), lambda: table.to_record(stored).to_dynamodb_dict())
             return stored
 
         return self._of_the_table(operation, effect)

@@ -9,7 +9,7 @@ import pytest
 
 from tests.simulation.aws import Jobs
 from tests.support.jobs import START, waiting_job
-from triptych.aws import bucket, table
+from triptych.aws import bucket, counts, table
 from triptych.flows import costs, record
 from triptych.job import (
     Asked,
@@ -40,8 +40,10 @@ class Store:
 @pytest.fixture
 def store(monkeypatch: pytest.MonkeyPatch) -> Store:
     store = Store()
-    for function in (store.jobs.get, store.jobs.create, store.jobs.put, store.jobs.delete):
+    for function in (store.jobs.get, store.jobs.put, store.jobs.delete):
         monkeypatch.setattr(table, function.__name__, function)
+    monkeypatch.setattr(counts, "create", store.jobs.create)
+    monkeypatch.setattr(counts, "put", store.jobs.put)
     monkeypatch.setattr(record, "count", lambda name, _value=1: store.counted.append(name))
     monkeypatch.setattr(costs, "count_cost", lambda _: None)
     monkeypatch.setattr(bucket, "remove", store.removed.append)

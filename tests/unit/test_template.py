@@ -127,7 +127,7 @@ def test_only_roles_without_transactions_are_bound_to_leading_keys() -> None:
     }
     assert bound.isdisjoint(
         {"ApiRole", "AnnounceRole"}
-    )  # what they write, `aws.table` writes in transactions
+    )  # what they write, `aws.counts` writes in transactions
 
 
 def test_only_own_rules_assume_the_callback_role() -> None:

@@ -50,7 +50,7 @@ def test_quotas_of_the_template_are_those_of_the_template() -> None:
     assert quota("CallbackUrl").a_second == int(calls)
 
 
-def test_photos_and_looks_at_a_time_are_those_of_the_template() -> None:
+def test_concurrencies_are_those_of_the_template() -> None:
     parameters = template.load().parameters
     for name in ("GenerateConcurrency", "WatchdogConcurrency"):
         assert quota(name).a_second == int(parameters[name])

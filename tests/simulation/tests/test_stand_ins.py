@@ -19,7 +19,7 @@ from tests.support.clock import Clock
 from tests.support.jobs import START, waiting_job
 from tests.support.moto_copies import copy_object
 from tests.support.world import world_on_moto
-from triptych.aws import table
+from triptych.aws import counts, table
 from triptych.job import Job, UploadArrived, apply
 from triptych.spending import Order
 
@@ -229,7 +229,7 @@ def test_message_with_too_many_receives_becomes_a_dead_letter(queues: Queues, cl
 
 @dataclass
 class Table:
-    """The functions of `triptych.aws.table`. The second argument of `delete` is whether to block the id."""
+    """The functions of `triptych.aws.table` and `triptych.aws.counts`. The second argument of `delete` is whether to block the id."""
 
     get: Callable[[str], Job | None]
     get_keyed: Callable[[str], Job | None]
@@ -254,7 +254,7 @@ def jobs(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Ite
         yield Table(
             table.get,
             table.get_keyed,
-            lambda job: table.create(job, NO_LIMIT),
+            lambda job: counts.create(job, NO_LIMIT),
             table.put,
             lambda job, keep: table.delete(job, until=START if keep else None),
         )

@@ -1,15 +1,14 @@
-"""The jobs table: one item for each job, under optimistic locking. It only gets, creates, puts, deletes and lists."""
+"""The jobs table: one item for each job, under optimistic locking. It only gets, puts, deletes and lists.
+
+A write that an order counts, such as the creation of a job, is in `counts`.
+"""
 
 from __future__ import annotations
 
 import base64
-import functools
 import json
-import random
-import re
 from contextlib import suppress
 from dataclasses import asdict, replace
-from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, ClassVar, override
 
 import pynamodb.connection.base
@@ -22,42 +21,31 @@ from pynamodb.attributes import (
     NumberAttribute,
     TTLAttribute,
     UnicodeAttribute,
-    UnicodeSetAttribute,
     UTCDateTimeAttribute,
     VersionAttribute,
 )
-from pynamodb.exceptions import DeleteError, PutError, QueryError, TransactWriteError
-from pynamodb.expressions.condition import size
-from pynamodb.expressions.operand import Path, Value
+from pynamodb.exceptions import DeleteError, PutError, QueryError
 from pynamodb.indexes import AllProjection, GlobalSecondaryIndex
 from pynamodb.models import Model
-from pynamodb.transactions import TransactWrite
 
 from triptych import job_ids
 from triptych.aws import session
-from triptych.deadlines import expires_at, longest_life
+from triptych.deadlines import expires_at
 from triptych.failures import Failure
 from triptych.job import Image, ImageStatus, Job, JobRequest, JobStatus, Output, Photo, Preview
 from triptych.lazy import Lazy
-from triptych.runtime import clock
 from triptych.runtime.budget import TimeBudget
 from triptych.settings import settings
-from triptych.spending import Limits, Order, Spent, balance, entry_of, refuse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-    from datetime import date
+    from collections.abc import Callable, Iterable, Iterator
+    from datetime import datetime
 
     from pynamodb.connection.table import TableConnection
-    from pynamodb.expressions.condition import Condition
-    from pynamodb.expressions.update import Action
-
-    type _Change = tuple[_Spent, Sequence[Action], Condition | None]
 
 # PynamoDB accepts no session, and makes its own with this function. The replacement returns the shared one.
 pynamodb.connection.base.get_session = lambda *_: session.botocore_session()  # type: ignore[attr-defined]  # not exported
 
-CONTENDED_TRIES = 20  # about four seconds: one owner's transactions all update the count of the day
 # Of an item in a transaction, or of the transaction as a whole.
 CONTENTION = {
     "TransactionConflict",
@@ -75,15 +63,7 @@ MOST_READ = 500  # jobs that one page of a filtered list may read
 # functions.
 MOST_TEXT_READ = 2_000_000  # bytes of what clients wrote
 READ_SECONDS = 1.0
-REFUSED_TRIES = 3  # while other orders are given back
-COUNT_DAYS = 70  # how long what an owner has spent is kept after the last order
-RELEASED_DAYS = 17  # longer than the stream keeps a write, and then the bucket of dead letters
-OLD_DAYS = range(62, 93)  # counts that nobody asks for any more
-EARLIER_DAYS = range(1, 8)  # whose orders nobody counts any more
 _NOTHING: tuple[object, ...] = (None, (), {})  # fields of a request that the client left out
-_STACK = "spent in total"
-_DAY = re.compile(r"\d{4}-\d\d-\d\d")
-_ORDERED = "ordered "  # before the day, in the name of the count with what was given back
 _REQUEST = TypeAdapter(JobRequest)  # ignores the fields of a newer release
 
 
@@ -133,20 +113,6 @@ class _Image(MapAttribute[str, object]):
     color = UnicodeAttribute(null=True)
     error_code = UnicodeAttribute(null=True)
     error_message = UnicodeAttribute(null=True)
-
-
-class _Spent(Model):
-    """What an owner or the stack has spent. The item lies beside the jobs, under a key that no job has.
-
-    Each day has an attribute of its own, named by its date: a count that does not exist yet needs no other request.
-    """
-
-    class Meta:
-        table_name = ""
-
-    job_id = UnicodeAttribute(hash_key=True)
-    active = UnicodeSetAttribute(null=True)  # entries of unfinished jobs, only if their number is limited
-    expires_at = TTLAttribute()
 
 
 class _Gone(Model):
@@ -232,29 +198,20 @@ def get_keyed(job_id: str) -> Job | None:
     return _to_job(record)
 
 
-def create(job: Job, order: Order) -> Job:
-    """Store a new job and count its order in one transaction; return it with its version.
-
-    Raises:
-        ConflictError: The id is in use.
-        LimitReachedError: The order exceeds a limit.
-        ContendedError: Too many jobs at once; a later call may succeed.
-    """
-    return _write(job, order, _Job.job_id.does_not_exist())
-
-
-def put(job: Job, order: Order | None = None) -> Job:
+def put(job: Job) -> Job:
     """Store the job if the stored version is the one that was read; return it with its new version.
-
-    Args:
-        job: The job as it should be, with the version that was read.
-        order: If given, it is counted in the same transaction.
 
     Raises:
         ConflictError: Another version is stored, or none.
-        LimitReachedError, ContendedError: As `create` does.
     """
-    return _write(job, order)
+    record = to_record(job)
+    try:
+        record.save()
+    except PutError as error:
+        if error.cause_response_code in LOST_RACES:
+            raise ConflictError(job.job_id) from None
+        raise
+    return replace(job, version=record.version)
 
 
 def delete(job: Job, *, until: datetime | None = None) -> None:
@@ -278,82 +235,6 @@ def delete(job: Job, *, until: datetime | None = None) -> None:
         if error.cause_response_code in LOST_RACES:
             raise ConflictError(job.job_id) from None
         raise
-
-
-def check(order: Order) -> None:
-    """Compare an order to what was spent. Entries of jobs that must have ended are removed; nothing else changes.
-
-    Raises:
-        LimitReachedError: The order exceeds a limit.
-    """
-    if order.limits != Limits():
-        _compare(order)
-
-
-def _compare(order: Order) -> None:
-    owner, stack = spent(order.owner), Spent()
-    if order.limits.pictures:
-        stack = _spent(_STACK)
-    stale = owner.stale(clock.now(), longest_life())
-    if stale and len(owner.active) >= order.limits.active_jobs:
-        _update([(_owners(order.owner), [_Spent.active.delete(set(stale))], None)])
-        owner = replace(owner, active=owner.active - stale)
-    refuse(order, owner, stack)
-
-
-def release(job: Job, day: date) -> None:
-    """Count the job as ended: it is no longer active, and its pictures count as many as may have cost money. Repeatable.
-
-    Args:
-        job: As it was at its end, or when it was deleted.
-        day: The day of its last order.
-
-    Raises:
-        ContendedError: Too many writes at once; a later call may succeed.
-    """
-    entry, back = entry_of(job), balance(job)
-    active = _Spent.active.contains(entry)
-    old = [_day(day - timedelta(days=days)).remove() for days in OLD_DAYS]
-    inactive = _Spent.active.delete({entry})
-    if back:
-        now = clock.now()
-        settle = [_day(day).add(Value(-back)), _Spent.expires_at.set(now + timedelta(days=COUNT_DAYS)), *old]
-        enough = _day(day) >= Value(back) if back > 0 else None
-        # An item of its own makes this repeatable, because an order without a limit of active jobs has no entry.
-        once = _Spent.job_id.does_not_exist()
-        keep = _Spent.expires_at.set(now + timedelta(days=RELEASED_DAYS))
-        changes: list[_Change] = [(_item(f"released {entry} of {job.job_id}"), [keep], once)]
-        changes.append((_owners(job.owner), [inactive, *settle], enough))
-        if settings().daily_pictures:
-            changes.append((_item(_STACK), settle, enough))
-        # If it is refused, it was done before, or the stack's limit or time zone is another one than at the order.
-        with suppress(_RefusedError):
-            return _update(changes)
-    with suppress(_RefusedError):  # it was done before
-        _update([(_owners(job.owner), [inactive, *old], active)])
-    return None
-
-
-def spent(owner: str) -> Spent:
-    """Return what the owner has spent."""
-    return _spent(_owners(owner).job_id)
-
-
-def _spent(key: str) -> Spent:
-    found = connection().get_item(key, consistent_read=True).get("Item", {})
-    return Spent(
-        _by_day(found), frozenset(found.get("active", {}).get("SS", [])), _by_day(found, prefix=_ORDERED)
-    )
-
-
-def _by_day(item: Mapping[str, Mapping[str, str]], prefix: str = "") -> dict[str, int]:
-    """Return the counts whose names are this prefix and a day, by that day."""
-    begin = len(prefix)
-    return {
-        name[begin:]: int(value["N"])
-        for name, value in item.items()
-        if name.startswith(prefix) and _DAY.fullmatch(name, begin)
-    }
 
 
 def read_image(image: dict[str, dict[str, object]]) -> Job:
@@ -457,128 +338,8 @@ def _table() -> type[_Job]:
     return _Job
 
 
-def _item(key: str) -> _Spent:
-    _Spent.Meta.table_name = settings().table
-    return _Spent(key)
-
-
-def _owners(owner: str) -> _Spent:
-    return _item(f"spent by owner {owner}")
-
-
-def _day(day: date) -> Path:
-    return Path([day.isoformat()])
-
-
-def _ordered(day: date) -> Path:
-    return Path([f"{_ORDERED}{day.isoformat()}"])
-
-
-def _write(job: Job, order: Order | None, condition: Condition | None = None) -> Job:
-    record = _to_record(job)
-    if order:
-        _save_and_count(record, order, condition)
-    else:
-        _save(record, condition)
-    return replace(job, version=record.version)
-
-
-def _save(record: _Job, condition: Condition | None) -> None:
-    try:
-        record.save(condition)
-    except PutError as error:
-        if error.cause_response_code in LOST_RACES:
-            raise ConflictError(record.job_id) from None
-        raise
-
-
-def _save_and_count(record: _Job, order: Order, condition: Condition | None) -> None:
-    """Save and count in one transaction: neither happens without the other."""
-    for _ in range(REFUSED_TRIES):
-        try:
-            return _update(_counts(order), record, condition)
-        except _RefusedError as refused:
-            if refused.record:
-                raise ConflictError(record.job_id) from None
-        _compare(order)  # raises, unless an order was given back meanwhile
-    raise ContendedError(order.owner)
-
-
-def _counts(order: Order) -> list[_Change]:
-    limits, day = order.limits, _day(order.day)
-    keep = _Spent.expires_at.set(clock.now() + timedelta(days=COUNT_DAYS))
-    actions: list[Action] = [day.add(Value(order.pictures)), keep]
-    conditions = [_at_most(day, limits.pictures_of_owner, order.pictures)]
-    if limits.ordered_by_owner:
-        ordered = _ordered(order.day)
-        actions += [ordered.add(Value(order.pictures))]
-        actions += [_ordered(order.day - timedelta(days=days)).remove() for days in EARLIER_DAYS]
-        conditions.append(_at_most(ordered, limits.ordered_by_owner, order.pictures))
-    if limits.active_jobs:
-        actions.append(_Spent.active.add({order.entry}))
-        fewer = size(_Spent.active) < Value(limits.active_jobs)  # type: ignore[no-untyped-call]  # PynamoDB leaves it untyped
-        conditions.append(_Spent.active.does_not_exist() | (fewer & ~_Spent.active.contains(order.entry)))
-    changes: list[_Change] = [(_owners(order.owner), actions, _all(conditions))]
-    if limits.pictures:
-        actions = [day.add(Value(order.pictures)), keep]
-        changes.append((_item(_STACK), actions, _at_most(day, limits.pictures, order.pictures)))
-    return changes
-
-
-def _at_most(day: Path, limit: int, pictures: int) -> Condition | None:
-    if not limit:
-        return None
-    few = day <= Value(limit - pictures)
-    allowed: Condition = few | day.does_not_exist() if pictures <= limit else few
-    return allowed
-
-
-def _all(conditions: Iterable[Condition | None]) -> Condition | None:
-    given: list[Condition] = [one for one in conditions if one is not None]
-    if not given:
-        return None
-    every: Condition = functools.reduce(lambda one, other: one & other, given)
-    return every
-
-
-class _RefusedError(Exception):
-    """A condition of a transaction does not hold: the record's, or that of a count."""
-
-    def __init__(self, *, record: bool) -> None:
-        super().__init__()
-        self.record = record
-
-
-def _update(
-    changes: Sequence[_Change], record: _Job | None = None, condition: Condition | None = None
-) -> None:
-    """Make all changes in one transaction, and save the record with them.
-
-    Raises:
-        _RefusedError: A condition does not hold.
-        ContendedError: Other transactions on the same items were always faster.
-    """
-    whole = connection().connection
-    for tries in range(CONTENDED_TRIES):
-        clock.sleep(random.uniform(0, 0.02 * tries))  # noqa: S311  # not a secret
-        try:
-            with TransactWrite(connection=whole) as transaction:
-                if record:
-                    transaction.save(record, condition=condition)
-                for item, actions, unless in changes:
-                    transaction.update(item, actions=[*actions], condition=unless)
-        except TransactWriteError as error:
-            codes = [reason and reason.code for reason in error.cancellation_reasons or ()]
-            if "ConditionalCheckFailed" in codes:
-                raise _RefusedError(record=bool(record) and codes[0] == "ConditionalCheckFailed") from None
-            if not CONTENTION & {*codes, error.cause_response_code}:
-                raise
-        else:
-            return
-    raise ContendedError
-
-
-def _to_record(job: Job) -> _Job:
+def to_record(job: Job) -> _Job:
+    """Return the job's item, with the version that was read."""
     record = _table()(
         job_id=job.job_id,
         owner=job.owner,

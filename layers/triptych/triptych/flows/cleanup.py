@@ -68,7 +68,8 @@ def stop(job_id: str, since: datetime, running: Sequence[RunningPrediction]) -> 
         In how many seconds to look again, or None.
     """
     # These take long to import. `api` and most looks of the watchdog send no request to Replicate.
-    from triptych.replicate import listing, predictions, transport  # noqa: PLC0415
+    from triptych.flows import doubts  # noqa: PLC0415
+    from triptych.replicate import listing, predictions  # noqa: PLC0415
 
     now = clock.now()
     # `Cancel-After` has ended a prediction by then. A deployment may have lowered the deadline meanwhile.
@@ -76,24 +77,16 @@ def stop(job_id: str, since: datetime, running: Sequence[RunningPrediction]) -> 
     ids = [one.prediction_id for one in running if one.prediction_id]
     doubtful = {Tag(job_id, one.image, one.attempt): one for one in running if one.prediction_id is None}
     unfound: list[datetime] = []
-    unread = False
-    if doubtful:
-        asked = {tag: one.asked_at or since for tag, one in doubtful.items()}
-        try:
-            due = any(one.in_doubt_until is None or now >= one.in_doubt_until for one in doubtful.values())
-            listed = listing.find(asked, whole=due)
-        except transport.ReplicateUnavailableError as error:
-            logger.warning("the list of predictions cannot be read", reason=str(error))
-            listed, unread = listing.Listed([]), True
-        ids += [found for tag in doubtful for found in listed.of(tag)]
-        for tag, one in doubtful.items():
-            if listed.of(tag) or not one.in_doubt_until:
-                continue
+    listed = doubts.read_list(doubtful, since, now) if doubtful else listing.Listed([])
+    for tag, one in doubtful.items():
+        found = listed.of(tag) if listed else []
+        ids += found
+        if not found and one.in_doubt_until:
             asked_at = one.asked_at or since
-            lag = timedelta() if listed.covers(asked_at) else listing.LONGEST_LAG
+            lag = timedelta() if listed and listed.covers(asked_at) else listing.LONGEST_LAG
             unfound.append(max(one.in_doubt_until, asked_at + lag))
     left = max((math.ceil((until - now).total_seconds()) for until in unfound), default=0)
-    unsure = not predictions.cancel_all(ids) or unread
+    unsure = not predictions.cancel_all(ids) or listed is None
     if unsure and now < since + timedelta(seconds=settings().generation_deadline_seconds):
         return patience(since, now)
     return min(left, DOUBT_SECONDS, patience(since, now)) if left > 0 else None

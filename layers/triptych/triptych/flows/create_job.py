@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from triptych import job_ids
-from triptych.aws import bucket, queues, table
+from triptych.aws import bucket, counts, queues, table
 from triptych.deadlines import day_of
 from triptych.flows import record
 from triptych.job import Job, JobRequest, JobStatus, new_job
@@ -92,7 +92,7 @@ def create_job(
     refuse_oversized(order)
     # A refused order costs no message: only the first one in each process does. To check each order would cost a read.
     if not _refused.isdisjoint({owner, EVERYBODY}):
-        table.check(order)
+        counts.check(order)
         _refused.difference_update({owner, EVERYBODY})
     # The message comes first. If the process were killed after storing the job, no watchdog would ever look at it.
     group = queues.group_of(owner)

@@ -2,8 +2,8 @@
 
 The order of the steps keeps that promise. The intention to create a prediction is stored, under the optimistic lock,
 before the POST. Only the invocation whose write won sends the POST. From then on the image is in doubt until its
-prediction is known: from the answer, from its webhook, or from Replicate's list. A new prediction is created only if
-Replicate lists none and none can be on its way any more.
+prediction is known: from the answer, from its webhook, or from Replicate's list (see `flows.doubts`). A new prediction is
+created only if Replicate lists none and none can be on its way any more.
 
 While Replicate throttles the account, a job waits in line for its predictions: see `flows.wait_in_line`.
 """
@@ -11,19 +11,17 @@ While Replicate throttles the account, a job waits in line for its predictions: 
 from __future__ import annotations
 
 import secrets
-from dataclasses import replace
-from datetime import datetime, timedelta
-from functools import cache
-from typing import IO, TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from triptych import backoff
 from triptych.aws import bucket, queues
 from triptych.deadlines import deadline
 from triptych.failures import FailureKind
-from triptych.flows import costs, preview, record
+from triptych.flows import costs, doubts, record
+from triptych.flows.doubts import Settled
 from triptych.job import (
     LARGEST_SEED,
-    OUTPUT_LIFE,
     AnswerLost,
     Asked,
     Event,
@@ -32,32 +30,25 @@ from triptych.job import (
     ImageStatus,
     Job,
     JobRejected,
-    PhotoLeft,
-    PhotoOpened,
-    PhotoPreviewed,
     PredictionCreated,
     PredictionNotCreated,
-    UploadArrived,
     WaitsInLine,
     apply,
     apply_all,
 )
-from triptych.photo import bounded
 from triptych.replicate import listing, predictions
 from triptych.replicate.predictions import Answer, Created, InDoubt, NewPrediction, NotCreated, Refused
 from triptych.replicate.tags import Tag
-from triptych.replicate.transport import ReplicateUnavailableError
 from triptych.runtime import clock
 from triptych.runtime.budget import TimeBudget
-from triptych.runtime.observability import about_job, count, logger, unexpected
+from triptych.runtime.observability import count, logger, unexpected
 from triptych.settings import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
 
     from triptych.pace import Pace
-    from triptych.photo.inspection import Finding
-    from triptych.replicate.listing import Listed
 
 RACES = 5  # lost in a row before the message is put back; each of them may read Replicate's list
 PHOTO_URL_SLACK_SECONDS = 60
@@ -65,168 +56,10 @@ PHOTO_URL_SLACK_SECONDS = 60
 # With one (a 503, say), it has at least arrived.
 UNANSWERED_SECONDS = listing.LATEST_SECONDS
 ANSWERED_SECONDS = 30
-SAME_TIME = timedelta(seconds=5)
-TOGETHER = timedelta(seconds=120)  # doubts of this time are settled by one reading of the list
 ASKING_SECONDS = 10.0  # no round starts later: a round takes up to 13 s, and the function has 50
 DOUBLED_SECONDS = (
     5  # until doubled predictions are canceled again. The adoption of the first is stored by then.
 )
-TRY_OVER_SECONDS = 70  # longer than the timeout of the function that opens photos
-LEAVING_SECONDS = 8.0
-LEAVING_AGAIN_SECONDS = 1.0
-
-
-def photo_arrived(job_id: str, key: str, pace: Pace, *, again: bool = False) -> Job | None:
-    """Inspect a photo that has arrived in S3, and create the predictions for its job.
-
-    Repeating it is harmless. If there is no such job or photo, or the photo is another job's, that is logged only.
-
-    Args:
-        job_id: The job.
-        key: Where the photo lies.
-        pace: What this process knows about Replicate's limit.
-        again: This is not the first try. Something may have killed the function the last time. That should not have been
-            the photo, but it may have been, so the try is counted before the photo is opened. A first try is not counted,
-            which saves a write.
-
-    Returns:
-        The job, or None if there is nothing to do.
-    """
-    job = job_of(job_id, key)
-    if job is None or job.status.is_terminal:
-        return job
-    if job.has_photo:
-        return advance(job, pace=pace)
-    return _look_at_photo(job, key, pace, again=again)
-
-
-def job_of(job_id: str, key: str) -> Job | None:
-    """Read the job of a photo. A photo that was uploaded after its job was deleted is removed.
-
-    Returns:
-        The job, or None if there is none or the photo is another job's. That is logged.
-    """
-    about_job(job_id)
-    job = record.read(job_id)
-    if not bucket.is_upload_of(key, job_id) or (job and not is_photo_of(job, key)):
-        logger.warning("not this job's photo")
-        return None
-    if job is None:
-        logger.warning("no such job")
-        # Only a stored job gets an upload URL. An upload that ends after the watchdog's clean-up is known here alone.
-        bucket.remove(key)
-    return job
-
-
-def is_photo_of(job: Job, key: str) -> bool:
-    """Return whether this is where the job's photo was to be uploaded."""
-    return bucket.is_upload_of(key, job.job_id) and key == job.photo.key
-
-
-def _look_at_photo(job: Job, key: str, pace: Pace, *, again: bool) -> Job | None:
-    with bucket.fetch_photo(key, settings().max_upload_bytes) as upload:
-        if upload is None:
-            logger.warning("no such photo")
-            return None
-        arrived = UploadArrived(key, upload.stored_at)
-        if upload.file is None:
-            return _reject(job, arrived, FailureKind.PHOTO_TOO_LARGE)
-        if not again:
-            return _use(_inspect(upload.file, job), upload.file, job, pace, arrived)
-        now = clock.now()
-        # The fraction of a second marks this try: the answer to the write below can be lost.
-        until = now + timedelta(seconds=TRY_OVER_SECONDS, microseconds=-secrets.randbelow(10**6))
-        try:
-            counted = record.move_on(job, PhotoOpened(now, until, upload.stored_at)).job
-            is_own = counted and counted.photo.opening_until == until
-            if counted is None or counted.has_photo or counted.status.is_terminal or not is_own:
-                # Deleted, already inspected, opened too often, or being opened by another invocation.
-                return counted
-            finding = _inspect(upload.file, counted)
-            return _use(finding, upload.file, counted, pace, arrived, PhotoLeft(until))
-        except bounded.StuckError:  # counts: the photo may be the reason
-            raise
-        except Exception:
-            # The photo did not kill this invocation. Only a death counts.
-            _leave(job.job_id, until)
-            raise
-
-
-def _leave(job_id: str, until: datetime) -> None:
-    """Do not count a try to open the photo that ended with an error. DynamoDB may be the reason, so try again for a while."""
-    budget = TimeBudget(LEAVING_SECONDS)
-    while True:
-        try:
-            job = record.read(job_id)
-            if job:
-                record.move_on(job, PhotoLeft(until))
-        except Exception:  # noqa: BLE001  # the caller raises its own
-            if budget.is_spent:
-                unexpected("an error while a photo was opened counts as a death")
-                return
-            clock.sleep(LEAVING_AGAIN_SECONDS)
-        else:
-            return
-
-
-def _inspect(file: IO[bytes], job: Job) -> Finding:
-    from triptych.photo import inspection  # noqa: PLC0415  # slow to import, and most invocations open no photo
-
-    announced, limits = job.request.content_type, settings()
-    return inspection.inspect(
-        file, announced, max_pixels=limits.max_photo_pixels, max_edge=limits.max_photo_edge
-    )
-
-
-def _use(
-    finding: Finding,
-    file: IO[bytes],
-    job: Job,
-    pace: Pace,
-    arrived: UploadArrived,
-    left: PhotoLeft | None = None,
-) -> Job | None:
-    from triptych.photo import inspection  # noqa: PLC0415  # as above
-
-    prepared: inspection.Prepared | None = None
-    match finding:
-        case inspection.Rejected(failure):
-            return _reject(job, arrived, failure)
-        case inspection.Prepared():
-            prepared = finding
-        case inspection.Ready():
-            pass
-    # A death in what follows is not the photo's: S3 may be slow.
-    opened = record.move_on(job, left).job if left else job
-    if opened is None:  # deleted meanwhile; an earlier try may have stored its copy after the clean-up
-        bucket.remove_made_of(arrived.key, bucket.prepared_key(job.job_id) if prepared else None)
-        return None
-    if prepared:
-        logger.info("prepared", size=len(prepared.jpeg))
-        arrived = replace(arrived, prepared_key=bucket.store_prepared(job.job_id, prepared.jpeg))
-
-    @cache
-    def previewed() -> tuple[Event, ...]:
-        made = preview.of_photo(arrived.key, file, prepared)
-        return (PhotoPreviewed(made),) if made else ()
-
-    after = advance(opened, arrived, pace=pace, meanwhile=previewed)
-    if after and not after.status.is_terminal:
-        after = record.move_on(after, *previewed()).job  # written only if no prediction was created
-    if after is None:  # the job has been deleted meanwhile
-        bucket.remove_made_of(arrived.key, arrived.prepared_key)
-    return after
-
-
-def _reject(job: Job, arrived: UploadArrived, failure: FailureKind) -> Job | None:
-    """End the job because of its photo, unless another invocation has accepted that: limits of time and memory are near."""
-
-    def rejected(current: Job) -> Job:
-        if current.has_photo:
-            return current
-        return apply_all(current, [arrived, JobRejected(failure)], clock.now())
-
-    return record.update(job, rejected).job
 
 
 def advance(
@@ -284,36 +117,30 @@ def _ask(
     most: int | None,
     meanwhile: Callable[[], Sequence[Event]] = tuple,
 ) -> Job | None:
-    doubts: list[Event] = []
-    doubled: dict[str, int] = {}
+    settled = Settled([], {})
     named: dict[str, int] = {}
     asked: list[Asked] = []
 
     def intend(job: Job) -> Job:
-        nonlocal doubts, doubled, named, asked
+        nonlocal settled, named, asked
         now = clock.now()
         job = apply_all(job, arrived, now)
-        doubts, doubled = _settled_doubts(job, now)
-        if not doubled.keys() <= named.keys():
+        settled = doubts.settle(job, now)
+        if not settled.doubled.keys() <= named.keys():
             # Once one is adopted, nothing shows the others any more: this message is sent before. It names all of them,
             # because a webhook may adopt another one first.
-            queues.send_doubled(job.job_id, job.photo.key, doubled, delay=DOUBLED_SECONDS)
-            named = doubled
-        job = apply_all(job, doubts, now)
+            queues.send_doubled(job.job_id, job.photo.key, settled.doubled, delay=DOUBLED_SECONDS)
+            named = settled.doubled
+        job = apply_all(job, settled.events, now)
         asked = [_asked(job, image, now, seeded=seeded) for image in to_ask_for(job, now)[:most]]
         job = apply_all(job, asked, now)
         return apply(job, WaitsInLine(now), now)
 
     intended = record.update(job, intend, races=RACES).job
-    adopted = {one.prediction_id for one in doubts if isinstance(one, PredictionCreated)}
-    if unneeded := [name for name in doubled if name not in adopted]:
-        logger.error("one POST created more than one prediction", prediction_ids=unneeded)
-        count("PredictionsDoubled", len(unneeded))
-        costs.count_cost(len(unneeded))
-        predictions.cancel_all(unneeded)
+    doubts.cancel_unadopted(settled)
     if intended is None:
         return None
-    _log_settled(doubts)
+    doubts.count_settled(settled.events)
     if not asked:
         return intended
     answers = _create(intended, [intended.images[one.index] for one in asked], pace)
@@ -331,24 +158,6 @@ def _is_known(job: Job | None, made: PredictionCreated) -> bool:
     return job is not None and job.images[made.index].prediction_id == made.prediction_id
 
 
-def cancel_doubled(job_id: str, doubled: Mapping[str, int]) -> bool:
-    """Cancel predictions of one POST that their image has not taken. Return whether none of them runs any longer.
-
-    An image in doubt may still take any of its predictions, so none of them is canceled yet.
-
-    Args:
-        job_id: The job.
-        doubled: All predictions of the POST, each with the index of its image.
-    """
-    about_job(job_id)
-    job = record.read(job_id)
-    images = job.images if job else ()
-    taken = {image.prediction_id for image in images}
-    in_doubt = {image.index for image in images if image.status is ImageStatus.REQUESTING}
-    unneeded = [name for name, index in doubled.items() if index not in in_doubt and name not in taken]
-    return predictions.cancel_all(unneeded) and in_doubt.isdisjoint(doubled.values())
-
-
 def _cancel_unneeded(job: Job | None, made: Sequence[PredictionCreated]) -> None:
     """Cancel predictions that were created for a job which has been canceled or deleted meanwhile."""
     predictions.cancel_all(
@@ -358,79 +167,6 @@ def _cancel_unneeded(job: Job | None, made: Sequence[PredictionCreated]) -> None
             if job is None or job.images[one.index].prediction_id != one.prediction_id
         ]
     )
-
-
-def _settled_doubts(job: Job, now: datetime) -> tuple[list[Event], dict[str, int]]:
-    """Return what Replicate's list says about the images in doubt.
-
-    Returns:
-        What happened, and all predictions of a POST that created several, each with the index of its image.
-    """
-    doubtful = {
-        Tag(job.job_id, image.index, image.attempt): image for image in job.having(ImageStatus.REQUESTING)
-    }
-    if not doubtful:
-        return [], {}
-    # A retry may bring back a doubt of long ago. The list is read for the oldest ones first, not for all the time between.
-    oldest = min(image.asked_at or job.created_at for image in doubtful.values())
-    doubtful = {
-        tag: image
-        for tag, image in doubtful.items()
-        if (image.asked_at or job.created_at) < oldest + TOGETHER
-    }
-    asked = {tag: image.asked_at or job.created_at for tag, image in doubtful.items()}
-    try:
-        due = any(image.in_doubt_until is None or now >= image.in_doubt_until for image in doubtful.values())
-        listed = listing.find(asked, whole=due)
-    except ReplicateUnavailableError as error:
-        logger.warning("the list of predictions cannot be read", reason=str(error))
-        return [], {}
-    events: list[Event] = []
-    doubled: dict[str, int] = {}
-    for tag, image in doubtful.items():
-        found = listed.of(tag)
-        if found:
-            events.append(PredictionCreated(image.index, image.attempt, found[0]))
-            doubled |= dict.fromkeys(found if len(found) > 1 else (), image.index)
-        elif _proves_absence(listed, job, image, oldest, now):
-            events.append(PredictionNotCreated(image.index, image.attempt, now, was_in_doubt=True))
-    return events, doubled
-
-
-def _proves_absence(listed: Listed, job: Job, image: Image, since: datetime, now: datetime) -> bool:
-    """Return whether a prediction that the list, read from `since` on, does not hold does not exist. It may lag behind.
-
-    It lags if it lacks a prediction of the same job that is known to exist and is not younger, or if it grows while it is
-    read. It does not lag if it holds a later one of any job.
-
-    An hour after a prediction's end, the list does not say any more whose it was. By then a job is past its deadline, so
-    the image stays in doubt and counts. Only a retry asks again: such an output is lost.
-    """
-    asked_at = image.asked_at or job.created_at
-    if image.in_doubt_until and now < image.in_doubt_until:
-        return False
-    if now >= asked_at + OUTPUT_LIFE and not image.reclaimed:
-        return False
-    known = {
-        one.prediction_id
-        for one in job.images
-        if one.prediction_id and one.asked_at and since - SAME_TIME < one.asked_at < asked_at + SAME_TIME
-    }
-    if not listed.steady or (known - listed.tagged_ids and now < asked_at + listing.LONGEST_LAG):
-        return False
-    return listed.covers(asked_at) or now >= asked_at + timedelta(seconds=UNANSWERED_SECONDS)
-
-
-def _log_settled(settled: Sequence[Event]) -> None:
-    for event in settled:
-        match event:
-            case PredictionCreated(index, _, prediction_id):
-                logger.info("adopted", image=index, prediction_id=prediction_id)
-                count("PredictionsAdopted")
-                costs.count_cost(1)
-            case PredictionNotCreated(index, attempt):
-                logger.warning("never made", image=index, attempt=attempt)
-                count("PredictionsNeverMade")
 
 
 def unasked(job: Job, now: datetime) -> list[Image]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from triptych.aws import bucket, queues, table
+from triptych.aws import bucket, counts, queues
 from triptych.deadlines import expires_at
 from triptych.flows import cleanup, create_job, record
 from triptych.job import (
@@ -76,7 +76,7 @@ def retry(job: Job) -> Job | None:
     refuse_oversized(order)
     # A refused retry sends no message. If other orders reach a limit after this check, the transaction refuses the write,
     # and the watchdog ignores the message.
-    table.check(order)
+    counts.check(order)
     # The message comes first, as in `create`. If another retry is faster, only its message counts.
     group = queues.group_of(job.owner)
     message = queues.WatchdogMessage(job_id=job.job_id, born_at=event.at, group=group)

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from triptych import job_ids
-from triptych.aws import bucket, table
+from triptych.aws import bucket, counts, table
 from triptych.flows import costs
 from triptych.job import Event, Job, OutputStored, apply_all
 from triptych.metrics import ended, figures
@@ -64,9 +64,9 @@ def create(job: Job, order: Order) -> Job:
     """Store a new job and count its order; return it with its version.
 
     Raises:
-        table.ConflictError, LimitReachedError, table.ContendedError: As `table.create` does.
+        table.ConflictError, LimitReachedError, table.ContendedError: As `counts.create` does.
     """
-    stored = table.create(job, order)
+    stored = counts.create(job, order)
     logger.info("job created")
     count("JobsCreated")
     return stored
@@ -83,7 +83,7 @@ def move_on(job: Job, *events: Event, order: Order | None = None) -> Change:
         order: If given, it is counted with the write.
 
     Raises:
-        table.ConflictError, LimitReachedError, table.ContendedError: As `table.put` does.
+        table.ConflictError, LimitReachedError, table.ContendedError: As `counts.put` does.
     """
     change = update(job, lambda current: apply_all(current, events, clock.now()), order=order)
     for stored in (event for event in events if isinstance(event, OutputStored)):
@@ -108,14 +108,14 @@ def update(
 
     Raises:
         table.ConflictError: All of them did.
-        LimitReachedError, table.ContendedError: As `table.put` does.
+        LimitReachedError, table.ContendedError: As `counts.put` does.
     """
     for _ in range(races):
         after = rule(job)
         if after is job:
             return Change(job, job)
         try:
-            stored = table.put(after, order)
+            stored = counts.put(after, order) if order else table.put(after)
         except table.ConflictError:
             again = table.get(job.job_id)
             if again is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from triptych.aws import table
+from triptych.aws import counts
 from triptych.deadlines import day_of, longest_life, next_day
 from triptych.runtime import clock
 
@@ -26,7 +26,7 @@ class Usage:
 def read(owner: str) -> Usage:
     """Return what the owner has used up to now."""
     now = clock.now()
-    spent, today = table.spent(owner), day_of(now)
+    spent, today = counts.spent(owner), day_of(now)
     return Usage(
         pictures_today=spent.on(today),
         pictures_this_month=spent.in_month_of(today),

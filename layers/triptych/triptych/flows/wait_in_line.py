@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from triptych import backoff
 from triptych.aws import bucket, queues
-from triptych.flows import generate, record
+from triptych.flows import generate, open_photo, record
 from triptych.job import ImageStatus, Job, UploadArrived
 from triptych.pace import RECENT_SECONDS
 from triptych.replicate import listing
@@ -45,7 +45,7 @@ def pass_on(job_id: str, key: str, *, again: bool = False) -> bool:
     Returns:
         Whether it waits in line, or its job needs nothing any more.
     """
-    job = generate.job_of(job_id, key)
+    job = open_photo.job_of(job_id, key)
     if job is None or job.status.is_terminal:
         return True
     if again and job.has_photo:
@@ -95,7 +95,7 @@ def take_turn(job_id: str, key: str, pace: Pace, *, again: bool, entered_at: dat
     """
     rest, turn = TimeBudget(REST_SECONDS), TimeBudget(TURN_SECONDS)
     leaves = _leaves_at_once(pace)
-    job = _read(job_id) if leaves else generate.photo_arrived(job_id, key, pace, again=again)
+    job = _read(job_id) if leaves else open_photo.photo_arrived(job_id, key, pace, again=again)
     while job and not leaves and (wait := _seconds_to_wait(job, pace)) is not None:
         if turn.is_spent or wait > turn.seconds_left:
             break
