@@ -18,9 +18,16 @@ def is_job_id(text: str) -> bool:
     return re.fullmatch(PATTERN, text) is not None
 
 
-def keyed(owner: str, idempotency_key: str) -> str:
-    """Return the id for this owner and key. It is always the same, so that one conditional write decides."""
-    digest = hashlib.sha256(f"{len(owner)}:{owner}{idempotency_key}".encode()).digest()
+def keyed(stack: str, owner: str, idempotency_key: str) -> str:
+    """Return the id for this owner and key. It is always the same, so that one conditional write decides.
+
+    Args:
+        stack: A name that no other stack has. Stacks may share owners, keys, and Replicate's list of predictions.
+        owner: Whose job it is.
+        idempotency_key: The client's key.
+    """
+    text = f"{stack}:{len(owner)}:{owner}{idempotency_key}"
+    digest = hashlib.sha256(text.encode()).digest()
     return str(uuid.UUID(int=int.from_bytes(digest[:16]) & ~MARKS | KEYED_MARKS))
 
 

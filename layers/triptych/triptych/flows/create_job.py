@@ -44,9 +44,13 @@ def earlier_job(owner: str, idempotency_key: str | None) -> Job | None:
     if not idempotency_key:
         return None
     try:
-        return record.read_keyed(job_ids.keyed(owner, idempotency_key))
+        return record.read_keyed(_keyed_id(owner, idempotency_key))
     except table.BlockedError:
         raise KeyUsedError from None
+
+
+def _keyed_id(owner: str, idempotency_key: str) -> str:
+    return job_ids.keyed(settings().bucket, owner, idempotency_key)  # S3 gives a bucket's name only once
 
 
 def create_job(
@@ -73,7 +77,7 @@ def create_job(
         LimitReachedError: The order exceeds a limit.
         table.ContendedError: Too many jobs at once.
     """
-    job_id = job_ids.keyed(owner, idempotency_key) if idempotency_key else str(uuid.uuid4())
+    job_id = _keyed_id(owner, idempotency_key) if idempotency_key else str(uuid.uuid4())
     about_job(job_id)
     job = new_job(
         job_id=job_id,
