@@ -105,7 +105,7 @@ def find(wanted: Mapping[Tag, datetime], *, whole: bool) -> Listed:
     if _has(rows, wanted.keys()):
         return Listed(rows)
     # The list may have caught up meanwhile: a later page then shows no lag that an earlier one had.
-    again = _joined(rows, *_read_all(likely, budget))
+    again = _joined(rows, *_read_all([*likely, *rest], budget))
     return Listed(again, steady=len(again) == len(rows))
 
 
