@@ -587,6 +587,21 @@ def test_retry_pays_nothing_for_an_output_that_replicate_holds(
     assert len(world.replicate.creates) == 3
 
 
+def test_retry_soon_collects_what_was_in_doubt_at_the_deadline(
+    world: World, context: SimpleNamespace, checks: Any, tasks: Any
+) -> None:
+    world.replicate.before_create = lambda _: httpx.Response(503)
+    job_id = world.new_job()
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    world.clock.advance(1801)
+    record.move_on(world.job(job_id), DeadlinePassed(0))
+    checks.clear()
+    owner.retry(world.job(job_id))
+    assert {image.status for image in world.job(job_id).images} == {ImageStatus.REQUESTING}
+    ((_, delay),) = checks
+    assert delay == 2
+
+
 @pytest.mark.parametrize(
     "gone",
     [{"status": "canceled", "output": None}, {"output": None}, None],

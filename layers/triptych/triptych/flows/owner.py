@@ -80,7 +80,7 @@ def retry(job: Job) -> Job | None:
     # The message comes first, as in `create`. If another retry is faster, only its message counts.
     group = queues.group_of(job.owner)
     message = queues.WatchdogMessage(job_id=job.job_id, born_at=event.at, group=group)
-    reclaims = bool(retried.having(ImageStatus.GENERATING))
+    reclaims = bool(retried.having(ImageStatus.GENERATING, ImageStatus.REQUESTING))
     delay = RECLAIM_SECONDS if reclaims else settings().first_look_seconds
     queues.send_to_watchdog(message, delay=delay)
 
