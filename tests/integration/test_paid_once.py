@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -435,6 +436,37 @@ def test_late_copy_of_a_retry_spares_the_next_output(
     # As the paused invocation does, which read the job before the second retry.
     bucket.remove_output(late.output)
     assert output.key in world.object_keys(f"{bucket.OUTPUTS}/")
+
+
+def test_copy_from_before_a_retry_is_not_kept(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, checks: Checks, tasks: Any
+) -> None:
+    """Two webhooks of one prediction copy its output. One removes its copy, after the other is stored in the same place."""
+    job_id = world.new_job()
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    read_by_both = world.job(job_id)
+    image = read_by_both.images[0]
+    assert image.prediction_id
+    key = bucket.output_key(read_by_both, 0, image.prediction_id, "image/png")
+
+    def copied() -> OutputStored:
+        output = bucket.store_output(key, "image/png", len(PNG), io.BytesIO(PNG))
+        return OutputStored(0, 1, image.prediction_id or "", output)
+
+    world.clock.advance(1801)
+    record.move_on(read_by_both, DeadlinePassed(0))
+    first, remove = copied(), bucket.remove_output
+
+    def removed_late(output: Output) -> None:
+        monkeypatch.setattr(bucket, "remove_output", remove)
+        owner.retry(world.job(job_id))
+        record.move_on(read_by_both, copied())
+        remove(output)
+
+    monkeypatch.setattr(bucket, "remove_output", removed_late)
+    record.move_on(read_by_both, first)
+    assert world.job(job_id).images[0].status is ImageStatus.GENERATING
+    assert world.object_keys(f"{bucket.OUTPUTS}/") == []
 
 
 def add_double(world: World) -> Tag:

@@ -75,7 +75,8 @@ def create(job: Job, order: Order) -> Job:
 def move_on(job: Job, *events: Event, order: Order | None = None) -> Change:
     """Apply `events` to the job and store the result, whatever other invocations write at the same time.
 
-    An output in `events` that no image keeps, because the job has ended or is gone, is removed from S3.
+    An output in `events` that no image keeps, because the job has ended or is gone, is removed from S3. So is one from
+    before a retry: it may lie where another copy of it lies, which is just being removed.
 
     Args:
         job: The job as it was read.
@@ -85,7 +86,14 @@ def move_on(job: Job, *events: Event, order: Order | None = None) -> Change:
     Raises:
         table.ConflictError, LimitReachedError, table.ContendedError: As `counts.put` does.
     """
-    change = update(job, lambda current: apply_all(current, events, clock.now()), order=order)
+
+    def rule(current: Job) -> Job:
+        if current.retries == job.retries:
+            return apply_all(current, events, clock.now())
+        others = [event for event in events if not isinstance(event, OutputStored)]
+        return apply_all(current, others, clock.now())
+
+    change = update(job, rule, order=order)
     for stored in (event for event in events if isinstance(event, OutputStored)):
         kept = change.job.images[stored.index].output if change.job else None
         if kept is None or kept.key != stored.output.key:
