@@ -671,9 +671,13 @@ def _job_of(body: str) -> str:
 
 
 def _try_of(job_id: str, body: str) -> str:
-    """Return what a message belongs to: its job, or one deletion of it. A client may repeat a deletion that fails."""
+    """Return what a message belongs to: its job, or one cancellation or deletion of it. A client may repeat one that fails."""
     found = json.loads(body)
-    return job_id if found.get("left") is None else f"{job_id}, deleted at {found['born_at']}"
+    if found.get("left") is not None:
+        return f"{job_id}, deleted at {found['born_at']}"
+    if found.get("canceled_at"):
+        return f"{job_id}, canceled at {found['canceled_at']}"
+    return job_id
 
 
 def _job_of_event(event: dict[str, Any]) -> str | None:
