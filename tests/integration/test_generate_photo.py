@@ -389,3 +389,33 @@ def test_taking_back_an_opening_is_tried_again(
 
 def _raised(error: Exception) -> Job:
     raise error
+
+
+def test_intention_whose_write_was_stored_without_an_answer_is_carried_out(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As above. Otherwise the images would be in doubt for 90 s, and count twice."""
+    job_id = new_job(world, JPEG, "image/jpeg")
+    lost(monkeypatch, table.ConflictError(job_id))
+    arrive(world, job_id, context)
+    assert len(world.replicate.creates) == 3
+    images = world.job(job_id).images
+    assert {(one.status, one.attempt, one.billable) for one in images} == {(ImageStatus.GENERATING, 1, 1)}
+
+
+def test_intention_of_another_invocation_is_not_carried_out_twice(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = new_job(world, JPEG, "image/jpeg")
+    put, others = table.put, [True]
+
+    def beaten(job: Job) -> Job:
+        if others:
+            others.clear()
+            arrive(world, job_id, context)
+        return put(job)
+
+    monkeypatch.setattr(table, "put", beaten)
+    arrive(world, job_id, context)
+    assert not others
+    assert len(world.replicate.creates) == 3

@@ -14,6 +14,7 @@ from tests.integration.account import BUSY, Account
 from tests.support.events import s3_notification, sqs_event
 from tests.support.replicate.account import PAGE
 from tests.support.world import World
+from triptych.deadlines import deadline
 from triptych.flows import doubts
 from triptych.job import ImageStatus
 from triptych.replicate import listing
@@ -27,6 +28,12 @@ TAG = Tag("0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52", 0, 1)
 @pytest.fixture
 def account(world: World) -> Account:
     return Account(world)
+
+
+@pytest.fixture(autouse=True)
+def enough_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow machine must not end the reading: that takes real time."""
+    monkeypatch.setattr(listing, "LIST_SECONDS", 60.0)
 
 
 def find(account: Account, asked_ago: float) -> listing.Listed:
@@ -53,7 +60,7 @@ def test_absence_on_a_busy_account_takes_few_pages(account: Account, asked_ago: 
     assert listed.of(TAG) == []
     whole = min(asked_ago, listing.LATEST_SECONDS) + 2 * listing.SKEW.total_seconds()
     slices = whole / listing.SLICE.total_seconds() + 3
-    assert len(account.requests) <= whole / (PAGE * BUSY.total_seconds()) + slices
+    assert len(account.requests) <= 2 * (whole / (PAGE * BUSY.total_seconds()) + slices)  # it is read twice
 
 
 def test_list_that_catches_up_while_it_is_read_hides_nothing(account: Account) -> None:
@@ -240,6 +247,44 @@ def test_list_that_catches_up_between_two_pages_settles_no_doubt(
     deliver(job_id, context)
     assert world.job(job_id).images[1].prediction_id == "mine"
     assert statuses(world, job_id) == {ImageStatus.GENERATING}
+
+
+@pytest.mark.parametrize("page", [5, 6])
+def test_list_that_catches_up_at_an_unlikely_time_settles_no_doubt(
+    world: World, context: SimpleNamespace, account: Account, page: int
+) -> None:
+    """Replicate's clock is 30 s ahead."""
+    job_id = with_one_known(world, context)
+    replicate = world.replicate
+    account.add(Tag(job_id, 0, 1), "p0", world.clock.time + timedelta(seconds=31))
+    account.add(Tag(job_id, 1, 1), "mine", world.clock.time + timedelta(seconds=36))
+    replicate.account.unlisted = {"p0", "mine"}
+    world.clock.advance(200)
+
+    def catch_up(_: httpx.Request) -> None:
+        if len(account.requests) == page:
+            replicate.account.unlisted = set()
+
+    replicate.on_read = catch_up
+    deliver(job_id, context)
+    assert not replicate.account.unlisted
+    deliver(job_id, context)
+    assert world.job(job_id).images[1].prediction_id == "mine"
+
+
+def test_list_that_is_read_until_the_deadline_creates_nothing(
+    world: World, context: SimpleNamespace, account: Account
+) -> None:
+    job_id = asked(world, context, 503)
+    account.set(every=timedelta(days=1))
+    world.clock.time = deadline(world.job(job_id)) - timedelta(seconds=6)
+    slow = iter([6.4])
+    world.replicate.on_read = lambda _: world.clock.advance(next(slow, 0))
+    posts = len(world.replicate.creates)
+    deliver(job_id, context)
+    assert next(slow, None) is None
+    assert statuses(world, job_id) == {ImageStatus.PENDING}
+    assert len(world.replicate.creates) == posts
 
 
 def test_list_without_a_known_older_prediction_settles_no_doubt(

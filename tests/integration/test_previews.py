@@ -9,6 +9,7 @@ from io import BytesIO
 from types import SimpleNamespace
 from typing import Any
 
+import httpx
 import pytest
 from botocore.auth import S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
@@ -110,6 +111,15 @@ def test_preview_of_the_photo_delays_no_prediction(
     monkeypatch.setattr(previews, "make", watched)
     generate.handler(sqs_event(s3_notification(world.new_job())), context)
     assert created == [3]
+
+
+def test_refused_job_has_the_preview_of_its_photo(world: World, context: SimpleNamespace) -> None:
+    world.replicate.before_create = lambda _: httpx.Response(402)
+    job_id = world.new_job()
+    generate.handler(sqs_event(s3_notification(job_id)), context)
+    job = world.job(job_id)
+    assert job.status is JobStatus.FAILED
+    assert job.photo.preview
 
 
 def test_photo_that_waits_in_line_has_a_preview(world: World, context: SimpleNamespace) -> None:

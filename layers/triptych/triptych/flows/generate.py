@@ -123,9 +123,12 @@ def _ask(
 
     def intend(job: Job) -> Job:
         nonlocal settled, named, asked
+        if asked and _is_stored(job, asked):
+            return job  # the write took effect, and its answer was lost
         now = clock.now()
         job = apply_all(job, arrived, now)
         settled = doubts.settle(job, now)
+        now = clock.now()  # the list takes seconds to read
         if not settled.doubled.keys() <= named.keys():
             # Once one is adopted, nothing shows the others any more: this message is sent before. It names all of them,
             # because a webhook may adopt another one first.
@@ -144,13 +147,20 @@ def _ask(
     if not asked:
         return intended
     answers = _create(intended, [intended.images[one.index] for one in asked], pace)
-    change = record.move_on(intended, *answers, *meanwhile())
+    # The preview comes first: a refusal ends the job, which then takes nothing more.
+    change = record.move_on(intended, *meanwhile(), *answers)
     made = [one for one in answers if isinstance(one, PredictionCreated)]
     if new := sum(not _is_known(change.before, one) for one in made):
         count("PredictionsCreated", new)
         costs.count_cost(new)
     _cancel_unneeded(change.job, made)
     return change.job
+
+
+def _is_stored(job: Job, asked: Sequence[Asked]) -> bool:
+    """Return whether these very requests are what the job's images are in doubt of."""
+    images = {image.index: image.in_doubt_until for image in job.having(ImageStatus.REQUESTING)}
+    return not job.status.is_terminal and all(images.get(one.index) == one.in_doubt_until for one in asked)
 
 
 def _is_known(job: Job | None, made: PredictionCreated) -> bool:
@@ -185,7 +195,9 @@ def _asked(job: Job, image: Image, now: datetime, *, seeded: bool) -> Asked:
     # After a retry, the client's own seed would give the same output once more, or the same refusal.
     chosen = None if job.retries else job.request.asked_of(image.index).seed
     seed = (secrets.randbelow(LARGEST_SEED + 1) if chosen is None else chosen) if seeded else None
-    return Asked(image.index, seed, at=now, in_doubt_until=now + timedelta(seconds=UNANSWERED_SECONDS))
+    # The fraction of a second marks this request: the answer to its write can be lost.
+    until = now + timedelta(seconds=UNANSWERED_SECONDS, microseconds=-secrets.randbelow(10**6))
+    return Asked(image.index, seed, at=now, in_doubt_until=until)
 
 
 def _create(job: Job, images: Sequence[Image], pace: Pace) -> list[Event]:
