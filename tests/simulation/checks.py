@@ -87,6 +87,8 @@ class Record:
     started_at: datetime | None  # the upload, or the last retry
     images: tuple[Image, ...]
     entered_again_at: datetime | None
+    retries: int
+    error: str | None  # the code of the failure of the job as a whole
 
     @classmethod
     def of_job(cls, job: Job) -> Self:
@@ -110,6 +112,8 @@ class Record:
             job.started_at,
             images,
             job.entered_again_at,
+            job.retries,
+            job.error.code if job.error else None,
         )
 
     @classmethod
@@ -151,6 +155,8 @@ class Record:
             moment(job.get("retried_at") or job.get("uploaded_at")),
             images,
             moment(job.get("entered_again_at")),
+            job.get("retries", 0),
+            job.get("error_code"),
         )
 
 
@@ -159,6 +165,7 @@ class Checks:
 
     def __init__(self, cloud: Cloud) -> None:
         self.records: dict[str, Record] = {}
+        self.versions: defaultdict[str, list[Record]] = defaultdict(list)  # all that were ever stored, by job
         self.forgotten: dict[str, float] = {}  # deleted jobs: when
         self.expired: set[str] = set()  # jobs removed by their TTL; a late retry's outputs stay for longer
         self.hindered: dict[str, float] = {}  # by job: until when a fault can delay what is done for it
@@ -204,6 +211,7 @@ class Checks:
     def on_record(self, new: Record) -> None:
         old = self.records.get(new.job_id)
         self.records[new.job_id] = new
+        self.versions[new.job_id].append(new)
         self.forgotten.pop(new.job_id, None)
         if new.status in OPEN:
             self.ended_at.pop(new.job_id, None)
@@ -223,6 +231,8 @@ class Checks:
         self._expect(
             old.status in OPEN or retried, f"{where} was written after its end: {old.status} → {new.status}"
         )
+        retries = old.retries + retried
+        self._expect(new.retries == retries, f"{where}: {new.retries} retries are stored, not {retries}")
         if retried and new.started_at:
             self._order(new, new.started_at)
             self.retried_at[new.job_id] = self._cloud.engine.now

@@ -175,6 +175,8 @@ class Situation(StrEnum):
     RECLAIMED = "retried: the output asked for again"
     RECLAIMED_TOO_LATE = "retried: Replicate did not hold the output any more"
     RETRIES_USED = "retried too often"
+    NOTHING_TO_RETRY = "retry refused: nothing to retry"
+    ATTEMPTS_USED = "retry refused: no attempts left"
 
 
 def table(counts: Mapping[Situation, int]) -> str:
