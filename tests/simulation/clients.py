@@ -136,6 +136,7 @@ class Client:
         self.job_id = body["job_id"]
         self.created_at = self.cloud.engine.now
         if self.wants_callback:
+            self.cloud.faults.injected["client_wants_callback"] += 1
             self.cloud.checks.with_callback.add(self.job_id)
         if self.reuses:
             early = self.cloud.checks.records[self.job_id].created_at == self.reuses.created_at

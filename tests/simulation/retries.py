@@ -36,7 +36,7 @@ class Retry:
             case "retry_limit_reached" if "too soon" in message:
                 why, allowed = Situation.REFUSED_AT_THE_EDGE, map(self._expires_soon, versions)
             case "retry_limit_reached" if "attempts" in message:
-                why, allowed = Situation.ATTEMPTS_USED, map(_has_no_attempts, versions)
+                why, allowed = Situation.RETRIES_USED, map(_has_no_attempts, versions)
             case "retry_limit_reached":
                 why, allowed = Situation.RETRIES_USED, map(_has_no_retries, versions)
             case _:

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from dataclasses import replace
 from random import Random
 from typing import TYPE_CHECKING
 
-from tests.simulation.faults import JOBS_PER_SECOND, Faults
-from tests.simulation.run import run
+import pytest
+
+from tests.simulation import retention
+from tests.simulation.__main__ import too_rare
+from tests.simulation.cloud import Cloud
+from tests.simulation.faults import HIGHEST, JOBS_PER_SECOND, Faults
+from tests.simulation.run import Result, run
+from tests.simulation.situations import Situation
 from triptych.flows import owner
 
 if TYPE_CHECKING:
-    import pytest
-
     from triptych.job import Job
 
 JOBS = 20
+THOUSAND = 1000
 
 
 def broken(**rates: float) -> str | None:
@@ -34,3 +42,41 @@ def test_refused_retry_of_a_failed_job_is_noticed(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(owner, "retry", forgetful)
     assert "a retry was refused" in (broken(**rates) or "")
+
+
+def test_refused_retry_at_once_is_no_retry() -> None:
+    """A photo that is no photo cannot be retried."""
+    faults = Faults(Random(1), {"client_retries_at_once": 1.0, "client_uploads_rubbish": 1.0}, until=900)
+    found = run(1, JOBS, faults)
+    assert found.violation is None
+    assert found.situations[Situation.NOTHING_TO_RETRY] == JOBS
+    assert found.situations[Situation.RETRIED_AT_ONCE] == 0
+
+
+def test_only_deletions_count_as_replayed_deletions(monkeypatch: pytest.MonkeyPatch) -> None:
+    deletions = 0
+    send = Cloud.send
+
+    def counted(cloud: Cloud, queue: str, body: str, delay: float, group: str | None = None) -> None:
+        nonlocal deletions
+        replayed = cloud.engine.now > retention.REUSED_AFTER_DELETION[0]
+        deletions += replayed and bool(json.loads(body).get("born_at")) and '"left":null' not in body
+        send(cloud, queue, body, delay, group)
+
+    monkeypatch.setattr(Cloud, "send", counted)
+    found = run(1, JOBS, Faults(Random(1), {"client_deletes": 0.9}, until=900, retention=True))
+    assert found.violation is None
+    assert found.situations[Situation.DELETION_REPLAYED] == deletions > 0
+
+
+def result(situations: Counter[Situation], injected: Counter[str]) -> Result:
+    return Result(1, THOUSAND, "", situations=situations, injected=injected)
+
+
+def test_situation_or_fault_that_is_too_rare_is_told() -> None:
+    situations, injected = Counter(dict.fromkeys(Situation, 100)), Counter(dict.fromkeys(HIGHEST, 1))
+    assert too_rare([result(situations, injected)]) == []
+    situations[Situation.RETRIED] = 4
+    del injected["client_cancels_soon"]
+    assert too_rare([result(situations, injected)]) == [Situation.RETRIED, "client_cancels_soon"]
+    assert too_rare([replace(result(situations, injected), jobs=THOUSAND - 1)]) == []
