@@ -12,17 +12,23 @@ import pytest
 
 from tests.simulation import retention
 from tests.simulation.__main__ import too_rare
+from tests.simulation.aws import Jobs
+from tests.simulation.checks import ViolationError
+from tests.simulation.clients import Client
 from tests.simulation.cloud import Cloud
 from tests.simulation.faults import HIGHEST, JOBS_PER_SECOND, Faults
-from tests.simulation.run import Result, run
+from tests.simulation.run import END, Result, run
 from tests.simulation.situations import Situation
+from triptych.aws import table
 from triptych.flows import owner
 
 if TYPE_CHECKING:
     from triptych.job import Job
+    from triptych.spending import Order
 
 JOBS = 20
 THOUSAND = 1000
+DELETIONS = {"client_deletes": 0.6, "client_deletes_soon": 0.6, "finished_late": 0.2}
 
 
 def broken(**rates: float) -> str | None:
@@ -42,6 +48,34 @@ def test_refused_retry_of_a_failed_job_is_noticed(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(owner, "retry", forgetful)
     assert "a retry was refused" in (broken(**rates) or "")
+
+
+def test_job_that_comes_back_after_its_deletion_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert broken(**DELETIONS) is None
+
+    def put(jobs: Jobs, job: Job, order: Order | None = None) -> Job:
+        stored = jobs.get(job.job_id)
+        if stored and stored.version != job.version:
+            raise table.ConflictError(job.job_id)
+        return jobs._write(job, order)
+
+    monkeypatch.setattr(Jobs, "put", put)
+    assert "came back" in (broken(**DELETIONS) or "")
+
+
+def test_job_that_lies_in_the_table_after_its_deletion_is_noticed() -> None:
+    with Cloud(Faults(Random(1))) as cloud:
+        client = Client(cloud, 0)
+        cloud.engine.after(0, client.start)
+        cloud.engine.run(END)
+        stored = table.get(client.job_id)
+        assert stored
+        client.ask("delete")
+        over = cloud.engine.run(2 * END)
+        cloud.checks.at_the_end(over=over)
+        cloud.aws._jobs._jobs[client.job_id] = stored
+        with pytest.raises(ViolationError, match="is still in the table"):
+            cloud.checks.at_the_end(over=over)
 
 
 def test_refused_retry_at_once_is_no_retry() -> None:
