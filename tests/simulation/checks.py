@@ -299,12 +299,12 @@ class Checks:
             self._expect(not exists, f"{where} gets a new attempt, but a prediction exists: {exists}")
 
     def on_forgotten(self, job_id: str) -> None:
-        if record := self.records.pop(job_id, None):
-            self.forgotten[job_id] = self._cloud.engine.now
-            if self._cloud.engine.now - self._cloud.seconds(record.created_at) < SOON_SECONDS:
-                self._cloud.faults.struck(Situation.DELETED_SOON)
-            before = Situation.DELETED_BEFORE if record.status in OPEN else Situation.DELETED_AFTER
-            self._struck(self._runs(record), Situation.DELETED_IN_FLIGHT, before)
+        record = self.records.pop(job_id)
+        self.forgotten[job_id] = self._cloud.engine.now
+        if self._cloud.engine.now - self._cloud.seconds(record.created_at) < SOON_SECONDS:
+            self._cloud.faults.struck(Situation.DELETED_SOON)
+        before = Situation.DELETED_BEFORE if record.status in OPEN else Situation.DELETED_AFTER
+        self._struck(self._runs(record), Situation.DELETED_IN_FLIGHT, before)
 
     def _runs(self, record: Record) -> bool:
         """Return whether a prediction of the job runs at Replicate."""
@@ -536,6 +536,11 @@ class Checks:
             less = counted is not None and counted < made
             self._expect(
                 not less, f"{made} predictions were made for job {job_id} on {day}, and {counted} count"
+            )
+        for (owner, day), made in self.made.items():
+            spent = self._cloud.aws.spent(owner, day)
+            self._expect(
+                spent >= made, f"{made} predictions were made for {owner} on {day}, and {spent} count"
             )
         for counter, bound in self._bounds():
             most = max(counter.values(), default=0)

@@ -44,7 +44,6 @@ from tests.support.events import (
 )
 from tests.support.function_environment import ENVIRONMENT
 from triptych.aws import bucket, callback_key, parameters
-from triptych.job import Job
 from triptych.pace import Pace
 from triptych.replicate import webhooks
 from triptych.settings import Settings
@@ -281,10 +280,11 @@ class Cloud:
 
         self.api(api_event("POST", f"/api/v1/jobs/{record.job_id}/retry", owner=record.owner), answered)
 
-    def removed(self, job: Job, item: Callable[[], dict[str, Any]]) -> None:
+    def removed(self, job_id: str, item: Callable[[], dict[str, Any]]) -> None:
         """Note a job that was deleted. If it had not ended, that goes to the table's stream."""
-        self.checks.on_forgotten(job.job_id)
-        if not job.status.is_terminal:
+        before = self.checks.records[job_id]
+        self.checks.on_forgotten(job_id)
+        if before.status in OPEN:
             self._stream.append({"OldImage": item()})
             self._announce_soon()
 

@@ -15,8 +15,9 @@ from tests.simulation.__main__ import too_rare
 from tests.simulation.aws import Jobs
 from tests.simulation.checks import ViolationError
 from tests.simulation.clients import Client
-from tests.simulation.cloud import Cloud
+from tests.simulation.cloud import START, Cloud
 from tests.simulation.faults import HIGHEST, JOBS_PER_SECOND, Faults
+from tests.simulation.moto_aws import moto_aws
 from tests.simulation.run import END, Result, run
 from tests.simulation.situations import Situation
 from triptych.aws import table
@@ -114,3 +115,14 @@ def test_situation_or_fault_that_is_too_rare_is_told() -> None:
     del injected["client_cancels_soon"]
     assert too_rare([result(situations, injected)]) == [Situation.RETRIED, "client_cancels_soon"]
     assert too_rare([replace(result(situations, injected), jobs=THOUSAND - 1)]) == []
+
+
+def test_deletion_of_an_open_job_reaches_the_stream_of_moto() -> None:
+    with moto_aws(), Cloud(Faults(Random(1)), moto=True) as cloud:
+        client = Client(cloud, 0)
+        cloud.engine.after(0, client.start)
+        cloud.engine.after(1, lambda: client.ask("delete"))
+        cloud.checks.at_the_end(over=cloud.engine.run(END))
+        assert client.job_id in cloud.checks.forgotten
+        assert "announce: DynamoDB TransactWriteItems" in cloud.requests
+        assert cloud.aws.spent(client.owner, START.date()) == 0
