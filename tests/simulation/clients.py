@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from operator import itemgetter
 from random import Random
 from typing import Any
 from urllib.parse import urlsplit
@@ -298,9 +299,9 @@ class Client:
         if self.deleted:
             return
         if status == 200:
-            if self.view:
-                self._same_or_further(self.view, body)
-            self.view = body
+            # The answers to two requests at once may come in another order.
+            older, self.view = sorted((self.view or body, body), key=itemgetter("updated_at"))
+            self._same_or_further(older, self.view)
             if body["status"] not in OPEN:
                 if self.photo_key and not self.has_ordered_again and self._happens("client_orders_again"):
                     self._order_again()

@@ -6,7 +6,7 @@ import json
 from collections import Counter
 from dataclasses import replace
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -126,3 +126,16 @@ def test_deletion_of_an_open_job_reaches_the_stream_of_moto() -> None:
         assert client.job_id in cloud.checks.forgotten
         assert "announce: DynamoDB TransactWriteItems" in cloud.requests
         assert cloud.aws.spent(client.owner, START.date()) == 0
+
+
+def test_stored_output_may_disappear_only_in_an_older_answer() -> None:
+    def answer(second: int, status: str) -> dict[str, Any]:
+        image = {"status": status, "url": "https://photos"}
+        return {"status": "SUCCEEDED", "updated_at": f"2026-11-24T12:00:0{second}.000Z", "images": [image]}
+
+    with Cloud(Faults(Random(1))) as cloud:
+        client = Client(cloud, 0)
+        client._seen(200, answer(2, "STORED"))
+        client._seen(200, answer(1, "GENERATING"))
+        with pytest.raises(ViolationError, match="disappeared"):
+            client._seen(200, answer(3, "GENERATING"))
