@@ -12,6 +12,7 @@
 * `services`, `functions`, `patches`: the AWS requests of the handlers, their code, and the patches that connect both.
 * `moto_aws`: moto's AWS, for runs on the real code of the table.
 * `clients`: the clients of the API.
+* `retries`: retries that the API refuses, and whether it may.
 * `retention`: the end of retention, when records and objects vanish.
 * `receiver`: the server of the clients, which takes callbacks.
 * `checks`: the promises, checked at each step and at the end.

@@ -3,8 +3,8 @@
 Each run has at most 100 jobs and its own seed: S, S + 1 and so on. If a run breaks a promise, the command that repeats
 it is printed, and the exit code is 1.
 
-At the end it prints how often each situation has really happened. If a run of 1,000 jobs or more lacks one, the exit code
-is 1 too.
+At the end it prints how often each situation has really happened. If a run of 1,000 jobs or more has too few of one, or
+never draws a kind of fault, the exit code is 1 too.
 
 With `--without GUARD` a guard of the layer is left out. The run stops at the first broken promise.
 
@@ -21,7 +21,7 @@ import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 
-from tests.simulation.faults import REPLICATE_OUTAGES, Faults
+from tests.simulation.faults import HIGHEST, REPLICATE_OUTAGES, Faults
 from tests.simulation.guards import GUARDS
 from tests.simulation.run import RUN_JOBS, Result, run
 from tests.simulation.situations import ENOUGH_JOBS, Situation, missing, table
@@ -65,16 +65,19 @@ def _main() -> int:
                 pool.shutdown(wait=False, cancel_futures=True)
                 break
     _say(_summary(results, time.monotonic() - began))
-    never = _never_happened(results) if not arguments.outage else []
-    if never:
-        _say(f"NEVER HAPPENED: {', '.join(never)}")
-    return 1 if never or any(result.violation for result in results) else 0
+    rare = too_rare(results) if not arguments.outage else []
+    if rare:
+        _say(f"TOO RARE: {', '.join(rare)}")
+    return 1 if rare or any(result.violation for result in results) else 0
 
 
-def _never_happened(results: list[Result]) -> list[Situation]:
-    """Return the situations that a run of enough jobs lacks."""
-    enough = sum(result.jobs for result in results) >= ENOUGH_JOBS
-    return missing(_situations(results)) if enough else []
+def too_rare(results: list[Result]) -> list[str]:
+    """Return the situations of which a run of enough jobs has too few, and the kinds of faults that it never drew."""
+    jobs = sum(result.jobs for result in results)
+    if jobs < ENOUGH_JOBS:
+        return []
+    drawn: Counter[str] = sum((result.injected for result in results), Counter())
+    return [*missing(_situations(results), jobs), *(kind for kind in HIGHEST if not drawn[kind])]
 
 
 def _situations(results: list[Result]) -> Counter[Situation]:

@@ -118,6 +118,10 @@ class Jobs:
                 self._pictures[who, day.isoformat()] -= balance(job)
             self._counted[job.job_id, day.isoformat()] -= balance(job)
 
+    def spent(self, owner: str, day: date) -> int:
+        """Return how many pictures of an owner count for a day."""
+        return self._pictures[owner, day.isoformat()]
+
     def counted(self, job_id: str, day: date) -> int:
         """Return how many pictures of a job count for the day of its orders."""
         return self._counted[job_id, day.isoformat()]

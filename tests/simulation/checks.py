@@ -8,18 +8,18 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
-from tests.simulation.replicate import output
+from tests.simulation.replicate import Slot, output
 from tests.simulation.situations import Situation
 from tests.support.function_environment import ENVIRONMENT
 from tests.support.photos import JPEG, picture
-from triptych.aws import bucket
+from triptych.aws import bucket, table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from tests.simulation.cloud import Cloud
     from tests.simulation.engine import Process
-    from tests.simulation.replicate import Prediction, Slot
+    from tests.simulation.replicate import Prediction
     from triptych.job import Job
 
 UPLOAD_SECONDS = 900 + 300  # until when a job has upload URLs
@@ -87,6 +87,8 @@ class Record:
     started_at: datetime | None  # the upload, or the last retry
     images: tuple[Image, ...]
     entered_again_at: datetime | None
+    retries: int
+    error: str | None  # the code of the failure of the job as a whole
 
     @classmethod
     def of_job(cls, job: Job) -> Self:
@@ -110,6 +112,8 @@ class Record:
             job.started_at,
             images,
             job.entered_again_at,
+            job.retries,
+            job.error.code if job.error else None,
         )
 
     @classmethod
@@ -151,6 +155,8 @@ class Record:
             moment(job.get("retried_at") or job.get("uploaded_at")),
             images,
             moment(job.get("entered_again_at")),
+            job.get("retries", 0),
+            job.get("error_code"),
         )
 
 
@@ -159,6 +165,7 @@ class Checks:
 
     def __init__(self, cloud: Cloud) -> None:
         self.records: dict[str, Record] = {}
+        self.versions: defaultdict[str, list[Record]] = defaultdict(list)  # all that were ever stored, by job
         self.forgotten: dict[str, float] = {}  # deleted jobs: when
         self.expired: set[str] = set()  # jobs removed by their TTL; a late retry's outputs stay for longer
         self.hindered: dict[str, float] = {}  # by job: until when a fault can delay what is done for it
@@ -184,9 +191,8 @@ class Checks:
         self.uploads: dict[str, bytes] = {}  # the uploaded photo, by job
         self.outputs: dict[str, bytes] = {}  # the objects in S3 under outputs/
         self.billed: defaultdict[tuple[str, int], list[Prediction]] = defaultdict(list)
-        self.doubled: set[Slot] = (
-            set()
-        )  # of which one POST made two: nothing may ever tell of the one not taken
+        self.doubled: set[Slot] = set()  # of which one POST made two
+        self.taken: dict[Slot, str] = {}  # the prediction that the image took
         # Until when `Cancel-After` lets the prediction run of an image that the deadline has ended. That is after the job's
         # end if a deployment lowered the deadline, and the only cancellation failed.
         self.overdue: dict[tuple[str, int], float] = {}
@@ -205,13 +211,9 @@ class Checks:
         old = self.records.get(new.job_id)
         self.records[new.job_id] = new
         self.forgotten.pop(new.job_id, None)
-        if new.status in OPEN:
-            self.ended_at.pop(new.job_id, None)
-        else:
-            if new.job_id not in self.ended_at:
-                self.ends[new.job_id, new.status] += 1
-            self.ended_at.setdefault(new.job_id, self._cloud.engine.now)
+        self._note(new)
         if old is None:
+            self._expect(new.version == 1, f"job {new.job_id} came back: {new}")
             self._begin_anew(new)
             self._order(new, new.created_at)
             return
@@ -223,6 +225,8 @@ class Checks:
         self._expect(
             old.status in OPEN or retried, f"{where} was written after its end: {old.status} → {new.status}"
         )
+        retries = old.retries + retried
+        self._expect(new.retries == retries, f"{where}: {new.retries} retries are stored, not {retries}")
         if retried and new.started_at:
             self._order(new, new.started_at)
             self.retried_at[new.job_id] = self._cloud.engine.now
@@ -239,6 +243,19 @@ class Checks:
                     self.given_up[new.job_id, index] = before.attempt
             else:
                 self._on_image((new.job_id, index), before, after, deadline)
+
+    def _note(self, new: Record) -> None:
+        """Note a version of a job, when it ended, and the predictions that its images took."""
+        self.versions[new.job_id].append(new)
+        if new.status in OPEN:
+            self.ended_at.pop(new.job_id, None)
+        else:
+            if new.job_id not in self.ended_at:
+                self.ends[new.job_id, new.status] += 1
+            self.ended_at.setdefault(new.job_id, self._cloud.engine.now)
+        for index, image in enumerate(new.images):
+            if image.prediction_id:
+                self.taken[Slot(new.job_id, index, image.attempt)] = image.prediction_id
 
     def _earliest_deadline(self, old: Record, new: Record) -> float:
         end = self._cloud.seconds(new.started_at or new.created_at) + min(self._deadlines)
@@ -282,12 +299,12 @@ class Checks:
             self._expect(not exists, f"{where} gets a new attempt, but a prediction exists: {exists}")
 
     def on_forgotten(self, job_id: str) -> None:
-        if record := self.records.pop(job_id, None):
-            self.forgotten[job_id] = self._cloud.engine.now
-            if self._cloud.engine.now - self._cloud.seconds(record.created_at) < SOON_SECONDS:
-                self._cloud.faults.struck(Situation.DELETED_SOON)
-            before = Situation.DELETED_BEFORE if record.status in OPEN else Situation.DELETED_AFTER
-            self._struck(self._runs(record), Situation.DELETED_IN_FLIGHT, before)
+        record = self.records.pop(job_id)
+        self.forgotten[job_id] = self._cloud.engine.now
+        if self._cloud.engine.now - self._cloud.seconds(record.created_at) < SOON_SECONDS:
+            self._cloud.faults.struck(Situation.DELETED_SOON)
+        before = Situation.DELETED_BEFORE if record.status in OPEN else Situation.DELETED_AFTER
+        self._struck(self._runs(record), Situation.DELETED_IN_FLIGHT, before)
 
     def _runs(self, record: Record) -> bool:
         """Return whether a prediction of the job runs at Replicate."""
@@ -328,7 +345,7 @@ class Checks:
         held = [
             one.id
             for one in self.billed.get((job_id, index), ())
-            if one.slot not in self.doubled and self._cloud.replicate.holds(one.id)
+            if not self._is_spare(one) and self._cloud.replicate.holds(one.id)
         ]
         self._expect(not held, f"{where} is paid for again, but Replicate holds {held}")
         self.billed[job_id, index].append(prediction)
@@ -408,7 +425,7 @@ class Checks:
         """Check that a prediction did not run on after its job was over."""
         job_id, now = prediction.slot.job_id, self._cloud.engine.now
         over = self.forgotten.get(job_id, self.ended_at.get(job_id))
-        if over is None or prediction.slot in self.doubled:
+        if over is None or self._is_spare(prediction):
             return
         hindered = self.hindered.get(job_id, -RUN_ON_SECONDS)
         slot = (job_id, prediction.slot.image)
@@ -466,6 +483,10 @@ class Checks:
             limit = self._cloud.faults.daily_limit
             self._expect(not limit or self.made[order] <= limit, f"more than {limit} pictures for {order}")
 
+    def _is_spare(self, prediction: Prediction) -> bool:
+        """Return whether its POST made two, and its image has not taken this one: nothing may ever tell of it."""
+        return prediction.slot in self.doubled and self.taken.get(prediction.slot) != prediction.id
+
     def _usable(self, slot: tuple[str, int]) -> list[str]:
         """Return the predictions for this image since the owner's last retry, and those that the retry may still have.
 
@@ -505,6 +526,7 @@ class Checks:
         for job_id in self.forgotten:
             left = [key for folder in bucket.FOLDERS for key in self._cloud.aws.stored(f"{folder}/{job_id}/")]
             self._expect(not left, f"objects of the deleted job {job_id} are left: {', '.join(left)}")
+            self._expect(table.get(job_id) is None, f"the deleted job {job_id} is still in the table")
         for end, times in self.ends.items():
             self._expect(self.announced[end] >= times, f"an end was not announced: {end}")
             called = end[0] not in self.with_callback or len(self.called_back[end]) >= times
@@ -514,6 +536,11 @@ class Checks:
             less = counted is not None and counted < made
             self._expect(
                 not less, f"{made} predictions were made for job {job_id} on {day}, and {counted} count"
+            )
+        for (owner, day), made in self.made.items():
+            spent = self._cloud.aws.spent(owner, day)
+            self._expect(
+                spent >= made, f"{made} predictions were made for {owner} on {day}, and {spent} count"
             )
         for counter, bound in self._bounds():
             most = max(counter.values(), default=0)
@@ -590,7 +617,7 @@ class Checks:
                 )
                 if (
                     image.status == "STORED"
-                    or made.slot in self.doubled
+                    or self._is_spare(made)
                     or made.slot.attempt != image.attempt
                     or made.slot.attempt <= self.given_up.get((record.job_id, index), 0)
                     or not usable

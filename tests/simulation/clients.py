@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from operator import itemgetter
 from random import Random
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from tests.simulation.checks import (
 )
 from tests.simulation.cloud import Cloud
 from tests.simulation.receiver import URL
+from tests.simulation.retries import Retry
 from tests.simulation.situations import Situation
 from tests.support.events import api_event
 from tests.support.photos import JPEG
@@ -135,6 +137,7 @@ class Client:
         self.job_id = body["job_id"]
         self.created_at = self.cloud.engine.now
         if self.wants_callback:
+            self.cloud.faults.injected["client_wants_callback"] += 1
             self.cloud.checks.with_callback.add(self.job_id)
         if self.reuses:
             early = self.cloud.checks.records[self.job_id].created_at == self.reuses.created_at
@@ -251,11 +254,12 @@ class Client:
     def _ask(self, method: str, path: str) -> None:
         """Cancel, delete or retry; repeat until there is an answer."""
         self.deleted |= method == "DELETE"
-        self.cloud.api(api_event(method, path, owner=self.owner), partial(self._asked, method, path))
+        retry = Retry(self.cloud, self.job_id) if path.endswith("/retry") else None
+        self.cloud.api(api_event(method, path, owner=self.owner), partial(self._asked, method, path, retry))
 
-    def _asked(self, method: str, path: str, status: int, body: dict[str, Any]) -> None:
+    def _asked(self, method: str, path: str, retry: Retry | None, status: int, body: dict[str, Any]) -> None:
         if status == 0 or status >= 500:
-            if not path.endswith("/retry"):  # each may have left a message that has the job cleaned up
+            if not retry:  # each may have left a message that has the job cleaned up
                 self.cloud.count_messages_anew(self.job_id)
             self.cloud.engine.after(RETRY_SECONDS, partial(self._ask, method, path))
             return
@@ -266,22 +270,20 @@ class Client:
             and self._happens("client_uploads_after_deleting")
         ):
             self.cloud.engine.after(self.cloud.random.uniform(0.1, UPLOAD_SECONDS), self._upload_late)
-        retries_used = status == 409 and path.endswith("/retry")
         gone = status == 404 and (self.deleted or self.job_id in self.cloud.checks.expired)
-        full = status == TOO_MANY and path.endswith("/retry") and self.cloud.faults.daily_limit
+        full = status == TOO_MANY and retry and self.cloud.faults.daily_limit
         if full:
             self.cloud.faults.struck(Situation.DAY_FULL_FOR_RETRY)
             return
-        self._expect(status < 300 or gone or retries_used, f"{method} {path} was answered {status}: {body}")
+        if retry and status == CONFLICT:
+            retry.refused(body)
+            return
+        self._expect(status < 300 or gone, f"{method} {path} was answered {status}: {body}")
         if gone:
             return
-        if retries_used:
-            edge = Situation.REFUSED_AT_THE_EDGE if self.at_the_edge else Situation.RETRIES_USED
-            self.cloud.faults.struck(edge)
-            return
-        if self.at_the_edge and path.endswith("/retry"):
+        if self.at_the_edge and retry:
             self.cloud.faults.struck(Situation.RETRIED_AT_THE_EDGE)
-        if path.endswith("/retry"):
+        if retry:
             self.polls = 0
             self._poll()
 
@@ -297,9 +299,9 @@ class Client:
         if self.deleted:
             return
         if status == 200:
-            if self.view:
-                self._same_or_further(self.view, body)
-            self.view = body
+            # The answers to two requests at once may come in another order.
+            older, self.view = sorted((self.view or body, body), key=itemgetter("updated_at"))
+            self._same_or_further(older, self.view)
             if body["status"] not in OPEN:
                 if self.photo_key and not self.has_ordered_again and self._happens("client_orders_again"):
                     self._order_again()

@@ -24,11 +24,12 @@ from botocore.exceptions import ClientError
 from tests.simulation.aws import Answer, Message, Queue, Request
 from tests.simulation.checks import OPEN, Checks, Record, ViolationError
 from tests.simulation.engine import Engine, Killed, Process
-from tests.simulation.faults import Faults
+from tests.simulation.faults import LOST_AFTER_DELETION, RARELY_STALLED, Faults
 from tests.simulation.functions import FUNCTIONS, environments, loaded, resources
 from tests.simulation.lag import Lag
 from tests.simulation.patches import patched_io
 from tests.simulation.replicate import Replicate
+from tests.simulation.retries import Retry
 from tests.simulation.services import Services
 from tests.simulation.situations import Situation
 from tests.support.clock import Clock as WallClock
@@ -43,7 +44,6 @@ from tests.support.events import (
 )
 from tests.support.function_environment import ENVIRONMENT
 from triptych.aws import bucket, callback_key, parameters
-from triptych.job import Job
 from triptych.pace import Pace
 from triptych.replicate import webhooks
 from triptych.settings import Settings
@@ -245,7 +245,7 @@ class Cloud:
         copies = 1
         if is_told:
             faults.struck(Situation.UPLOADED_AFTER_CLEAN_UP)
-        elif faults.happens("s3_event_lost", now):
+        elif faults.happens("s3_event_lost", now, LOST_AFTER_DELETION if deleted else 1):
             faults.struck(Situation.EVENT_LOST_AFTER_DELETION if deleted else Situation.EVENT_LOST)
             copies = 0
         elif faults.happens("s3_event_duplicated", now):
@@ -264,15 +264,27 @@ class Cloud:
             self._announce_soon()
             failed = record.status in {"FAILED", "PARTIAL"}
             if failed and self.faults.happens("client_retries_at_once", self.engine.now):
-                self.faults.struck(Situation.RETRIED_AT_ONCE)
-                retry = api_event("POST", f"/api/v1/jobs/{record.job_id}/retry", owner=record.owner)
-                wait = self.random.uniform(*AT_ONCE_SECONDS)
-                self.engine.after(wait, partial(self.api, retry, lambda _status, _body: None))
+                self.engine.after(self.random.uniform(*AT_ONCE_SECONDS), partial(self._retry, record))
 
-    def removed(self, job: Job, item: Callable[[], dict[str, Any]]) -> None:
+    def _retry(self, record: Record) -> None:
+        """Retry a job that has just ended, as the receiver of its callback may."""
+        retry = Retry(self, record.job_id)
+
+        def answered(status: int, body: dict[str, Any]) -> None:
+            if status == 200:
+                self.faults.struck(Situation.RETRIED_AT_ONCE)
+            elif status == 409:
+                retry.refused(body)
+            elif not (status in {0, 404, 429} or status >= 500):
+                raise ViolationError(f"a retry of job {record.job_id} was answered {status}: {body}")
+
+        self.api(api_event("POST", f"/api/v1/jobs/{record.job_id}/retry", owner=record.owner), answered)
+
+    def removed(self, job_id: str, item: Callable[[], dict[str, Any]]) -> None:
         """Note a job that was deleted. If it had not ended, that goes to the table's stream."""
-        self.checks.on_forgotten(job.job_id)
-        if not job.status.is_terminal:
+        before = self.checks.records[job_id]
+        self.checks.on_forgotten(job_id)
+        if before.status in OPEN:
             self._stream.append({"OldImage": item()})
             self._announce_soon()
 
@@ -606,7 +618,7 @@ class Cloud:
         BaseRouter.current_event = saved  # type: ignore[assignment]  # as above
         if not answered:
             raise TimeoutError
-        if self.faults.happens("function_stalls", engine.now):
+        if self.faults.happens("function_stalls", engine.now, RARELY_STALLED.get(process.name, 1)):
             self.hinder()
             engine.sleep(self.random.uniform(5, 90))
         (outcome,) = result

@@ -69,8 +69,8 @@ HIGHEST = {
     "prediction_failed": 0.2,
     "predictions_all_fail": 0.5,  # of one job, however often it is retried
     "prediction_canceled": 0.05,
-    "prediction_aborted": 0.05,
-    "output_missing": 0.05,
+    "prediction_aborted": 0.1,
+    "output_missing": 0.1,
     # Webhooks.
     "webhook_dropped": 0.5,
     "webhook_duplicated": 0.5,
@@ -88,7 +88,7 @@ HIGHEST = {
     "answer_to_client_lost": 0.1,
     "client_never_uploads": 0.2,
     "client_uploads_late": 0.3,
-    "client_renews_url": 0.1,
+    "client_renews_url": 0.2,
     "client_uploads_rubbish": 0.1,
     "client_uploads_large": 0.4,
     "client_creates_twice_at_once": 0.2,
@@ -145,10 +145,12 @@ TOGETHER = {
 # A crash hits these more often, because a run has few of them.
 RARE = {
     "DynamoDB DeleteItem": 60,
+    "S3 GetObject": 3,
     "S3 HeadObject": 5,
     "S3 CopyObject": 60,
     "S3 DeleteObject": 5,
     "S3 ListObjectsV2": 5,
+    "EventBridge PutEvents": 3,
     "SSM GetParameter": 20,
     "Secrets Manager GetSecretValue": 20,
     "client callback": 3,
@@ -157,7 +159,11 @@ RARE = {
     "Replicate secret": 20,
     "Replicate list": 3,
     "Replicate get": 3,
+    "Replicate download": 3,
 }
+# So do stalls these functions, which send few requests.
+RARELY_STALLED = {"announce": 5, "callback": 5}
+LOST_AFTER_DELETION = 4  # times as often the event of a photo is lost whose job is deleted
 OUTAGES: dict[str, tuple[float, float]] = {  # the shortest and the longest
     "replicate": (60, 480),
     "dynamodb": (60, 480),

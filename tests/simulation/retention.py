@@ -59,15 +59,20 @@ def _reuse_deleted(cloud: Cloud, client: Client) -> None:
     cloud.count_messages_anew(job_id)
     again = cloud.seconds(START) + random.uniform(*REUSED_AFTER_DELETION)
     _at(cloud, START + timedelta(seconds=again), partial(_start_anew, cloud, client))
-    deletions = [one for one in old if one[0] == "watchdog" and json.loads(one[1])["left"] is not None]
+    deletions = [one for one in old if _is_deletion(*one)]
     for queue, body in (*deletions[:1], *random.sample(old, min(len(old), REPLAYED))):
 
         def replay(queue: str = queue, body: str = body) -> None:
             if job_id in cloud.checks.records:
-                cloud.faults.struck(Situation.DELETION_REPLAYED)
+                if _is_deletion(queue, body):
+                    cloud.faults.struck(Situation.DELETION_REPLAYED)
                 cloud.send(queue, body, 0)
 
         _at(cloud, START + timedelta(seconds=again + random.uniform(0, 100)), replay)
+
+
+def _is_deletion(queue: str, body: str) -> bool:
+    return queue == "watchdog" and json.loads(body)["left"] is not None
 
 
 def _start_anew(cloud: Cloud, client: Client) -> None:

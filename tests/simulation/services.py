@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.client import BaseClient
 from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
@@ -17,7 +17,7 @@ from tests.simulation.receiver import KEY
 from tests.simulation.situations import Situation
 from tests.support.function_environment import ENVIRONMENT, TOKEN
 from triptych.aws import bucket as layer_bucket
-from triptych.aws import table
+from triptych.aws import counts, table
 from triptych.spending import Limits
 
 if TYPE_CHECKING:
@@ -64,6 +64,11 @@ class Services:
         self._cloud = cloud
         self._bucket = Bucket(cloud.now)
         self._jobs = Jobs()
+        self._items: dict[str, dict[str, Any]] = {}  # jobs in moto's table, as they were last written
+
+    def spent(self, owner: str, day: date) -> int:
+        """Return how many pictures of an owner count for a day."""
+        return counts.spent(owner).on(day) if self.moto else self._jobs.spent(owner, day)
 
     def counted(self, job_id: str, day: date) -> int | None:
         """Return how many pictures of a job count for a day; None if moto has the table."""
@@ -228,15 +233,15 @@ class Services:
         """Check what a request has changed."""
         match service, operation:
             case "DynamoDB", "PutItem" if "owner" in request["Item"]:
-                self._cloud.written(Record.of_item(request["Item"]), lambda: request["Item"])
+                self._written(request["Item"])
             case "DynamoDB", "TransactWriteItems":
                 for item in (one["Put"]["Item"] for one in request["TransactItems"] if "Put" in one):
-                    self._cloud.written(Record.of_item(item), partial(dict, item))
+                    self._written(item)
             case "DynamoDB", "PutItem":
                 # An item without an owner keeps the id of a deleted job.
-                self._cloud.checks.on_forgotten(request["Item"]["job_id"]["S"])
+                self._removed(request["Item"]["job_id"]["S"])
             case "DynamoDB", "DeleteItem":
-                self._cloud.checks.on_forgotten(request["Key"]["job_id"]["S"])
+                self._removed(request["Key"]["job_id"]["S"])
             case "S3", "PutObject":
                 self._cloud.checks.on_object(request["Key"], request["Body"])
             case "S3", "CopyObject":
@@ -245,6 +250,15 @@ class Services:
                 self._cloud.announce_object(key)
             case "S3", "DeleteObject":
                 self._cloud.checks.on_removed(request["Key"])
+
+    def _written(self, item: dict[str, Any]) -> None:
+        record = Record.of_item(item)
+        self._items[record.job_id] = item
+        self._cloud.written(record, lambda: item)
+
+    def _removed(self, job_id: str) -> None:
+        if item := self._items.pop(job_id, None):
+            self._cloud.removed(job_id, lambda: item)
 
     def holds(self, key: str) -> bool:
         """Return whether the object is in the bucket."""
@@ -272,7 +286,7 @@ class Services:
     def delete(self, job: Job, *, until: datetime | None = None) -> None:
         def remove() -> None:
             self._jobs.delete(job, until=until)
-            self._cloud.removed(job, lambda: table.to_record(job).to_dynamodb_dict())
+            self._cloud.removed(job.job_id, lambda: table.to_record(job).to_dynamodb_dict())
 
         self._of_the_table("PutItem" if until else "DeleteItem", remove)
 

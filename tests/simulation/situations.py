@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ENOUGH_JOBS = 1000  # in a run of so many jobs, every situation must happen
+ENOUGH_JOBS = 1000  # in a run of so many jobs, every situation must happen often enough
+ENOUGH = 5.0  # times in a thousand jobs
 
 
 class Situation(StrEnum):
@@ -175,6 +176,11 @@ class Situation(StrEnum):
     RECLAIMED = "retried: the output asked for again"
     RECLAIMED_TOO_LATE = "retried: Replicate did not hold the output any more"
     RETRIES_USED = "retried too often"
+    NOTHING_TO_RETRY = "retry refused: nothing to retry"
+
+
+# These happen less often in a thousand jobs: at least a third of the mean.
+RARE: dict[Situation, float] = {}
 
 
 def table(counts: Mapping[Situation, int]) -> str:
@@ -183,6 +189,11 @@ def table(counts: Mapping[Situation, int]) -> str:
     return "\n".join(f"{name:{width}} {counts.get(name, 0):7,}" for name in Situation)
 
 
-def missing(counts: Mapping[Situation, int]) -> list[Situation]:
-    """Return the situations that never happened."""
-    return [name for name in Situation if not counts.get(name)]
+def missing(counts: Mapping[Situation, int], jobs: int) -> list[Situation]:
+    """Return the situations that happened too rarely in so many jobs, and at least those that never happened."""
+    return [name for name in Situation if counts.get(name, 0) < max(1, _least(name) * jobs / 1000)]
+
+
+def _least(name: Situation) -> float:
+    """Return how often a situation must happen in a thousand jobs."""
+    return RARE.get(name, ENOUGH)
