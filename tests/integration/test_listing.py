@@ -15,7 +15,7 @@ from tests.support.events import s3_notification, sqs_event
 from tests.support.replicate.account import PAGE
 from tests.support.world import World
 from triptych.deadlines import deadline
-from triptych.flows import doubts
+from triptych.flows import cleanup, doubts
 from triptych.job import ImageStatus
 from triptych.replicate import listing
 from triptych.replicate.tags import Tag
@@ -60,7 +60,7 @@ def test_absence_on_a_busy_account_takes_few_pages(account: Account, asked_ago: 
     assert listed.of(TAG) == []
     whole = min(asked_ago, listing.LATEST_SECONDS) + 2 * listing.SKEW.total_seconds()
     slices = whole / listing.SLICE.total_seconds() + 3
-    assert len(account.requests) <= 2 * (whole / (PAGE * BUSY.total_seconds()) + slices)  # it is read twice
+    assert len(account.requests) <= whole / (PAGE * BUSY.total_seconds()) + slices
 
 
 def test_list_that_catches_up_while_it_is_read_hides_nothing(account: Account) -> None:
@@ -103,6 +103,28 @@ def test_unreadable_slice_proves_nothing(account: Account, monkeypatch: pytest.M
     account.world.replicate.on_read = fail_later
     with pytest.raises(ReplicateUnavailableError):
         find(account, 600)
+
+
+def test_what_was_found_counts_though_the_rest_cannot_be_read(account: Account) -> None:
+    account.add(TAG, "mine", account.world.clock.time - timedelta(seconds=599))
+    account.world.replicate.on_read = lambda _: None if len(account.requests) <= 5 else httpx.Response(503)
+    asked_at = account.world.clock.time - timedelta(seconds=600)
+    listed = listing.find({TAG: asked_at, TAG._replace(image=1): asked_at}, whole=True)
+    assert listed.of(TAG) == ["mine"]
+    assert not listed.covers(asked_at - timedelta(seconds=600))
+
+
+def test_found_prediction_is_canceled_though_the_rest_cannot_be_read(
+    world: World, context: SimpleNamespace, account: Account
+) -> None:
+    job_id = asked(world, context, 503)
+    account.add(Tag(job_id, 0, 1), "mine", world.clock.time + timedelta(seconds=1))
+    world.clock.advance(600)
+    before = len(account.requests)
+    world.replicate.on_read = lambda _: None if len(account.requests) <= before + 5 else httpx.Response(503)
+    running = cleanup.running_predictions(world.job(job_id))
+    assert cleanup.stop(job_id, clock.now(), running)
+    assert world.replicate.predictions["mine"]["status"] == "canceled"
 
 
 @pytest.mark.parametrize(
@@ -247,29 +269,6 @@ def test_list_that_catches_up_between_two_pages_settles_no_doubt(
     deliver(job_id, context)
     assert world.job(job_id).images[1].prediction_id == "mine"
     assert statuses(world, job_id) == {ImageStatus.GENERATING}
-
-
-@pytest.mark.parametrize("page", [5, 6])
-def test_list_that_catches_up_at_an_unlikely_time_settles_no_doubt(
-    world: World, context: SimpleNamespace, account: Account, page: int
-) -> None:
-    """Replicate's clock is 30 s ahead."""
-    job_id = with_one_known(world, context)
-    replicate = world.replicate
-    account.add(Tag(job_id, 0, 1), "p0", world.clock.time + timedelta(seconds=31))
-    account.add(Tag(job_id, 1, 1), "mine", world.clock.time + timedelta(seconds=36))
-    replicate.account.unlisted = {"p0", "mine"}
-    world.clock.advance(200)
-
-    def catch_up(_: httpx.Request) -> None:
-        if len(account.requests) == page:
-            replicate.account.unlisted = set()
-
-    replicate.on_read = catch_up
-    deliver(job_id, context)
-    assert not replicate.account.unlisted
-    deliver(job_id, context)
-    assert world.job(job_id).images[1].prediction_id == "mine"
 
 
 def test_list_that_is_read_until_the_deadline_creates_nothing(

@@ -86,7 +86,7 @@ def stop(job_id: str, since: datetime, running: Sequence[RunningPrediction]) -> 
             lag = timedelta() if listed and listed.covers(asked_at) else listing.LONGEST_LAG
             unfound.append(max(one.in_doubt_until, asked_at + lag))
     left = max((math.ceil((until - now).total_seconds()) for until in unfound), default=0)
-    unsure = not predictions.cancel_all(ids) or listed is None
+    unsure = not predictions.cancel_all(ids) or listed is None or not listed.steady
     if unsure and now < since + timedelta(seconds=settings().generation_deadline_seconds):
         return patience(since, now)
     return min(left, DOUBT_SECONDS, patience(since, now)) if left > 0 else None

@@ -47,9 +47,8 @@ class Listed:
     """What was read of the list."""
 
     rows: Sequence[Prediction]
-    steady: bool = (
-        True  # if not, the list was catching up while it was read: then no gap in it proves anything
-    )
+    # If not, a part could not be read, or the list was catching up meanwhile: then no gap in it proves anything.
+    steady: bool = True
 
     def of(self, tag: Tag) -> list[str]:
         """Return the ids of the tag's predictions, the first created first. One POST can create two.
@@ -84,7 +83,7 @@ def find(wanted: Mapping[Tag, datetime], *, whole: bool) -> Listed:
         whole: Read also the times at which few predictions are created. Only then a missing prediction proves anything.
 
     Raises:
-        ReplicateUnavailableError: The list could not be read to its end, so a missing prediction proves nothing.
+        ReplicateUnavailableError: The list could not be read to its end, and none of `wanted` was found before.
     """
     budget, now = TimeBudget(LIST_SECONDS), clock.now()
     windows = [_Window.around(times, now) for times in _near(wanted.values())]
@@ -92,21 +91,27 @@ def find(wanted: Mapping[Tag, datetime], *, whole: bool) -> Listed:
     if not page.next or _has_all(rows, wanted.keys()):
         return Listed(rows)
     likely = [part for window in windows for part in _slices(window.likely_start, window.likely_end)]
-    rows = _joined(rows, *_read_all(likely, budget))
-    if _has(rows, wanted.keys()) or not whole:
-        return Listed(rows)
     rest = [
         part
         for window in windows
         for times in ((window.likely_end, window.end), (window.start, window.likely_start))
         for part in _slices(*times)
     ]
-    rows = _joined(rows, *_read_all(rest, budget))
-    if _has(rows, wanted.keys()):
-        return Listed(rows)
-    # The list may have caught up meanwhile: a later page then shows no lag that an earlier one had.
-    again = _joined(rows, *_read_all([*likely, *rest], budget))
-    return Listed(again, steady=len(again) == len(rows))
+    try:
+        rows = _joined(rows, *_read_all(likely, budget))
+        if _has(rows, wanted.keys()) or not whole:
+            return Listed(rows)
+        rows = _joined(rows, *_read_all(rest, budget))
+        if _has(rows, wanted.keys()):
+            return Listed(rows)
+        # The list may have caught up meanwhile: a later page then shows no lag that an earlier one had.
+        again = _joined(rows, *_read_all(likely, budget))
+        return Listed(again, steady=len(again) == len(rows))
+    except transport.ReplicateUnavailableError as error:
+        if not any(row.tags & wanted.keys() for row in rows):
+            raise
+        logger.warning("the list of predictions was read in part", reason=str(error))
+        return Listed(rows, steady=False)
 
 
 @dataclass(frozen=True, slots=True)
