@@ -141,7 +141,7 @@ PARTS = (
         "command, progress, sample, driver, host names",
         (
             *("__init__", "__main__", "command", "progress", "sample", "driving"),
-            *("cloud", "aws_names", "tls_server"),
+            *("cloud", "aws_names", "tls_server", "internet"),
         ),
         "It is no part of an emulator.",
     ),
