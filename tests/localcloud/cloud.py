@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from tests.localcloud.aws_names import AwsNames
+    from tests.localcloud.internet import Internet
     from tests.localcloud.stack import Stack
 
 WORKERS = 4  # processes of each function, at most
@@ -118,6 +119,7 @@ def local_cloud(  # noqa: PLR0913  # options, all by keyword
     moto: Future[aws.Aws] | None = None,
     concurrency: int = limits.ACCOUNT,
     names: AwsNames | None = None,
+    internet: Internet | None = None,
 ) -> Iterator[Cloud]:
     """Run a local cloud until the context ends.
 
@@ -130,6 +132,7 @@ def local_cloud(  # noqa: PLR0913  # options, all by keyword
         moto: An AWS server that is starting already. The cloud takes it over and stops it.
         concurrency: The account's concurrent executions. An invocation beyond them is refused.
         names: AWS's names, in any region. The stack's URLs have them, and the functions use them.
+        internet: Hosts on the internet that servers of this machine play for the functions.
 
     Raises:
         template.TemplateError: The template or a parameter is wrong or not understood, or a role lacks a permission
@@ -163,6 +166,7 @@ def local_cloud(  # noqa: PLR0913  # options, all by keyword
             aws.ACCESS_KEY_ID,
             aws.SECRET_ACCESS_KEY,
             names=names,
+            internet=internet,
         )
         if names:
             names.route(aws=machine.endpoint, api=api.url)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from tests.localcloud.aws_names import AwsNames
+    from tests.localcloud.internet import Internet
     from tests.localcloud.stack import Function
 
 INIT_SECONDS = 10  # Lambda's limit for an init; a longer one counts as part of the invocation
@@ -71,6 +72,7 @@ class Machine:
     secret_access_key: str
     session_token: str = ""
     names: AwsNames | None = None  # if a function must use AWS's names instead of the endpoint
+    internet: Internet | None = None  # if servers of this machine play other hosts
 
 
 @dataclass(frozen=True)
@@ -126,9 +128,17 @@ class _Process:
     """One process of a function, and its Runtime API."""
 
     def __init__(
-        self, function: Function, environment: dict[str, str], arn: str, log: Log, *, isolated: bool
+        self,
+        function: Function,
+        environment: dict[str, str],
+        arn: str,
+        log: Log,
+        *,
+        isolated: bool,
+        prelude: str,
     ) -> None:
         self._arn = arn
+        self._prelude = prelude
         self._isolated = isolated
         self._log = log
         self._changed = threading.Condition()
@@ -157,7 +167,7 @@ class _Process:
         return subprocess.Popen(
             # -S and -P limit imports to PYTHONPATH and the standard library.
             [
-                *(base, "-S", "-P", "-c", _BOOTSTRAP, function.handler, str(os.getpid())),
+                *(base, "-S", "-P", "-c", self._prelude + _BOOTSTRAP, function.handler, str(os.getpid())),
                 os.pathsep.join([str(size), *kept]),
             ],
             cwd=function.code,
@@ -539,7 +549,15 @@ class Functions:
                 machine = machines[logical_id]
                 environment = _environment(function, machine)
                 arn = f"arn:aws:lambda:{machine.region}:{machine.account}:function:{function.name}"
-                start = functools.partial(_Process, function, environment, arn, self.log, isolated=isolated)
+                start = functools.partial(
+                    _Process,
+                    function,
+                    environment,
+                    arn,
+                    self.log,
+                    isolated=isolated,
+                    prelude=machine.internet.prelude if machine.internet else "",
+                )
                 pool = _Pool(function, start, max(workers, (more_workers or {}).get(logical_id, 0)), account)
                 self._pools[logical_id] = self._pools[function.name] = pool
         except BaseException:

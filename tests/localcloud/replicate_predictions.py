@@ -169,6 +169,7 @@ class Runner:
             Counter
         )  # by photo: predictions in each style
         self._drawing = threading.Semaphore(2)  # more concurrent drawings would not finish sooner
+        self.delivery = base  # the base URL of the outputs
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=50)
         self._http = httpx.Client(timeout=10, limits=limits, trust_env=False)
 
@@ -264,7 +265,7 @@ class Runner:
             self._end(run, "failed", error=failure)
             return
         name = f"out-0.{run.request.extension}"
-        url = f"{self.account.base}/outputs/{prediction.id}/{name}"
+        url = f"{self.delivery}/outputs/{prediction.id}/{name}"
         gives_list = run.request.gives_list is not bool(run.plan["output_list"])
         with self.lock:
             if prediction.completed is not None:

@@ -138,10 +138,10 @@ PARTS = (
         "It is no part of AWS.",
     ),
     Part(
-        "command, progress, sample, driver, AWS's host names",
+        "command, progress, sample, driver, host names",
         (
-            *("__init__", "__main__", "command", "progress", "sample", "driving", "aws_names"),
-            "cloud",
+            *("__init__", "__main__", "command", "progress", "sample", "driving"),
+            *("cloud", "aws_names", "tls_server", "internet"),
         ),
         "It is no part of an emulator.",
     ),
