@@ -162,6 +162,7 @@ class Situation(StrEnum):
     ENDED_UNDER_FAULTS = "deadline passed while faults went on"
     DAY_FULL = "daily limit: creation refused"
     DAY_FULL_FOR_RETRY = "daily limit: retry refused"
+    STACK_FULL = "daily limit of all owners: creation or retry refused"
     KEY_REUSED = "key used again: a new job after retention"
     KEY_REUSED_EARLY = "key used again before the old job was removed"
     KEY_OF_DELETED = "key used again: a new job after a deletion"
