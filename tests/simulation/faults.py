@@ -89,7 +89,7 @@ HIGHEST = {
     "client_never_uploads": 0.2,
     "client_uploads_late": 0.3,
     "client_renews_url": 0.2,
-    "client_uploads_rubbish": 0.1,
+    "client_uploads_rubbish": 0.2,
     "client_uploads_large": 0.4,
     "client_creates_twice_at_once": 0.2,
     "client_without_key": 0.3,
@@ -274,7 +274,7 @@ class Faults:
         if has("skew", also=share):
             self.skew = random.choice([-30.0, 30.0])
         if has("daily limit", also=0):
-            self.daily_limit, self.stack_limit = 24, 120
+            self.daily_limit, self.stack_limit = 18, 108
         self.retention = has("retention", also=share / 2)
         self.at_the_edge = has("faults at the edge", also=0)
         self.retention |= self.at_the_edge
