@@ -65,7 +65,7 @@ def test_job_that_comes_back_after_its_deletion_is_noticed(monkeypatch: pytest.M
     assert "came back" in (broken(**DELETIONS) or "")
 
 
-def test_job_that_lies_in_the_table_after_its_deletion_is_noticed() -> None:
+def test_deleted_job_that_lies_in_the_table_is_noticed() -> None:
     with Cloud(Faults(Random(1))) as cloud:
         client = Client(cloud, 0)
         cloud.engine.after(0, client.start)
