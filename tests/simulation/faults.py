@@ -275,6 +275,9 @@ class Faults:
             self.skew = random.choice([-30.0, 30.0])
         if has("daily limit", also=0):
             self.daily_limit, self.stack_limit = 18, 108
+            # A retry is an order too.
+            self.rates.setdefault("client_retries", HIGHEST["client_retries"])
+            self.rates.setdefault("prediction_failed", HIGHEST["prediction_failed"])
         self.retention = has("retention", also=share / 2)
         self.at_the_edge = has("faults at the edge", also=0)
         self.retention |= self.at_the_edge
