@@ -42,6 +42,8 @@ FORGETFUL = {"crash_before", "crash_after", "function_stalls"}  # a process that
 MOST_CALLBACKS_OF_FORGETFUL = 30  # the stream delivers a record 21 times, and an operator replays it
 RETENTION = timedelta(days=30)
 SEOUL = timedelta(hours=9)
+LONGEST_REQUEST = timedelta(seconds=60)  # of a client
+MOST_PICTURES = int(ENVIRONMENT["IMAGE_COUNT"])  # of one order
 LARGE_JPEG = picture(size=(600, 40))  # larger than MAX_PHOTO_EDGE
 PHOTOS = {JPEG, LARGE_JPEG}
 # Replicate may still hold the output.
@@ -73,6 +75,7 @@ class Image:
     output_key: str | None
     error: str | None
     asked_at: datetime | None
+    repeated: int  # attempts since the last order, beyond the first, that may have cost money
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,7 @@ class Record:
                 image.output.key if image.output else None,
                 image.error.code if image.error else None,
                 image.asked_at,
+                max(0, image.billable - image.billable_before - 1),
             )
             for image in job.images
         )
@@ -143,6 +147,7 @@ class Record:
                 one.get("output_key"),
                 one.get("error_code"),
                 moment(one.get("asked_at")),
+                max(0, one.get("billable", 0) - one.get("billable_before", 0) - 1),
             )
             for one in job["images"]
         )
@@ -180,9 +185,12 @@ class Checks:
         self.callbacks: Counter[str] = Counter()  # messages for each callback
         self.called_back: defaultdict[tuple[str, str], set[str]] = defaultdict(set)  # ids, by job and status
         self.orders: dict[str, tuple[str, date]] = {}  # owner and day of each job's last order
+        # Pictures, by the owner or None for all, and the day: at least as many as ever counted.
+        self.ordered: Counter[tuple[str | None, date]] = Counter()
         self.made: Counter[tuple[str, date]] = (
             Counter()
         )  # predictions by the owner and the day of their orders
+        self.made_by_all: Counter[date] = Counter()
         # The same by job. A day of an owner has doubts that count and have no prediction: they would hide one that is made
         # and does not count.
         self.made_for: Counter[tuple[str, date]] = Counter()
@@ -215,7 +223,7 @@ class Checks:
         if old is None:
             self._expect(new.version == 1, f"job {new.job_id} came back: {new}")
             self._begin_anew(new)
-            self._order(new, new.created_at)
+            self._order(new, new.created_at, len(new.images))
             return
         if new.status == "CANCELED" != old.status:
             self._struck(self._runs(new), Situation.CANCELED_IN_FLIGHT, Situation.CANCELED_BEFORE)
@@ -228,7 +236,11 @@ class Checks:
         retries = old.retries + retried
         self._expect(new.retries == retries, f"{where}: {new.retries} retries are stored, not {retries}")
         if retried and new.started_at:
-            self._order(new, new.started_at)
+            pictures = sum(
+                before.status == "FAILED" != after.status
+                for before, after in zip(old.images, new.images, strict=True)
+            )
+            self._order(new, new.started_at, pictures)
             self.retried_at[new.job_id] = self._cloud.engine.now
             self._cloud.count_messages_anew(new.job_id)
         deadline = self._earliest_deadline(old, new)
@@ -252,6 +264,7 @@ class Checks:
         else:
             if new.job_id not in self.ended_at:
                 self.ends[new.job_id, new.status] += 1
+                self._count_repeated(new)
             self.ended_at.setdefault(new.job_id, self._cloud.engine.now)
         for index, image in enumerate(new.images):
             if image.prediction_id:
@@ -301,6 +314,8 @@ class Checks:
     def on_forgotten(self, job_id: str) -> None:
         record = self.records.pop(job_id)
         self.forgotten[job_id] = self._cloud.engine.now
+        if record.status in OPEN:
+            self._count_repeated(record)
         if self._cloud.engine.now - self._cloud.seconds(record.created_at) < SOON_SECONDS:
             self._cloud.faults.struck(Situation.DELETED_SOON)
         before = Situation.DELETED_BEFORE if record.status in OPEN else Situation.DELETED_AFTER
@@ -471,8 +486,33 @@ class Checks:
         few = len(ids) <= self.ends[job_id, status]
         self._expect(few, f"job {job_id} ended as {status} less often than callbacks say: {ids}")
 
-    def _order(self, job: Record, at: datetime) -> None:
-        self.orders[job.job_id] = job.owner, (at + SEOUL).date()
+    def on_full(self, owner: str, code: str, situation: Situation) -> None:
+        """Check that an order may be refused for a daily limit, and count that: the owner's as this situation."""
+        faults, now = self._cloud.faults, self._cloud.now()
+        if code == "stack_limit_reached":
+            who, limit, situation = None, faults.stack_limit, Situation.STACK_FULL
+        else:
+            self._expect(code == "daily_limit_reached", f"an order of {owner} was refused: {code}")
+            who, limit = owner, faults.daily_limit
+        # The order may have come before midnight.
+        days = {(at + SEOUL).date() for at in (now, now - LONGEST_REQUEST)}
+        most = max(self.ordered[who, day] for day in days) + MOST_PICTURES
+        self._expect(
+            0 < limit < most, f"{code} for an order of {owner}, but {most} pictures are no more than {limit}"
+        )
+        faults.struck(situation)
+
+    def _order(self, job: Record, at: datetime, pictures: int) -> None:
+        day = (at + SEOUL).date()
+        self.orders[job.job_id] = job.owner, day
+        for who in (job.owner, None):
+            self.ordered[who, day] += pictures
+
+    def _count_repeated(self, job: Record) -> None:
+        """Count what a job has cost beyond its order, once it is over."""
+        owner, day = self.orders[job.job_id]
+        for who in (owner, None):
+            self.ordered[who, day] += sum(image.repeated for image in job.images)
 
     def _count(self, job_id: str) -> None:
         """Count a prediction toward its owner's day."""
@@ -480,8 +520,14 @@ class Checks:
             order = self.orders[job_id]
             self.made[order] += 1
             self.made_for[job_id, order[1]] += 1
-            limit = self._cloud.faults.daily_limit
-            self._expect(not limit or self.made[order] <= limit, f"more than {limit} pictures for {order}")
+            self.made_by_all[order[1]] += 1
+            for made, limit in (
+                (self.made[order], self._cloud.faults.daily_limit),
+                (self.made_by_all[order[1]], self._cloud.faults.stack_limit),
+            ):
+                self._expect(
+                    not limit or made <= limit, f"{made} predictions, and {limit} are allowed: {order}"
+                )
 
     def _is_spare(self, prediction: Prediction) -> bool:
         """Return whether its POST made two, and its image has not taken this one: nothing may ever tell of it."""

@@ -104,8 +104,8 @@ class Client:
         self.cloud.api(event, partial(self._created, key))
 
     def _created(self, key: str | None, status: int, body: dict[str, Any]) -> None:
-        if status == TOO_MANY and self.cloud.faults.daily_limit:
-            self.cloud.faults.struck(Situation.DAY_FULL)
+        if status == TOO_MANY:
+            self.cloud.checks.on_full(self.owner, body["error"]["code"], Situation.DAY_FULL)
             if not self.job_id and not self.put_off:
                 self.put_off = True
                 wait = max(60.0, MIDNIGHT - self.cloud.engine.now) + self.cloud.random.uniform(0, 300)
@@ -254,7 +254,7 @@ class Client:
     def _ask(self, method: str, path: str) -> None:
         """Cancel, delete or retry; repeat until there is an answer."""
         self.deleted |= method == "DELETE"
-        retry = Retry(self.cloud, self.job_id) if path.endswith("/retry") else None
+        retry = Retry(self.cloud, self.owner, self.job_id) if path.endswith("/retry") else None
         self.cloud.api(api_event(method, path, owner=self.owner), partial(self._asked, method, path, retry))
 
     def _asked(self, method: str, path: str, retry: Retry | None, status: int, body: dict[str, Any]) -> None:
@@ -271,11 +271,7 @@ class Client:
         ):
             self.cloud.engine.after(self.cloud.random.uniform(0.1, UPLOAD_SECONDS), self._upload_late)
         gone = status == 404 and (self.deleted or self.job_id in self.cloud.checks.expired)
-        full = status == TOO_MANY and retry and self.cloud.faults.daily_limit
-        if full:
-            self.cloud.faults.struck(Situation.DAY_FULL_FOR_RETRY)
-            return
-        if retry and status == CONFLICT:
+        if retry and status in {CONFLICT, TOO_MANY}:
             retry.refused(body)
             return
         self._expect(status < 300 or gone, f"{method} {path} was answered {status}: {body}")

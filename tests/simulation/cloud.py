@@ -268,14 +268,14 @@ class Cloud:
 
     def _retry(self, record: Record) -> None:
         """Retry a job that has just ended, as the receiver of its callback may."""
-        retry = Retry(self, record.job_id)
+        retry = Retry(self, record.owner, record.job_id)
 
         def answered(status: int, body: dict[str, Any]) -> None:
             if status == 200:
                 self.faults.struck(Situation.RETRIED_AT_ONCE)
-            elif status == 409:
+            elif status in {409, 429}:
                 retry.refused(body)
-            elif not (status in {0, 404, 429} or status >= 500):
+            elif not (status in {0, 404} or status >= 500):
                 raise ViolationError(f"a retry of job {record.job_id} was answered {status}: {body}")
 
         self.api(api_event("POST", f"/api/v1/jobs/{record.job_id}/retry", owner=record.owner), answered)

@@ -89,7 +89,7 @@ HIGHEST = {
     "client_never_uploads": 0.2,
     "client_uploads_late": 0.3,
     "client_renews_url": 0.2,
-    "client_uploads_rubbish": 0.1,
+    "client_uploads_rubbish": 0.2,
     "client_uploads_large": 0.4,
     "client_creates_twice_at_once": 0.2,
     "client_without_key": 0.3,
@@ -222,6 +222,7 @@ class Faults:
     skew: float = 0.0  # seconds by which Replicate's clock is ahead
     clocks: float = 0.0  # seconds by which the clock of a function may be ahead or behind
     daily_limit: int = 0  # pictures of an owner in a day
+    stack_limit: int = 0  # pictures of all owners in a day
     retention: bool = False  # the run goes on until all jobs have expired
     at_the_edge: bool = False  # faults happen there too
     deployment: Deployment | None = None
@@ -273,7 +274,10 @@ class Faults:
         if has("skew", also=share):
             self.skew = random.choice([-30.0, 30.0])
         if has("daily limit", also=0):
-            self.daily_limit = 24
+            self.daily_limit, self.stack_limit = 18, 108
+            # A retry is an order too.
+            self.rates.setdefault("client_retries", HIGHEST["client_retries"])
+            self.rates.setdefault("prediction_failed", HIGHEST["prediction_failed"])
         self.retention = has("retention", also=share / 2)
         self.at_the_edge = has("faults at the edge", also=0)
         self.retention |= self.at_the_edge
@@ -352,7 +356,7 @@ class Faults:
         if self.clocks:
             parts.append(f"the clocks of functions are up to {self.clocks} s off")
         if self.daily_limit:
-            parts.append(f"{self.daily_limit} pictures a day")
+            parts.append(f"{self.daily_limit} pictures a day of an owner, {self.stack_limit} of all")
         if self.retention:
             parts.append("until all jobs have expired" + ", with faults" * self.at_the_edge)
         if self.lasting:

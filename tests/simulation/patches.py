@@ -67,6 +67,7 @@ def patched_io(cloud: Cloud) -> Iterator[None]:
         put = stack.enter_context
         limits = {
             "DAILY_PICTURES_PER_OWNER": str(cloud.faults.daily_limit),
+            "DAILY_PICTURES": str(cloud.faults.stack_limit),
             "MAX_ACTIVE_JOBS_PER_OWNER": "100" if cloud.faults.daily_limit else "0",
         }
         put(patch.dict(os.environ, {**ENVIRONMENT, **QUEUES, **CALLBACKS, **limits}))

@@ -17,13 +17,14 @@ if TYPE_CHECKING:
 class Retry:
     """A request for a retry, and the versions of its job that it may have read."""
 
-    def __init__(self, cloud: Cloud, job_id: str) -> None:
+    def __init__(self, cloud: Cloud, owner: str, job_id: str) -> None:
         self._cloud = cloud
+        self._owner = owner
         self._versions = cloud.checks.versions[job_id]
         self._first = max(0, len(self._versions) - 1)
 
     def refused(self, body: dict[str, Any]) -> None:
-        """Check an answer 409, and count its situation.
+        """Check an answer 409 or 429, and count its situation.
 
         Raises:
             ViolationError: The job allowed no such refusal.
@@ -40,7 +41,8 @@ class Retry:
             case "retry_limit_reached":
                 why, allowed = Situation.RETRIES_USED, map(_has_no_retries, versions)
             case _:
-                raise ViolationError(f"a retry was answered 409: {body}")
+                self._cloud.checks.on_full(self._owner, code, Situation.DAY_FULL_FOR_RETRY)
+                return
         if not any(allowed):
             raise ViolationError(f"a retry was refused ({message}), but its job was {versions}")
         self._cloud.faults.struck(why)

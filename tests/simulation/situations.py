@@ -162,6 +162,7 @@ class Situation(StrEnum):
     ENDED_UNDER_FAULTS = "deadline passed while faults went on"
     DAY_FULL = "daily limit: creation refused"
     DAY_FULL_FOR_RETRY = "daily limit: retry refused"
+    STACK_FULL = "daily limit of all owners: creation or retry refused"
     KEY_REUSED = "key used again: a new job after retention"
     KEY_REUSED_EARLY = "key used again before the old job was removed"
     KEY_OF_DELETED = "key used again: a new job after a deletion"
@@ -179,8 +180,26 @@ class Situation(StrEnum):
     NOTHING_TO_RETRY = "retry refused: nothing to retry"
 
 
-# These happen less often in a thousand jobs: at least a third of the mean.
-RARE: dict[Situation, float] = {}
+# In a thousand jobs, these happen less than 20 times on average. Each bound is a third of the mean or less.
+RARE = {
+    # A crash must hit one of a job's few requests of this kind.
+    Situation.KILLED_AT_PUT: 4.0,
+    Situation.KILLED_AT_CREATE: 3.0,
+    Situation.KILLED_AT_CALLBACK: 4.0,
+    # EventBridge must fail for 21 deliveries of a batch.
+    Situation.STREAM_GIVEN_UP: 1.0,
+    Situation.STREAM_REPLAYED: 1.0,
+    Situation.CALLBACK_UNWANTED: 3.0,  # one in ten callbacks at most, and none follows it
+    # The layer must find it in the list before it ends.
+    Situation.DOUBLE_CANCELED: 4.0,
+    Situation.PREDICTION_ABORTED: 4.0,
+    Situation.OUTPUT_MISSING: 4.0,
+    # A deletion, an upload after it, and the loss of its event.
+    Situation.EVENT_LOST_AFTER_DELETION: 2.0,
+    # The owner must have failed images on a full day.
+    Situation.DAY_FULL_FOR_RETRY: 1.5,
+    Situation.RECLAIMED_TOO_LATE: 2.5,  # the retry must come an hour after the prediction
+}
 
 
 def table(counts: Mapping[Situation, int]) -> str:

@@ -21,7 +21,8 @@ from tests.simulation.moto_aws import moto_aws
 from tests.simulation.run import END, Result, run
 from tests.simulation.situations import Situation
 from triptych.aws import table
-from triptych.flows import owner
+from triptych.flows import create_job, owner
+from triptych.spending import Limits
 
 if TYPE_CHECKING:
     from triptych.job import Job
@@ -64,7 +65,7 @@ def test_job_that_comes_back_after_its_deletion_is_noticed(monkeypatch: pytest.M
     assert "came back" in (broken(**DELETIONS) or "")
 
 
-def test_job_that_lies_in_the_table_after_its_deletion_is_noticed() -> None:
+def test_deleted_job_that_lies_in_the_table_is_noticed() -> None:
     with Cloud(Faults(Random(1))) as cloud:
         client = Client(cloud, 0)
         cloud.engine.after(0, client.start)
@@ -126,6 +127,17 @@ def test_deletion_of_an_open_job_reaches_the_stream_of_moto() -> None:
         assert client.job_id in cloud.checks.forgotten
         assert "announce: DynamoDB TransactWriteItems" in cloud.requests
         assert cloud.aws.spent(client.owner, START.date()) == 0
+
+
+@pytest.mark.parametrize(("limit", "noticed"), [(0, "are allowed"), (6, "no more than 30"), (30, None)])
+def test_other_limit_of_the_stack_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, limit: int, noticed: str | None
+) -> None:
+    faults = Faults(Random(1), until=900, daily_limit=24, stack_limit=30)
+    monkeypatch.setattr(create_job, "limits", lambda: Limits(pictures_of_owner=24, pictures=limit))
+    found = run(1, JOBS, faults)
+    assert found.violation is None if noticed is None else noticed in (found.violation or "")
+    assert (found.situations[Situation.STACK_FULL] > 0) == (noticed is None)
 
 
 def test_stored_output_may_disappear_only_in_an_older_answer() -> None:
