@@ -76,7 +76,7 @@ def test_retry_requests_only_the_failed_images(
     (task,) = tasks
     assert task == (job_id, f"uploads/{job_id}/photo.jpg")
     ((message, delay),) = checks
-    assert delay == settings().first_look_seconds
+    assert delay == 60  # seconds
     assert message.born_at == world.job(job_id).watched_since
     body = {"job_id": task[0], "original_s3_key": task[1]}
     generate.handler(sqs_event(body), context)
@@ -581,7 +581,7 @@ def test_retry_pays_nothing_for_an_output_that_replicate_holds(
     late_job(world, job_id, context, checks, call, code)
     generate.handler(sqs_event({"job_id": tasks[0][0], "original_s3_key": tasks[0][1]}), context)
     ((message, delay),) = checks
-    assert delay == owner.RECLAIM_SECONDS
+    assert delay == 2  # seconds
     handle(message, context)
     assert world.job(job_id).status is JobStatus.SUCCEEDED
     assert len(world.replicate.creates) == 3
