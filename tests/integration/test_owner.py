@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -667,6 +668,29 @@ def test_failed_cancellation_is_tried_again(
     checks.clear()
     handle(message, context)
     assert canceled(world) == {"p0", "p1", "p2"}
+    assert checks == []
+
+
+def test_predictions_of_a_job_are_canceled_at_the_same_time(
+    world: World,
+    context: SimpleNamespace,
+    call: Any,
+    job_id: str,
+    checks: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ten of them, one after another, would outlast the function if Replicate is slow."""
+    all_three = threading.Barrier(3, timeout=10)
+
+    def cancel(_: str) -> bool:
+        all_three.wait()
+        return True
+
+    monkeypatch.setattr(predictions, "cancel", cancel)
+    call("POST", f"/api/v1/jobs/{job_id}/cancel")
+    message = checks[-1][0]
+    checks.clear()
+    handle(message, context)
     assert checks == []
 
 
