@@ -19,7 +19,7 @@ from tests.support.events import s3_notification, sqs_event
 from tests.support.world import World
 from triptych.aws import queues, table
 from triptych.flows import owner, record, wait_in_line
-from triptych.job import ImageStatus, Job, JobStatus
+from triptych.job import ImageStatus, Job, JobStatus, PhotoOpened
 from triptych.pace import Pace
 from triptych.runtime import clock
 from triptych.settings import settings
@@ -285,6 +285,21 @@ def test_doubt_of_a_turn_is_settled_outside_the_line(
     # `again`: it does not enter the line once more. The list is read after one step of the back-off, as after a first try.
     assert sent == [((job_id, PHOTO.format(job_id)), True, 3)]
     assert waiting(world) == []
+
+
+def test_photo_that_another_invocation_opens_is_looked_at_again(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = world.new_job()
+    generate.handler(sqs_event(s3_notification(job_id), waited=CROWD), context)
+    now = world.clock.time
+    record.move_on(world.job(job_id), PhotoOpened(now, now + timedelta(seconds=70), now))
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(queues._sqs(), "send_message", lambda **request: sent.append(request))
+    assert turn(job_id, context, receives=2) == DONE
+    (message,) = sent
+    assert (message["QueueUrl"], message["DelaySeconds"]) == (world.queues["waiting"], 20)
+    assert json.loads(message["MessageBody"])["again"]  # the other invocation may die
 
 
 def test_error_puts_the_turn_back_in_the_waiting_queue(
