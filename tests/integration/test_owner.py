@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -76,7 +77,7 @@ def test_retry_requests_only_the_failed_images(
     (task,) = tasks
     assert task == (job_id, f"uploads/{job_id}/photo.jpg")
     ((message, delay),) = checks
-    assert delay == settings().first_look_seconds
+    assert delay == 60  # seconds
     assert message.born_at == world.job(job_id).watched_since
     body = {"job_id": task[0], "original_s3_key": task[1]}
     generate.handler(sqs_event(body), context)
@@ -581,7 +582,7 @@ def test_retry_pays_nothing_for_an_output_that_replicate_holds(
     late_job(world, job_id, context, checks, call, code)
     generate.handler(sqs_event({"job_id": tasks[0][0], "original_s3_key": tasks[0][1]}), context)
     ((message, delay),) = checks
-    assert delay == owner.RECLAIM_SECONDS
+    assert delay == 2  # seconds
     handle(message, context)
     assert world.job(job_id).status is JobStatus.SUCCEEDED
     assert len(world.replicate.creates) == 3
@@ -682,6 +683,29 @@ def test_failed_cancellation_is_tried_again(
     checks.clear()
     handle(message, context)
     assert canceled(world) == {"p0", "p1", "p2"}
+    assert checks == []
+
+
+def test_predictions_of_a_job_are_canceled_at_the_same_time(
+    world: World,
+    context: SimpleNamespace,
+    call: Any,
+    job_id: str,
+    checks: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ten of them, one after another, would outlast the function if Replicate is slow."""
+    all_three = threading.Barrier(3, timeout=10)
+
+    def cancel(_: str) -> bool:
+        all_three.wait()
+        return True
+
+    monkeypatch.setattr(predictions, "cancel", cancel)
+    call("POST", f"/api/v1/jobs/{job_id}/cancel")
+    message = checks[-1][0]
+    checks.clear()
+    handle(message, context)
     assert checks == []
 
 

@@ -293,6 +293,34 @@ def test_prediction_that_is_listed_late_is_soon_canceled(  # fixtures
 
 
 @pytest.mark.parametrize("how", ["cancel", "delete"])
+def test_doubt_of_five_minutes_ago_is_found_and_canceled(
+    world: World, context: SimpleNamespace, checks: Checks, how: str
+) -> None:
+    job_id = lose_all(world, context)
+    world.clock.advance(300)  # no message came, or the list could not be read
+    checks.clear()
+    end_by(how, job_id, context)
+    drain(world, checks, context, 600)
+    assert stopped(world) == {"p0", "p1", "p2"}
+
+
+@pytest.mark.parametrize("how", ["cancel", "delete"])
+def test_absent_prediction_of_five_minutes_ago_costs_one_look(
+    world: World, context: SimpleNamespace, checks: Checks, how: str
+) -> None:
+    job_id = lose_all(world, context)
+    for name in list(world.replicate.predictions):
+        world.replicate.forget(name)
+    world.clock.advance(300)  # since then, the list holds every prediction
+    checks.clear()
+    world.replicate.requests.clear()
+    end_by(how, job_id, context)
+    drain(world, checks, context, 600)
+    reads = [request.url.path for request in world.replicate.requests]
+    assert reads == ["/v1/predictions"]
+
+
+@pytest.mark.parametrize("how", ["cancel", "delete"])
 def test_prediction_that_was_never_created_costs_a_dozen_looks(
     world: World, context: SimpleNamespace, checks: Checks, how: str
 ) -> None:

@@ -21,6 +21,7 @@ from tests.support.world import World
 from triptych.aws import durations, event_bus, seats, table
 from triptych.flows import record
 from triptych.job import Job, JobStatus, Output, OutputStored, UploadExpired
+from triptych.runtime import clock
 from triptych.settings import settings
 
 
@@ -72,6 +73,22 @@ def test_answer_comes_when_the_seconds_are_over(world: World) -> None:
     assert (status, job["status"], headers["Retry-After"]) == (200, "AWAITING_UPLOAD", "2")
     assert sum(world.clock.slept) == 7
     assert seats_taken() == 0
+
+
+def test_slow_reads_shorten_the_sleep_before_the_last_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = world.new_job(photo=None)
+    read = record.read
+
+    def slowly(name: str) -> Job | None:
+        world.clock.advance(0.3)
+        return read(name)
+
+    monkeypatch.setattr(record, "read", slowly)
+    monkeypatch.setattr(clock, "monotonic", lambda: world.clock.now().timestamp())
+    assert get(job_id, "?wait=1")[0] == 200
+    assert world.clock.slept[-2:] == pytest.approx([0.5, 0.2], abs=0.001)
 
 
 def test_unchanged_job_is_not_sent_again_after_the_wait(world: World) -> None:

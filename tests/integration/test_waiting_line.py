@@ -19,7 +19,7 @@ from tests.support.events import s3_notification, sqs_event
 from tests.support.world import World
 from triptych.aws import queues, table
 from triptych.flows import owner, record, wait_in_line
-from triptych.job import ImageStatus, Job, JobStatus
+from triptych.job import ImageStatus, Job, JobStatus, PhotoOpened
 from triptych.pace import Pace
 from triptych.runtime import clock
 from triptych.settings import settings
@@ -27,6 +27,8 @@ from triptych.settings import settings
 DETAIL = {"detail": "Request was throttled."}
 PHOTO = "uploads/{}/photo.jpg"
 CROWD = wait_in_line.CROWD_SECONDS + 1
+FUNCTION_SECONDS = 50  # the timeout of `generate`
+MOST_SLEEP = FUNCTION_SECONDS - 13  # a round of requests follows
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +84,7 @@ def test_turn_waits_in_place_and_asks_for_every_image(world: World, context: Sim
     assert turn(job_id, context) == DONE
     assert statuses(world, job_id) == {ImageStatus.GENERATING}
     assert len(world.replicate.creates) == 6
-    assert 7 <= sum(world.clock.slept) <= wait_in_line.TURN_SECONDS
+    assert 7 <= sum(world.clock.slept) <= MOST_SLEEP
     assert len(waiting(world)) == 1  # the first one
 
 
@@ -92,7 +94,7 @@ def test_turn_that_would_take_too_long_goes_back_in_line(world: World, context: 
     deliver(world, job_id, context)
     waiting(world)
     assert turn(job_id, context) == DONE
-    assert sum(world.clock.slept) <= wait_in_line.TURN_SECONDS + wait_in_line.REST_SECONDS
+    assert sum(world.clock.slept) < FUNCTION_SECONDS
     (message,) = waiting(world)
     assert message["job_id"] == job_id
     assert statuses(world, job_id) == {ImageStatus.PENDING}
@@ -110,7 +112,7 @@ def test_turn_sleeps_no_longer_than_its_function_lives(
     sent: list[dict[str, Any]] = []
     monkeypatch.setattr(queues._sqs(), "send_message", lambda **request: sent.append(request))
     assert turn(job_id, context) == DONE
-    assert sum(world.clock.slept) <= wait_in_line.TURN_SECONDS
+    assert sum(world.clock.slept) <= MOST_SLEEP
     assert [json.loads(message["MessageBody"])["job_id"] for message in sent] == [job_id]
 
 
@@ -285,6 +287,21 @@ def test_doubt_of_a_turn_is_settled_outside_the_line(
     # `again`: it does not enter the line once more. The list is read after one step of the back-off, as after a first try.
     assert sent == [((job_id, PHOTO.format(job_id)), True, 3)]
     assert waiting(world) == []
+
+
+def test_photo_that_another_invocation_opens_is_looked_at_again(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = world.new_job()
+    generate.handler(sqs_event(s3_notification(job_id), waited=CROWD), context)
+    now = world.clock.time
+    record.move_on(world.job(job_id), PhotoOpened(now, now + timedelta(seconds=70), now))
+    sent: list[dict[str, Any]] = []
+    monkeypatch.setattr(queues._sqs(), "send_message", lambda **request: sent.append(request))
+    assert turn(job_id, context, receives=2) == DONE
+    (message,) = sent
+    assert (message["QueueUrl"], message["DelaySeconds"]) == (world.queues["waiting"], 20)
+    assert json.loads(message["MessageBody"])["again"]  # the other invocation may die
 
 
 def test_error_puts_the_turn_back_in_the_waiting_queue(

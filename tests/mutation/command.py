@@ -30,6 +30,7 @@ MODULES = (
     "replicate/*.py",
     "aws/table.py",
     "aws/counts.py",
+    "runtime/hosts.py",
 )
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 DEEP = ("tests/integration/test_crash.py", "tests/simulation/test_simulation.py")  # for survivors
@@ -161,11 +162,8 @@ def main() -> None:
 
 
 def described(mutant: Mutant) -> str:
-    def short(text: str) -> str:
-        return " ".join(text.split())
-
-    place = f"{LAYER / mutant.module}:{mutant.lines[0]}"
-    return f"{place} {mutant.scope}: {mutant.operator}: {short(mutant.before)} -> {short(mutant.after)}"
+    """Return the mutant's name, as `equivalent.toml` must name it, and its line."""
+    return f"{mutant.name}  (line {mutant.lines[0]})"
 
 
 def summary(results: Sequence[Result]) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Eq: (ast.NotEq,),
@@ -34,11 +35,14 @@ class Mutant:
     lines: tuple[int, int]  # the first and the last line of the statement
     place: tuple[int, int]  # the bytes of the module that are replaced
     is_run: bool  # the change lies in a function, so that only tests which run its lines can notice it
+    number: int = 1  # among those that are otherwise named alike
 
     @property
     def name(self) -> str:
         """The mutant without its line, so that a list of mutants stays valid when lines move."""
-        return f"{self.module} {self.scope or '(module)'}: {self.before} -> {self.after}"
+        place = f"{self.module} {self.scope or '(module)'}"
+        change = " ".join(f"{self.operator}: {self.before} -> {self.after}".split())
+        return f"{place}: {change}" + (f" #{self.number}" if self.number > 1 else "")
 
     def applied_to(self, source: bytes) -> bytes:
         start, end = self.place
@@ -74,7 +78,12 @@ def mutants_of(module: str, source: bytes) -> list[Mutant]:
 
     found = [mutant(*one) for one in _walk(ast.parse(source), _Place())]
     unique = {(one.place, one.after): one for one in found if one.before != one.after}
-    return sorted(unique.values(), key=lambda one: (one.place, one.after))
+    number: Counter[str] = Counter()
+    named: list[Mutant] = []
+    for one in sorted(unique.values(), key=lambda one: (one.place, one.after)):
+        number[one.name] += 1
+        named.append(replace(one, number=number[one.name]))
+    return named
 
 
 def _walk(node: ast.AST, place: _Place) -> Iterator[tuple[_Place, ast.expr | ast.stmt, str, str]]:

@@ -107,6 +107,12 @@ def test_stored_image_is_kept_when_others_fail() -> None:
     assert [image.error for image in job.images] == [FAILURE, None, FAILURE]
 
 
+def test_image_keeps_the_time_of_its_end() -> None:
+    later = NOW + timedelta(seconds=5)
+    job = apply(apply(generating(), stored(0), NOW), failed(1), later)
+    assert [image.ended_at for image in job.images] == [NOW, later, None]
+
+
 def test_equal_failures_of_all_images_become_the_jobs_failure() -> None:
     assert apply_all(generating(), [failed(0), failed(1), failed(2)], NOW).failure == FAILURE
     other = ImageFailed(2, 1, "p2", FailureKind.OUTPUT_MISSING)

@@ -14,7 +14,7 @@ import pytest
 
 from tests.environment import ROOT
 from tests.mutation import command
-from tests.mutation.command import Result, chosen_for, drawn, equivalents, judge, modules, summary
+from tests.mutation.command import Result, chosen_for, described, drawn, equivalents, judge, modules, summary
 from tests.mutation.mutants import Mutant, mutants_of
 from tests.mutation.recording import Recorded, recorded
 from tests.mutation.workshop import LAYER, Workshop, workshop
@@ -192,8 +192,34 @@ def test_summary_leaves_equivalent_mutants_out() -> None:
     assert lines[-1].startswith("all ")
 
 
-def test_known_equivalent_mutants_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of all mutants of the layer."""
     monkeypatch.setattr(command, "ROOT", ROOT)
-    names = {one.name for one in drawn(modules(command.MODULES), 1, 0)}
-    assert equivalents().keys() <= names
+    return [one.name for one in drawn(modules(command.MODULES), 1, 0)]
+
+
+def test_every_mutant_has_a_name_of_one_line_for_itself(names: list[str]) -> None:
+    assert len(set(names)) == len(names) > 1000
+    assert not any("\n" in name for name in names)
+
+
+def test_line_of_a_mutant_begins_with_its_name() -> None:
+    one = mutant("jobs >= limit", "(jobs > limit)")
+    name = "rules.py is_full: comparison changed: jobs >= limit -> (jobs > limit)"
+    assert (one.name, described(one)) == (name, f"{name}  (line 4)")
+
+
+def test_known_equivalent_mutants_exist(names: list[str]) -> None:
+    assert equivalents().keys() <= set(names)
     assert all(equivalents().values())
+
+
+def test_made_up_equivalent_mutant_does_not_exist(
+    names: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = [names[0], "job.py apply: no such change -> (none)"]
+    entries = [f"[[known]]\nmutant = {json.dumps(name)}\nwhy = 'a reason'\n" for name in known]
+    monkeypatch.setattr(command, "EQUIVALENT", tmp_path / "equivalent.toml")
+    command.EQUIVALENT.write_text("\n".join(entries))
+    assert equivalents().keys() - set(names) == {known[1]}

@@ -80,6 +80,16 @@ def test_change_is_at_its_place_beside_wide_characters() -> None:
     assert '    x = "é→", (a != 1)' in changed
 
 
+def test_mutants_that_are_named_alike_are_numbered() -> None:
+    source = (
+        b"def f(a):\n    g(a)\n    return h(\n        a,\n        a,\n        b=a == 1 or a == 1,\n    )\n"
+    )
+    names = [one.name for one in mutants_of("m.py", source)]
+    assert "m.py f: None returned: return h( a, a, b=a == 1 or a == 1, ) -> return None" in names
+    alike = [name for name in names if "a == 1 -> (a != 1)" in name]
+    assert alike == [f"m.py f: comparison changed: a == 1 -> (a != 1){number}" for number in ("", " #2")]
+
+
 def test_lines_are_those_of_the_statement() -> None:
     source = b"def f(a):\n    if a:\n        return g(\n            1,\n            b=2,\n        )\n"
     lines = {one.operator: one.lines for one in mutants_of("m.py", source)}
