@@ -391,7 +391,7 @@ def _raised(error: Exception) -> Job:
     raise error
 
 
-def test_intention_whose_write_was_stored_without_an_answer_is_carried_out(
+def test_intention_whose_write_had_no_answer_is_carried_out(
     world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As above. Otherwise the images would be in doubt for 90 s, and count twice."""

@@ -91,6 +91,8 @@ def test_warm_invocation_reuses_clients_and_connections(
     cold, warming, warm = event(here), event(here), event(here)
     forget_session()
     forget_caches()
+    tls.context.cache_clear()
+    transport.http_transport.cache_clear()
     made = counted(monkeypatch)
     handler(cold, CONTEXT)
     # Each counter counts, so that a count of 0 in a warm invocation means something.

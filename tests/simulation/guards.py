@@ -183,7 +183,7 @@ GUARDS = {
     # Of the copies of a watchdog message, only one has successors.
     "copies": Guard(
         lambda: patch.object(Successors, "has_later", lambda *_: False),
-        {"message_duplicated": 0.8, "aws_error_after": 0.1, "client_deletes": 0.5},
+        {"message_duplicated": 0.8, "aws_error_after": 0.1, "client_deletes": 0.5, "cancel_failed": 0.9},
     ),
     # A request that was recorded as not sent is not sent any more, by a thread that Lambda has frozen meanwhile.
     "too-late-to-send": Guard(
