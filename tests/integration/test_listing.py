@@ -271,6 +271,29 @@ def test_list_that_catches_up_between_two_pages_settles_no_doubt(
     assert statuses(world, job_id) == {ImageStatus.GENERATING}
 
 
+def test_list_that_catches_up_at_an_unlikely_time_settles_no_doubt(
+    world: World, context: SimpleNamespace, account: Account
+) -> None:
+    """Replicate's clock is 30 s ahead. The page that lacks the prediction is older than the one with a known one."""
+    job_id = with_one_known(world, context)
+    replicate = world.replicate
+    account.add(Tag(job_id, 0, 1), "p0", world.clock.time + timedelta(seconds=31))
+    account.add(Tag(job_id, 1, 1), "mine", world.clock.time + timedelta(seconds=36))
+    replicate.account.unlisted = {"p0", "mine"}
+    world.clock.advance(200)
+
+    def catch_up(request: httpx.Request) -> None:
+        replicate.account.unlisted = {"mine"} if len(account.requests) > 3 else {"p0", "mine"}
+
+    replicate.on_read = catch_up
+    deliver(job_id, context)
+    assert len(world.job(job_id).having(ImageStatus.REQUESTING)) == 2
+    replicate.on_read = lambda _: None
+    replicate.account.unlisted = set()
+    deliver(job_id, context)
+    assert world.job(job_id).images[1].prediction_id == "mine"
+
+
 def test_list_that_is_read_until_the_deadline_creates_nothing(
     world: World, context: SimpleNamespace, account: Account
 ) -> None:

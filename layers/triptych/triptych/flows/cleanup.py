@@ -87,9 +87,10 @@ def stop(job_id: str, since: datetime, running: Sequence[RunningPrediction]) -> 
             unfound.append(max(one.in_doubt_until, asked_at + lag))
     left = max((math.ceil((until - now).total_seconds()) for until in unfound), default=0)
     unsure = not predictions.cancel_all(ids) or listed is None or not listed.steady
-    if unsure and now < since + timedelta(seconds=settings().generation_deadline_seconds):
-        return patience(since, now)
-    return min(left, DOUBT_SECONDS, patience(since, now)) if left > 0 else None
+    is_late = now >= since + timedelta(seconds=settings().generation_deadline_seconds)
+    if left > 0 and (listed is not None or is_late):
+        return min(left, DOUBT_SECONDS, patience(since, now))
+    return patience(since, now) if unsure and not is_late else None
 
 
 def patience(since: datetime, now: datetime) -> int:

@@ -49,6 +49,8 @@ class Listed:
     rows: Sequence[Prediction]
     # If not, a part could not be read, or the list was catching up meanwhile: then no gap in it proves anything.
     steady: bool = True
+    # What was read before any gap. Only this shows that the list does not lag. None: all was read at once.
+    before: Sequence[Prediction] | None = None
 
     def of(self, tag: Tag) -> list[str]:
         """Return the ids of the tag's predictions, the first created first. One POST can create two.
@@ -59,13 +61,17 @@ class Listed:
 
     @property
     def tagged_ids(self) -> set[str]:
-        """The ids of the predictions that name their image."""
-        return {row.id for row in self.rows if row.tags}
+        """The ids of the predictions that name their image and were read before any gap."""
+        return {row.id for row in self._evidence if row.tags}
 
     def covers(self, asked_at: datetime) -> bool:
         """Return whether the list provably does not lag behind a POST of `asked_at`: it holds a later prediction."""
         answered_by = asked_at + timedelta(seconds=CREATE_SECONDS) + SKEW
-        return self.steady and any(row.created_at and row.created_at >= answered_by for row in self.rows)
+        return self.steady and any(row.created_at and row.created_at >= answered_by for row in self._evidence)
+
+    @property
+    def _evidence(self) -> Sequence[Prediction]:
+        return self.rows if self.before is None else self.before
 
 
 class _Page(Lazy):
@@ -98,7 +104,7 @@ def find(wanted: Mapping[Tag, datetime], *, whole: bool) -> Listed:
         for part in _slices(*times)
     ]
     try:
-        rows = _joined(rows, *_read_all(likely, budget))
+        rows = before = _joined(rows, *_read_all(likely, budget))
         if _has(rows, wanted.keys()) or not whole:
             return Listed(rows)
         rows = _joined(rows, *_read_all(rest, budget))
@@ -106,7 +112,7 @@ def find(wanted: Mapping[Tag, datetime], *, whole: bool) -> Listed:
             return Listed(rows)
         # The list may have caught up meanwhile: a later page then shows no lag that an earlier one had.
         again = _joined(rows, *_read_all(likely, budget))
-        return Listed(again, steady=len(again) == len(rows))
+        return Listed(again, steady=len(again) == len(rows), before=before)
     except transport.ReplicateUnavailableError as error:
         if not any(row.tags & wanted.keys() for row in rows):
             raise
