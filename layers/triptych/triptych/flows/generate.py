@@ -196,7 +196,7 @@ def _asked(job: Job, image: Image, now: datetime, *, seeded: bool) -> Asked:
     chosen = None if job.retries else job.request.asked_of(image.index).seed
     seed = (secrets.randbelow(LARGEST_SEED + 1) if chosen is None else chosen) if seeded else None
     # The fraction of a second marks this request: the answer to its write can be lost.
-    until = now + timedelta(seconds=UNANSWERED_SECONDS, microseconds=-secrets.randbelow(10**6))
+    until = now + timedelta(seconds=UNANSWERED_SECONDS, microseconds=secrets.randbelow(10**6))
     return Asked(image.index, seed, at=now, in_doubt_until=until)
 
 
