@@ -76,6 +76,7 @@ class Image:
     error: str | None
     asked_at: datetime | None
     repeated: int  # attempts since the last order, beyond the first, that may have cost money
+    billable: int  # attempts that may have cost money
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,7 @@ class Record:
                 image.error.code if image.error else None,
                 image.asked_at,
                 max(0, image.billable - image.billable_before - 1),
+                image.billable,
             )
             for image in job.images
         )
@@ -148,6 +150,7 @@ class Record:
                 one.get("error_code"),
                 moment(one.get("asked_at")),
                 max(0, one.get("billable", 0) - one.get("billable_before", 0) - 1),
+                one.get("billable", 0),
             )
             for one in job["images"]
         )
@@ -605,7 +608,9 @@ class Checks:
         """Yield each count of messages, by job, with its bound. Other parameters need more of them."""
         longer = max(self._deadlines) / DEADLINE_SECONDS
         oftener = LOOK_SECONDS / min(self._cloud.faults.values_of("WATCHDOG_DELAY_SECONDS"))
-        looks = longer * max(1, oftener) * MOST_LOOKS
+        # boto3 repeats a message whose answer was lost, and each of the two has successors in other processes.
+        doubled = 1 + 5 * self._cloud.faults.rates.get("aws_error_after", 0)
+        looks = longer * max(1, oftener) * doubled * MOST_LOOKS
         yield self._cloud.messages, int(longer * (MOST_MESSAGES - MOST_LOOKS) + looks)
         yield self._cloud.looks, int(looks)
 

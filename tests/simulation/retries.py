@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tests.simulation.checks import RETENTION, Record, ViolationError
 from tests.simulation.situations import Situation
 from triptych.failures import FailureKind
-from triptych.job import MOST_BILLABLE, MOST_RETRIES
+from triptych.job import MOST_ATTEMPTS, MOST_BILLABLE, MOST_RETRIES
 
 if TYPE_CHECKING:
     from tests.simulation.cloud import Cloud
@@ -69,4 +69,6 @@ def _has_no_retries(record: Record) -> bool:
 
 def _has_no_attempts(record: Record) -> bool:
     failed = (image for image in record.images if image.status == "FAILED")
-    return _may_succeed(record) and all(image.attempt >= MOST_BILLABLE for image in failed)
+    return _may_succeed(record) and all(
+        image.billable >= MOST_BILLABLE or image.attempt >= MOST_ATTEMPTS for image in failed
+    )

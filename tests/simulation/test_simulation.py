@@ -42,7 +42,7 @@ def test_promises_hold_under_all_faults() -> None:
 
 @pytest.mark.timeout(900)  # seconds; the usual 300 are not enough on a busy machine
 def test_promises_hold_on_the_real_code_of_the_table() -> None:
-    """Here PynamoDB's requests reach moto, which evaluates their conditions. Other runs replace `aws.table`."""
+    """Here PynamoDB's requests reach moto, which evaluates their conditions. Other runs replace `aws.table` and `aws.counts`."""
     for seed, limits in MOTO_SEEDS.items():
         faults = Faults.drawn(seed, JOBS / JOBS_PER_SECOND)
         faults.retention = False
