@@ -105,13 +105,14 @@ def _page(found: World) -> Iterator[Figure]:
 
 
 def _listed(job: Job, job_id: str) -> Job:
-    """Return a copy of the job with another id, and with outputs of its own."""
+    """Return a copy of the job with another id, and with a photo and outputs of its own."""
 
     def moved(image: Image) -> Image:
         assert image.output
         return replace(image, output=replace(image.output, key=f"outputs/{job_id}/{image.index}.png"))
 
-    return replace(job, job_id=job_id, owner="lister", images=tuple(map(moved, job.images)))
+    photo = replace(job.photo, key=f"uploads/{job_id}/photo.jpg")
+    return replace(job, job_id=job_id, owner="lister", photo=photo, images=tuple(map(moved, job.images)))
 
 
 class _Body:

@@ -591,16 +591,20 @@ def test_retry_pays_nothing_for_an_output_that_replicate_holds(
 def test_retry_soon_collects_what_was_in_doubt_at_the_deadline(
     world: World, context: SimpleNamespace, checks: Any, tasks: Any
 ) -> None:
-    world.replicate.before_create = lambda _: httpx.Response(503)
+    world.replicate.after_create = lambda _: httpx.Response(503)
     job_id = world.new_job()
     generate.handler(sqs_event(s3_notification(job_id)), context)
     world.clock.advance(1801)
     record.move_on(world.job(job_id), DeadlinePassed(0))
     checks.clear()
     owner.retry(world.job(job_id))
-    assert {image.status for image in world.job(job_id).images} == {ImageStatus.REQUESTING}
-    ((_, delay),) = checks
+    ((message, delay),) = checks
     assert delay == 2
+    for index in range(3):
+        world.replicate.finish(f"p{index}")
+    handle(message, context)
+    assert world.job(job_id).status is JobStatus.SUCCEEDED
+    assert len(world.replicate.creates) == 3
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """The one place that moves a job on: it reads, applies the rules, writes, counts, and removes orphaned outputs.
 
-`aws.table` stores whatever it is given, and `job.apply` knows nothing of storage. Both meet here only.
+`aws.table` and `aws.counts` store whatever they are given, and `job.apply` knows nothing of storage. Both meet here only.
 """
 
 from __future__ import annotations
