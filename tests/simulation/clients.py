@@ -128,7 +128,9 @@ class Client:
         if not self.source:
             return False
         record = self.cloud.checks.records.get(self.source.job_id)
-        if self.source.deleted or not record or not record.started_at:
+        # If S3 fails at its deadline, a job without a photo ends as if the photo might be there.
+        uploaded = self.source.job_id in self.cloud.checks.uploads
+        if self.source.deleted or not record or not record.started_at or not uploaded:
             return True
         return self.cloud.now() >= record.created_at + RETENTION
 
