@@ -271,7 +271,7 @@ def test_list_that_catches_up_between_two_pages_settles_no_doubt(
     assert statuses(world, job_id) == {ImageStatus.GENERATING}
 
 
-def test_list_that_catches_up_at_an_unlikely_time_settles_no_doubt(
+def test_known_prediction_on_a_younger_page_settles_no_doubt(
     world: World, context: SimpleNamespace, account: Account
 ) -> None:
     """Replicate's clock is 30 s ahead. The page that lacks the prediction is older than the one with a known one."""
