@@ -462,3 +462,9 @@ def test_client_takes_nothing_from_its_surroundings(monkeypatch: pytest.MonkeyPa
     assert not client.follow_redirects
     timeout = client.timeout
     assert (timeout.connect, timeout.read, timeout.write, timeout.pool) == (3, 5, 5, 5)
+
+
+def test_output_is_requested_as_it_is() -> None:
+    """A compressed body would be counted by other bytes than those that are stored."""
+    request = downloads.http_client().build_request("GET", "https://replicate.delivery/a.png")
+    assert request.headers["accept-encoding"] == "identity"
