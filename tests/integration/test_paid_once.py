@@ -309,8 +309,7 @@ def test_absent_prediction_of_five_minutes_ago_costs_one_look(
     world: World, context: SimpleNamespace, checks: Checks, how: str
 ) -> None:
     job_id = lose_all(world, context)
-    for name in list(world.replicate.predictions):
-        world.replicate.forget(name)
+    world.replicate.forget_all()
     world.clock.advance(300)  # since then, the list holds every prediction
     checks.clear()
     world.replicate.requests.clear()
@@ -325,8 +324,7 @@ def test_prediction_that_was_never_created_costs_a_dozen_looks(
     world: World, context: SimpleNamespace, checks: Checks, how: str
 ) -> None:
     job_id = lose_all(world, context)
-    for name in list(world.replicate.predictions):
-        world.replicate.forget(name)
+    world.replicate.forget_all()
     checks.clear()
     world.replicate.requests.clear()
     end_by(how, job_id, context)
@@ -701,8 +699,7 @@ def test_retry_settles_a_doubt_of_the_deadline_first(
     job_id = lose_all(world, context)
     finish_all(world)
     if not exists:
-        for name in list(world.replicate.predictions):
-            world.replicate.forget(name)
+        world.replicate.forget_all()
     world.replicate.after_create = lambda _: None
     world.replicate.on_read = lambda _: httpx.Response(503)  # no look can settle the doubt
     drain(world, checks, context, 2400)

@@ -92,6 +92,9 @@ class FakeReplicate:
     def forget(self, prediction_id: str) -> None:
         del self.account.predictions[prediction_id]
 
+    def forget_all(self) -> None:
+        self.account.predictions.clear()
+
     def change(self, prediction_id: str, **fields: object) -> None:
         """Let answers hold these fields instead of the true ones."""
         self.account.predictions[prediction_id].odd.update(fields)

@@ -88,10 +88,9 @@ def move_on(job: Job, *events: Event, order: Order | None = None) -> Change:
     """
 
     def rule(current: Job) -> Job:
-        if current.retries == job.retries:
-            return apply_all(current, events, clock.now())
-        others = [event for event in events if not isinstance(event, OutputStored)]
-        return apply_all(current, others, clock.now())
+        was_retried = current.retries != job.retries
+        kept = [event for event in events if not (was_retried and isinstance(event, OutputStored))]
+        return apply_all(current, kept, clock.now())
 
     change = update(job, rule, order=order)
     for stored in (event for event in events if isinstance(event, OutputStored)):
