@@ -6,8 +6,8 @@ import argparse
 import math
 import tempfile
 import tomllib
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -37,6 +37,7 @@ DEEP = ("tests/integration/test_crash.py", "tests/simulation/test_simulation.py"
 DEEP_SECONDS = 1800.0
 SLOWER = 5  # a test may take this many times as long as when it was recorded, and START_SECONDS
 START_SECONDS = 90.0
+NEIGHBOURS = 12  # tests that noticed earlier changes of the module run first
 NO_SECONDS = 0.2  # a test that takes less makes no stand-ins
 
 
@@ -96,17 +97,29 @@ def chosen_for(mutant: Mutant, tests: Sequence[Recorded], most: float) -> list[R
 
 
 def judge(
-    mutant: Mutant, tests: Sequence[Recorded], shop: Workshop, *, deep: bool, most: float = math.inf
+    mutant: Mutant,
+    tests: Sequence[Recorded],
+    shop: Workshop,
+    *,
+    deep: bool,
+    most: float = math.inf,
+    first: Collection[str] = (),
 ) -> Result:
-    """Run the tests that can notice the mutant until one fails."""
-    chosen = chosen_for(mutant, tests, most)
+    """Run the tests that can notice the mutant until one fails, those named in `first` before the others."""
+    chosen = sorted(chosen_for(mutant, tests, most), key=lambda test: test.name not in first)
     seconds = START_SECONDS + SLOWER * sum(test.seconds for test in chosen)
-    failed = ""
-    with shop.changed(mutant.module, mutant.applied_to(source_of(mutant.module))):
-        if chosen:
+    source = mutant.applied_to(source_of(mutant.module))
+    failed: str | None = None if chosen else ""
+    if chosen and mutant.is_run:
+        each = {test.name: test.seconds for test in chosen}
+        failed = shop.test_in_place(mutant.module, source, tests=each, seconds=seconds)
+    if failed or (failed is not None and not deep):
+        return Result(mutant, failed)
+    with shop.changed(mutant.module, source):
+        if failed is None:
             files = list(dict.fromkeys(test.file for test in chosen))
             failed = shop.test(files, tests=[test.name for test in chosen], seconds=seconds)
-        for file in DEEP if deep and not failed else ():
+        for file in DEEP if deep else ():
             failed = failed or shop.test([file], seconds=DEEP_SECONDS)
     return Result(mutant, failed)
 
@@ -142,13 +155,23 @@ def main() -> None:
         first = shops.get()
         tests = recorded(ROOT, CACHE / "mutation", first)
         shops.put(first)
+        files = sorted({test.file for test in tests})
+        for _ in range(options.processes):
+            shop = shops.get()
+            shop.collect(files)
+            shops.put(shop)
+        noticed: defaultdict[str, deque[str]] = defaultdict(lambda: deque(maxlen=NEIGHBOURS))
 
         def work(mutant: Mutant) -> Result:
             if mutant.name in known:
                 return Result(mutant, "", known[mutant.name])
             shop = shops.get()
             try:
-                return judge(mutant, tests, shop, deep=not options.quick, most=options.most)
+                first = [*noticed[mutant.module]]
+                result = judge(mutant, tests, shop, deep=not options.quick, most=options.most, first=first)
+                if result.killed_by and result.killed_by not in first:
+                    noticed[mutant.module].append(result.killed_by)
+                return result
             finally:
                 shops.put(shop)
 

@@ -12,7 +12,7 @@ import select
 import signal
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -39,21 +39,26 @@ PACKAGES = (
 OPTIONS = ("-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly")
 
 
-class Chosen:
-    """Runs only the chosen tests, in their order, and tells which one failed."""
+class First:
+    """Tells which test failed first."""
+
+    failed = ""
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self.failed = self.failed or report.nodeid
+
+
+class Chosen(First):
+    """Runs only the chosen tests, in their order."""
 
     def __init__(self, tests: list[str]) -> None:
-        self.failed = ""
         self._order = {test: number for number, test in enumerate(tests)}
 
     def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
         if self._order:
             items[:] = [item for item in items if item.nodeid in self._order]
             items.sort(key=lambda item: self._order[item.nodeid])
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.failed:
-            self.failed = self.failed or report.nodeid
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:
@@ -110,7 +115,13 @@ def _run(job: dict[str, Any]) -> dict[str, Any]:
     return {"failed": "" if code == pytest.ExitCode.OK else chosen.failed or "the tests cannot run"}
 
 
-def _in_a_fork(job: dict[str, Any]) -> dict[str, Any]:
+def in_a_fork(
+    job: dict[str, Any], run: Callable[[dict[str, Any]], dict[str, Any]], jobs: int = 0
+) -> dict[str, Any]:
+    """Return what `run` returns in a child, or that it took longer than `seconds` of the job.
+
+    `jobs` is the file from which the jobs come: nothing comes before the answer, unless the command has ended.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -120,14 +131,14 @@ def _in_a_fork(job: dict[str, Any]) -> dict[str, Any]:
             os.dup2(silence, standard)
         answer: dict[str, Any] = {"failed": "the tests cannot run"}
         with suppress(BaseException):
-            answer = _run(job)
+            answer = run(job)
         with os.fdopen(writing, "w") as out:
             json.dump(answer, out)
         os._exit(0)
     os.close(writing)
     end, text = monotonic() + job["seconds"], b""
     try:
-        while ready := select.select([reading, sys.stdin], [], [], max(0.0, end - monotonic()))[0]:
+        while ready := select.select([reading, jobs], [], [], max(0.0, end - monotonic()))[0]:
             if reading not in ready:  # the next job comes after this answer, so the command has ended
                 return {"failed": "the command has ended"}
             piece = os.read(reading, 1 << 20)
@@ -151,7 +162,7 @@ def main() -> None:
     sys.dont_write_bytecode = True  # a file that changes twice in a second would be taken from its cache
     _answer({"ready": True})
     for line in sys.stdin:
-        _answer(_in_a_fork(json.loads(line)))
+        _answer(in_a_fork(json.loads(line), _run))
 
 
 def _answer(answer: dict[str, Any]) -> None:

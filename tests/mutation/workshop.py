@@ -7,31 +7,77 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 LAYER = Path("layers/triptych/triptych")
 
 
-class Workshop:
-    """One copy of the tree and the process that runs its tests."""
+class _Server:
+    """A process that answers one line of JSON for each."""
 
-    def __init__(self, root: Path, jobs: IO[str], answers: IO[str]) -> None:
-        self._root = root
-        self._jobs = jobs
-        self._answers = answers
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdin
+        assert process.stdout
+        self._jobs = process.stdin
+        self._answers = process.stdout
         self._answer()  # it is ready
+
+    def do(self, job: dict[str, Any]) -> dict[str, Any]:
+        self._jobs.write(json.dumps(job) + "\n")
+        self._jobs.flush()
+        return self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        line = self._answers.readline()
+        if not line:
+            raise RuntimeError("the process that runs the tests has ended")
+        return dict(json.loads(line))
+
+
+class Workshop:
+    """One copy of the tree and the processes that run its tests."""
+
+    def __init__(self, root: Path, stack: ExitStack) -> None:
+        self._root = root
+        self._stack = stack
+        self._cold = stack.enter_context(_server(root, "server"))
+        self._warm: _Server | None = None
+
+    def collect(self, files: Sequence[str]) -> None:
+        """Import the project and the tests of `files` in a process that `test_in_place` uses."""
+        self._warm = self._stack.enter_context(_server(self._root, "warm", *files))
+
+    def test_in_place(
+        self, module: str, source: bytes, *, tests: Mapping[str, float], seconds: float
+    ) -> str | None:
+        """Run `tests` while the functions of a module of the layer have the code of `source`.
+
+        Args:
+            module: Its path below the layer's package.
+            source: What the module would be.
+            tests: The seconds that each test takes.
+            seconds: How long all of them may take.
+
+        Returns:
+            The first that failed, "" if none did, None if no function has other code.
+        """
+        assert self._warm
+        file = str(self._root / LAYER / module)
+        job = {"file": file, "source": source.decode(), "tests": {**tests}, "seconds": seconds}
+        failed = self._warm.do(job)["failed"]
+        return None if failed is None else str(failed)
 
     def test(self, files: Sequence[str], *, tests: Sequence[str] = (), seconds: float) -> str:
         """Run `tests` of `files`, or all of them; return the first that failed, or "" if none did."""
-        return str(self._do({"files": [*files], "tests": [*tests], "seconds": seconds})["failed"])
+        return str(self._cold.do({"files": [*files], "tests": [*tests], "seconds": seconds})["failed"])
 
     def record(self, file: str, *, seconds: float) -> dict[str, Any]:
         """Run a file of tests; return the time and the lines of the layer of each test."""
         job = {"files": [file], "record": str(LAYER), "seconds": seconds}
-        return dict(self._do(job).get("tests", {}))
+        return dict(self._cold.do(job).get("tests", {}))
 
     @contextmanager
     def changed(self, module: str, source: bytes) -> Iterator[None]:
@@ -45,17 +91,6 @@ class Workshop:
             file.write_bytes(before)
             os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
 
-    def _do(self, job: dict[str, Any]) -> dict[str, Any]:
-        self._jobs.write(json.dumps(job) + "\n")
-        self._jobs.flush()
-        return self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        line = self._answers.readline()
-        if not line:
-            raise RuntimeError("the process that runs the tests has ended")
-        return dict(json.loads(line))
-
 
 @contextmanager
 def workshop(checkout: Path, folder: Path) -> Iterator[Workshop]:
@@ -63,13 +98,18 @@ def workshop(checkout: Path, folder: Path) -> Iterator[Workshop]:
     for name in files_of(checkout):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(checkout / name, folder / name)
-    command = [sys.executable, "-m", "tests.mutation.server"]
+    with ExitStack() as stack:
+        yield Workshop(folder, stack)
+
+
+@contextmanager
+def _server(folder: Path, name: str, *arguments: str) -> Iterator[_Server]:
+    command = [sys.executable, "-m", f"tests.mutation.{name}", *arguments]
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=folder, stdin=pipe, stdout=pipe, text=True) as process:
         assert process.stdin
-        assert process.stdout
         try:
-            yield Workshop(folder, process.stdin, process.stdout)
+            yield _Server(process)
         finally:
             process.stdin.close()
             try:

@@ -20,6 +20,9 @@ from tests.mutation.recording import Recorded, recorded
 from tests.mutation.workshop import LAYER, Workshop, workshop
 
 RULES = b"""\
+LIMIT = 2
+
+
 def is_full(jobs, limit):
     while jobs < 0:
         jobs += 1
@@ -35,7 +38,7 @@ from triptych import rules
 
 def test_full_day_is_full():
     assert rules.is_full(2, 2)
-    assert not rules.is_full(1, 2)
+    assert not rules.is_full(1, rules.LIMIT)
 
 def test_negative_count_is_raised():
     assert not rules.is_full(-1, 2)
@@ -56,6 +59,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "tests/__init__.py": "",
         "tests/mutation/__init__.py": "",
         "tests/mutation/server.py": (ROOT / "tests/mutation/server.py").read_text(),
+        "tests/mutation/warm.py": (ROOT / "tests/mutation/warm.py").read_text(),
         "tests/unit/test_rules.py": TESTS,
         "pyproject.toml": SETTINGS,
         ".gitignore": "ignored\n",
@@ -72,6 +76,7 @@ def shop(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works
     folder = tmp_path_factory.mktemp("copy")
     with workshop(tree, folder) as shop:
         assert not (folder / "ignored").exists()
+        shop.collect(["tests/unit/test_rules.py"])
         yield shop
 
 
@@ -91,7 +96,7 @@ def mutant(before: str, after: str) -> Mutant:
 
 def test_recording_has_the_lines_of_each_passing_test(tests: list[Recorded]) -> None:
     found = {test.name.partition("::")[2]: test.lines["rules.py"] for test in tests}
-    assert found == {"test_full_day_is_full": {2, 4}, "test_negative_count_is_raised": {2, 3, 4}}
+    assert found == {"test_full_day_is_full": {5, 7}, "test_negative_count_is_raised": {5, 6, 7}}
 
 
 def test_files_of_one_name_are_recorded_once_each(
@@ -119,6 +124,19 @@ def test_noticed_mutant_is_killed_by_a_test(tree: Path, shop: Workshop, tests: l
     assert (tree / LAYER / "rules.py").read_bytes() == RULES
 
 
+def test_changed_constant_is_noticed_by_an_import_of_its_own(shop: Workshop, tests: list[Recorded]) -> None:
+    changed = mutant("2", "0")
+    source = changed.applied_to(RULES)
+    assert shop.test_in_place("rules.py", source, tests={tests[0].name: 1.0}, seconds=60) is None
+    assert judge(changed, tests, shop, deep=False).killed_by == tests[0].name
+
+
+def test_test_that_noticed_a_neighbour_runs_first(shop: Workshop, tests: list[Recorded]) -> None:
+    for test in tests:
+        result = judge(mutant("jobs >= limit", "(jobs < limit)"), tests, shop, deep=False, first=[test.name])
+        assert result.killed_by == test.name
+
+
 def test_endless_loop_is_killed_by_the_time_limit(
     shop: Workshop, tests: list[Recorded], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,10 +157,10 @@ def test_module_is_restored_after_a_mutant(shop: Workshop, tests: list[Recorded]
 
 def test_quickest_test_of_each_file_runs_first() -> None:
     changed = mutant("jobs >= limit", "(jobs > limit)")
-    runs = {"rules.py": frozenset({4})}
+    runs = {"rules.py": frozenset({7})}
     names = {"a.py::slow": 3.0, "a.py::quick": 1.0, "b.py::one": 2.0, "b.py::two": 2.5}
     tests = [Recorded(name, seconds, runs) for name, seconds in names.items()]
-    tests.append(Recorded("c.py::other", 0.1, {"rules.py": frozenset({3})}))
+    tests.append(Recorded("c.py::other", 0.1, {"rules.py": frozenset({6})}))
     order = [test.name for test in chosen_for(changed, tests, math.inf)]
     assert order == ["a.py::quick", "b.py::one", "b.py::two", "a.py::slow"]
     assert [test.name for test in chosen_for(changed, tests, 2.9)] == order[:2]
@@ -207,7 +225,7 @@ def test_every_mutant_has_a_name_of_one_line_for_itself(names: list[str]) -> Non
 def test_line_of_a_mutant_begins_with_its_name() -> None:
     one = mutant("jobs >= limit", "(jobs > limit)")
     name = "rules.py is_full: comparison changed: jobs >= limit -> (jobs > limit)"
-    assert (one.name, described(one)) == (name, f"{name}  (line 4)")
+    assert (one.name, described(one)) == (name, f"{name}  (line 7)")
 
 
 def test_known_equivalent_mutants_exist(names: list[str]) -> None:
