@@ -78,6 +78,7 @@ class Warm:
 
 
 def _functions() -> _Functions:
+    gc.unfreeze()  # the layer freezes what it has imported, and frozen objects are not listed
     found: _Functions = {}
     for one in gc.get_objects():
         if type(one) is FunctionType:
