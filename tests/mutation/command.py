@@ -7,7 +7,7 @@ import math
 import tempfile
 import tomllib
 from collections import Counter, defaultdict, deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -103,10 +103,11 @@ def judge(
     *,
     deep: bool,
     most: float = math.inf,
-    first: Collection[str] = (),
+    first: Sequence[str] = (),
 ) -> Result:
-    """Run the tests that can notice the mutant until one fails, those named in `first` before the others."""
-    chosen = sorted(chosen_for(mutant, tests, most), key=lambda test: test.name not in first)
+    """Run the tests that can notice the mutant until one fails, those of `first` before the others."""
+    order = {name: number for number, name in enumerate(first)}
+    chosen = sorted(chosen_for(mutant, tests, most), key=lambda test: order.get(test.name, len(first)))
     seconds = START_SECONDS + SLOWER * sum(test.seconds for test in chosen)
     source = mutant.applied_to(source_of(mutant.module))
     failed: str | None = None if chosen else ""
