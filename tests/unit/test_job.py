@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.jobs import START as NOW
 from tests.support.jobs import waiting_job
+from triptych import job as rules
 from triptych.failures import Failure, FailureKind
 from triptych.job import (
     MOST_ATTEMPTS,
@@ -26,13 +27,16 @@ from triptych.job import (
     Event,
     GenerationRefused,
     ImageFailed,
+    ImageRequest,
     ImageStatus,
     Job,
     JobRejected,
+    JobRequest,
     JobStatus,
     Output,
     OutputBroken,
     OutputStored,
+    Photo,
     PhotoLeft,
     PhotoOpened,
     PhotoPreviewed,
@@ -107,6 +111,41 @@ def test_stored_image_is_kept_when_others_fail() -> None:
     assert [image.error for image in job.images] == [FAILURE, None, FAILURE]
 
 
+def test_job_ends_with_its_last_change() -> None:
+    later = NOW + timedelta(seconds=5)
+    job = apply_all(generating(), [stored(0), stored(1)], NOW)
+    assert job.ended_at is None
+    assert apply(job, stored(2), later).ended_at == later
+
+
+def test_photo_lies_where_it_arrived() -> None:
+    elsewhere = UploadArrived("uploads/j/other.jpg", NOW, "prepared/j.jpg", inspected=False)
+    photo = apply(waiting_job(), elsewhere, NOW).photo
+    assert photo == Photo("uploads/j/other.jpg", prepared_key="prepared/j.jpg", uninspected=True)
+
+
+def test_photo_keeps_its_first_preview() -> None:
+    first, second = PhotoPreviewed(Preview(1, 1, "#000000")), PhotoPreviewed(Preview(2, 2, "#ffffff"))
+    assert apply(waiting_job(), first, NOW) == waiting_job()  # no photo has come
+    job = apply_all(waiting_job(), [arrived(), first, second], NOW)
+    assert job.photo.preview == first.preview
+
+
+def test_prompt_of_an_image_follows_its_style() -> None:
+    own = (ImageRequest(prompt="a fox"), ImageRequest())
+    request = JobRequest(
+        content_type="image/jpeg", size=10, prompt="a cat", style_prompt="in oil", images=own
+    )
+    assert [request.prompt_of(index) for index in range(3)] == [
+        "in oil a fox",
+        "in oil a cat",
+        "in oil a cat",
+    ]
+    assert replace(request, style_prompt=None).prompt_of(0) == "a fox"
+    assert replace(request, prompt=None).prompt_of(1) == "in oil"
+    assert replace(request, prompt=None, style_prompt=None).prompt_of(1) is None
+
+
 def test_image_keeps_the_time_of_its_end() -> None:
     later = NOW + timedelta(seconds=5)
     job = apply(apply(generating(), stored(0), NOW), failed(1), later)
@@ -129,16 +168,16 @@ def test_change_by_a_late_clock_is_never_dated_back() -> None:
 
 
 @pytest.mark.parametrize("seconds", [-1, -0.0001, 0.0001])
-def test_two_changes_have_different_milliseconds(seconds: float) -> None:
+def test_next_change_is_a_millisecond_later(seconds: float) -> None:
     at = NOW.replace(microsecond=500)
     job = apply(waiting_job(), UploadArrived("k", NOW), at)
     later = apply(job, WaitsInLine(NOW), at + timedelta(seconds=seconds))
-    times = [one.updated_at.isoformat(timespec="milliseconds") for one in (job, later)]
-    assert times[0] < times[1]
+    assert later.updated_at == job.updated_at + timedelta(milliseconds=1)
 
 
 def test_missing_photo_expires_the_job() -> None:
     job = apply(waiting_job(), UploadExpired(), NOW)
+    assert job.error == Failure.of(FailureKind.UPLOAD_EXPIRED)
     assert job.status is JobStatus.EXPIRED
     assert job.failure
     assert apply(job, arrived(), NOW) is job
@@ -392,6 +431,46 @@ def test_output_missed_before_a_retry_is_still_awaited() -> None:
     assert apply(job, replace(missed, retries=1), NOW).images[0].status is ImageStatus.FAILED
 
 
+def test_retry_counts_what_it_may_create_and_begins_a_new_time_in_line() -> None:
+    job = apply_all(generating(), [EnteredAgain(NOW), failed(0), stored(1), failed(2)], NOW)
+    retried = apply(job, Retried(NOW), NOW)
+    assert (retried.counted, retried.entered_again_at) == (2, None)
+
+
+def test_request_of_an_older_release_that_was_refused_costs_nothing() -> None:
+    """Its item has no count of requests."""
+    job = apply_all(waiting_job(1), [arrived(), asked(0)], NOW)
+    old = replace(job, images=(replace(job.images[0], billable=0),))
+    assert apply(old, PredictionNotCreated(0, 1, NOW), NOW).images[0].billable == 0
+    twice = replace(job, images=(replace(job.images[0], billable=2),))
+    assert apply(twice, PredictionNotCreated(0, 1, NOW), NOW).images[0].billable == 1
+
+
+def test_image_in_line_that_has_no_attempt_left_waits_for_none() -> None:
+    doubtful = replace(generating(1).images[0], status=ImageStatus.REQUESTING, billable=MOST_BILLABLE)
+    job = replace(generating(1), images=(replace(doubtful, billable_before=2),))
+    image = apply(job, PredictionNotCreated(0, 1, NOW, was_in_doubt=True), NOW).images[0]
+    assert (image.status, image.not_before, image.billable_before) == (ImageStatus.FAILED, None, 2)
+
+
+def test_retry_looks_for_an_output_as_often_as_at_first() -> None:
+    broken = apply(generating(1), OutputBroken(0, 1, "p0"), NOW)
+    assert broken.images[0].broken == 1
+    assert apply_all(broken, [DeadlinePassed(0), Retried(NOW)], NOW).images[0].broken == 0
+
+
+def test_image_whose_old_output_is_gone_ends_as_its_refused_job() -> None:
+    """A retry asks for old outputs. Replicate refuses another image's prediction, so it would refuse theirs too."""
+    retried = apply_all(waiting_job(3), [arrived(), asked(0), asked(1), DeadlinePassed(0), Retried(NOW)], NOW)
+    job = apply_all(retried, [asked(2), GenerationRefused(2, 1, KIND)], NOW)
+    gone = ImageFailed(0, 1, "p0", FailureKind.OUTPUT_MISSING)
+    assert apply(job, gone, NOW).images[0].error == FAILURE
+    assert apply(retried, gone, NOW).images[0].status is ImageStatus.PENDING
+    away = replace(gone, failure=FailureKind.OUTPUT_UNAVAILABLE)  # Replicate still holds it
+    for one in (job, retried):
+        assert apply(one, away, NOW).images[0].error == Failure.of(FailureKind.OUTPUT_UNAVAILABLE)
+
+
 # ── any history of events ──
 
 
@@ -601,6 +680,12 @@ def test_cancel_keeps_stored_images() -> None:
     assert job.status is JobStatus.CANCELED
     assert [image.status for image in job.images] == ["STORED", "CANCELED", "CANCELED"]
     assert apply(job, stored(1), NOW) is job
+
+
+def test_move_that_the_table_forbids_is_an_error() -> None:
+    job = apply(generating(), stored(0), NOW)
+    with pytest.raises(rules.ImpossibleMoveError):
+        rules._put(job, replace(job.images[0], status=ImageStatus.PENDING))
 
 
 @pytest.mark.parametrize("status", list(ImageStatus))

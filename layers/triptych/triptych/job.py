@@ -506,7 +506,7 @@ def apply(job: Job, event: Event, now: datetime) -> Job:
     # A client tells an old answer from a new one by this time, in milliseconds, and the clocks of two functions differ.
     # Events of one write may have the same time.
     next_time = job.updated_at + timedelta(milliseconds=1)
-    later = now if now == job.updated_at or now >= next_time else next_time
+    later = now if now == job.updated_at else max(now, next_time)
     return replace(changed, images=images, updated_at=later)
 
 
@@ -679,10 +679,11 @@ def _in_line(job: Job, at: datetime) -> Job:
 
 
 def _failed(job: Job, image: Image, prediction_id: str, kind: FailureKind) -> Image:
-    gone = image.reclaimed and kind not in OUT_OF_REACH
-    if gone and job.error is None:
-        return _once_more(image, job)  # a new prediction is needed
-    error = job.error if gone and job.error else Failure.of(kind)
+    error = Failure.of(kind)
+    if image.reclaimed and kind not in OUT_OF_REACH:  # the old output is gone: a new prediction is needed
+        if job.error is None:
+            return _once_more(image, job)
+        error = job.error
     return replace(_created(image, prediction_id), status=ImageStatus.FAILED, error=error)
 
 

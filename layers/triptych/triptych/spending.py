@@ -88,7 +88,7 @@ class Spent:
         return self.pictures.get(day.isoformat(), 0)
 
     def in_month_of(self, day: date) -> int:
-        month = day.isoformat()[:7]
+        month = f"{day:%Y-%m}-"
         return sum(count for one, count in self.pictures.items() if one.startswith(month))
 
     def stale(self, now: datetime, longest: timedelta) -> frozenset[str]:

@@ -162,8 +162,8 @@ def _enter(job: Job, delay: int, *, again: bool = False) -> None:
 
 def _delay(job: Job, pace: Pace) -> int:
     """Return how long to keep the job out of the line: 0, unless nobody could take a turn for so long."""
-    wait = _seconds_to_wait(job, pace) or 0.0
-    return round(wait) if wait > TURN_SECONDS else 0
+    wait = _seconds_to_wait(job, pace)
+    return round(wait) if wait is not None and wait > TURN_SECONDS else 0
 
 
 def _seconds_to_wait(job: Job, pace: Pace) -> float | None:
@@ -172,5 +172,5 @@ def _seconds_to_wait(job: Job, pace: Pace) -> float | None:
     unasked = generate.unasked(job, now)
     if not unasked or not job.has_photo:
         return None
-    named = min((image.not_before - now).total_seconds() if image.not_before else 0.0 for image in unasked)
-    return max(0.0, named, pace.seconds_to_wait(now))
+    named = min(image.not_before or now for image in unasked)
+    return max((named - now).total_seconds(), pace.seconds_to_wait(now))
