@@ -45,7 +45,11 @@ class Warm:
         return True
 
     def _run(self, job: dict[str, Any]) -> dict[str, Any]:
-        if not self._replace(job["file"], job["source"]):
+        try:
+            replaced = self._replace(job["file"], job["source"])
+        except ValueError:  # a function that calls `super` has other variables than one that does not
+            replaced = False
+        if not replaced:
             return {"failed": None}
         first = First()
         items = [

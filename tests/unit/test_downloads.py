@@ -29,7 +29,7 @@ from triptych.replicate.downloads import (
     Sources,
     may_see_token,
 )
-from triptych.runtime import hosts
+from triptych.runtime import hosts, tls
 from triptych.runtime.budget import TimeBudget
 
 HOSTS = ("replicate.delivery", "localhost", "127.0.0.1", "203.0.113.9")
@@ -242,7 +242,10 @@ def test_listed_address_is_connected_to_as_it_is(connections: list[tuple[str, in
 
 @contextmanager
 def tls_server(name: str, folder: Path) -> Iterator[tuple[int, Path, list[tuple[str | None, str]]]]:
-    """Serve PNG on this machine with a certificate for `name`; yield port, certificate, and the names asked for."""
+    """Serve PNG on this machine with a certificate for `name`; yield port, certificate, and the names asked for.
+
+    A POST is answered with its body.
+    """
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now = datetime.now(UTC)
@@ -262,12 +265,21 @@ def tls_server(name: str, folder: Path) -> Iterator[tuple[int, Path, list[tuple[
     server_names: list[str | None] = []
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"  # the client may send its next request on the same connection
+
         def do_GET(self) -> None:
-            asked.append((server_names[-1], self.headers["host"]))
+            asked.append((server_names[-1] if server_names else None, self.headers["host"]))
+            server_names.clear()
+            self._answer(PNG)
+
+        def do_POST(self) -> None:
+            self._answer(self.rfile.read(int(self.headers["content-length"])))
+
+        def _answer(self, body: bytes) -> None:
             self.send_response(200)
-            self.send_header("content-length", str(len(PNG)))
+            self.send_header("content-length", str(len(body)))
             self.end_headers()
-            self.wfile.write(PNG)
+            self.wfile.write(body)
 
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             """Log nothing."""
@@ -300,8 +312,26 @@ def test_certificate_at_the_checked_address_must_be_the_hosts(
                     client.get(f"https://cdn.example:{port}/", extensions=there)
                 return
             answer = client.get(f"https://cdn.example:{port}/", extensions=there)
+            echo = client.post(f"https://cdn.example:{port}/", content=b"a callback", extensions=there)
         assert (answer.content, str(answer.url)) == (PNG, f"https://cdn.example:{port}/")
+        assert echo.content == b"a callback"
         assert asked == [("cdn.example", f"cdn.example:{port}")]
+
+
+def test_client_trusts_only_the_layers_certificates_and_keeps_no_connection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A connection that was kept would be stale after Lambda has frozen the function."""
+    with tls_server("cdn.example", tmp_path) as (port, certificate, asked):
+        there = hosts.pinned(("127.0.0.1",))
+        with hosts.client({}) as client, pytest.raises(httpx.ConnectError, match="certificate"):
+            client.get(f"https://cdn.example:{port}/", extensions=there)
+        context = ssl.create_default_context(cafile=str(certificate))
+        monkeypatch.setattr(tls, "context", lambda: context)
+        with hosts.client({}) as client:
+            for _ in range(3):
+                client.get(f"https://cdn.example:{port}/", extensions=there)
+        assert asked == [("cdn.example", f"cdn.example:{port}")] * 3
 
 
 # ── the download ──
@@ -395,6 +425,55 @@ def test_spent_budget_sends_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == []
     assert download(monkeypatch, answer) == PNG
     assert asked == ["/0"]
+
+
+def test_download_ends_by_itself_once_its_budget_is_spent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its thread would go on otherwise, and hold a temporary file."""
+    spent = threading.Event()
+    monkeypatch.setattr(TimeBudget, "is_spent", property(lambda _: spent.is_set()))
+
+    class Slow(httpx.SyncByteStream):
+        def __iter__(self) -> Iterator[bytes]:
+            yield PNG[:10]
+            spent.set()
+            yield PNG[10:]
+
+    with pytest.raises(OutputUnavailableError, match="too slow"):
+        download(monkeypatch, lambda _: httpx.Response(200, stream=Slow()))
+
+
+def test_download_that_is_about_to_end_is_awaited(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(TimeBudget, "is_spent", False)
+    monkeypatch.setattr(downloads, "GRACE_SECONDS", 30)
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        threading.Event().wait(0.05)
+        return streamed(PNG)
+
+    assert download(monkeypatch, answer, seconds=0) == PNG
+
+
+def test_redirect_to_no_url_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(OutputRefusedError) as refused:
+        download(monkeypatch, lambda _: httpx.Response(302, headers={"location": "https://[1"}))
+    assert refused.value.failure is FailureKind.OUTPUT_HOST_NOT_ALLOWED
+
+
+@pytest.mark.parametrize("size", [len(PNG), 1000])
+def test_whole_output_without_a_length_is_known_by_its_end(
+    monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    picture = PNG[:-12] + b"\0" * (size - len(PNG)) + PNG[-12:]
+    assert download(monkeypatch, lambda _: streamed(picture)) == picture
+    with pytest.raises(OutputBrokenError):
+        download(monkeypatch, lambda _: streamed(picture[:-12]))
+
+
+def test_output_that_the_host_ends_may_end_as_it_likes(monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = PNG[:-12]
+    length = str(len(picture))
+    assert download(monkeypatch, lambda _: streamed(picture, content_length=length)) == picture
+    assert download(monkeypatch, lambda _: streamed(picture, transfer_encoding="chunked")) == picture
 
 
 @pytest.mark.parametrize(

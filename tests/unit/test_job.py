@@ -144,6 +144,7 @@ def test_prompt_of_an_image_follows_its_style() -> None:
     assert replace(request, style_prompt=None).prompt_of(0) == "a fox"
     assert replace(request, prompt=None).prompt_of(1) == "in oil"
     assert replace(request, prompt=None, style_prompt=None).prompt_of(1) is None
+    assert replace(request, style_prompt="in ink") == request  # the client sent the same
 
 
 def test_image_keeps_the_time_of_its_end() -> None:

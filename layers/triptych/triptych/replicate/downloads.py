@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from tempfile import TemporaryFile
@@ -136,11 +137,9 @@ def _ask(
             file.seek(0)
             until_whole.pop_all()
             return Fetched(file, kind, size)
-    except httpx.InvalidURL:
-        raise OutputRefusedError(FailureKind.OUTPUT_HOST_NOT_ALLOWED) from None
     except (httpx.RemoteProtocolError, httpx.ReadError) as error:
         raise OutputBrokenError(type(error).__name__) from None
-    except (httpx.HTTPError, UnicodeEncodeError) as error:
+    except (httpx.HTTPError, httpx.InvalidURL, UnicodeEncodeError) as error:
         # The message may hold the URL, or a malformed token. The type is enough.
         raise OutputUnavailableError(type(error).__name__) from None
 
@@ -164,7 +163,7 @@ def _judge(answer: httpx.Response, file: IO[bytes], size: int) -> str:
     """Return the output's media type, by its bytes. The header is not reliable."""
     file.seek(0)
     head = file.read(HEAD_BYTES)
-    file.seek(max(0, size - TAIL_BYTES))
+    file.seek(-min(size, TAIL_BYTES), os.SEEK_END)
     tail = file.read()
     kind = content_type(head)
     framed = "content-length" in answer.headers or "chunked" in answer.headers.get("transfer-encoding", "")

@@ -62,7 +62,7 @@ def addresses(url: str, allowed: Sequence[str]) -> Sequence[str]:
     if _is_this_machine(host):
         return ()
     try:
-        found = socket.getaddrinfo(host, parsed.port or 443, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, parsed.port or 443)
     except UnicodeError:  # not a valid host name
         raise HostNotAllowedError from None
     except OSError:
@@ -141,5 +141,5 @@ def client(headers: dict[str, str]) -> httpx.Client:
     # trust_env is off: no proxy and no password from .netrc. No connection is kept: after Lambda has frozen the
     # function, it would be stale.
     limits = httpx.Limits(max_keepalive_connections=0)
-    transport = PinnedTransport(limits=limits, verify=tls.context(), trust_env=False)
+    transport = PinnedTransport(limits=limits, verify=tls.context())
     return httpx.Client(timeout=TIMEOUT, headers=headers, transport=transport, trust_env=False)
