@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import tempfile
 import tomllib
 from collections import Counter, defaultdict, deque
@@ -38,7 +39,7 @@ DEEP_SECONDS = 1800.0
 SLOWER = 5  # a test may take this many times as long as when it was recorded, and START_SECONDS
 START_SECONDS = 90.0
 NEIGHBOURS = 12  # tests that noticed earlier changes of the module run first
-NO_SECONDS = 0.2  # a test that takes less makes no stand-ins
+START_OF_TEST = 0.3  # seconds that count for each test beside its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,26 +80,39 @@ def equivalents() -> dict[str, str]:
     return {one["mutant"]: one["why"] for one in tomllib.loads(EQUIVALENT.read_text()).get("known", [])}
 
 
-def chosen_for(mutant: Mutant, tests: Sequence[Recorded], most: float) -> list[Recorded]:
-    """Return the tests that can notice the mutant, as many as took `most` seconds when they were recorded.
+class Likely:
+    """Puts first the tests that a change will most likely fail: their names share rare words with the changed lines."""
 
-    Tests of the rules come first, because they take no time. Then comes the quickest of each file, then the second of
-    each: the tests of one file are alike.
-    """
-    quickest = sorted((test for test in tests if test.can_notice(mutant)), key=lambda test: test.seconds)
-    number: Counter[str] = Counter()
-    ranked: list[tuple[int, float, Recorded]] = []
-    for test in quickest:
-        ranked.append((number[test.file], test.seconds, test))
-        number[test.file] += test.seconds > NO_SECONDS
-    ranked.sort(key=lambda one: one[:2])
-    ends = accumulate(seconds for _, seconds, _ in ranked)
-    return [test for (_, seconds, test), end in zip(ranked, ends, strict=True) if end - seconds < most]
+    def __init__(self, tests: Sequence[Recorded]) -> None:
+        self._tests = tests
+        self._words = {test.name: words_of(test.name) for test in tests}
+        number = Counter(word for words in self._words.values() for word in words)
+        self._weight = {word: math.log(len(tests) / named) for word, named in number.items()}
+
+    def tests_for(self, mutant: Mutant, most: float = math.inf) -> list[Recorded]:
+        """Return the tests that can notice the mutant, as many as took `most` seconds when they were recorded."""
+        first, last = mutant.lines
+        lines = source_of(mutant.module).decode().splitlines()[first - 1 : last]
+        words = words_of(" ".join([mutant.module, mutant.scope, *lines]))
+
+        def order(test: Recorded) -> tuple[float, float]:
+            shared = sum(self._weight[word] for word in words & self._words[test.name])
+            return -shared / math.sqrt(START_OF_TEST + test.seconds), test.seconds
+
+        ranked = sorted((test for test in self._tests if test.can_notice(mutant)), key=order)
+        ends = accumulate(test.seconds for test in ranked)
+        return [test for test, end in zip(ranked, ends, strict=True) if end - test.seconds < most]
+
+
+def words_of(text: str) -> frozenset[str]:
+    """Return the beginnings of the words in names, so that `canceled` and `cancel_all` share one."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", text)
+    return frozenset(word.lower()[:5] for word in words if len(word) > 3)
 
 
 def judge(
     mutant: Mutant,
-    tests: Sequence[Recorded],
+    likely: Likely,
     shop: Workshop,
     *,
     deep: bool,
@@ -107,7 +121,7 @@ def judge(
 ) -> Result:
     """Run the tests that can notice the mutant until one fails, those of `first` before the others."""
     order = {name: number for number, name in enumerate(first)}
-    chosen = sorted(chosen_for(mutant, tests, most), key=lambda test: order.get(test.name, len(first)))
+    chosen = sorted(likely.tests_for(mutant, most), key=lambda test: order.get(test.name, len(first)))
     seconds = START_SECONDS + SLOWER * sum(test.seconds for test in chosen)
     source = mutant.applied_to(source_of(mutant.module))
     failed: str | None = None if chosen else ""
@@ -156,6 +170,7 @@ def main() -> None:
         first = shops.get()
         tests = recorded(ROOT, CACHE / "mutation", first)
         shops.put(first)
+        likely = Likely(tests)
         files = sorted({test.file for test in tests})
         for _ in range(options.processes):
             shop = shops.get()
@@ -169,7 +184,7 @@ def main() -> None:
             shop = shops.get()
             try:
                 first = [*noticed[mutant.module]]
-                result = judge(mutant, tests, shop, deep=not options.quick, most=options.most, first=first)
+                result = judge(mutant, likely, shop, deep=not options.quick, most=options.most, first=first)
                 if result.killed_by and result.killed_by not in first:
                     noticed[mutant.module].append(result.killed_by)
                 return result

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ import pytest
 
 from tests.environment import ROOT
 from tests.mutation import command
-from tests.mutation.command import Result, chosen_for, described, drawn, equivalents, judge, modules, summary
+from tests.mutation.command import Likely, Result, described, drawn, equivalents, judge, modules, summary
 from tests.mutation.mutants import Mutant, mutants_of
 from tests.mutation.recording import Recorded, recorded
 from tests.mutation.workshop import LAYER, Workshop, workshop
@@ -119,7 +118,7 @@ def test_files_of_one_name_are_recorded_once_each(
 
 
 def test_noticed_mutant_is_killed_by_a_test(tree: Path, shop: Workshop, tests: list[Recorded]) -> None:
-    result = judge(mutant("jobs >= limit", "(jobs > limit)"), tests, shop, deep=False)
+    result = judge(mutant("jobs >= limit", "(jobs > limit)"), Likely(tests), shop, deep=False)
     assert result.killed_by == "tests/unit/test_rules.py::test_full_day_is_full"
     assert (tree / LAYER / "rules.py").read_bytes() == RULES
 
@@ -128,12 +127,14 @@ def test_changed_constant_is_noticed_by_an_import_of_its_own(shop: Workshop, tes
     changed = mutant("2", "0")
     source = changed.applied_to(RULES)
     assert shop.test_in_place("rules.py", source, tests={tests[0].name: 1.0}, seconds=60) is None
-    assert judge(changed, tests, shop, deep=False).killed_by == tests[0].name
+    assert judge(changed, Likely(tests), shop, deep=False).killed_by == tests[0].name
 
 
 def test_test_that_noticed_a_neighbour_runs_first(shop: Workshop, tests: list[Recorded]) -> None:
     for test in tests:
-        result = judge(mutant("jobs >= limit", "(jobs < limit)"), tests, shop, deep=False, first=[test.name])
+        result = judge(
+            mutant("jobs >= limit", "(jobs < limit)"), Likely(tests), shop, deep=False, first=[test.name]
+        )
         assert result.killed_by == test.name
 
 
@@ -141,29 +142,37 @@ def test_endless_loop_is_killed_by_the_time_limit(
     shop: Workshop, tests: list[Recorded], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(command, "START_SECONDS", 3.0)
-    assert judge(mutant("jobs += 1", "pass"), tests, shop, deep=False).killed_by == "the time limit"
+    assert judge(mutant("jobs += 1", "pass"), Likely(tests), shop, deep=False).killed_by == "the time limit"
 
 
 @pytest.mark.parametrize(("before", "after"), [("jobs < 0", "(jobs <= 0)"), ("return a", "return None")])
 def test_unnoticed_mutant_survives(shop: Workshop, tests: list[Recorded], before: str, after: str) -> None:
-    assert judge(mutant(before, after), tests, shop, deep=False).killed_by == ""
+    assert judge(mutant(before, after), Likely(tests), shop, deep=False).killed_by == ""
 
 
 def test_module_is_restored_after_a_mutant(shop: Workshop, tests: list[Recorded]) -> None:
     for _ in range(2):
-        assert judge(mutant("jobs >= limit", "(jobs < limit)"), tests, shop, deep=False).killed_by
+        assert judge(mutant("jobs >= limit", "(jobs < limit)"), Likely(tests), shop, deep=False).killed_by
         assert shop.test(["tests/unit/test_rules.py"], tests=[test.name for test in tests], seconds=60) == ""
 
 
-def test_quickest_test_of_each_file_runs_first() -> None:
+def test_test_that_is_named_like_the_change_runs_first() -> None:
     changed = mutant("jobs >= limit", "(jobs > limit)")
     runs = {"rules.py": frozenset({7})}
-    names = {"a.py::slow": 3.0, "a.py::quick": 1.0, "b.py::one": 2.0, "b.py::two": 2.5}
+    names = {
+        "a.py::test_quick": 0.1,
+        "a.py::test_slow": 3.0,
+        "a.py::test_limits": 2.0,
+        "b.py::test_full_jobs": 2.0,
+    }
     tests = [Recorded(name, seconds, runs) for name, seconds in names.items()]
-    tests.append(Recorded("c.py::other", 0.1, {"rules.py": frozenset({6})}))
-    order = [test.name for test in chosen_for(changed, tests, math.inf)]
-    assert order == ["a.py::quick", "b.py::one", "b.py::two", "a.py::slow"]
-    assert [test.name for test in chosen_for(changed, tests, 2.9)] == order[:2]
+    tests.append(Recorded("c.py::test_limit_of_another_line", 0.1, {"rules.py": frozenset({6})}))
+    order = [test.name.partition("::")[2] for test in Likely(tests).tests_for(changed)]
+    assert order == ["test_full_jobs", "test_limits", "test_quick", "test_slow"]
+    assert [test.name for test in Likely(tests).tests_for(changed, 3.9)] == [
+        "b.py::test_full_jobs",
+        "a.py::test_limits",
+    ]
 
 
 def test_tests_end_with_the_command(tree: Path) -> None:
