@@ -6,6 +6,7 @@ import io
 import itertools
 import json
 import threading
+from datetime import datetime, timedelta
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,7 @@ from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 
 import generate
+from tests.integration.emf import totals
 from tests.integration.generating import DONE, KEPT, deliver
 from tests.support.events import s3_notification, sqs_event
 from tests.support.function_environment import BUCKET, TOKEN
@@ -26,12 +28,13 @@ from tests.support.photos import JPEG, PNG, picture
 from tests.support.world import World
 from triptych import backoff
 from triptych.aws import parameters, queues, table
+from triptych.deadlines import deadline
+from triptych.flows import doubts, open_photo, owner, record
 from triptych.flows import generate as generation
-from triptych.flows import open_photo, owner
-from triptych.job import ImageStatus, JobStatus, is_retryable
-from triptych.pace import Pace
+from triptych.job import ImageStatus, Job, JobStatus, UploadArrived, WaitsInLine, apply, is_retryable
+from triptych.pace import Left, Pace
 from triptych.photo.formats import MOST_SCANS
-from triptych.replicate import transport
+from triptych.replicate import predictions, transport
 from triptych.runtime import clock
 from triptych.runtime.observability import logger
 from triptych.settings import settings
@@ -192,6 +195,139 @@ def test_lost_race_for_the_intention_does_not_post(
     monkeypatch.setattr(table, "put", lose_once)
     deliver(world, job_id, context)
     assert len(world.replicate.predictions) == 3
+
+
+def arrived_job(world: World) -> Job:
+    job = world.job(world.new_job())
+    changed = record.move_on(job, UploadArrived(job.photo.key, world.clock.time)).job
+    assert changed
+    return changed
+
+
+def test_intention_that_loses_five_races_is_put_back(
+    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, waits: list[int]
+) -> None:
+    """Each race may have read Replicate's list, so that the function's time would be over."""
+    job = arrived_job(world)
+    lost: list[str] = []
+
+    def lose(*_: object) -> None:
+        lost.append(job.job_id)
+        raise table.ConflictError(job.job_id)
+
+    monkeypatch.setattr(table, "put", lose)
+    with pytest.raises(table.ConflictError):
+        generation.advance(job, pace=Pace())
+    assert len(lost) == 5
+    assert not world.replicate.creates
+
+
+@pytest.fixture
+def rounds(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of predictions that each round of requests creates."""
+    seen: list[int] = []
+    create = predictions.create
+
+    def counted(new: list[Any], **rest: Any) -> Any:
+        seen.append(len(new))
+        return create(new, **rest)
+
+    monkeypatch.setattr(predictions, "create", counted)
+    return seen
+
+
+def after_a_prediction(world: World, left: int) -> Pace:
+    pace = Pace()
+    pace.created(world.clock.time, Left(left, 30))
+    return pace
+
+
+def test_requests_that_replicate_still_allows_are_sent_in_rounds(world: World, rounds: list[int]) -> None:
+    job = generation.advance(arrived_job(world), pace=after_a_prediction(world, 2))
+    assert job
+    assert len(job.having(ImageStatus.GENERATING)) == 3
+    assert rounds == [2, 1]
+
+
+def test_rounds_end_when_their_time_is_over(
+    world: World, rounds: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generation, "ASKING_SECONDS", 0)
+    generation.advance(arrived_job(world), pace=after_a_prediction(world, 1))
+    assert rounds == [1]
+
+
+def test_job_waits_while_replicate_allows_no_request(
+    world: World, rounds: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settled: list[str] = []
+    settle = doubts.settle
+
+    def counted(job: Job, now: datetime) -> doubts.Settled:
+        settled.append(job.job_id)
+        return settle(job, now)
+
+    monkeypatch.setattr(doubts, "settle", counted)
+    job = generation.advance(arrived_job(world), pace=after_a_prediction(world, 0))
+    assert job
+    assert len(job.having(ImageStatus.PENDING)) == 3
+    assert (rounds, len(settled)) == ([], 1)
+
+
+class Learning(Pace):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[tuple[Any, ...]] = []
+
+    def created(self, now: datetime, left: Left | None = None, *, sent: datetime | None = None) -> None:
+        self.told.append(("created", now, left, sent))
+
+    def refused(self, now: datetime, seconds: float | None = None, *, sent: datetime | None = None) -> None:
+        self.told.append(("refused", now, seconds, sent))
+
+
+def test_pace_learns_once_from_the_refusals_of_a_round(world: World) -> None:
+    """It learns the longest wait, and when the requests were sent: others were answered meanwhile."""
+    named = iter(["3", "7"])
+    lock = threading.Lock()
+    sent = world.clock.time
+
+    def answer(_: httpx.Request) -> httpx.Response | None:
+        with lock:
+            world.clock.time = sent + timedelta(seconds=2)
+            wait = next(named, None)
+        return httpx.Response(429, json={}, headers={"retry-after": wait}) if wait else None
+
+    world.replicate.before_create = answer
+    pace = Learning()
+    generation.advance(arrived_job(world), pace=pace)
+    now = sent + timedelta(seconds=2)
+    assert pace.told == [("created", now, None, sent), ("refused", now, 7, sent)]
+
+
+def test_photo_can_be_fetched_somewhat_longer_than_until_the_deadline(world: World) -> None:
+    job = arrived_job(world)
+    generation.advance(job, pace=Pace())
+    (url, *_) = [json.loads(request.content)["input"]["input_image"] for request in world.replicate.creates]
+    left = (deadline(job) - world.clock.time).total_seconds()
+    assert int(httpx.URL(url).params["X-Amz-Expires"]) == left + 60
+
+
+def test_last_prediction_is_requested_five_seconds_before_the_deadline(world: World) -> None:
+    """Replicate takes no `Cancel-After` below that."""
+    job = arrived_job(world)
+    last = deadline(job) - timedelta(seconds=5)
+    assert len(generation.unasked(job, last)) == 3
+    assert not generation.unasked(job, last + timedelta(microseconds=1))
+
+
+def test_image_that_waits_is_requested_at_its_time(world: World) -> None:
+    now = world.clock.time
+    job = apply(arrived_job(world), WaitsInLine(now), now)
+    assert len(generation.to_ask_for(job, now)) == 3
+    assert not generation.to_ask_for(job, now - timedelta(microseconds=1))
 
 
 def lose_answer(request: httpx.Request) -> httpx.Response:
@@ -563,7 +699,10 @@ def test_internal_error_puts_the_message_back_soon(
 
 
 def test_model_without_an_input_mapping_fails_the_job(
-    world: World, context: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+    world: World,
+    context: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("REPLICATE_MODEL", "somebody/something")
     job_id = world.new_job()
@@ -571,6 +710,7 @@ def test_model_without_an_input_mapping_fails_the_job(
     failure = world.job(job_id).failure
     assert failure
     assert failure.code == "model_not_configured"
+    assert totals(capsys.readouterr().out)["UnexpectedErrors"] == 1  # an alarm tells the operator
 
 
 def test_replicate_can_fetch_the_photo_from_its_url(world: World, context: SimpleNamespace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
@@ -17,10 +18,11 @@ from tests.support.world import World
 from triptych.deadlines import deadline
 from triptych.flows import cleanup, doubts
 from triptych.job import ImageStatus
-from triptych.replicate import listing
+from triptych.replicate import listing, transport
 from triptych.replicate.tags import Tag
 from triptych.replicate.transport import ReplicateUnavailableError
 from triptych.runtime import clock
+from triptych.runtime.budget import TimeBudget
 
 TAG = Tag("0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52", 0, 1)
 
@@ -77,6 +79,47 @@ def test_list_that_catches_up_while_it_is_read_hides_nothing(account: Account) -
     assert find(account, 600).of(TAG) == ["mine"]
 
 
+@pytest.mark.parametrize("catches_up", [False, True])
+def test_list_that_catches_up_while_it_is_read_proves_no_absence(
+    account: Account, *, catches_up: bool
+) -> None:
+    account.add(TAG._replace(image=1), "another", account.world.clock.time - timedelta(seconds=599))
+    replicate = account.world.replicate
+    replicate.account.unlisted = {"another"}
+
+    def catch_up(_: httpx.Request) -> None:
+        if len(account.requests) > 8 and catches_up:
+            replicate.account.unlisted = set()
+
+    replicate.on_read = catch_up
+    listed = find(account, 600)
+    assert listed.of(TAG) == []
+    assert listed.covers(account.world.clock.time - timedelta(seconds=600)) is not catches_up
+
+
+def test_part_of_the_list_that_is_about_to_be_read_is_awaited(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    account.add(TAG, "mine", account.world.clock.time - timedelta(seconds=599))
+
+    def answer_late(_: httpx.Request) -> None:
+        threading.Event().wait(0.05)
+
+    account.world.replicate.on_read = answer_late
+    monkeypatch.setattr(listing, "LIST_SECONDS", 0)
+    monkeypatch.setattr(TimeBudget, "is_spent", False)
+    monkeypatch.setattr(transport, "GRACE_SECONDS", 30)
+    assert find(account, 600).of(TAG) == ["mine"]
+
+
+def test_list_that_is_too_long_to_read_in_time_is_an_error(
+    account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listing, "LIST_SECONDS", 0)
+    with pytest.raises(ReplicateUnavailableError, match="too long"):
+        find(account, 600)
+
+
 def test_time_between_two_distant_requests_is_not_read(account: Account) -> None:
     now = account.world.clock.time
     asked = {Tag(TAG.job_id, image, 1): now - timedelta(seconds=300 + 1200 * image) for image in range(2)}
@@ -92,6 +135,17 @@ def test_time_between_two_distant_requests_is_not_read(account: Account) -> None
 def test_idle_account_is_read_with_one_request(account: Account) -> None:
     account.set(every=timedelta(minutes=1))
     assert find(account, 600).of(TAG) == []
+    assert len(account.requests) == 1
+
+
+def test_idle_list_shows_two_distant_requests_at_once(account: Account) -> None:
+    account.set(every=timedelta(hours=1))
+    now = account.world.clock.time
+    asked = {TAG: now - timedelta(seconds=2000), TAG._replace(image=1): now - timedelta(seconds=300)}
+    for tag, asked_at in asked.items():
+        account.add(tag, f"of image {tag.image}", asked_at + timedelta(seconds=1))
+    listed = listing.find(asked, whole=True)
+    assert [listed.of(tag) for tag in asked] == [["of image 0"], ["of image 1"]]
     assert len(account.requests) == 1
 
 

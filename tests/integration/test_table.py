@@ -258,6 +258,7 @@ def test_count_item_is_no_job(world: World) -> None:
 def test_item_names_its_status_and_expiry(world: World, job: Job) -> None:
     item = world.item(job.job_id)
     assert item["status"] == {"S": "AWAITING_UPLOAD"}  # the stream's filter reads it
+    assert "photo_uninspected" not in item  # there is no photo yet
     end = job.created_at + timedelta(days=30)
     assert item["expires_at"] == {"N": str(int(end.timestamp()))}
 
@@ -292,6 +293,81 @@ def test_prompt_takes_its_bytes_in_the_item(world: World, sign: str) -> None:
         assert table.get(job.job_id) == job
         sizes.append(len(world.item(job.job_id)["request"]["S"].encode()))
     assert sizes[1] - sizes[0] == 1000 * len(sign.encode())
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Any]]:
+    """The requests to AWS: each with its operation and its arguments."""
+    call_of: Any = vars(BaseClient)["_make_api_call"]
+    seen: list[tuple[str, Any]] = []
+
+    def call(client: BaseClient, name: str, arguments: Any) -> Any:
+        seen.append((name, arguments))
+        return call_of(client, name, arguments)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", call)
+    return seen
+
+
+def test_job_is_read_as_it_is_now(job: Job, calls: list[tuple[str, Any]]) -> None:
+    """DynamoDB may answer with an old item otherwise, which moto never does."""
+    table.get(job.job_id)
+    counts.spent("ann")
+    counts.spent_in_total()
+    assert [arguments.get("ConsistentRead") for _, arguments in calls] == [True] * 3
+
+
+def store(jobs: int) -> list[str]:
+    """Store an owner's jobs of three images; return their ids, the newest first."""
+    ids = [f"00000000-0000-4000-8000-{number:012}" for number in range(jobs)]
+    for number, job_id in enumerate(ids):
+        counts.create(replace(waiting_job(), job_id=job_id, created_at=at(number)), UNLIMITED)
+    return ids[::-1]
+
+
+def listed(**options: Any) -> tuple[list[str], str | None]:
+    jobs, cursor = table.list_jobs("ann", **({"limit": 20, "cursor": None} | options))
+    return [job.job_id for job in jobs], cursor
+
+
+def test_list_reads_no_more_than_it_shows(world: World, calls: list[tuple[str, Any]]) -> None:
+    ids = store(3)
+    calls.clear()
+    assert listed(limit=2)[0] == ids[:2]
+    assert listed(wanted=lambda _: True) == (ids, None)
+    assert [(name, arguments["Limit"]) for name, arguments in calls] == [("Query", 2), ("Query", 100)]
+
+
+@pytest.mark.parametrize(("images", "shown"), [(6, 2), (5, 1), (2, 1)])
+def test_page_has_only_so_many_images_but_a_job(
+    world: World, monkeypatch: pytest.MonkeyPatch, images: int, shown: int
+) -> None:
+    ids = store(3)
+    monkeypatch.setattr(table, "MOST_IMAGES_LISTED", images)
+    page, cursor = listed()
+    assert page == ids[:shown]
+    rest, _ = listed(cursor=cursor)
+    assert rest == ids[shown : 2 * shown]
+
+
+def test_page_ends_after_the_job_with_which_it_has_too_much_text(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = store(3)
+    size = len(world.item(ids[0])["request"]["S"])
+    monkeypatch.setattr(table, "MOST_TEXT_READ", 2 * size)
+    assert listed()[0] == ids
+    monkeypatch.setattr(table, "MOST_TEXT_READ", 2 * size - 1)
+    page, cursor = listed(wanted=lambda job: job.job_id != ids[1])  # what is not shown is read too
+    assert page == ids[:1]
+    assert listed(cursor=cursor) == (ids[2:], None)
+
+
+def test_filtered_page_ends_when_it_is_full(world: World) -> None:
+    ids = store(3)
+    page, cursor = listed(limit=1, wanted=lambda job: job.job_id != ids[0])
+    assert page == ids[1:2]
+    assert listed(cursor=cursor) == (ids[2:], None)
 
 
 def test_waiting_job_is_read_as_it_was_written(job: Job) -> None:

@@ -7,11 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tests.support.function_environment import ENVIRONMENT
 from triptych.replicate.predictions import Prediction
 from triptych.replicate.tags import Tag
 from triptych.settings import settings
 
+pytestmark = pytest.mark.usefixtures("configured")
 TAG = Tag("0b7a6a0e-5c9c-4f0e-9a53-7f3c7d0a3b52", 2, 1)
 PHOTO_URL = (
     "https://photos.s3.ap-northeast-2.amazonaws.com/uploads/x/photo.jpg"
@@ -60,13 +60,6 @@ def test_reading_a_tag_never_raises(text: str) -> None:
     Tag.of_query(text)
     Tag.of_photo_url(text)
     Tag.of_photo_url(f"https://x/?response-content-disposition={text}")
-
-
-@pytest.fixture(autouse=True)
-def configured(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in ENVIRONMENT.items():
-        monkeypatch.setenv(name, value)
-    settings.cache_clear()
 
 
 def test_photo_url_is_found_in_the_models_image_field() -> None:

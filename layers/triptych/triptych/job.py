@@ -465,7 +465,7 @@ type Event = (
 )
 
 MOST_IMAGES = 10  # of a job
-LARGEST_SEED = 2**31 - 1
+LARGEST_SEED = 2_147_483_647  # some models take no other integer
 MOST_RETRIES = 4  # of a job
 # Attempts for an image, in all retries together. An attempt that Replicate refused costs nothing, and a crowd has many.
 MOST_BILLABLE = 20

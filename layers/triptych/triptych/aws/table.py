@@ -58,6 +58,7 @@ CONTENTION = {
 # Of a plain write: another version is stored, or a transaction on the same item is under way.
 LOST_RACES = {"ConditionalCheckFailedException", "TransactionConflictException"}
 MOST_IMAGES_LISTED = 400  # on one page: each costs a presigned URL
+PAGE_SIZE = 100  # jobs in an answer of DynamoDB
 MOST_READ = 500  # jobs that one page of a filtered list may read
 # Then a page ends with what it has. A job with the longest prompts has 100 KB, and whoever reads many of them holds
 # functions.
@@ -285,7 +286,7 @@ def list_jobs(
         }
     most = MOST_READ if wanted else limit
     page = _table().by_owner.query(
-        owner, limit=most, page_size=min(most, 100), scan_index_forward=False, last_evaluated_key=start
+        owner, limit=most, page_size=min(most, PAGE_SIZE), scan_index_forward=False, last_evaluated_key=start
     )
     jobs: list[Job] = []
     images, text = 0, 0

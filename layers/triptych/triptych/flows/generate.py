@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
     from triptych.pace import Pace
 
+MARKS = 1_000_000  # microseconds, one of which marks a request: the answer to its write can be lost
 RACES = 5  # lost in a row before the message is put back; each of them may read Replicate's list
 PHOTO_URL_SLACK_SECONDS = 60
 # How long a prediction may stay in doubt after its POST. Without an answer, the request may still wait in some server.
@@ -158,9 +159,10 @@ def _ask(
 
 
 def _is_stored(job: Job, asked: Sequence[Asked]) -> bool:
-    """Return whether these very requests are what the job's images are in doubt of."""
-    images = {image.index: image.in_doubt_until for image in job.having(ImageStatus.REQUESTING)}
-    return not job.status.is_terminal and all(images.get(one.index) == one.in_doubt_until for one in asked)
+    """Return whether these very requests are what the job's images are in doubt of. One write stores all of them."""
+    first = asked[0]
+    image = job.images[first.index]
+    return image.status is ImageStatus.REQUESTING and image.in_doubt_until == first.in_doubt_until
 
 
 def _is_known(job: Job | None, made: PredictionCreated) -> bool:
@@ -181,7 +183,7 @@ def _cancel_unneeded(job: Job | None, made: Sequence[PredictionCreated]) -> None
 
 def unasked(job: Job, now: datetime) -> list[Image]:
     """Return the images that still need a prediction, while there is time for one."""
-    if job.status.is_terminal or (deadline(job) - now).total_seconds() < predictions.MIN_CANCEL_AFTER:
+    if (deadline(job) - now).total_seconds() < predictions.MIN_CANCEL_AFTER:
         return []
     return job.having(ImageStatus.PENDING)
 
@@ -194,9 +196,8 @@ def to_ask_for(job: Job, now: datetime) -> list[Image]:
 def _asked(job: Job, image: Image, now: datetime, *, seeded: bool) -> Asked:
     # After a retry, the client's own seed would give the same output once more, or the same refusal.
     chosen = None if job.retries else job.request.asked_of(image.index).seed
-    seed = (secrets.randbelow(LARGEST_SEED + 1) if chosen is None else chosen) if seeded else None
-    # The fraction of a second marks this request: the answer to its write can be lost.
-    until = now + timedelta(seconds=UNANSWERED_SECONDS, microseconds=secrets.randbelow(10**6))
+    seed = (secrets.randbelow(LARGEST_SEED) if chosen is None else chosen) if seeded else None
+    until = now + timedelta(seconds=UNANSWERED_SECONDS, microseconds=secrets.randbelow(MARKS))
     return Asked(image.index, seed, at=now, in_doubt_until=until)
 
 

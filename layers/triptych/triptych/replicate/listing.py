@@ -167,7 +167,8 @@ def _read_all(slices: Iterable[tuple[datetime, datetime]], budget: TimeBudget) -
     return [_known(part) for part in parts]
 
 
-def _read(start: datetime, end: datetime, budget: TimeBudget) -> list[Prediction]:
+def _read(start: datetime, end: datetime, budget: TimeBudget) -> list[Prediction] | None:
+    """Return what a part of the list holds, None if the time is over before."""
     address = _address(start, end)
     found: list[Prediction] = []
     while not budget.is_spent:
@@ -178,7 +179,7 @@ def _read(start: datetime, end: datetime, budget: TimeBudget) -> list[Prediction
         address = page.next
         if not _is_at_replicate(address):
             raise transport.ReplicateUnavailableError("the next page of the list is at another host")
-    raise transport.ReplicateUnavailableError("the list is too long to read in time")
+    return None
 
 
 def _page(address: str) -> tuple[_Page, list[Prediction]]:

@@ -1,0 +1,120 @@
+"""When the watchdog looks at a job again."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from types import SimpleNamespace
+
+import pytest
+
+from tests.support.jobs import START, waiting_job
+from triptych import deadlines
+from triptych.aws.queues import WatchdogMessage
+from triptych.flows import cleanup, record, watch
+from triptych.job import Canceled, Job, JobStatus, UploadArrived, UploadExpired, apply, apply_all
+from triptych.runtime import clock
+
+CHOSEN = SimpleNamespace(
+    upload_url_seconds=900,
+    generation_deadline_seconds=1800,
+    first_look_seconds=60,
+    watchdog_delay_seconds=300,
+)
+UPLOADED = apply(waiting_job(), UploadArrived("uploads/j/photo.jpg", START), START)
+
+
+def at(seconds: float) -> datetime:
+    return START + timedelta(seconds=seconds)
+
+
+@pytest.fixture(autouse=True)
+def stack(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (deadlines, watch, cleanup):
+        monkeypatch.setattr(module, "settings", lambda: CHOSEN)
+
+
+@pytest.mark.parametrize(
+    ("began", "ended", "wait"),
+    [
+        (9, 10, 60),  # the first look comes after a minute
+        (99, 100, 100),  # as long as it has been watched
+        (399, 400, 300),
+        (1699, 1700, 101),  # no later than just after the deadline
+        (1790, 1795.5, 5),
+        (1799, 1800, 5),  # the deadline passed during the look
+        (1799, 1801, 5),
+        (1800, 1800, 1),
+        (1801, 1802, 300),  # `generate` has the photo, and needs time
+    ],
+)
+def test_look_comes_ever_later_until_the_deadline(
+    monkeypatch: pytest.MonkeyPatch, began: float, ended: float, wait: int
+) -> None:
+    monkeypatch.setattr(clock, "now", lambda: at(ended))
+    assert watch._next_look(UPLOADED, at(began)) == wait
+
+
+def test_job_without_a_photo_is_watched_from_its_creation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "now", lambda: at(200))
+    assert watch._next_look(waiting_job(), at(199)) == 200
+    monkeypatch.setattr(clock, "now", lambda: at(1499.5))
+    assert watch._next_look(waiting_job(), at(1499)) == 1  # uploads end after 1,500 s
+
+
+def looked_at(
+    monkeypatch: pytest.MonkeyPatch, job: Job | None, message: WatchdogMessage, seconds: float
+) -> int | str | None:
+    """Return what a look returns; `canceled` or `finished` if it hands the job over."""
+    monkeypatch.setattr(clock, "now", lambda: at(seconds))
+    monkeypatch.setattr(record, "read", lambda _: job)
+    monkeypatch.setattr(cleanup, "stop", lambda *_: "canceled")
+    from triptych.flows import finish  # noqa: PLC0415  # as the watchdog imports it
+
+    def finished(*_: object, **__: object) -> Job:
+        raise StopIteration
+
+    monkeypatch.setattr(finish, "finish", finished)
+    try:
+        return watch.look(message, receives=1)
+    except StopIteration:
+        return "finished"
+
+
+def born(seconds: float, canceled_at: datetime | None = None) -> WatchdogMessage:
+    return WatchdogMessage(job_id="j", born_at=at(seconds), canceled_at=canceled_at)
+
+
+def test_job_that_is_not_stored_yet_is_looked_for_during_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert looked_at(monkeypatch, None, born(0), 59.9) == 5
+    assert looked_at(monkeypatch, None, born(0), 60) is None
+
+
+def test_retry_that_is_not_stored_yet_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert looked_at(monkeypatch, UPLOADED, born(10), 20) == 5
+    assert looked_at(monkeypatch, UPLOADED, born(0), 20) == "finished"
+    retried = replace(UPLOADED, retried_at=at(15))
+    assert looked_at(monkeypatch, retried, born(10), 20) is None  # another message watches the retry
+    assert looked_at(monkeypatch, retried, born(15), 20) == "finished"
+
+
+def test_cancellation_that_is_not_stored_yet_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    announced = born(0, canceled_at=at(30))
+    assert looked_at(monkeypatch, UPLOADED, announced, 31) == 5
+    assert looked_at(monkeypatch, UPLOADED, announced, 90) is None
+    canceled = apply(UPLOADED, Canceled(), at(30))
+    assert looked_at(monkeypatch, canceled, announced, 31) == "canceled"
+    assert looked_at(monkeypatch, canceled, born(0), 31) == "canceled"
+
+
+def test_ended_job_needs_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    expired = apply_all(waiting_job(), [UploadExpired()], at(5))
+    assert expired.status is JobStatus.EXPIRED
+    assert looked_at(monkeypatch, expired, born(0), 6) is None
+
+
+def test_failed_look_is_repeated_sooner_for_what_costs_money(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "now", lambda: at(100))
+    assert watch.seconds_after_failure(born(0)) == 300
+    assert watch.seconds_after_failure(born(0, canceled_at=at(40))) == 60
+    assert watch.seconds_after_failure(born(90).model_copy(update={"left": ()})) == 10
