@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +20,7 @@ from tests.support.events import CONTEXT, api_event, stream_event
 from tests.support.world import World
 from triptych.aws import durations, event_bus, seats, table
 from triptych.flows import record
+from triptych.flows.wait_for_change import wait_for_change
 from triptych.job import Job, JobStatus, Output, OutputStored, UploadExpired
 from triptych.runtime import clock
 from triptych.settings import settings
@@ -125,6 +126,26 @@ def test_another_owners_job_is_not_waited_for(world: World) -> None:
     job_id = world.new_job(owner="bob", photo=None)
     assert get(job_id, "?wait=20")[0] == 404
     assert sum(world.clock.slept) == 0
+
+
+def test_client_that_does_not_wait_takes_no_seat(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(seats, "seat")
+    job = world.job(world.new_job(photo=None))
+    assert wait_for_change(job, 0) is job
+
+
+def test_seat_is_held_for_a_step_longer_than_the_wait(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: list[float] = []
+
+    @contextmanager
+    def seat(_: str, seconds: float) -> Iterator[bool]:
+        held.append(seconds)
+        yield True
+
+    monkeypatch.setattr(seats, "seat", seat)
+    job = world.job(world.new_job(photo=None))
+    wait_for_change(job, 2)
+    assert (held, sum(world.clock.slept)) == ([2.5], 2)
 
 
 def test_only_so_many_clients_wait(world: World) -> None:

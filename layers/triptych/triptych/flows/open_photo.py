@@ -73,7 +73,7 @@ def job_of(job_id: str, key: str) -> Job | None:
     """
     about_job(job_id)
     job = record.read(job_id)
-    if not bucket.is_upload_of(key, job_id) or (job and not _is_photo_of(job, key)):
+    if not bucket.is_upload_of(key, job_id) or (job and key != job.photo.key):
         logger.warning("not this job's photo")
         return None
     if job is None:
@@ -81,11 +81,6 @@ def job_of(job_id: str, key: str) -> Job | None:
         # Only a stored job gets an upload URL. An upload that ends after the watchdog's clean-up is known here alone.
         bucket.remove(key)
     return job
-
-
-def _is_photo_of(job: Job, key: str) -> bool:
-    """Return whether this is where the job's photo was to be uploaded."""
-    return bucket.is_upload_of(key, job.job_id) and key == job.photo.key
 
 
 def _look_at_photo(job: Job, key: str, pace: Pace, *, again: bool) -> Job | None:
@@ -100,7 +95,7 @@ def _look_at_photo(job: Job, key: str, pace: Pace, *, again: bool) -> Job | None
             return _use(_inspect(upload.file, job), upload.file, job, pace, arrived)
         now = clock.now()
         # The fraction of a second marks this try: the answer to the write below can be lost.
-        until = now + timedelta(seconds=TRY_OVER_SECONDS, microseconds=-secrets.randbelow(10**6))
+        until = now + timedelta(seconds=TRY_OVER_SECONDS, microseconds=-secrets.randbelow(generate.MARKS))
         try:
             counted = record.move_on(job, PhotoOpened(now, until, upload.stored_at)).job
             is_own = counted and counted.photo.opening_until == until

@@ -25,11 +25,12 @@ def wait_for_change(job: Job, seconds: float) -> Job | None:
         return job
     ends_at = clock.monotonic() + seconds
     with seats.seat(job.owner, seconds + STEP_SECONDS) as seated:
-        for _ in range(math.ceil(seconds / STEP_SECONDS) if seated else 0):
-            clock.sleep(min(STEP_SECONDS, max(0, ends_at - clock.monotonic())))
+        for _ in range(math.ceil(seconds / STEP_SECONDS)) if seated else ():
+            left = ends_at - clock.monotonic()
+            if left <= 0:  # reads were slow
+                break
+            clock.sleep(min(STEP_SECONDS, left))
             now = record.read(job.job_id)
             if now is None or now.version != job.version:
                 return now
-            if clock.monotonic() >= ends_at:  # reads were slow
-                break
     return job
