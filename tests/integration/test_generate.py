@@ -31,7 +31,16 @@ from triptych.aws import parameters, queues, table
 from triptych.deadlines import deadline
 from triptych.flows import doubts, open_photo, owner, record
 from triptych.flows import generate as generation
-from triptych.job import ImageStatus, Job, JobStatus, UploadArrived, WaitsInLine, apply, is_retryable
+from triptych.job import (
+    AnswerLost,
+    ImageStatus,
+    Job,
+    JobStatus,
+    UploadArrived,
+    WaitsInLine,
+    apply,
+    is_retryable,
+)
 from triptych.pace import Left, Pace
 from triptych.photo.formats import MOST_SCANS
 from triptych.replicate import predictions, transport
@@ -305,6 +314,14 @@ def test_pace_learns_once_from_the_refusals_of_a_round(world: World) -> None:
     generation.advance(arrived_job(world), pace=pace)
     now = sent + timedelta(seconds=2)
     assert pace.told == [("created", now, None, sent), ("refused", now, 7, sent)]
+
+
+@pytest.mark.parametrize(("answered", "seconds"), [(True, 30), (False, 90)])
+def test_answer_of_replicates_leaves_a_shorter_doubt(world: World, *, answered: bool, seconds: int) -> None:
+    image = arrived_job(world).images[0]
+    event = generation._event(image, predictions.InDoubt(answered, "cut"))
+    until = world.clock.time + timedelta(seconds=seconds)
+    assert event == AnswerLost(image.index, image.attempt, until)
 
 
 def test_photo_can_be_fetched_somewhat_longer_than_until_the_deadline(world: World) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -60,6 +62,12 @@ def test_reading_a_tag_never_raises(text: str) -> None:
     Tag.of_query(text)
     Tag.of_photo_url(text)
     Tag.of_photo_url(f"https://x/?response-content-disposition={text}")
+
+
+@pytest.mark.parametrize("time", ["2026-11-29T12:00:00", "2026-11-29T12:00:00Z", "2026-11-29T21:00:00+09:00"])
+def test_time_without_a_zone_is_utc(time: str) -> None:
+    read = Prediction.model_validate({"id": "p", "created_at": time})
+    assert read.created_at == datetime(2026, 11, 29, 12, tzinfo=UTC)
 
 
 def test_photo_url_is_found_in_the_models_image_field() -> None:
