@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from triptych.replicate.predictions import Prediction
+from triptych.failures import FailureKind
+from triptych.replicate import predictions, transport
+from triptych.replicate.predictions import Answer, InDoubt, NotCreated, Prediction, Refused
 from triptych.replicate.tags import Tag
 from triptych.settings import settings
 
@@ -169,3 +176,213 @@ def test_time_with_nine_fractional_digits_is_read() -> None:
     read = Prediction.model_validate({"id": "p", "created_at": "2026-11-24T12:00:00.123456789Z"}).created_at
     assert read
     assert read.microsecond == 123456
+
+
+# ── what an answer means ──
+
+
+def answered(status: int, **headers: str) -> transport.HttpError:
+    return transport.HttpError(status, httpx.Headers(headers), b"{}")
+
+
+def test_only_an_answer_of_replicates_own_server_shortens_a_doubt() -> None:
+    for statuses, is_own in (
+        ((500, 501, 503, 505, 519, 525), True),
+        ((408, 502, 504, *range(520, 525)), False),
+    ):
+        for status in statuses:
+            doubt = InDoubt(answered=is_own, reason=f"HTTP {status}")
+            assert predictions._result_of(answered(status)) == doubt
+
+
+@pytest.mark.parametrize(
+    ("statuses", "failure"),
+    [
+        ((400, 409, 410, 499), FailureKind.REPLICATE_REFUSED),
+        ((401, 403), FailureKind.REPLICATE_UNAUTHORIZED),
+        ((402,), FailureKind.REPLICATE_OUT_OF_CREDIT),
+        ((404,), FailureKind.REPLICATE_MODEL_NOT_FOUND),
+        ((422,), FailureKind.REPLICATE_INPUT_REJECTED),
+    ],
+)
+def test_refusal_says_what_the_operator_can_do(statuses: tuple[int, ...], failure: FailureKind) -> None:
+    for status in statuses:
+        assert predictions._result_of(answered(status)) == Refused(failure)
+
+
+def test_refusal_keeps_the_time_that_replicate_names() -> None:
+    result = predictions._result_of(answered(429, **{"retry-after": "7"}))
+    assert result == NotCreated(7, "HTTP 429", throttled=True)
+
+
+@pytest.fixture
+def cancellations(monkeypatch: pytest.MonkeyPatch) -> dict[str, Exception | None]:
+    """What becomes of the cancellation of each prediction."""
+    outcomes: dict[str, Exception | None] = {}
+
+    def read(_: object, call: Callable[[Any], object]) -> None:
+        client = SimpleNamespace(predictions=SimpleNamespace(cancel=lambda prediction_id: prediction_id))
+        if error := outcomes[str(call(client))]:
+            raise error
+
+    monkeypatch.setattr(transport, "read", read)
+    return outcomes
+
+
+@pytest.mark.parametrize(
+    ("outcome", "ended"),
+    [
+        (None, True),
+        (answered(400), True),
+        (answered(409), True),
+        (answered(422), True),
+        (answered(401), False),
+        (answered(404), False),  # it may be too new to be known
+        (answered(429), False),
+        (transport.ReplicateUnavailableError("HTTP 503"), False),
+    ],
+)
+def test_cancellation_that_may_have_failed_is_no_end(
+    cancellations: dict[str, Exception | None], outcome: Exception | None, *, ended: bool
+) -> None:
+    cancellations |= {"a": None, "b": outcome}
+    assert predictions.cancel("b") is ended
+    assert predictions.cancel_all(["b"]) is ended
+    assert predictions.cancel_all(["a", "b"]) is ended
+    assert predictions.cancel_all([])
+
+
+@pytest.mark.parametrize(("seconds", "header"), [(4, "5s"), (5, "5s"), (1800, "1800s")])
+def test_cancel_after_is_never_below_what_replicate_takes(
+    monkeypatch: pytest.MonkeyPatch, seconds: int, header: str
+) -> None:
+    sent: list[object] = []
+
+    def keep(_: object, headers: dict[str, str]) -> object:
+        sent.append(headers)
+        raise transport.TooLateToSendError
+
+    monkeypatch.setattr(transport, "token", lambda: "a token")
+    monkeypatch.setattr(transport, "Exchange", keep)
+    new = predictions.NewPrediction(TAG, PHOTO_URL, "Paint it.", 1)
+    predictions.create([new], webhook_url="https://x", cancel_after=seconds)
+    assert sent == [{"Cancel-After": header}]
+
+
+# ── several requests ──
+
+type OneAnswer = Callable[[predictions.NewPrediction], Answer]
+
+
+@pytest.fixture
+def create(monkeypatch: pytest.MonkeyPatch) -> Callable[[OneAnswer], list[Answer]]:
+    """Create three predictions, each of which is answered so."""
+    monkeypatch.setattr(transport, "token", lambda **_: "a token")
+
+    def created(answer: OneAnswer) -> list[Answer]:
+        monkeypatch.setattr(predictions, "_create", lambda one, *_: answer(one))
+        new = [predictions.NewPrediction(TAG._replace(image=image), PHOTO_URL, "", 1) for image in range(3)]
+        return predictions.create(new, webhook_url="https://x", cancel_after=60)
+
+    return created
+
+
+def id_of(one: predictions.NewPrediction) -> Answer:
+    return predictions.Created(f"p{one.tag.image}")
+
+
+IDS = [predictions.Created(f"p{image}") for image in range(3)]
+
+
+def test_unknown_error_of_one_request_is_a_doubt_and_an_alarm(
+    create: Callable[[OneAnswer], list[Answer]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    monkeypatch.setattr(predictions, "unexpected", told.append)
+
+    def answer(one: predictions.NewPrediction) -> Answer:
+        if one.tag.image == 1:
+            raise LookupError
+        return id_of(one)
+
+    assert create(answer) == [IDS[0], InDoubt(answered=False, reason="LookupError"), IDS[2]]
+    assert len(told) == 1
+
+
+def test_request_that_does_not_end_is_a_doubt(
+    create: Callable[[OneAnswer], list[Answer]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictions, "CREATE_SECONDS", 0.3)
+    monkeypatch.setattr(predictions, "CREATE_GRACE_SECONDS", 0)
+    over = threading.Event()
+
+    def answer(one: predictions.NewPrediction) -> Answer:
+        if one.tag.image == 1:
+            over.wait(60)
+        return id_of(one)
+
+    try:
+        assert create(answer)[1] == InDoubt(answered=False, reason="no answer")
+    finally:
+        over.set()
+
+
+def test_request_that_is_about_to_end_is_awaited(
+    create: Callable[[OneAnswer], list[Answer]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictions, "CREATE_SECONDS", 0)
+    monkeypatch.setattr(predictions, "CREATE_GRACE_SECONDS", 30)
+
+    def answer(one: predictions.NewPrediction) -> Answer:
+        threading.Event().wait(0.05)
+        return id_of(one)
+
+    assert create(answer) == IDS
+
+
+@pytest.mark.parametrize(
+    ("error", "answer"),
+    [
+        (transport.NoTokenError(), predictions.UNAUTHORIZED),
+        (transport.TokenUnreadableError(), Refused(FailureKind.REPLICATE_TOKEN_UNREADABLE)),
+        (transport.ReplicateUnavailableError("SSM fails"), NotCreated(None, "SSM fails")),
+    ],
+)
+def test_without_a_token_no_request_is_sent(
+    create: Callable[[OneAnswer], list[Answer]],
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    answer: Answer,
+) -> None:
+    def token() -> str:
+        raise error
+
+    monkeypatch.setattr(transport, "token", token)
+    assert create(id_of) == [answer] * 3
+
+
+@pytest.mark.parametrize("fresh", ["another", transport.ReplicateUnavailableError("SSM fails")])
+def test_refused_token_that_may_be_rotated_refuses_no_prediction(
+    create: Callable[[OneAnswer], list[Answer]], monkeypatch: pytest.MonkeyPatch, fresh: str | Exception
+) -> None:
+    monkeypatch.setattr(transport, "token", token_that_becomes(fresh))
+    rotated = NotCreated(None, "the token may have been rotated")
+    answers = create(lambda one: id_of(one) if one.tag.image == 1 else predictions.UNAUTHORIZED)
+    assert answers == [rotated, IDS[1], rotated]
+
+
+@pytest.mark.parametrize("fresh", ["a token", transport.NoTokenError(), transport.TokenUnreadableError()])
+def test_refused_token_that_is_the_stored_one_refuses_the_prediction(
+    create: Callable[[OneAnswer], list[Answer]], monkeypatch: pytest.MonkeyPatch, fresh: str | Exception
+) -> None:
+    monkeypatch.setattr(transport, "token", token_that_becomes(fresh))
+    assert create(lambda _: predictions.UNAUTHORIZED) == [predictions.UNAUTHORIZED] * 3
+
+
+def token_that_becomes(fresh_one: str | Exception) -> Callable[..., str]:
+    def token(*, fresh: bool = False) -> str:
+        if fresh and isinstance(fresh_one, Exception):
+            raise fresh_one
+        return str(fresh_one) if fresh else "a token"
+
+    return token
