@@ -18,6 +18,7 @@ from triptych.failures import FailureKind
 from triptych.replicate import predictions, transport
 from triptych.replicate.predictions import Answer, InDoubt, NotCreated, Prediction, Refused
 from triptych.replicate.tags import Tag
+from triptych.runtime.budget import TimeBudget
 from triptych.settings import settings
 
 pytestmark = pytest.mark.usefixtures("configured")
@@ -267,6 +268,34 @@ def test_cancel_after_is_never_below_what_replicate_takes(
     new = predictions.NewPrediction(TAG, PHOTO_URL, "Paint it.", 1)
     predictions.create([new], webhook_url="https://x", cancel_after=seconds)
     assert sent == [{"Cancel-After": header}]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "answer"),
+    [
+        (b'{"id": "p1"}', predictions.Created("p1")),
+        (b"{}", InDoubt(answered=True, reason="unreadable answer")),
+        (httpx.ReadError("cut"), InDoubt(answered=False, reason="ReadError")),
+        (httpx.ConnectError("refused"), NotCreated(None, "ConnectError")),
+        (httpx.ConnectTimeout("slow"), NotCreated(None, "ConnectTimeout")),
+        (httpx.PoolTimeout("full"), NotCreated(None, "PoolTimeout")),
+        (transport.TooLateToSendError(), NotCreated(None, "TooLateToSendError")),
+        (answered(503), InDoubt(answered=True, reason="HTTP 503")),
+    ],
+)
+def test_request_that_may_have_been_sent_is_a_doubt(
+    monkeypatch: pytest.MonkeyPatch, outcome: bytes | Exception, answer: Answer
+) -> None:
+    exchange = SimpleNamespace(body=outcome, left=None)
+
+    def send(_: object) -> None:
+        if isinstance(outcome, Exception):
+            raise outcome
+
+    monkeypatch.setattr(transport, "Exchange", lambda *_: exchange)
+    monkeypatch.setattr(transport, "send", send)
+    new = predictions.NewPrediction(TAG, PHOTO_URL, "Paint it.", 1)
+    assert predictions._create(new, "a token", "https://x", 60, TimeBudget(60)) == answer
 
 
 # ── several requests ──
