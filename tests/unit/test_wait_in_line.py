@@ -15,6 +15,8 @@ from triptych.aws import bucket, queues
 from triptych.flows import open_photo, record, wait_in_line
 from triptych.job import Canceled, Event, ImageStatus, Job, UploadArrived, apply, apply_all
 from triptych.pace import Pace
+from triptych.replicate import listing
+from triptych.replicate.transport import ReplicateUnavailableError
 from triptych.runtime import clock
 
 KEY = "uploads/j/photo.jpg"
@@ -188,10 +190,46 @@ def test_turn_that_is_left_to_others_goes_back_at_once(
     world: World, monkeypatch: pytest.MonkeyPatch, *, again: bool
 ) -> None:
     world.job = waiting(0)
+    logged: list[str] = []
     monkeypatch.setattr(wait_in_line, "_leaves_at_once", lambda _: True)
+    monkeypatch.setattr(wait_in_line, "about_job", logged.append)
     rest = wait_in_line.take_turn("j", KEY, Pace(), again=again)
     assert 39 < rest <= 40
     assert world.entered == [{"again": again, "delay": 0}]
+    assert logged == ["j"]
+
+
+def beaten() -> Pace:
+    """Return what a process knows whose turn at a slow limit another one took."""
+    pace = refused(20)
+    pace.refused(START, 20)
+    assert pace.loses_the_turn(START)
+    return pace
+
+
+@pytest.mark.parametrize(("created", "leaves"), [(0, False), (3, True), (100, False), (None, False)])
+def test_beaten_process_looks_whether_others_use_up_the_limit(
+    monkeypatch: pytest.MonkeyPatch, created: int | None, *, leaves: bool
+) -> None:
+    since: list[datetime] = []
+
+    def created_since(start: datetime) -> int:
+        since.append(start)
+        if created is None:
+            raise ReplicateUnavailableError("HTTP 503")
+        return created
+
+    monkeypatch.setattr(listing, "created_since", created_since)
+    assert wait_in_line._leaves_at_once(beaten()) is leaves
+    assert since == [at(-30)]
+
+
+def test_process_that_is_refused_before_its_turn_reads_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(listing, "created_since")
+    pace = beaten()
+    pace.refused(START, 20)
+    assert wait_in_line._leaves_at_once(pace)
+    assert not wait_in_line._leaves_at_once(Pace())
 
 
 def test_doubt_is_settled_outside_the_line(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
