@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 
-from tests.support.jobs import START
-from triptych.aws import bucket
+from tests.support.jobs import START, waiting_job
+from triptych.aws import bucket, queues
 from triptych.aws.queues import RunningPrediction, WatchdogMessage
-from triptych.flows import cleanup, doubts
+from triptych.flows import cleanup, doubts, record
+from triptych.job import Image, ImageStatus, Job, UploadArrived, apply
 from triptych.replicate import predictions
 from triptych.replicate.listing import Listed
 from triptych.replicate.predictions import Prediction
+from triptych.replicate.tags import Tag
 from triptych.runtime import clock
 
 pytestmark = pytest.mark.usefixtures("configured")
+TAG = Tag("j", 0, 1)
 CHOSEN = SimpleNamespace(generation_deadline_seconds=1800)
 
 
@@ -32,10 +36,27 @@ class World:
         self.canceled: list[str] = []
         self.is_canceled = True
         self.reads = 0
+        self.removed: list[str] = []
+        self.sent: list[tuple[WatchdogMessage, int]] = []
+        self.newer: list[Job] = []  # what other invocations store before the record is deleted
+        self.delete_fails = False
+        self.unexpected: list[str] = []
 
     def read_list(self, *_: object) -> Listed | None:
         self.reads += 1
         return self.listed
+
+    def remove_all(self, job_id: str) -> int:
+        self.removed.append(job_id)
+        return 1
+
+    def send(self, message: WatchdogMessage, *, delay: int) -> None:
+        self.sent.append((message, delay))
+
+    def delete(self, _: Job) -> Job | None:
+        if self.delete_fails:
+            raise ConnectionError
+        return self.newer.pop() if self.newer else None
 
     def cancel_all(self, ids: list[str]) -> bool:
         self.canceled += ids
@@ -48,7 +69,10 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(cleanup, "settings", lambda: CHOSEN)
     monkeypatch.setattr(doubts, "read_list", world.read_list)
     monkeypatch.setattr(predictions, "cancel_all", world.cancel_all)
-    monkeypatch.setattr(bucket, "remove_all", lambda _: 0)
+    monkeypatch.setattr(bucket, "remove_all", world.remove_all)
+    monkeypatch.setattr(queues, "send_to_watchdog", world.send)
+    monkeypatch.setattr(record, "delete", world.delete)
+    monkeypatch.setattr(cleanup, "unexpected", world.unexpected.append)
     return world
 
 
@@ -157,3 +181,105 @@ def test_objects_are_removed_until_none_can_arrive(
     until = None if uploads_until is None else at(uploads_until)
     message = WatchdogMessage(job_id="j", born_at=at(0), left=(), uploads_until=until)
     assert cleanup.clean_up(message, None) == wait
+
+
+def test_listed_prediction_is_canceled_and_no_doubt_is_left(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = TAG.on("https://x", "a token")
+    world.listed = Listed([Prediction.model_validate({"id": "found", "webhook": url})])
+    assert stop(monkeypatch, 20, doubtful(until=90)) is None
+    assert world.canceled == ["found"]
+
+
+def test_longest_doubt_is_looked_for_to_its_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.listed = Listed([later_row()])
+    assert (
+        stop(monkeypatch, 80, doubtful(until=85), doubtful(until=100).model_copy(update={"image": 1})) == 20
+    )
+
+
+# ── a deleted job ──
+
+
+def asked_job(*images: Image) -> Job:
+    job = apply(waiting_job(len(images)), UploadArrived("uploads/j/photo.jpg", START), START)
+    return replace(job, images=images)
+
+
+RUNNING = asked_job(
+    Image(0, ImageStatus.GENERATING, attempt=2, prediction_id="p0", asked_at=at(1)),
+    Image(1, ImageStatus.REQUESTING, attempt=3, asked_at=at(2), in_doubt_until=at(92)),
+    Image(2, ImageStatus.CANCELED, attempt=1, prediction_id="p2"),
+    Image(3, ImageStatus.CANCELED),
+    Image(4, ImageStatus.STORED, attempt=1, prediction_id="p4"),
+    Image(5, ImageStatus.FAILED, attempt=1, in_doubt_until=at(92)),
+)
+FIRST = RunningPrediction(image=0, attempt=2, prediction_id="p0", asked_at=at(1), in_doubt_until=None)
+SECOND = RunningPrediction(image=1, attempt=3, prediction_id=None, asked_at=at(2), in_doubt_until=at(92))
+THIRD = RunningPrediction(image=2, attempt=1, prediction_id="p2", asked_at=None, in_doubt_until=None)
+
+
+def test_deletion_names_all_that_may_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "now", lambda: at(7))
+    monkeypatch.setattr(cleanup, "upload_deadline", lambda _: at(900))
+    assert cleanup.deletion(RUNNING) == WatchdogMessage(
+        job_id="j",
+        born_at=at(7),
+        left=(FIRST, SECOND, THIRD),
+        uploads_until=at(900),
+        group=queues.group_of("ann"),
+    )
+
+
+def clean_up(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, job: Job | None, *left: RunningPrediction
+) -> int | None:
+    monkeypatch.setattr(clock, "now", lambda: at(seconds))
+    return cleanup.clean_up(WatchdogMessage(job_id="j", born_at=at(0), left=left), job)
+
+
+def test_predictions_and_objects_of_a_deleted_job_go(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert clean_up(monkeypatch, 10, None, FIRST) == 291
+    assert (world.canceled, world.removed) == (["p0"], ["j"])
+    world.is_canceled = False
+    assert clean_up(monkeypatch, 10, None, FIRST) == 10
+    assert world.sent == []
+
+
+def test_new_job_of_the_same_id_is_left_alone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deleted job's id is blocked for two days. Clocks differ by less than one."""
+    day = 86_400
+    new = replace(RUNNING, created_at=at(day + 0.001))
+    assert clean_up(monkeypatch, 2 * day, new, FIRST) is None
+    assert (world.canceled, world.removed, world.sent) == ([], [], [])
+    clean_up(monkeypatch, 2 * day, replace(RUNNING, created_at=at(day)))
+    assert world.removed == ["j"]
+
+
+def test_deletion_that_was_cut_off_is_finished_by_another_message(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.newer = [RUNNING]
+    job = asked_job(Image(0, ImageStatus.GENERATING, attempt=2, prediction_id="p0", asked_at=at(1)))
+    assert clean_up(monkeypatch, 20, job, FIRST) is None
+    assert [(message.left, delay) for message, delay in world.sent] == [
+        ((FIRST,), 20),
+        ((FIRST, SECOND, THIRD), 20),
+    ]
+    assert (world.canceled, world.removed, world.unexpected) == (["p0", "p2"], ["j"], [])
+
+
+def test_record_that_cannot_be_deleted_keeps_its_objects(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.delete_fails = True
+    assert clean_up(monkeypatch, 20, RUNNING) is None
+    assert (world.canceled, world.removed) == (["p0", "p2"], [])
+    assert (len(world.sent), len(world.unexpected)) == (1, 1)
+
+
+def test_failed_cleanup_of_a_cut_deletion_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(bucket, "remove_all")
+    assert clean_up(monkeypatch, 20, RUNNING) is None
+    assert (len(world.sent), len(world.unexpected)) == (1, 1)

@@ -45,6 +45,7 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> None:
         (1799, 1800, 5),  # the deadline passed during the look
         (1799, 1801, 5),
         (1800, 1800, 1),
+        (1800.1, 1800.5, 300),
         (1801, 1802, 300),  # `generate` has the photo, and needs time
     ],
 )
@@ -64,7 +65,7 @@ def test_job_without_a_photo_is_watched_from_its_creation(monkeypatch: pytest.Mo
 
 def looked_at(
     monkeypatch: pytest.MonkeyPatch, job: Job | None, message: WatchdogMessage, seconds: float
-) -> int | str | None:
+) -> object:
     """Return what a look returns; `canceled` or `finished` if it hands the job over."""
     monkeypatch.setattr(clock, "now", lambda: at(seconds))
     monkeypatch.setattr(record, "read", lambda _: job)
@@ -113,8 +114,45 @@ def test_ended_job_needs_no_look(monkeypatch: pytest.MonkeyPatch) -> None:
     assert looked_at(monkeypatch, expired, born(0), 6) is None
 
 
+@pytest.mark.parametrize(
+    ("after", "wait"),
+    [(UPLOADED, 100), (apply(UPLOADED, Canceled(), START), None), (None, None)],
+    ids=["open", "ended", "deleted"],
+)
+@pytest.mark.parametrize(("receives", "fatal"), [(13, False), (14, True)])
+def test_look_that_leaves_an_open_job_is_followed_by_another(
+    monkeypatch: pytest.MonkeyPatch, receives: int, after: Job | None, wait: int | None, *, fatal: bool
+) -> None:
+    from triptych.flows import finish  # noqa: PLC0415  # as the watchdog imports it
+
+    told: list[bool] = []
+
+    def finished(_: Job, *, fatal: bool) -> Job | None:
+        told.append(fatal)
+        return after
+
+    logged: list[str] = []
+    monkeypatch.setattr(watch, "about_job", logged.append)
+    monkeypatch.setattr(clock, "now", lambda: at(100))
+    monkeypatch.setattr(record, "read", lambda _: UPLOADED)
+    monkeypatch.setattr(finish, "finish", finished)
+    assert watch.look(born(0), receives) == wait
+    assert (told, logged) == ([fatal], ["j"])
+
+
+def test_deletion_is_cleaned_up_whatever_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cleanup, "clean_up", lambda message, job: (message.job_id, job))
+    message = born(0).model_copy(update={"left": ()})
+    for job in (UPLOADED, None):
+        assert looked_at(monkeypatch, job, message, 5) == ("j", job)
+
+
 def test_failed_look_is_repeated_sooner_for_what_costs_money(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "now", lambda: at(100))
     assert watch.seconds_after_failure(born(0)) == 300
+    monkeypatch.setattr(CHOSEN, "watchdog_delay_seconds", 900)
+    assert watch.seconds_after_failure(born(0)) == 300
+    monkeypatch.setattr(CHOSEN, "watchdog_delay_seconds", 120)
+    assert watch.seconds_after_failure(born(0)) == 120
     assert watch.seconds_after_failure(born(0, canceled_at=at(40))) == 60
     assert watch.seconds_after_failure(born(90).model_copy(update={"left": ()})) == 10
