@@ -65,6 +65,23 @@ def test_query_without_an_image_has_no_tag(query: str) -> None:
     assert Tag.of_query(query) is None
 
 
+def test_query_with_too_many_fields_is_not_read() -> None:
+    query = TAG.on("https://x", "a token").partition("?")[2]
+    most = query + 12 * "&a=1"  # beside the four of the tag
+    assert Tag.of_query(most) == TAG
+    assert TAG.has_key(most, "a token")
+    assert Tag.of_query(most + "&a=1") is None
+    with pytest.raises(ValueError, match="fields"):
+        TAG.has_key(most + "&a=1", "a token")
+    assert Tag.of_photo_url(PHOTO_URL + 30 * "&a=1") == TAG
+    assert Tag.of_photo_url(PHOTO_URL + 31 * "&a=1") is None
+
+
+def test_url_of_two_photos_has_no_tag() -> None:
+    other = PHOTO_URL.partition("?")[2].replace(f"{TAG.image}.1", "0.1")
+    assert Tag.of_photo_url(f"{PHOTO_URL}&{other}") is None
+
+
 @given(st.text(max_size=100))
 def test_reading_a_tag_never_raises(text: str) -> None:
     Tag.of_query(text)
@@ -251,6 +268,23 @@ def test_cancellation_that_may_have_failed_is_no_end(
     assert predictions.cancel_all(["b"]) is ended
     assert predictions.cancel_all(["a", "b"]) is ended
     assert predictions.cancel_all([])
+
+
+def test_cancellation_that_is_about_to_end_is_awaited(
+    cancellations: dict[str, Exception | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancellations |= {"a": None, "b": None}
+    cancel = predictions.cancel
+
+    def slowly(prediction_id: str) -> bool:
+        threading.Event().wait(0.05)
+        return cancel(prediction_id)
+
+    monkeypatch.setattr(predictions, "cancel", slowly)
+    monkeypatch.setattr(transport, "READ_SECONDS", 0)
+    assert predictions.cancel_all(["a", "b"])
+    monkeypatch.setattr(predictions, "CANCEL_GRACE_SECONDS", 0)
+    assert not predictions.cancel_all(["a", "b"])
 
 
 @pytest.mark.parametrize(("seconds", "header"), [(4, "5s"), (5, "5s"), (1800, "1800s")])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any, override
 
@@ -17,7 +19,7 @@ from tests.support.fake_replicate import streamed
 from tests.support.jobs import START
 from triptych.pace import Left
 from triptych.replicate import transport
-from triptych.runtime import clock
+from triptych.runtime import clock, tls
 from triptych.runtime.budget import TimeBudget
 
 pytestmark = pytest.mark.usefixtures("configured")
@@ -120,7 +122,16 @@ def test_headers_of_the_limit_are_read_as_far_as_they_make_sense(
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [("7", 7), ("0", None), ("-1", None), ("inf", None), ("soon", None), (None, None)],
+    [
+        ("7", 7),
+        ("0.5", 0.5),
+        ("0", None),
+        ("-0.5", None),
+        ("-1", None),
+        ("inf", None),
+        ("soon", None),
+        (None, None),
+    ],
 )
 def test_wait_is_a_positive_number(value: str | None, seconds: float | None) -> None:
     headers = httpx.Headers({"retry-after": value} if value else {})
@@ -131,6 +142,72 @@ def test_wait_may_be_until_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "now", lambda: START)
     date = format_datetime(START + timedelta(seconds=9), usegmt=True)
     assert transport._retry_after_in_header(date) == 9
+
+
+@pytest.mark.parametrize(("seconds", "connect", "read"), [(60, 3, 60), (2, 2, 2), (0, 0.1, 0.1)])
+def test_request_has_the_time_that_is_left(
+    monkeypatch: pytest.MonkeyPatch, seconds: float, connect: float, read: float
+) -> None:
+    seen: list[dict[str, float]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.extensions["timeout"])
+        return streamed(b"{}")
+
+    monkeypatch.setattr(transport, "http_transport", lambda: httpx.MockTransport(answer))
+    monkeypatch.setattr(TimeBudget, "is_spent", False)
+    exchanged(seconds)
+    assert seen[0]["connect"] == pytest.approx(connect, abs=0.5 if seconds else 0.001)
+    assert seen[0]["read"] == pytest.approx(read, abs=0.5 if seconds else 0.001)
+
+
+def test_no_connection_is_kept_and_the_certificates_are_loaded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A connection that Replicate has closed meanwhile looks like a lost answer."""
+    connections: set[tuple[str, int]] = set()
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            connections.add(self.client_address)
+            self.send_response(200)
+            self.send_header("content-length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+            """Log nothing."""
+
+    made: list[Any] = []
+    whole = httpx.HTTPTransport
+
+    def keep(**options: Any) -> httpx.HTTPTransport:
+        made.append(options)
+        return whole(**options)
+
+    monkeypatch.setattr(httpx, "HTTPTransport", keep)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        try:
+            with (
+                inspect.unwrap(transport.http_transport)() as sender,
+                httpx.Client(transport=sender) as client,
+            ):
+                for _ in range(2):
+                    client.get(f"http://127.0.0.1:{server.server_port}/")
+        finally:
+            server.shutdown()
+            thread.join()
+    assert len(connections) == 2
+    assert made[0]["verify"] is tls.context()
+
+
+def test_modules_of_a_request_are_imported_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    imported: list[str] = []
+    monkeypatch.setattr(transport, "import_module", imported.append)
+    transport.prepare()
+    assert "replicate.client" in imported
 
 
 # ── a request that changes nothing ──
@@ -246,6 +323,13 @@ def test_token_is_read_without_space_and_again_if_no_header_can_hold_it(
     options = {"decrypt": True, "max_age": 300}
     assert parameter.asked == [{**options, "force_fetch": force} for force in forced]
     assert parameter.values == []
+
+
+def test_kept_token_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
+    parameter = Parameter("r8_a")
+    monkeypatch.setattr(transport, "parameters", SimpleNamespace(provider=lambda: parameter))
+    transport.token()
+    assert parameter.asked[0]["force_fetch"] is False
 
 
 @pytest.mark.parametrize("bad", ["r8_\N{BULLET}", "r8\0"])

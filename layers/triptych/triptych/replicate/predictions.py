@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 CREATE_SECONDS = 12.0  # from the connection to the last byte; a create request usually takes 1 s or 2 s
 CREATE_GRACE_SECONDS = 1.0
+CANCEL_GRACE_SECONDS = 1.0  # a cancellation has a grace of its own
 MIN_CANCEL_AFTER = 5  # seconds; Replicate refuses less
 
 
@@ -271,7 +272,5 @@ def cancel(prediction_id: str) -> bool:
 
 def cancel_all(prediction_ids: Sequence[str]) -> bool:
     """Cancel predictions at the same time. Return whether none of them runs any longer."""
-    if len(prediction_ids) <= 1:
-        return all(map(cancel, prediction_ids))
     tasks = [partial(cancel, prediction_id) for prediction_id in prediction_ids]
-    return all(TimeBudget(transport.READ_SECONDS).run(tasks, grace=2 * transport.GRACE_SECONDS))
+    return all(TimeBudget(transport.READ_SECONDS).run(tasks, grace=CANCEL_GRACE_SECONDS))

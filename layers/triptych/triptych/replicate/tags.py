@@ -12,6 +12,10 @@ KEY_BYTES = 16
 _NUMBER = re.compile(r"[0-9]{1,6}")
 
 
+MOST_FIELDS = 16  # of a webhook URL's query: a forged one may have any number
+MOST_FIELDS_OF_PHOTO = 32  # of a presigned URL's query
+
+
 class Tag(NamedTuple):
     """The job, image and attempt that a prediction belongs to. A tag names exactly one POST to Replicate.
 
@@ -38,10 +42,8 @@ class Tag(NamedTuple):
         The key proves nothing about the body of a webhook. It only keeps others from making a function ask Replicate for
         the signing secret.
         """
-        given = parse_qs(query, max_num_fields=16).get("key", [""])
-        return len(given) == 1 and hmac.compare_digest(
-            given[0].encode("utf-8", "replace"), self._key(token).encode()
-        )
+        given = ",".join(parse_qs(query, max_num_fields=MOST_FIELDS).get("key", ()))
+        return hmac.compare_digest(given.encode("utf-8", "replace"), self._key(token).encode())
 
     def _key(self, token: str) -> str:
         digest = hmac.digest(token.encode(), f"webhook of {self.file_name}".encode(), "sha256")
@@ -51,7 +53,7 @@ class Tag(NamedTuple):
     def of_query(cls, query: str) -> Self | None:
         """Return the tag in a webhook URL's query, or None."""
         try:
-            values = parse_qs(query, max_num_fields=16)
+            values = parse_qs(query, max_num_fields=MOST_FIELDS)
             (job_id,), (image,), (attempt,) = values["job_id"], values["image"], values["attempt"]
         except (KeyError, ValueError):
             return None
@@ -61,10 +63,11 @@ class Tag(NamedTuple):
     def of_photo_url(cls, url: str) -> Self | None:
         """Return the tag in a photo's presigned URL, or None."""
         try:
-            values = parse_qs(urlsplit(url).query, max_num_fields=32)
+            values = parse_qs(urlsplit(url).query, max_num_fields=MOST_FIELDS_OF_PHOTO)
         except ValueError:
             return None
-        name = values.get("response-content-disposition", [""])[0].partition('filename="')[2].rstrip('"')
+        disposition = " ".join(values.get("response-content-disposition", ()))
+        name = disposition.partition('filename="')[2].rstrip('"')
         parts = name.split(".")
         return cls._read(*parts) if len(parts) == len(cls._fields) else None
 

@@ -75,9 +75,9 @@ def read[T: BaseModel](kind: type[T], request: Callable[[Client], object]) -> T:
     exchange = Exchange(budget)
     replicate = client(token(), exchange)
 
-    def task() -> bool:
+    def task() -> str:
         send(lambda: request(replicate))
-        return True
+        return "sent"
 
     try:
         if budget.run([task], grace=GRACE_SECONDS) == [None]:
@@ -169,12 +169,12 @@ class Exchange(httpx.BaseTransport):
             for chunk in answer.iter_bytes():
                 self.body += chunk
                 if len(self.body) > MAX_BODY_BYTES or self._budget.is_spent:
-                    raise httpx.ReadTimeout("the answer does not end", request=request)
+                    raise httpx.ReadTimeout("the answer does not end")
         finally:
             answer.close()
         if not answer.is_success:
             raise HttpError(answer.status_code, answer.headers, self.body)
-        return httpx.Response(answer.status_code, content=self.body, request=request)
+        return httpx.Response(answer.status_code, content=self.body)
 
     def _trace(self, event: str, _info: object) -> None:
         # A name look-up can hang, and Lambda can freeze the function, before the request is sent. By the time it could
