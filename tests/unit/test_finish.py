@@ -65,7 +65,7 @@ class World:
         self.entered: list[datetime] = []
         self.passed_on: list[bool] = []
         self.canceled: list[str] = []
-        self.unexpected: list[str] = []
+        self.unexpected: list[dict[str, object]] = []  # what each alarm names
         self.advance: Callable[[Job], Job | None] = lambda job: job
         self.predictions: dict[str, object] = {}
         self.results: dict[int, Event | Exception | None] = {}
@@ -109,7 +109,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(predictions, "cancel_all", world.canceled.extend)
     monkeypatch.setattr(predictions, "get", world.get)
     monkeypatch.setattr(collect, "result", world.result)
-    monkeypatch.setattr(finish, "unexpected", lambda message, **_: world.unexpected.append(message))
+    monkeypatch.setattr(finish, "unexpected", lambda *_, **keys: world.unexpected.append(keys))
     monkeypatch.setattr(generate, "advance", lambda job, **_: world.advance(job))
 
     def enter(*_: object, entered_at: datetime) -> None:
@@ -359,7 +359,7 @@ def test_failure_of_one_image_is_its_own(
 ) -> None:
     world.results = {0: error}
     assert result_at(world, 10) == event
-    assert len(world.unexpected) == alarms
+    assert world.unexpected == [{"prediction_id": "p0"}] * alarms
     assert result_at(world, 10, last=True) == at_last
 
 
@@ -368,3 +368,4 @@ def test_broken_output_counts_once_for_two_copies_of_a_look(world: World) -> Non
     job = replace(ONE, updated_at=at(95), images=(replace(generating(0), broken=1),))
     assert result_at(world, 100, job=job) is None
     assert result_at(world, 200, job=job) == BROKEN
+    assert result_at(world, 96, job=replace(job, images=ONE.images)) == BROKEN  # the first one always counts
