@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, fields, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +11,7 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 from pynamodb.exceptions import DeleteError, PutError, QueryError, TransactWriteError
 
-from tests.support.jobs import waiting_job
+from tests.support.jobs import at, waiting_job
 from tests.support.world import World
 from triptych.aws import counts, table
 from triptych.failures import Failure
@@ -34,10 +34,6 @@ from triptych.spending import Limits, Order, OwnersDayFullError, entry_of
 START = waiting_job().created_at
 UNLIMITED = Order(owner="ann", entry=entry_of(waiting_job()), day=START.date(), pictures=3)
 LIMITED = replace(UNLIMITED, limits=Limits(pictures_of_owner=6))
-
-
-def at(seconds: int) -> datetime:
-    return START + timedelta(seconds=seconds)
 
 
 # No field has its default, and no two of a type are equal.

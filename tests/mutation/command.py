@@ -167,9 +167,7 @@ def main() -> None:
     known = equivalents()
     mutants = [one for one in drawn(names, options.seed, options.sample) if options.only in one.name]
     with workshops(options.processes) as shops:
-        first = shops.get()
-        tests = recorded(ROOT, CACHE / "mutation", first)
-        shops.put(first)
+        tests = recorded(ROOT, CACHE / "mutation", shops)
         likely = Likely(tests)
         files = sorted({test.file for test in tests})
         for _ in range(options.processes):

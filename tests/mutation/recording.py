@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from tests.environment import fingerprint
@@ -55,12 +57,12 @@ def files_to_record(root: Path) -> list[Path]:
     ]
 
 
-def recorded(root: Path, cache: Path, shop: Workshop) -> list[Recorded]:
-    """Return all quick tests that pass, and record those that are not in `cache` yet."""
+def recorded(root: Path, cache: Path, shops: SimpleQueue[Workshop]) -> list[Recorded]:
+    """Return all quick tests that pass, and record those that are not in `cache` yet, as many files at once as shops."""
     product = [*sorted((root / "layers").rglob("*.py")), *sorted((root / "functions").rglob("*.py"))]
     cache.mkdir(parents=True, exist_ok=True)
-    found: list[Recorded] = []
-    for file in files_to_record(root):
+
+    def tests_of(file: Path) -> dict[str, dict[str, Any]]:
         name = str(file.relative_to(root))
         stem = name.removesuffix(".py").replace("/", ".")  # two folders may have a file of one name
         kept = cache / f"{stem}-{fingerprint(file, *product)}.json"
@@ -68,9 +70,16 @@ def recorded(root: Path, cache: Path, shop: Workshop) -> list[Recorded]:
             for old in cache.glob(f"{stem}-*.json"):
                 old.unlink()
             print(f"recording {name} …", flush=True)  # noqa: T201  # a command prints
-            kept.write_text(json.dumps(shop.record(name, seconds=RECORD_SECONDS)))
-        found += [_test(test, one) for test, one in json.loads(kept.read_text()).items() if one["passed"]]
-    return found
+            shop = shops.get()
+            try:
+                kept.write_text(json.dumps(shop.record(name, seconds=RECORD_SECONDS)))
+            finally:
+                shops.put(shop)
+        return dict(json.loads(kept.read_text()))
+
+    with ThreadPoolExecutor(shops.qsize()) as pool:
+        each = list(pool.map(tests_of, files_to_record(root)))
+    return [_test(name, one) for tests in each for name, one in tests.items() if one["passed"]]
 
 
 def _test(name: str, one: dict[str, Any]) -> Recorded:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from triptych.job import Job, JobRequest, new_job
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
+
+
+def at(seconds: float) -> datetime:
+    """Return the time so many seconds after `START`."""
+    return START + timedelta(seconds=seconds)
 
 
 def waiting_job(images: int = 3) -> Job:

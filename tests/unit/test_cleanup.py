@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
 from types import SimpleNamespace
 
 import pytest
 
-from tests.support.jobs import START, waiting_job
+from tests.support.jobs import START, at, waiting_job
 from triptych.aws import bucket, queues
 from triptych.aws.queues import RunningPrediction, WatchdogMessage
 from triptych.flows import cleanup, doubts, record
@@ -22,10 +21,6 @@ from triptych.runtime import clock
 pytestmark = pytest.mark.usefixtures("configured")
 TAG = Tag("j", 0, 1)
 CHOSEN = SimpleNamespace(generation_deadline_seconds=1800)
-
-
-def at(seconds: float) -> datetime:
-    return START + timedelta(seconds=seconds)
 
 
 class World:

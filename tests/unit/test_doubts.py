@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import pytest
 
-from tests.support.jobs import START, waiting_job
+from tests.support.jobs import START, at, waiting_job
 from triptych.flows import costs, doubts, record
 from triptych.flows.doubts import Settled
 from triptych.job import (
@@ -28,10 +28,6 @@ from triptych.replicate.tags import Tag
 from triptych.replicate.transport import ReplicateUnavailableError
 
 pytestmark = pytest.mark.usefixtures("configured")
-
-
-def at(seconds: float) -> datetime:
-    return START + timedelta(seconds=seconds)
 
 
 def doubtful(index: int, asked: float | None = 0, until: float | None = 90) -> Image:

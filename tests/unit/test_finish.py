@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import SimpleNamespace
 
 import pytest
 from botocore.exceptions import BotoCoreError
 
-from tests.support.jobs import START, waiting_job
+from tests.support.jobs import START, at, waiting_job
 from triptych import deadlines
 from triptych.aws import bucket, queues
 from triptych.failures import FailureKind
@@ -40,10 +40,6 @@ KEY = "uploads/j/photo.jpg"
 CHOSEN = SimpleNamespace(upload_url_seconds=900, generation_deadline_seconds=1800, watchdog_delay_seconds=300)
 UNOPENED = apply(waiting_job(1), UploadArrived(KEY, START, inspected=False), START)
 OPENED = apply(waiting_job(3), UploadArrived(KEY, START), START)
-
-
-def at(seconds: float) -> datetime:
-    return START + timedelta(seconds=seconds)
 
 
 def generating(index: int, asked: float | None = 0) -> Image:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
-
 import pytest
 
 from tests.support.jobs import START as NOW
+from tests.support.jobs import at
 from triptych.replicate import listing
 from triptych.replicate.listing import Listed
 from triptych.replicate.predictions import CREATE_SECONDS, Prediction
@@ -20,43 +19,39 @@ TWIN = TAG._replace(image=1)
 def row(name: str, seconds: float | None = 0, *tags: Tag) -> Prediction:
     """Return a prediction that was created so many seconds after NOW."""
     urls = [f"https://s3/p?response-content-disposition=filename%3D%22{tag.file_name}%22" for tag in tags]
-    created = None if seconds is None else (NOW + timedelta(seconds=seconds)).isoformat()
+    created = None if seconds is None else at(seconds).isoformat()
     return Prediction.model_validate(
         {"id": name, "status": "processing", "created_at": created, "input": {"images": urls}}
     )
 
 
-def after(seconds: float) -> datetime:
-    return NOW + timedelta(seconds=seconds)
-
-
 def test_window_is_around_all_of_its_requests() -> None:
     """Replicate's clock may be a minute off, and a POST creates nothing after a minute and a half."""
-    window = listing._Window.around([after(0), after(7), after(20)], after(600))
+    window = listing._Window.around([at(0), at(7), at(20)], at(600))
     parts = (window.start, window.likely_start, window.likely_end, window.end)
-    assert parts == (after(-60), after(-5), after(35), after(20 + 90 + 60))
+    assert parts == (at(-60), at(-5), at(35), at(20 + 90 + 60))
 
 
 def test_window_ends_soon_after_now() -> None:
-    window = listing._Window.around([after(0)], after(30))
-    assert (window.likely_end, window.end) == (after(15), after(30 + 60))
-    early = listing._Window.around([after(0)], after(-50))  # the clock of the POST was ahead
-    assert early.likely_end == early.end == after(10)
+    window = listing._Window.around([at(0)], at(30))
+    assert (window.likely_end, window.end) == (at(15), at(30 + 60))
+    early = listing._Window.around([at(0)], at(-50))  # the clock of the POST was ahead
+    assert early.likely_end == early.end == at(10)
 
 
 def test_requests_whose_windows_touch_are_read_together() -> None:
-    times = [after(1000), after(0), after(210), after(1010), after(420)]
+    times = [at(1000), at(0), at(210), at(1010), at(420)]
     assert listing._near(times) == [times[1:2] + times[2:3] + times[4:], [times[0], times[3]]]
-    assert listing._near([after(0), after(210.001)]) == [[after(0)], [after(210.001)]]
+    assert listing._near([at(0), at(210.001)]) == [[at(0)], [at(210.001)]]
 
 
 def test_slices_cover_a_time_without_a_gap() -> None:
-    assert list(listing._slices(after(0), after(70))) == [
-        (after(0), after(30)),
-        (after(30), after(60)),
-        (after(60), after(70)),
+    assert list(listing._slices(at(0), at(70))) == [
+        (at(0), at(30)),
+        (at(30), at(60)),
+        (at(60), at(70)),
     ]
-    assert not list(listing._slices(after(0), after(0)))
+    assert not list(listing._slices(at(0), at(0)))
 
 
 def test_row_counts_for_the_one_image_that_it_names() -> None:

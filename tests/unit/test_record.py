@@ -22,6 +22,7 @@ from triptych.job import (
     apply,
 )
 from triptych.runtime import clock
+from triptych.runtime.observability import logger
 from triptych.spending import Order
 
 NO_LIMIT = Order(owner="ann", entry="e", day=START.date(), pictures=1)
@@ -159,3 +160,26 @@ def test_an_output_of_a_deleted_job_is_removed(store: Store) -> None:
     store.jobs.delete(job)
     record.move_on(job, output())
     assert store.removed == ["outputs/j/0.png"]
+
+
+def test_order_is_counted_with_its_write(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = stored_job(store)
+    assert store.counted == []
+    monkeypatch.delattr(table, "put")
+    assert record.move_on(job, ARRIVED, order=NO_LIMIT).written
+
+
+def test_new_job_is_counted(store: Store) -> None:
+    job = record.create(waiting_job(images=1), NO_LIMIT)
+    assert (job, store.counted) == (waiting_job(images=1), ["JobsCreated"])
+    assert job.version == 1
+
+
+def test_end_is_logged_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    logged: list[tuple[str, object]] = []
+    monkeypatch.setattr(logger, "info", lambda message, **keys: logged.append((message, keys.get("status"))))
+    job = record.move_on(stored_job(store), ARRIVED).job
+    assert job
+    assert logged == []
+    record.move_on(job, Canceled())
+    assert logged == [("job ended", JobStatus.CANCELED)]

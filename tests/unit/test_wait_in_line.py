@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from tests.support.jobs import START, waiting_job
+from tests.support.jobs import START, at, waiting_job
 from triptych.aws import bucket, queues
 from triptych.flows import open_photo, record, wait_in_line
 from triptych.job import Canceled, Event, ImageStatus, Job, UploadArrived, apply, apply_all
@@ -21,10 +21,6 @@ from triptych.runtime import clock
 
 KEY = "uploads/j/photo.jpg"
 ARRIVED = UploadArrived(KEY, START)
-
-
-def at(seconds: float) -> datetime:
-    return START + timedelta(seconds=seconds)
 
 
 class World:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from types import SimpleNamespace
 
 import pytest
 
-from tests.support.jobs import START, waiting_job
+from tests.support.jobs import START, at, waiting_job
 from triptych import deadlines
 from triptych.aws.queues import WatchdogMessage
 from triptych.flows import cleanup, record, watch
@@ -22,10 +22,6 @@ CHOSEN = SimpleNamespace(
     watchdog_delay_seconds=300,
 )
 UPLOADED = apply(waiting_job(), UploadArrived("uploads/j/photo.jpg", START), START)
-
-
-def at(seconds: float) -> datetime:
-    return START + timedelta(seconds=seconds)
 
 
 @pytest.fixture(autouse=True)

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 
@@ -79,9 +80,15 @@ def shop(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Works
         yield shop
 
 
+def queue_of(shop: Workshop) -> SimpleQueue[Workshop]:
+    shops: SimpleQueue[Workshop] = SimpleQueue()
+    shops.put(shop)
+    return shops
+
+
 @pytest.fixture(scope="module")
 def tests(tree: Path, shop: Workshop, tmp_path_factory: pytest.TempPathFactory) -> list[Recorded]:
-    return recorded(tree, tmp_path_factory.mktemp("cache"), shop)
+    return recorded(tree, tmp_path_factory.mktemp("cache"), queue_of(shop))
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +119,7 @@ def test_files_of_one_name_are_recorded_once_each(
 
     monkeypatch.setattr(shop, "record", record)
     for _ in range(2):
-        recorded(tree, tmp_path, shop)
+        recorded(tree, tmp_path, queue_of(shop))
     assert sorted(seen) == ["tests/integration/test_rules.py", "tests/unit/test_rules.py"]
     namesake.unlink()
 
