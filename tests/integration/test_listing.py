@@ -80,9 +80,7 @@ def test_list_that_catches_up_while_it_is_read_hides_nothing(account: Account) -
 
 
 @pytest.mark.parametrize("catches_up", [False, True])
-def test_list_that_catches_up_while_it_is_read_proves_no_absence(
-    account: Account, *, catches_up: bool
-) -> None:
+def test_list_that_catches_up_while_read_proves_no_absence(account: Account, *, catches_up: bool) -> None:
     account.add(TAG._replace(image=1), "another", account.world.clock.time - timedelta(seconds=599))
     replicate = account.world.replicate
     replicate.account.unlisted = {"another"}
@@ -97,9 +95,7 @@ def test_list_that_catches_up_while_it_is_read_proves_no_absence(
     assert listed.covers(account.world.clock.time - timedelta(seconds=600)) is not catches_up
 
 
-def test_part_of_the_list_that_is_about_to_be_read_is_awaited(
-    account: Account, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_part_that_is_about_to_be_read_is_awaited(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     account.add(TAG, "mine", account.world.clock.time - timedelta(seconds=599))
 
     def answer_late(_: httpx.Request) -> None:
@@ -112,9 +108,7 @@ def test_part_of_the_list_that_is_about_to_be_read_is_awaited(
     assert find(account, 600).of(TAG) == ["mine"]
 
 
-def test_list_that_is_too_long_to_read_in_time_is_an_error(
-    account: Account, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_list_that_is_too_long_is_an_error(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(listing, "LIST_SECONDS", 0)
     with pytest.raises(ReplicateUnavailableError, match="too long"):
         find(account, 600)

@@ -346,9 +346,7 @@ def test_page_has_only_so_many_images_but_a_job(
     assert rest == ids[shown : 2 * shown]
 
 
-def test_page_ends_after_the_job_with_which_it_has_too_much_text(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_page_ends_after_the_job_with_too_much_text(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     ids = store(3)
     size = len(world.item(ids[0])["request"]["S"])
     monkeypatch.setattr(table, "MOST_TEXT_READ", 2 * size)

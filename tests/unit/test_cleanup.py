@@ -134,13 +134,13 @@ def test_absent_prediction_is_looked_for_until_the_list_cannot_lag(
     assert stop(monkeypatch, seconds, doubtful(until=90, asked=None)) == wait
 
 
-def test_doubt_that_ends_later_than_the_lag_is_looked_for_longer(
+def test_doubt_that_outlasts_the_lag_is_looked_for_longer(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert stop(monkeypatch, 310, doubtful(until=350)) == 40
 
 
-def test_list_that_does_not_lag_needs_no_look_after_the_doubt(
+def test_list_without_lag_needs_no_look_after_the_doubt(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.listed = Listed([later_row()])

@@ -124,14 +124,14 @@ def test_webhook_for_another_image_is_refused(world: World, prediction: Predicti
     assert world.events == []
 
 
-def test_webhook_of_a_deleted_job_is_ignored_and_its_cost_counted(world: World) -> None:
+def test_webhook_of_a_deleted_job_is_counted_as_wasted(world: World) -> None:
     world.job = None
     assert collect.take(reported("succeeded"), TAG) is Handling.IGNORED
     assert collect.take(reported("failed"), TAG) is Handling.IGNORED
     assert world.counted == [("PredictionsWasted", 1)]
 
 
-def test_webhook_of_an_ended_job_is_ignored_and_its_cost_counted(world: World) -> None:
+def test_webhook_of_an_ended_job_is_counted_as_wasted(world: World) -> None:
     world.job = apply(RUNNING, Canceled(), START)
     assert collect.take(reported("succeeded"), TAG) is Handling.IGNORED
     assert (world.events, world.counted) == ([], [("PredictionsWasted", 1)])
@@ -147,7 +147,7 @@ def test_repeated_webhook_changes_nothing(world: World) -> None:
     ("status", "attempt", "doubled"),
     [("succeeded", 1, True), ("canceled", 1, False), ("succeeded", 2, False)],
 )
-def test_second_prediction_of_one_post_is_counted_if_it_is_billed(
+def test_second_prediction_of_one_post_counts_if_billed(
     world: World, status: str, attempt: int, *, doubled: bool
 ) -> None:
     tag = TAG._replace(attempt=attempt)

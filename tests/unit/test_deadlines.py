@@ -28,7 +28,7 @@ def after(job_or_time: datetime) -> float:
     return (job_or_time - START).total_seconds()
 
 
-def test_deadline_counts_from_the_upload_and_the_record_from_the_creation() -> None:
+def test_deadline_counts_from_the_upload_and_expiry_from_creation() -> None:
     job = waiting_job()
     assert after(deadlines.deadline(job)) == 1800
     uploaded = replace(job, uploaded_at=START + timedelta(seconds=60))

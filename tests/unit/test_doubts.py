@@ -110,7 +110,7 @@ def test_absence_is_proven_at_the_end_of_a_doubt() -> None:
     assert is_absent(90, doubtful(0, until=None))
 
 
-def test_absence_after_an_answer_is_proven_by_a_list_that_does_not_lag() -> None:
+def test_absence_after_an_answer_needs_a_list_without_lag() -> None:
     answered = doubtful(0, until=30)
     assert not is_absent(30, answered)
     assert not is_absent(29.9, answered, listed=LATER)
@@ -132,7 +132,7 @@ def test_old_list_says_nothing_of_outputs_that_it_has_forgotten() -> None:
 @pytest.mark.parametrize(
     ("asked", "lags"), [(-5, False), (-4.9, True), (0, True), (4.9, True), (5, False), (None, False)]
 )
-def test_list_lags_if_it_lacks_a_known_prediction_that_is_not_younger(asked: float, *, lags: bool) -> None:
+def test_list_without_a_known_older_prediction_lags(asked: float, *, lags: bool) -> None:
     sibling = known(1, asked)
     assert is_absent(90, doubtful(0), sibling) is not lags
     assert is_absent(90, doubtful(0), sibling, listed=Listed([row("p1", 1)]))

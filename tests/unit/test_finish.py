@@ -148,7 +148,7 @@ def test_job_in_line_enters_it_again_after_ever_longer_waits(
     assert after.entered_again_at == (at(seconds) if enters else job.entered_again_at)
 
 
-def test_job_that_is_deleted_while_it_enters_the_line_needs_nothing(world: World) -> None:
+def test_job_deleted_while_it_enters_the_line_needs_nothing(world: World) -> None:
     world.change = lambda _: None
     assert look(world, UNOPENED, 300) is None
 
@@ -197,7 +197,7 @@ def test_silent_s3_is_asked_for_ten_minutes_more(world: World) -> None:
     assert len(world.unexpected) == 1
 
 
-def test_photo_whose_event_was_lost_is_passed_on_until_the_deadline(world: World) -> None:
+def test_photo_whose_event_was_lost_goes_on_until_the_deadline(world: World) -> None:
     world.seen = bucket.Look(stored_at=at(100), size=1)
     assert look(world, waiting_job(), 1899) == waiting_job()
     assert world.passed_on == [True]
@@ -220,7 +220,7 @@ def test_look_before_the_deadline_stores_what_it_found(world: World) -> None:
     assert (world.stored, world.events, world.canceled) == ([stored(0)], [], [])
 
 
-def test_look_at_the_deadline_ends_the_job_and_what_runs_on(world: World) -> None:
+def test_look_at_the_deadline_ends_all_that_runs(world: World) -> None:
     world.results = {0: stored(0), 1: ImageFailed(1, 1, "p1", FailureKind.OUTPUT_MISSING)}
     after = look(world, RUNNING, 1800)
     assert after

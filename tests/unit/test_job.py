@@ -432,7 +432,7 @@ def test_output_missed_before_a_retry_is_still_awaited() -> None:
     assert apply(job, replace(missed, retries=1), NOW).images[0].status is ImageStatus.FAILED
 
 
-def test_retry_counts_what_it_may_create_and_begins_a_new_time_in_line() -> None:
+def test_retry_counts_what_it_may_create_and_waits_anew() -> None:
     job = apply_all(generating(), [EnteredAgain(NOW), failed(0), stored(1), failed(2)], NOW)
     retried = apply(job, Retried(NOW), NOW)
     assert (retried.counted, retried.entered_again_at) == (2, None)
@@ -447,7 +447,7 @@ def test_request_of_an_older_release_that_was_refused_costs_nothing() -> None:
     assert apply(twice, PredictionNotCreated(0, 1, NOW), NOW).images[0].billable == 1
 
 
-def test_image_in_line_that_has_no_attempt_left_waits_for_none() -> None:
+def test_image_without_an_attempt_left_waits_for_none() -> None:
     doubtful = replace(generating(1).images[0], status=ImageStatus.REQUESTING, billable=MOST_BILLABLE)
     job = replace(generating(1), images=(replace(doubtful, billable_before=2),))
     image = apply(job, PredictionNotCreated(0, 1, NOW, was_in_doubt=True), NOW).images[0]
@@ -460,7 +460,7 @@ def test_retry_looks_for_an_output_as_often_as_at_first() -> None:
     assert apply_all(broken, [DeadlinePassed(0), Retried(NOW)], NOW).images[0].broken == 0
 
 
-def test_image_whose_old_output_is_gone_ends_as_its_refused_job() -> None:
+def test_image_whose_old_output_is_gone_ends_as_its_job() -> None:
     """A retry asks for old outputs. Replicate refuses another image's prediction, so it would refuse theirs too."""
     retried = apply_all(waiting_job(3), [arrived(), asked(0), asked(1), DeadlinePassed(0), Retried(NOW)], NOW)
     job = apply_all(retried, [asked(2), GenerationRefused(2, 1, KIND)], NOW)

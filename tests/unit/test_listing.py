@@ -67,7 +67,7 @@ def test_row_counts_for_the_one_image_that_it_names() -> None:
     assert listed.tagged_ids == {"later", "both", "first", "other"}
 
 
-def test_prediction_that_was_created_later_shows_that_the_list_does_not_lag() -> None:
+def test_later_prediction_shows_that_the_list_does_not_lag() -> None:
     """Later than the POST can have taken, by any clock."""
     latest = CREATE_SECONDS + 60
     for seconds, shows in ((latest, True), (latest - 0.001, False), (None, False)):
@@ -82,7 +82,7 @@ def test_rows_are_joined_once_each_and_the_newest_first() -> None:
     assert [one.id for one in joined] == ["c", "b", "a", "undated"]
 
 
-def test_first_page_is_enough_if_it_goes_back_beyond_the_twins() -> None:
+def test_first_page_is_enough_if_it_holds_the_twins() -> None:
     """One POST can create two predictions, up to five seconds apart."""
     found = [row("b", 100, TWIN), row("a", 50, TAG)]
     assert listing._has_all([*found, row("older", 45)], {TAG, TWIN})

@@ -283,9 +283,7 @@ def test_opening_again_ends_with_a_deleted_or_ended_job(world: World) -> None:
 
 
 @pytest.mark.parametrize("prepared", [False, True])
-def test_job_that_is_deleted_while_its_photo_is_opened_again_leaves_no_copy(
-    world: World, *, prepared: bool
-) -> None:
+def test_job_deleted_while_its_photo_is_opened_leaves_no_copy(world: World, *, prepared: bool) -> None:
     world.finding = inspection.Prepared(jpeg=b"jpeg", width=3, height=2) if prepared else READY
 
     def delete_at_the_second_write() -> None:

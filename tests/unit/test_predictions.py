@@ -357,7 +357,7 @@ def id_of(one: predictions.NewPrediction) -> Answer:
 IDS = [predictions.Created(f"p{image}") for image in range(3)]
 
 
-def test_unknown_error_of_one_request_is_a_doubt_and_an_alarm(
+def test_unknown_error_of_one_request_is_a_doubt(
     create: Callable[[OneAnswer], list[Answer]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []

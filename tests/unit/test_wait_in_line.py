@@ -71,7 +71,7 @@ def test_photo_enters_the_line_unopened_and_at_once(world: World, *, again: bool
     assert world.entered == [{"again": again, "delay": 0}]
 
 
-def test_photo_that_is_not_in_s3_does_not_enter_the_line(world: World) -> None:
+def test_photo_that_s3_lacks_does_not_enter_the_line(world: World) -> None:
     world.photo = None
     assert not wait_in_line.pass_on("j", KEY)
     assert world.entered == []
@@ -127,20 +127,20 @@ def test_wait_is_until_the_first_image_may_be_requested() -> None:
     assert wait_in_line._seconds_to_wait(waiting(50), refused(20)) == 50
 
 
-def test_job_without_a_photo_or_a_pending_image_waits_for_nothing() -> None:
+def test_job_that_needs_no_prediction_waits_for_nothing() -> None:
     assert wait_in_line._seconds_to_wait(waiting_job(), Pace()) is None
     ended = apply(waiting(0), Canceled(), START)
     assert wait_in_line._seconds_to_wait(ended, Pace()) is None
 
 
-def test_job_stays_out_of_the_line_if_nobody_could_take_its_turn() -> None:
+def test_job_that_waits_for_longer_than_a_turn_stays_outside() -> None:
     """A turn waits in place for 32 s."""
     assert wait_in_line._delay(waiting(32), Pace()) == 0
     assert wait_in_line._delay(waiting(32.6), Pace()) == 33
     assert wait_in_line._delay(waiting_job(), Pace()) == 0
 
 
-def test_job_enters_the_line_only_if_it_needs_what_is_throttled(world: World) -> None:
+def test_only_a_throttled_job_enters_the_line(world: World) -> None:
     needy, done = waiting(50), apply(waiting(50), Canceled(), START)
     for job, pace, enters in (
         (needy, refused(20), True),

@@ -82,7 +82,7 @@ def born(seconds: float, canceled_at: datetime | None = None) -> WatchdogMessage
     return WatchdogMessage(job_id="j", born_at=at(seconds), canceled_at=canceled_at)
 
 
-def test_job_that_is_not_stored_yet_is_looked_for_during_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_job_that_is_not_stored_is_awaited_for_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     assert looked_at(monkeypatch, None, born(0), 59.9) == 5
     assert looked_at(monkeypatch, None, born(0), 60) is None
 
