@@ -9,11 +9,9 @@ from typing import NamedTuple, Self
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 KEY_BYTES = 16
-_NUMBER = re.compile(r"[0-9]{1,6}")
-
-
 MOST_FIELDS = 16  # of a webhook URL's query: a forged one may have any number
 MOST_FIELDS_OF_PHOTO = 32  # of a presigned URL's query
+_NUMBER = re.compile(r"[0-9]{1,6}")
 
 
 class Tag(NamedTuple):
