@@ -48,7 +48,7 @@ def count(world: World, key: str, name: str) -> int | None:
     return None if found is None else int(found["N"])
 
 
-def test_end_gives_back_what_was_not_made_to_owner_and_stack(world: World) -> None:
+def test_end_gives_back_what_was_not_made(world: World) -> None:
     job = ordered()
     ordered("other")
     world.clock.advance(60)
@@ -76,9 +76,7 @@ def test_end_that_costs_more_than_was_counted_adds_the_rest(world: World) -> Non
 
 
 @pytest.mark.parametrize(("days", "kept"), [(61, True), (62, False), (92, False), (93, True)])
-def test_days_of_two_to_three_months_ago_are_forgotten_at_an_end(
-    world: World, days: int, *, kept: bool
-) -> None:
+def test_days_of_two_months_ago_are_forgotten(world: World, days: int, *, kept: bool) -> None:
     """Each day passes through these, so none stays for ever."""
     ordered("old", days=-days)
     job = ordered()
@@ -87,7 +85,7 @@ def test_days_of_two_to_three_months_ago_are_forgotten_at_an_end(
     assert [count(world, key, old) is not None for key in (OWNERS, STACKS)] == [kept] * 2
 
 
-def test_old_days_are_forgotten_by_an_end_that_gives_nothing_back(world: World) -> None:
+def test_end_that_gives_nothing_back_forgets_days_too(world: World) -> None:
     ordered("old", days=-62)
     job = ordered(active_jobs=5)
     counts.release(replace(ended(job), counted=0))
@@ -104,7 +102,7 @@ def test_orders_of_the_week_before_are_forgotten_at_an_order(world: World, days:
     assert counts.spent("ann").ordered[DAY.isoformat()] == 3
 
 
-def test_place_of_a_job_that_must_have_ended_is_taken_back(world: World) -> None:
+def test_place_of_a_lost_job_is_taken_back(world: World) -> None:
     ordered("lost", active_jobs=1)
     with pytest.raises(TooManyActiveError):
         ordered("next", active_jobs=1)

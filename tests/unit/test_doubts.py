@@ -175,11 +175,11 @@ def test_oldest_doubt_is_settled_first(world: World) -> None:
     assert world.wanted == [({0: at(600), 1: at(500)}, True)]
 
 
-@pytest.mark.parametrize(("untils", "whole"), [((90, 95), False), ((90, 89), True), ((95, None), True)])
+@pytest.mark.parametrize(("ends", "whole"), [((90, 95), False), ((90, 89), True), ((95, None), True)])
 def test_list_is_read_whole_once_a_doubt_ends(
-    world: World, untils: tuple[float | None, float | None], *, whole: bool
+    world: World, ends: tuple[float | None, float | None], *, whole: bool
 ) -> None:
-    images = [doubtful(index, asked=index, until=until) for index, until in enumerate(untils)]
+    images = [doubtful(index, asked=index, until=until) for index, until in enumerate(ends)]
     doubts.read_list({Tag("j", image.index, 1): image for image in images}, at(-9), at(89))
     assert world.wanted == [({0: at(0), 1: at(1)}, whole)]
 
