@@ -259,17 +259,17 @@ def test_job_awaiting_its_upload_can_be_canceled(
     assert world.replicate.requests == []
 
 
-def test_prediction_made_during_a_cancel_is_canceled(
-    world: World, context: SimpleNamespace, call: Any, checks: Any
+@pytest.mark.parametrize(("method", "action"), [("POST", "/cancel"), ("DELETE", "")])
+def test_prediction_made_while_its_job_goes_is_canceled(  # fixtures
+    world: World, context: SimpleNamespace, call: Any, checks: Any, method: str, action: str
 ) -> None:
     job_id = world.new_job()
 
-    def cancel_first(_: httpx.Request) -> None:
-        call("POST", f"/api/v1/jobs/{job_id}/cancel")
+    def end_first(_: httpx.Request) -> None:
+        call(method, f"/api/v1/jobs/{job_id}{action}")
 
-    world.replicate.before_create = cancel_first
+    world.replicate.before_create = end_first
     generate.handler(sqs_event(s3_notification(job_id)), context)
-    assert world.job(job_id).status is JobStatus.CANCELED
     assert canceled(world) == set(world.replicate.predictions) == {"p0", "p1", "p2"}
 
 
@@ -638,12 +638,12 @@ def test_retry_of_a_job_that_expires_soon_is_refused(
     for index in range(3):
         send_webhook(world, context, f"p{index}", status="failed", output=None, error="no")
     checks.clear()
-    life = settings().retention_days * 24 * 3600
-    world.clock.advance(life - settings().generation_deadline_seconds)
+    last = timedelta(days=settings().retention_days, seconds=-settings().generation_deadline_seconds)
+    world.clock.time = world.job(job_id).created_at + last
     status, answer = call("POST", f"/api/v1/jobs/{job_id}/retry")
     assert (status, answer["error"]["code"]) == (409, "retry_limit_reached")
     assert (checks, tasks) == ([], [])
-    world.clock.advance(-120)
+    world.clock.time -= timedelta(microseconds=1)
     assert call("POST", f"/api/v1/jobs/{job_id}/retry")[0] == 200
 
 

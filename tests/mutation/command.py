@@ -20,6 +20,7 @@ from random import Random
 from tests.environment import CACHE, ROOT
 from tests.mutation.mutants import Mutant, mutants_of
 from tests.mutation.recording import Recorded, recorded
+from tests.mutation.server import CANNOT_RUN
 from tests.mutation.workshop import LAYER, Workshop, workshop
 
 MODULES = (
@@ -128,6 +129,8 @@ def judge(
     if chosen and mutant.is_run:
         each = {test.name: test.seconds for test in chosen}
         failed = shop.test_in_place(mutant.module, source, tests=each, seconds=seconds)
+        if failed == CANNOT_RUN:  # that says nothing of the change
+            failed = None
     if failed or (failed is not None and not deep):
         return Result(mutant, failed)
     with shop.changed(mutant.module, source):
@@ -189,13 +192,33 @@ def main() -> None:
             finally:
                 shops.put(shop)
 
+        if not options.quick:
+            control(shops, DEEP)
         results: list[Result] = []
         with ThreadPoolExecutor(options.processes) as pool:
             for number, result in enumerate(pool.map(work, mutants), 1):
                 results.append(result)
                 _say(f"{number}/{len(mutants)} {result.verdict}  {described(result.mutant)}")
+        control(shops, sorted({one.killed_by for one in results if "::" in one.killed_by}))
     survivors = [f"survived  {described(one.mutant)}" for one in results if one.verdict == "survived"]
     _say("\n".join(["", *survivors, "", *summary(results)]))
+
+
+def control(shops: SimpleQueue[Workshop], tests: Sequence[str]) -> None:
+    """Run tests that decide about changes without any change.
+
+    Raises:
+        SystemExit: One of them fails, so it proves nothing.
+    """
+    files = sorted({name.partition("::")[0] for name in tests})
+    shop = shops.get()
+    try:
+        named = [name for name in tests if "::" in name]
+        failed = shop.test(files, tests=named, seconds=DEEP_SECONDS) if files else ""
+    finally:
+        shops.put(shop)
+    if failed:
+        raise SystemExit(f"{failed} also fails without a change")
 
 
 def described(mutant: Mutant) -> str:

@@ -24,6 +24,12 @@ LEFT_OUT = {
     "test_warm_start.py",
 }
 RECORD_SECONDS = 900.0
+DEPENDS_ON = (
+    "layers",
+    "functions",
+    "tests/support",
+    "tests/simulation",
+)  # what decides whether a test passes
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +65,8 @@ def files_to_record(root: Path) -> list[Path]:
 
 def recorded(root: Path, cache: Path, shops: SimpleQueue[Workshop]) -> list[Recorded]:
     """Return all quick tests that pass, and record those that are not in `cache` yet, as many files at once as shops."""
-    product = [*sorted((root / "layers").rglob("*.py")), *sorted((root / "functions").rglob("*.py"))]
+    product = [file for folder in DEPENDS_ON for file in sorted((root / folder).rglob("*.py"))]
+    product += sorted(root.glob("tests/**/conftest.py"))
     cache.mkdir(parents=True, exist_ok=True)
 
     def tests_of(file: Path) -> dict[str, dict[str, Any]]:

@@ -36,6 +36,7 @@ PACKAGES = (
     "pynamodb.models",
     "replicate.client",
 )
+CANNOT_RUN = "the tests cannot run"
 OPTIONS = ("-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly")
 
 
@@ -112,7 +113,7 @@ def _run(job: dict[str, Any]) -> dict[str, Any]:
     code = pytest.main([*OPTIONS, *job["files"]], plugins=[chosen])
     if code == pytest.ExitCode.NO_TESTS_COLLECTED:
         return {"failed": ""}
-    return {"failed": "" if code == pytest.ExitCode.OK else chosen.failed or "the tests cannot run"}
+    return {"failed": "" if code == pytest.ExitCode.OK else chosen.failed or CANNOT_RUN}
 
 
 def in_a_fork(
@@ -129,7 +130,7 @@ def in_a_fork(
         silence = os.open(os.devnull, os.O_RDWR)
         for standard in (0, 1, 2):
             os.dup2(silence, standard)
-        answer: dict[str, Any] = {"failed": "the tests cannot run"}
+        answer: dict[str, Any] = {"failed": CANNOT_RUN}
         with suppress(BaseException):
             answer = run(job)
         with os.fdopen(writing, "w") as out:

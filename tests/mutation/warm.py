@@ -108,7 +108,7 @@ def main() -> None:
     for standard in (0, 1, 2):
         os.dup2(silence, standard)
     sys.dont_write_bytecode = True
-    options = [one for one in OPTIONS if one != "-x"]
+    options = [*(one for one in OPTIONS if one != "-x"), "-o", "timeout=0"]  # it would stop the timer below
     pytest.main([*options, *sys.argv[1:]], plugins=[Warm(jobs, answers)])
 
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -17,6 +18,7 @@ from tests.mutation import command
 from tests.mutation.command import Likely, Result, described, drawn, equivalents, judge, modules, summary
 from tests.mutation.mutants import Mutant, mutants_of
 from tests.mutation.recording import Recorded, recorded
+from tests.mutation.server import CANNOT_RUN
 from tests.mutation.workshop import LAYER, Workshop, workshop
 
 RULES = b"""\
@@ -143,6 +145,21 @@ def test_test_that_noticed_a_neighbour_runs_first(shop: Workshop, tests: list[Re
             mutant("jobs >= limit", "(jobs < limit)"), Likely(tests), shop, deep=False, first=[test.name]
         )
         assert result.killed_by == test.name
+
+
+def test_test_that_fails_without_a_change_ends_the_command(shop: Workshop, tests: list[Recorded]) -> None:
+    command.control(queue_of(shop), [test.name for test in tests])
+    command.control(queue_of(shop), [])
+    with pytest.raises(SystemExit, match="test_that_fails also fails"):
+        command.control(queue_of(shop), ["tests/unit/test_rules.py::test_that_fails", tests[0].name])
+
+
+def test_crash_in_place_is_no_kill(shop: Workshop, tests: list[Recorded]) -> None:
+    """Then an import of its own decides."""
+    each = {test.name: 1.0 for test in tests}
+    assert shop.test_in_place("rules.py", b"def", tests=each, seconds=60) == CANNOT_RUN
+    broken = replace(mutant("jobs >= limit", "(jobs > limit)"), after="(jobs > ")
+    assert "::" not in judge(broken, Likely(tests), shop, deep=False).killed_by
 
 
 def test_endless_loop_is_killed_by_the_time_limit(
