@@ -58,6 +58,8 @@ def test_promises_hold_on_the_real_code_of_the_table() -> None:
 def test_missing_guard_is_noticed(guard: str) -> None:
     found = run(1, JOBS, GUARDS[guard].faults(1, JOBS), guard)
     assert found.violation is not None
+    control = run(1, JOBS, GUARDS[guard].faults(1, JOBS))
+    assert control.violation is None, f"also with the guard: {control.violation}"
 
 
 def test_without_faults_every_job_succeeds_and_pays_each_image_once() -> None:
