@@ -32,11 +32,13 @@ class Warm:
         self._jobs = jobs
         self._answers = answers
         self._items: dict[str, pytest.Item] = {}
+        self._plugins = pytest.PytestPluginManager()
         self._functions: _Functions = {}
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self._items = {item.nodeid: item for item in session.items}
+        self._plugins = session.config.pluginmanager
         self._functions = _functions()
         gc.freeze()  # a fork then copies less
         self._answer({"ready": True})
@@ -52,12 +54,10 @@ class Warm:
         if not replaced:
             return {"failed": None}
         first = First()
+        self._plugins.register(first)
         items = [
             (self._items[name], seconds) for name, seconds in job["tests"].items() if name in self._items
         ]
-        plugins = items[0][0].config.pluginmanager if items else None
-        if plugins:
-            plugins.register(first)
         for number, (item, seconds) in enumerate(items):
             following = items[number + 1][0] if number + 1 < len(items) else None
             signal.setitimer(signal.ITIMER_REAL, TEST_SECONDS + SLOWER * seconds)
