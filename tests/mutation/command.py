@@ -20,8 +20,8 @@ from random import Random
 from tests.environment import CACHE, ROOT
 from tests.mutation.mutants import Mutant, mutants_of
 from tests.mutation.recording import Recorded, recorded
-from tests.mutation.server import CANNOT_RUN
-from tests.mutation.workshop import LAYER, Workshop, workshop
+from tests.mutation.server import CANNOT_RUN, SLOWER
+from tests.mutation.workshop import LAYER, Workshop, taken, workshop
 
 MODULES = (
     "job.py",
@@ -37,7 +37,6 @@ MODULES = (
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 DEEP = ("tests/integration/test_crash.py", "tests/simulation/test_simulation.py")  # for survivors
 DEEP_SECONDS = 1800.0
-SLOWER = 5  # a test may take this many times as long as when it was recorded, and START_SECONDS
 START_SECONDS = 90.0
 NEIGHBOURS = 12  # tests that noticed earlier changes of the module run first
 START_OF_TEST = 0.3  # seconds that count for each test beside its own
@@ -182,15 +181,12 @@ def main() -> None:
         def work(mutant: Mutant) -> Result:
             if mutant.name in known:
                 return Result(mutant, "", known[mutant.name])
-            shop = shops.get()
-            try:
+            with taken(shops) as shop:
                 first = [*noticed[mutant.module]]
                 result = judge(mutant, likely, shop, deep=not options.quick, most=options.most, first=first)
-                if result.killed_by and result.killed_by not in first:
-                    noticed[mutant.module].append(result.killed_by)
-                return result
-            finally:
-                shops.put(shop)
+            if result.killed_by and result.killed_by not in first:
+                noticed[mutant.module].append(result.killed_by)
+            return result
 
         if not options.quick:
             control(shops, DEEP)
@@ -211,12 +207,9 @@ def control(shops: SimpleQueue[Workshop], tests: Sequence[str]) -> None:
         SystemExit: One of them fails, so it proves nothing.
     """
     files = sorted({name.partition("::")[0] for name in tests})
-    shop = shops.get()
-    try:
-        named = [name for name in tests if "::" in name]
+    named = [name for name in tests if "::" in name]
+    with taken(shops) as shop:
         failed = shop.test(files, tests=named, seconds=DEEP_SECONDS) if files else ""
-    finally:
-        shops.put(shop)
     if failed:
         raise SystemExit(f"{failed} also fails without a change")
 

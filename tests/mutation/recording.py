@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.environment import fingerprint
 from tests.mutation.mutants import Mutant
-from tests.mutation.workshop import Workshop
+from tests.mutation.workshop import Workshop, taken
 
 FOLDERS = ("tests/unit", "tests/integration", "tests/simulation/tests")
 # These judge time, the environment, or what the mutated modules do not do. The crash plans follow for survivors.
@@ -77,11 +77,8 @@ def recorded(root: Path, cache: Path, shops: SimpleQueue[Workshop]) -> list[Reco
             for old in cache.glob(f"{stem}-*.json"):
                 old.unlink()
             print(f"recording {name} …", flush=True)  # noqa: T201  # a command prints
-            shop = shops.get()
-            try:
+            with taken(shops) as shop:
                 kept.write_text(json.dumps(shop.record(name, seconds=RECORD_SECONDS)))
-            finally:
-                shops.put(shop)
         return dict(json.loads(kept.read_text()))
 
     with ThreadPoolExecutor(shops.qsize()) as pool:

@@ -37,6 +37,7 @@ PACKAGES = (
     "replicate.client",
 )
 CANNOT_RUN = "the tests cannot run"
+SLOWER = 5  # a test may take this many times as long as when it was recorded, and some seconds
 OPTIONS = ("-q", "-x", "-p", "no:cacheprovider", "-p", "no:randomly")
 
 

@@ -17,12 +17,11 @@ from typing import IO, Any
 
 import pytest
 
-from tests.mutation.server import OPTIONS, First, in_a_fork
+from tests.mutation.server import OPTIONS, SLOWER, First, in_a_fork
 
 type _Functions = dict[tuple[str, str, int], list[FunctionType]]  # by file, qualified name and line
 
 TEST_SECONDS = 30.0  # a test may take this long, and SLOWER times as long as when it was recorded
-SLOWER = 5
 
 
 class Warm:

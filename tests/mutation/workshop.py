@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 LAYER = Path("layers/triptych/triptych")
@@ -90,6 +91,16 @@ class Workshop:
         finally:
             file.write_bytes(before)
             os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+@contextmanager
+def taken(shops: SimpleQueue[Workshop]) -> Iterator[Workshop]:
+    """Take a free workshop, and give it back at the end."""
+    shop = shops.get()
+    try:
+        yield shop
+    finally:
+        shops.put(shop)
 
 
 @contextmanager

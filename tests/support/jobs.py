@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from triptych.job import Job, JobRequest, new_job
+from triptych.job import Image, Job, JobRequest, UploadArrived, apply, new_job
 
 START = datetime(2026, 11, 24, 12, tzinfo=UTC)
 
@@ -21,3 +22,13 @@ def waiting_job(images: int = 3) -> Job:
     return new_job(
         job_id="j", owner="ann", request=request, photo_key=photo_key, image_count=images, now=START
     )
+
+
+def uploaded_job(images: int = 3) -> Job:
+    """Return a job whose photo arrived at `START` and was inspected."""
+    return apply(waiting_job(images), UploadArrived("uploads/j/photo.jpg", START), START)
+
+
+def job_of(*images: Image) -> Job:
+    """Return a job whose photo arrived at `START`, with these images."""
+    return replace(uploaded_job(len(images)), images=images)

@@ -7,11 +7,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.support.jobs import START, at, waiting_job
+from tests.support.jobs import at, job_of
 from triptych.aws import bucket, queues
 from triptych.aws.queues import RunningPrediction, WatchdogMessage
 from triptych.flows import cleanup, doubts, record
-from triptych.job import Image, ImageStatus, Job, UploadArrived, apply
+from triptych.job import Image, ImageStatus, Job
 from triptych.replicate import predictions
 from triptych.replicate.listing import Listed
 from triptych.replicate.predictions import Prediction
@@ -77,24 +77,13 @@ def stop(monkeypatch: pytest.MonkeyPatch, seconds: float, *running: RunningPredi
     return cleanup.stop("j", at(0), running)
 
 
-def known(name: str, asked: float | None = 0) -> RunningPrediction:
-    return RunningPrediction(
-        image=0,
-        attempt=1,
-        prediction_id=name,
-        asked_at=None if asked is None else at(asked),
-        in_doubt_until=None,
-    )
+def known(name: str | None, asked: float | None = 0) -> RunningPrediction:
+    when = None if asked is None else at(asked)
+    return RunningPrediction(image=0, attempt=1, prediction_id=name, asked_at=when, in_doubt_until=None)
 
 
 def doubtful(until: float, asked: float | None = 0) -> RunningPrediction:
-    return RunningPrediction(
-        image=0,
-        attempt=1,
-        prediction_id=None,
-        asked_at=None if asked is None else at(asked),
-        in_doubt_until=at(until),
-    )
+    return known(None, asked).model_copy(update={"in_doubt_until": at(until)})
 
 
 def later_row() -> Prediction:
@@ -197,12 +186,7 @@ def test_longest_doubt_is_looked_for_to_its_end(world: World, monkeypatch: pytes
 # ── a deleted job ──
 
 
-def asked_job(*images: Image) -> Job:
-    job = apply(waiting_job(len(images)), UploadArrived("uploads/j/photo.jpg", START), START)
-    return replace(job, images=images)
-
-
-RUNNING = asked_job(
+RUNNING = job_of(
     Image(0, ImageStatus.GENERATING, attempt=2, prediction_id="p0", asked_at=at(1)),
     Image(1, ImageStatus.REQUESTING, attempt=3, asked_at=at(2), in_doubt_until=at(92)),
     Image(2, ImageStatus.CANCELED, attempt=1, prediction_id="p2"),
@@ -256,7 +240,7 @@ def test_deletion_that_was_cut_off_is_finished_by_another_message(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     world.newer = [RUNNING]
-    job = asked_job(Image(0, ImageStatus.GENERATING, attempt=2, prediction_id="p0", asked_at=at(1)))
+    job = job_of(Image(0, ImageStatus.GENERATING, attempt=2, prediction_id="p0", asked_at=at(1)))
     assert clean_up(monkeypatch, 20, job, FIRST) is None
     assert [(message.left, delay) for message, delay in world.sent] == [
         ((FIRST,), 20),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.jobs import START, waiting_job
+from tests.support.jobs import START, job_of
 from triptych.aws import bucket, queues
 from triptych.failures import FailureKind
 from triptych.flows import collect, costs, preview, record
@@ -27,7 +27,6 @@ from triptych.job import (
     OutputStored,
     PredictionCreated,
     Preview,
-    UploadArrived,
     apply,
     apply_all,
 )
@@ -39,10 +38,7 @@ from triptych.settings import settings
 
 pytestmark = pytest.mark.usefixtures("configured")
 TAG = Tag("j", 0, 1)
-ARRIVED = apply(waiting_job(1), UploadArrived("uploads/j/photo.jpg", START), START)
-RUNNING = replace(
-    ARRIVED, images=(Image(0, ImageStatus.GENERATING, attempt=1, prediction_id="p0", asked_at=START),)
-)
+RUNNING = job_of(Image(0, ImageStatus.GENERATING, attempt=1, prediction_id="p0", asked_at=START))
 SHOWN = Preview(3, 2, "#000000")
 
 

@@ -194,7 +194,7 @@ def test_second_refused_order_is_compared_first(world: World, refusal: Exception
 
 
 def test_only_so_many_owners_are_remembered(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert orders.MOST_REMEMBERED > 100  # a few owners forget nobody
+    assert orders.MOST_REMEMBERED > 100  # a few refused owners displace no other one
     monkeypatch.setattr(orders, "MOST_REMEMBERED", 2)
     world.refuses = OwnersDayFullError("")
     for owner, kept in (("a", {"a"}), ("b", {"a", "b"}), ("c", {"c"})):

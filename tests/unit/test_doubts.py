@@ -8,7 +8,7 @@ from datetime import datetime
 
 import pytest
 
-from tests.support.jobs import START, at, waiting_job
+from tests.support.jobs import START, at, job_of
 from triptych.flows import costs, doubts, record
 from triptych.flows.doubts import Settled
 from triptych.job import (
@@ -18,8 +18,6 @@ from triptych.job import (
     Job,
     PredictionCreated,
     PredictionNotCreated,
-    UploadArrived,
-    apply,
 )
 from triptych.replicate import listing, predictions
 from triptych.replicate.listing import Listed
@@ -43,11 +41,6 @@ def doubtful(index: int, asked: float | None = 0, until: float | None = 90) -> I
 def known(index: int, asked: float | None) -> Image:
     when = None if asked is None else at(asked)
     return Image(index, ImageStatus.GENERATING, attempt=1, asked_at=when, prediction_id=f"p{index}")
-
-
-def job_of(*images: Image) -> Job:
-    job = apply(waiting_job(len(images)), UploadArrived("uploads/j/photo.jpg", START), START)
-    return replace(job, images=images)
 
 
 def row(name: str, index: int | None = None, seconds: float | None = None) -> Prediction:

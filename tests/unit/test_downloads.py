@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.support.fake_replicate import streamed
 from tests.support.photos import PNG
+from tests.support.serving import serving
 from triptych.failures import FailureKind
 from triptych.replicate import downloads
 from triptych.replicate.downloads import (
@@ -287,15 +288,10 @@ def tls_server(name: str, folder: Path) -> Iterator[tuple[int, Path, list[tuple[
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair)
     context.sni_callback = lambda _socket, given, _context: server_names.append(given)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            yield server.server_port, certificate, asked
-        finally:
-            server.shutdown()
-            thread.join()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    with serving(server) as port:
+        yield port, certificate, asked
 
 
 @pytest.mark.parametrize(("certified", "good"), [("cdn.example", True), ("other.example", False)])

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 from botocore.exceptions import BotoCoreError
 
-from tests.support.jobs import START, at, waiting_job
+from tests.support.jobs import START, at, job_of, waiting_job
 from triptych import deadlines
 from triptych.aws import bucket, queues
 from triptych.failures import FailureKind
@@ -39,7 +39,6 @@ from triptych.runtime.budget import TimeBudget
 KEY = "uploads/j/photo.jpg"
 CHOSEN = SimpleNamespace(upload_url_seconds=900, generation_deadline_seconds=1800, watchdog_delay_seconds=300)
 UNOPENED = apply(waiting_job(1), UploadArrived(KEY, START, inspected=False), START)
-OPENED = apply(waiting_job(3), UploadArrived(KEY, START), START)
 
 
 def generating(index: int, asked: float | None = 0) -> Image:
@@ -47,7 +46,7 @@ def generating(index: int, asked: float | None = 0) -> Image:
     return Image(index, ImageStatus.GENERATING, attempt=1, prediction_id=f"p{index}", asked_at=when)
 
 
-RUNNING = replace(OPENED, images=(generating(0), generating(1), generating(2)))
+RUNNING = job_of(generating(0), generating(1), generating(2))
 
 
 class World:

@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from tests.support.fake_replicate import streamed
 from tests.support.jobs import START
+from tests.support.serving import serving
 from triptych.pace import Left
 from triptych.replicate import transport
 from triptych.runtime import clock, tls
@@ -184,19 +185,13 @@ def test_no_connection_is_kept_and_the_certificates_are_loaded_once(monkeypatch:
         return whole(**options)
 
     monkeypatch.setattr(httpx, "HTTPTransport", keep)
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        try:
-            with (
-                inspect.unwrap(transport.http_transport)() as sender,
-                httpx.Client(transport=sender) as client,
-            ):
-                for _ in range(2):
-                    client.get(f"http://127.0.0.1:{server.server_port}/")
-        finally:
-            server.shutdown()
-            thread.join()
+    with (
+        serving(ThreadingHTTPServer(("127.0.0.1", 0), Handler)) as port,
+        inspect.unwrap(transport.http_transport)() as sender,
+        httpx.Client(transport=sender) as client,
+    ):
+        for _ in range(2):
+            client.get(f"http://127.0.0.1:{port}/")
     assert len(connections) == 2
     assert made[0]["verify"] is tls.context()
 

@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from tests.support.jobs import START, at, waiting_job
+from tests.support.jobs import START, at, uploaded_job, waiting_job
 from triptych import deadlines
 from triptych.aws.queues import WatchdogMessage
 from triptych.flows import cleanup, record, watch
-from triptych.job import Canceled, Job, JobStatus, UploadArrived, UploadExpired, apply, apply_all
+from triptych.job import Canceled, Job, JobStatus, UploadExpired, apply, apply_all
 from triptych.runtime import clock
 
 CHOSEN = SimpleNamespace(
@@ -21,7 +21,7 @@ CHOSEN = SimpleNamespace(
     first_look_seconds=60,
     watchdog_delay_seconds=300,
 )
-UPLOADED = apply(waiting_job(), UploadArrived("uploads/j/photo.jpg", START), START)
+UPLOADED = uploaded_job()
 
 
 @pytest.fixture(autouse=True)
