@@ -41,7 +41,8 @@ def _record(record: SQSRecord) -> None:
         logger.info("copy of a message", message_id=record.message_id)
         return
     try:
-        delay = triptych.flows.watch.look(message, int(record.attributes.approximate_receive_count))
+        receives = int(record.attributes.approximate_receive_count)
+        delay = triptych.flows.watch.look(message, receives, record.receipt_handle)
     except Exception:  # noqa: BLE001  # the job must be looked at again after any error
         # A new message, not a redelivery: SQS gives a message up after some receives, and a job may need more looks.
         unexpected("the look failed")

@@ -511,6 +511,28 @@ def test_job_whose_looks_all_die_ends_and_loses_nothing(
     assert len(world.replicate.creates) == 3
 
 
+@pytest.mark.parametrize("refused", [False, True])
+def test_message_of_a_look_is_hidden_for_a_shorter_time(
+    world: World, context: SimpleNamespace, running: str, monkeypatch: pytest.MonkeyPatch, *, refused: bool
+) -> None:
+    changes: list[dict[str, object]] = []
+
+    def changed(**request: object) -> None:
+        changes.append(request)
+        assert not world.job(running).having(ImageStatus.STORED)  # it comes before what may kill the process
+        if refused:
+            raise ClientError({}, "ChangeMessageVisibility")
+
+    monkeypatch.setattr(queues._sqs(), "change_message_visibility", changed)
+    for prediction_id in ("p0", "p1", "p2"):
+        world.replicate.finish(prediction_id)
+    look(world, running, context)
+    assert changes == [
+        {"QueueUrl": world.queues["watchdog"], "ReceiptHandle": "receipt", "VisibilityTimeout": 45}
+    ]
+    assert world.job(running).status is JobStatus.SUCCEEDED
+
+
 @pytest.mark.parametrize("slow", ["advance", "get", "lost", "result"])
 def test_late_look_spares_a_job_that_was_retried_meanwhile(
     world: World, context: SimpleNamespace, running: str, monkeypatch: pytest.MonkeyPatch, slow: str

@@ -161,7 +161,7 @@ def test_jobs_of_a_bad_day_end_within_minutes(faults: Faults, kind: str, most: f
 
 
 def test_jobs_end_though_a_process_is_killed_every_ten_seconds() -> None:
-    """A job may lose both `generate` and the look that replaces it. SQS repeats that look after 240 s."""
+    """A job may lose both `generate` and the look that replaces it. SQS repeats that look after 45 s."""
     found = day(60, Faults(Random(1)), kill_every=10)
     assert found.kills.total() == 60
     assert found.kills["generate: Replicate create"] >= 5

@@ -5,14 +5,26 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from tests.localcloud.template import translate
 from tests.support.jobs import START, at, uploaded_job, waiting_job
 from triptych import deadlines
+from triptych.aws import queues
 from triptych.aws.queues import WatchdogMessage
 from triptych.flows import cleanup, record, watch
-from triptych.job import Canceled, Job, JobStatus, UploadExpired, apply, apply_all
+from triptych.job import (
+    Asked,
+    Canceled,
+    Job,
+    JobStatus,
+    PredictionNotCreated,
+    UploadExpired,
+    apply,
+    apply_all,
+)
 from triptych.runtime import clock
 
 CHOSEN = SimpleNamespace(
@@ -28,6 +40,7 @@ UPLOADED = uploaded_job()
 def stack(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (deadlines, watch, cleanup):
         monkeypatch.setattr(module, "settings", lambda: CHOSEN)
+    monkeypatch.setattr(queues, "repeat_look", lambda *_, **__: None)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +65,33 @@ def test_look_comes_ever_later_until_the_deadline(
     assert watch._next_look(UPLOADED, at(began)) == wait
 
 
+@pytest.mark.parametrize(
+    ("began", "ended", "wait"),
+    [
+        (60, 60.5, 31),  # not after 60 s, as without a doubt
+        (70, 91, 5),  # the doubt's end passed during the look
+        (91, 92, 4),  # the next doubt
+        (95, 96, 96),
+        (1699, 1700, 101),
+    ],
+)
+def test_look_follows_the_end_of_each_doubt(
+    monkeypatch: pytest.MonkeyPatch, began: float, ended: float, wait: int
+) -> None:
+    asked = [Asked(index, 1, at=at(1), in_doubt_until=at(91 + 4 * index)) for index in range(2)]
+    doubtful = apply_all(UPLOADED, asked, at(1))
+    monkeypatch.setattr(clock, "now", lambda: at(ended))
+    assert watch._next_look(doubtful, at(began)) == wait
+
+
+def test_doubts_of_a_job_in_line_wait_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = [Asked(index, 1, at=at(1), in_doubt_until=at(91)) for index in range(2)]
+    throttled = PredictionNotCreated(1, 1, not_before=at(200))
+    doubtful = apply_all(UPLOADED, [*asked, throttled], at(1))
+    monkeypatch.setattr(clock, "now", lambda: at(60.5))
+    assert watch._next_look(doubtful, at(60)) == 60
+
+
 def test_job_without_a_photo_is_watched_from_its_creation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "now", lambda: at(200))
     assert watch._next_look(waiting_job(), at(199)) == 200
@@ -60,7 +100,11 @@ def test_job_without_a_photo_is_watched_from_its_creation(monkeypatch: pytest.Mo
 
 
 def looked_at(
-    monkeypatch: pytest.MonkeyPatch, job: Job | None, message: WatchdogMessage, seconds: float
+    monkeypatch: pytest.MonkeyPatch,
+    job: Job | None,
+    message: WatchdogMessage,
+    seconds: float,
+    receives: int = 1,
 ) -> object:
     """Return what a look returns; `canceled` or `finished` if it hands the job over."""
     monkeypatch.setattr(clock, "now", lambda: at(seconds))
@@ -73,7 +117,7 @@ def looked_at(
 
     monkeypatch.setattr(finish, "finish", finished)
     try:
-        return watch.look(message, receives=1)
+        return watch.look(message, receives, "receipt")
     except StopIteration:
         return "finished"
 
@@ -132,8 +176,38 @@ def test_look_that_leaves_an_open_job_is_followed_by_another(
     monkeypatch.setattr(clock, "now", lambda: at(100))
     monkeypatch.setattr(record, "read", lambda _: UPLOADED)
     monkeypatch.setattr(finish, "finish", finished)
-    assert watch.look(born(0), receives) == wait
+    assert watch.look(born(0), receives, "receipt") == wait
     assert (told, logged) == ([fatal], ["j"])
+
+
+@pytest.mark.parametrize(
+    ("job", "receives", "repeated"),
+    [
+        (UPLOADED, 1, [("receipt", 45)]),
+        (UPLOADED, 3, [("receipt", 45)]),
+        (UPLOADED, 4, []),  # the process dies again and again, and the message has few deliveries
+        (apply(UPLOADED, Canceled(), at(1)), 1, []),
+    ],
+)
+def test_first_looks_that_die_are_repeated_soon(
+    monkeypatch: pytest.MonkeyPatch, job: Job, receives: int, repeated: list[tuple[str, int]]
+) -> None:
+    done: list[tuple[str, int]] = []
+
+    def repeat_look(receipt_handle: str, *, seconds: int) -> None:
+        done.append((receipt_handle, seconds))
+
+    monkeypatch.setattr(queues, "repeat_look", repeat_look)
+    looked_at(monkeypatch, job, born(0), 60, receives)
+    assert done == repeated
+
+
+def test_look_is_not_repeated_while_it_may_run() -> None:
+    resources: Any = translate()["Resources"]
+    assert resources["WatchdogFunction"]["Properties"]["Timeout"] < watch.DIED_SECONDS
+    queue = resources["WatchdogQueue"]["Properties"]
+    assert queue["VisibilityTimeout"] > watch.DIED_SECONDS
+    assert queue["RedrivePolicy"]["maxReceiveCount"] > watch.FATAL_RECEIVES > watch.DIED_RECEIVES
 
 
 def test_deletion_is_cleaned_up_whatever_is_stored(monkeypatch: pytest.MonkeyPatch) -> None:

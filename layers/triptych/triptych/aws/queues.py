@@ -132,8 +132,7 @@ def send_doubled(job_id: str, photo_key: str, doubled: dict[str, int], *, delay:
 
 def send_to_watchdog(message: WatchdogMessage, *, delay: int) -> None:
     """Have the watchdog look at a job in `delay` seconds. Owners are served in turn."""
-    url = _given("WATCHDOG_QUEUE_URL", settings().watchdog_queue_url)
-    _send(url, message, delay, group=message.group)
+    _send(_watchdog_queue(), message, delay, group=message.group)
 
 
 def send_to_callbacks(message: CallbackMessage) -> None:
@@ -184,18 +183,30 @@ def put_back(receipt_handle: str, *, seconds: int, waiting: bool = False) -> Non
         seconds: Seconds.
         waiting: It is a message of the waiting queue, not of the generation queue.
     """
-    _sqs().change_message_visibility(
-        QueueUrl=_waiting_queue() if waiting else _generation_queue(),
-        ReceiptHandle=receipt_handle,
-        VisibilityTimeout=seconds,
-    )
+    _hide(_waiting_queue() if waiting else _generation_queue(), receipt_handle, seconds)
 
 
 def put_callback_back(receipt_handle: str, *, seconds: int) -> None:
     """Have the queue of callbacks deliver this message again in `seconds`."""
+    _hide(_callback_queue(), receipt_handle, seconds)
+
+
+def repeat_look(receipt_handle: str, *, seconds: int) -> None:
+    """Have the watchdog's queue deliver this message again in `seconds`, unless its look ends before. An error is logged."""
+    try:
+        _hide(_watchdog_queue(), receipt_handle, seconds)
+    except (BotoCoreError, ClientError) as error:
+        logger.warning("not repeated sooner", reason=type(error).__name__)
+
+
+def _hide(queue_url: str, receipt_handle: str, seconds: int) -> None:
     _sqs().change_message_visibility(
-        QueueUrl=_callback_queue(), ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
+        QueueUrl=queue_url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
     )
+
+
+def _watchdog_queue() -> str:
+    return _given("WATCHDOG_QUEUE_URL", settings().watchdog_queue_url)
 
 
 def _generation_queue() -> str:

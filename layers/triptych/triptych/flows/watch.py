@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
+from triptych.aws import queues
 from triptych.deadlines import deadline, upload_deadline
 from triptych.flows import cleanup, record
-from triptych.job import Job, JobStatus
+from triptych.job import ImageStatus, Job, JobStatus, waits_in_line
 from triptych.runtime import clock
 from triptych.runtime.observability import about_job
 from triptych.settings import settings
@@ -20,18 +21,23 @@ if TYPE_CHECKING:
 SOON_SECONDS = 5
 # The alarm FunctionErrors counts in 15 minutes, and a job whose looks all fail must set it off.
 FAILED_SECONDS = 300
-# Of a message whose looks have all died: 52 minutes. A function that cannot start uses up receives too, without a look.
+# SQS repeats a look that dies after the queue's visibility timeout of 240 s. The first ones are repeated sooner, because a
+# process may die once. This is longer than a look takes: the function's timeout is 40 s.
+DIED_SECONDS = 45
+DIED_RECEIVES = 3
+# Of a message whose looks have all died: 42 minutes. A function that cannot start uses up receives too, without a look.
 # After such an outage a look must still fetch what is ready, and an hour after its end Replicate has lost an output.
 FATAL_RECEIVES = 13
 CREATION_SECONDS = 60  # the message is sent before the job is stored; no create request takes longer
 
 
-def look(message: WatchdogMessage, receives: int) -> int | None:
+def look(message: WatchdogMessage, receives: int, receipt_handle: str) -> int | None:
     """Look at a job and do whatever it needs now.
 
     Args:
         message: Which job.
         receives: How often SQS has delivered the message. Each earlier look has died, or could not send a message.
+        receipt_handle: Of this delivery.
 
     Returns:
         In how many seconds to look again, or None if nothing is left to do.
@@ -50,6 +56,8 @@ def look(message: WatchdogMessage, receives: int) -> int | None:
         return None
     from triptych.flows import finish  # noqa: PLC0415  # slow to import, and most jobs have ended by now
 
+    if receives <= DIED_RECEIVES:
+        queues.repeat_look(receipt_handle, seconds=DIED_SECONDS)
     began = clock.now()
     after = finish.finish(job, fatal=receives > FATAL_RECEIVES)
     return None if after is None or after.status.is_terminal else _next_look(after, began)
@@ -75,12 +83,15 @@ def _not_stored_since(message: WatchdogMessage, job: Job | None) -> datetime | N
 def _next_look(job: Job, began: datetime) -> int:
     """Return in how many seconds to look again, after a look that `began` then."""
     now = clock.now()
-    end = deadline(job) if job.started_at else upload_deadline(job)
-    left = (end - now).total_seconds()
     watched = int((now - (job.started_at or job.watched_since)).total_seconds())
     # Ever less often: most lost webhooks are found soon, and each look costs.
     delay = min(settings().watchdog_delay_seconds, max(settings().first_look_seconds, watched))
-    if began < end <= now:
-        return SOON_SECONDS  # the look was not the last one, and nothing else ends the job
+    times = [deadline(job) if job.started_at else upload_deadline(job)]
+    if not waits_in_line(job):
+        times += [one.in_doubt_until for one in job.having(ImageStatus.REQUESTING) if one.in_doubt_until]
+    if any(began < time <= now for time in times):
+        return (
+            SOON_SECONDS  # the look was too early to end the job or the doubt, and perhaps nothing else does
+        )
     # Past its end, an open job has a photo that was passed to `generate`, which needs time.
-    return delay if left < 0 else min(delay, int(left) + 1)
+    return min([delay, *(int((time - now).total_seconds()) + 1 for time in times if time >= now)])
