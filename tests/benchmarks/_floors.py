@@ -54,7 +54,7 @@ class Job(Model):
     job_id = UnicodeAttribute(hash_key=True)
 Job._get_connection().connection.client
 """
-_S3, _EVENTS = ('session.client("s3")\n', 'session.client("events")\n')
+_S3, _SQS, _EVENTS = (f'session.client("{name}")\n' for name in ("s3", "sqs", "events"))
 _TOKEN = """
 from aws_lambda_powertools.utilities.parameters import SSMProvider
 SSMProvider(boto3_session=session)
@@ -88,6 +88,6 @@ FLOORS = {
     "callback": _of(_BATCH, _PYDANTIC, _SECRET, _HTTPX),
     "generate": _of(_BATCH, _PYDANTIC, _PYNAMODB, _S3, _TOKEN, _REPLICATE, _PILLOW),
     "page": BARE,
-    "watchdog": _of(_BATCH, _PYDANTIC, _PYNAMODB),
+    "watchdog": _of(_BATCH, _PYDANTIC, _PYNAMODB, _SQS),
     "webhook": _of(_PYDANTIC, _PYNAMODB, _S3, _TOKEN, _REPLICATE, _PILLOW),
 }

@@ -127,7 +127,7 @@ def variable(used: Usage, besides: Besides, jobs: int) -> dict[str, float]:
             dynamodb_backup_gb_month=2 * months * used.item_bytes / GB,
         ),
         "S3": usd(s3_put=puts, s3_get=gets, s3_gb_month=months * (used.stored_bytes + outputs) / GB),
-        "SQS": usd(sqs_request=3 * requests["SQS message"]),
+        "SQS": usd(sqs_request=3 * requests["SQS message"] + requests["SQS ChangeMessageVisibility"]),
         "EventBridge": usd(event=requests["EventBridge PutEvents"]),
         "CloudWatch, the log": usd(log_gb=used.log_bytes / GB, log_gb_month=used.log_bytes / GB),
         "transfer to Replicate": usd(transfer_out_gb=used.fetched_bytes / GB),

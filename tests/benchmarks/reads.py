@@ -1,7 +1,8 @@
 """How many `GET`s of a job two cores answer in a second, and what a page of 100 jobs costs beside its one Query.
 
 DynamoDB's recorded answer is handed to botocore in place of a request, so that neither moto nor the network takes a
-share. For the `GET`s, two processes answer at the same time. In each process 16 clients wait, and each asks again at once.
+share. For the `GET`s, two processes answer at the same time. How long clients wait is computed: as if 16 clients asked each
+process in turn, and each asked again at once.
 
 A first answer signs all presigned URLs of its jobs. Those that follow take them from the process's cache.
 """
@@ -64,7 +65,7 @@ def _gets(found: World) -> Iterator[Figure]:
     yield Figure("GETs a second, two processes", rates[0], "/s", "GetItems of plain boto3", rates[1])
     waits = [wait for one in again for wait in _waits(one)]
     worst = percentile(waits, 99) * 1000
-    yield Figure(f"p99 of {PROCESSES * CLIENTS} clients who always ask", worst, "ms", at_most=100)
+    yield Figure(f"p99 of {PROCESSES * CLIENTS} clients who always ask, computed", worst, "ms", at_most=100)
     alone = statistics.median(itertools.chain(*bare)) * 1000
     for name, side in (("first", first), ("shown before", again)):
         value = statistics.median(itertools.chain(*side)) * 1000

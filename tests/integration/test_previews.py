@@ -29,6 +29,7 @@ from triptych.flows import owner, preview, record
 from triptych.job import ImageStatus, JobStatus
 from triptych.photo import bounded, previews
 from triptych.photo.formats import content_type
+from triptych.runtime.budget import TimeBudget
 
 OUTPUT = picture("PNG", (600, 300))
 
@@ -182,12 +183,11 @@ def test_slow_preview_costs_no_output_at_the_deadline(
         return make(file, seconds)
 
     monkeypatch.setattr(previews, "make", slow)
-    monkeypatch.setattr(finish_flow, "LOOK_SECONDS", 3.0)
     for prediction_id in ("p0", "p1", "p2"):
         world.replicate.finish(prediction_id)
     world.clock.advance(1801)
     job = world.job(running)
-    after = finish_flow.finish(job)
+    after = finish_flow.finish(job, TimeBudget(3))
     assert after
     assert after.status is JobStatus.SUCCEEDED
 

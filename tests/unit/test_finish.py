@@ -120,7 +120,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
 
 def look(world: World, job: Job, seconds: float, *, fatal: bool = False) -> Job | None:
     world.time = at(seconds)
-    return finish.finish(job, fatal=fatal)
+    return finish.finish(job, TimeBudget(60), fatal=fatal)
 
 
 # ── in line ──

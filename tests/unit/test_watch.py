@@ -26,6 +26,7 @@ from triptych.job import (
     apply_all,
 )
 from triptych.runtime import clock
+from triptych.runtime.budget import TimeBudget
 
 CHOSEN = SimpleNamespace(
     upload_url_seconds=900,
@@ -53,7 +54,7 @@ def stack(monkeypatch: pytest.MonkeyPatch) -> None:
         (1790, 1795.5, 5),
         (1799, 1800, 5),  # the deadline passed during the look
         (1799, 1801, 5),
-        (1800, 1800, 1),
+        (1800, 1800, 5),
         (1800.1, 1800.5, 300),
         (1801, 1802, 300),  # `generate` has the photo, and needs time
     ],
@@ -70,7 +71,8 @@ def test_look_comes_ever_later_until_the_deadline(
     [
         (60, 60.5, 31),  # not after 60 s, as without a doubt
         (70, 91, 5),  # the doubt's end passed during the look
-        (91, 92, 4),  # the next doubt
+        (89, 90, 5),  # not sooner, so that a copy of the message is recognized
+        (91, 92, 5),
         (95, 96, 96),
         (1699, 1700, 101),
     ],
@@ -96,7 +98,7 @@ def test_job_without_a_photo_is_watched_from_its_creation(monkeypatch: pytest.Mo
     monkeypatch.setattr(clock, "now", lambda: at(200))
     assert watch._next_look(waiting_job(), at(199)) == 200
     monkeypatch.setattr(clock, "now", lambda: at(1499.5))
-    assert watch._next_look(waiting_job(), at(1499)) == 1  # uploads end after 1,500 s
+    assert watch._next_look(waiting_job(), at(1499)) == 5  # uploads end after 1,500 s
 
 
 def looked_at(
@@ -167,7 +169,7 @@ def test_look_that_leaves_an_open_job_is_followed_by_another(
 
     told: list[bool] = []
 
-    def finished(_: Job, *, fatal: bool) -> Job | None:
+    def finished(_: Job, __: TimeBudget, *, fatal: bool) -> Job | None:
         told.append(fatal)
         return after
 
@@ -186,7 +188,7 @@ def test_look_that_leaves_an_open_job_is_followed_by_another(
         (UPLOADED, 1, [("receipt", 45)]),
         (UPLOADED, 3, [("receipt", 45)]),
         (UPLOADED, 4, []),  # the process dies again and again, and the message has few deliveries
-        (apply(UPLOADED, Canceled(), at(1)), 1, []),
+        (apply(UPLOADED, Canceled(), at(1)), 1, [("receipt", 45)]),
     ],
 )
 def test_first_looks_that_die_are_repeated_soon(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from functools import partial
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -31,11 +32,12 @@ from triptych.replicate.downloads import OutputBrokenError, OutputUnavailableErr
 from triptych.replicate.tags import Tag
 from triptych.replicate.transport import ReplicateUnavailableError
 from triptych.runtime import clock
-from triptych.runtime.budget import TimeBudget
 from triptych.runtime.observability import count, logger, unexpected
 from triptych.settings import settings
 
-LOOK_SECONDS = 32.0  # for one look, of the function's 40
+if TYPE_CHECKING:
+    from triptych.runtime.budget import TimeBudget
+
 MIN_COPY_SECONDS = 1.0
 HOPELESS_SECONDS = 600  # how long S3 may fail to answer whether the photo is there
 
@@ -43,11 +45,12 @@ HOPELESS_SECONDS = 600  # how long S3 may fail to answer whether the photo is th
 SEEN_BY = timedelta(seconds=generate.UNANSWERED_SECONDS)
 
 
-def finish(job: Job, *, fatal: bool = False) -> Job | None:
+def finish(job: Job, budget: TimeBudget, *, fatal: bool = False) -> Job | None:
     """Do what can be done now for a job that has not ended.
 
     Args:
         job: The job.
+        budget: Of the look.
         fatal: Looks at the job have killed their processes again and again. At its deadline it ends without another look.
 
     Returns:
@@ -58,7 +61,7 @@ def finish(job: Job, *, fatal: bool = False) -> Job | None:
         if entered is None or not entered.has_photo:
             return entered
         job = entered
-    return _finish(job, fatal=fatal) if job.has_photo else _upload(job)
+    return _finish(job, budget, fatal=fatal) if job.has_photo else _upload(job)
 
 
 def _enter_again(job: Job) -> Job | None:
@@ -117,12 +120,12 @@ def _end_unopened(job: Job, uploaded_at: datetime) -> Job | None:
     return record.move_on(job, arrived, DeadlinePassed(job.retries)).job
 
 
-def _finish(job: Job, *, fatal: bool) -> Job | None:
+def _finish(job: Job, budget: TimeBudget, *, fatal: bool) -> Job | None:
     if clock.now() < deadline(job):
-        advanced, events = _learn(job, last=False)
+        advanced, events = _learn(job, budget, last=False)
         return collect.store(advanced, *events).job if advanced else None
     # What a fatal look leaves at Replicate, a retry asks for.
-    advanced, events = (job, []) if fatal else _learn(job, last=True)
+    advanced, events = (job, []) if fatal else _learn(job, budget, last=True)
     if advanced is None:
         return None
     after = record.move_on(advanced, *events, DeadlinePassed(job.retries)).job
@@ -140,18 +143,18 @@ def _finish(job: Job, *, fatal: bool) -> Job | None:
     return after
 
 
-def _learn(job: Job, *, last: bool) -> tuple[Job | None, list[Event]]:
+def _learn(job: Job, budget: TimeBudget, *, last: bool) -> tuple[Job | None, list[Event]]:
     """Settle doubts and create pending predictions; then get the results of those that ran before this look.
 
     Args:
         job: The job.
+        budget: Of the look.
         last: No other look follows, so an output that cannot be fetched now is lost.
 
     Returns:
         The job as it is then, and what happened to it, which is not stored yet.
     """
     started = clock.now()
-    budget = TimeBudget(LOOK_SECONDS)
     advanced = job if waits_in_line(job) and not last else _advanced(job, last=last)
     if advanced is None or advanced.retries != job.retries:
         return advanced, []

@@ -10,6 +10,7 @@ from triptych.deadlines import deadline, upload_deadline
 from triptych.flows import cleanup, record
 from triptych.job import ImageStatus, Job, JobStatus, waits_in_line
 from triptych.runtime import clock
+from triptych.runtime.budget import TimeBudget
 from triptych.runtime.observability import about_job
 from triptych.settings import settings
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from triptych.aws.queues import WatchdogMessage
 
+LOOK_SECONDS = 32.0  # of the function's 40
 SOON_SECONDS = 5
 # The alarm FunctionErrors counts in 15 minutes, and a job whose looks all fail must set it off.
 FAILED_SECONDS = 300
@@ -42,6 +44,9 @@ def look(message: WatchdogMessage, receives: int, receipt_handle: str) -> int | 
     Returns:
         In how many seconds to look again, or None if nothing is left to do.
     """
+    budget = TimeBudget(LOOK_SECONDS)
+    if receives <= DIED_RECEIVES:
+        queues.repeat_look(receipt_handle, seconds=DIED_SECONDS)  # first: a look may die anywhere
     about_job(message.job_id)
     job = record.read(message.job_id)
     if message.left is not None:
@@ -56,10 +61,8 @@ def look(message: WatchdogMessage, receives: int, receipt_handle: str) -> int | 
         return None
     from triptych.flows import finish  # noqa: PLC0415  # slow to import, and most jobs have ended by now
 
-    if receives <= DIED_RECEIVES:
-        queues.repeat_look(receipt_handle, seconds=DIED_SECONDS)
     began = clock.now()
-    after = finish.finish(job, fatal=receives > FATAL_RECEIVES)
+    after = finish.finish(job, budget, fatal=receives > FATAL_RECEIVES)
     return None if after is None or after.status.is_terminal else _next_look(after, began)
 
 
@@ -94,4 +97,5 @@ def _next_look(job: Job, began: datetime) -> int:
             SOON_SECONDS  # the look was too early to end the job or the doubt, and perhaps nothing else does
         )
     # Past its end, an open job has a photo that was passed to `generate`, which needs time.
-    return min([delay, *(int((time - now).total_seconds()) + 1 for time in times if time >= now)])
+    soonest = min((int((time - now).total_seconds()) + 1 for time in times if time >= now), default=delay)
+    return min(delay, max(SOON_SECONDS, soonest))
