@@ -69,7 +69,7 @@ def end(world: World, context: SimpleNamespace) -> dict[str, Any]:
         (api, poll, ["dynamodb", "s3"]),
         (generate, upload, ["dynamodb", "s3", "ssm"]),
         (webhook, output, ["dynamodb", "s3", "ssm"]),
-        (watchdog, check, ["dynamodb"]),
+        (watchdog, check, ["dynamodb", "sqs"]),
         (announce, end, ["dynamodb", "events"]),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from dataclasses import replace
 from datetime import timedelta
@@ -274,8 +275,12 @@ def test_list_that_may_lag_settles_doubts_late(
 
 def with_one_known(world: World, context: SimpleNamespace) -> str:
     """Create a job with a known prediction, which the list lacks, and two images in doubt."""
-    answers = iter([None, httpx.Response(503), httpx.Response(503)])
-    world.replicate.before_create = lambda _: next(answers, None)
+
+    def answer(request: httpx.Request) -> httpx.Response | None:
+        tag = Tag.of_query(json.loads(request.content)["webhook"].partition("?")[2])
+        return httpx.Response(503) if tag and tag.image > 0 and tag.attempt == 1 else None
+
+    world.replicate.before_create = answer
     job_id = world.new_job()
     deliver(job_id, context)
     world.replicate.account.unlisted = {"p0"}

@@ -149,7 +149,7 @@ GUARDS = {
     # The clean-up of a deleted job goes on as long as its upload URL is valid.
     "uploads-until": Guard(
         lambda: patch.object(cleanup, "upload_deadline", lambda job: job.created_at),
-        {"client_deletes": 0.5, "client_uploads_after_deleting": 1.0, "s3_event_lost": 0.9},
+        {"client_deletes": 0.8, "client_uploads_after_deleting": 1.0, "s3_event_lost": 0.9},
     ),
     # A job waits for an upload that began in the last second of a renewed URL.
     "slow-upload": Guard(

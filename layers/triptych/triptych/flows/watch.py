@@ -45,9 +45,9 @@ def look(message: WatchdogMessage, receives: int, receipt_handle: str) -> int | 
         In how many seconds to look again, or None if nothing is left to do.
     """
     budget = TimeBudget(LOOK_SECONDS)
+    about_job(message.job_id)
     if receives <= DIED_RECEIVES:
         queues.repeat_look(receipt_handle, seconds=DIED_SECONDS)  # first: a look may die anywhere
-    about_job(message.job_id)
     job = record.read(message.job_id)
     if message.left is not None:
         return cleanup.clean_up(message, job)
@@ -89,13 +89,14 @@ def _next_look(job: Job, began: datetime) -> int:
     watched = int((now - (job.started_at or job.watched_since)).total_seconds())
     # Ever less often: most lost webhooks are found soon, and each look costs.
     delay = min(settings().watchdog_delay_seconds, max(settings().first_look_seconds, watched))
-    times = [deadline(job) if job.started_at else upload_deadline(job)]
-    if not waits_in_line(job):
-        times += [one.in_doubt_until for one in job.having(ImageStatus.REQUESTING) if one.in_doubt_until]
-    if any(began < time <= now for time in times):
+    end = deadline(job) if job.started_at else upload_deadline(job)
+    doubtful = [] if waits_in_line(job) else job.having(ImageStatus.REQUESTING)
+    doubts = [image.in_doubt_until for image in doubtful if image.in_doubt_until]
+    if any(began < time <= now for time in (end, *doubts)):
         return (
             SOON_SECONDS  # the look was too early to end the job or the doubt, and perhaps nothing else does
         )
     # Past its end, an open job has a photo that was passed to `generate`, which needs time.
-    soonest = min((int((time - now).total_seconds()) + 1 for time in times if time >= now), default=delay)
-    return min(delay, max(SOON_SECONDS, soonest))
+    waits = [int((end - now).total_seconds()) + 1] if now <= end else []
+    waits += [max(SOON_SECONDS, int((doubt - now).total_seconds()) + 1) for doubt in doubts if doubt > now]
+    return min([delay, *waits])
