@@ -84,26 +84,28 @@ def measure() -> Iterator[Figure]:
 
 def _days() -> Iterator[Figure]:
     quiet = day(VIRTUAL_JOBS, Faults(Random(1)))
-    for one in DAYS:
-        found = [
-            day(VIRTUAL_JOBS, one.faults(Random(seed)), kill_every=one.kill_every)
-            for seed in range(1, one.runs + 1)
+    for kind in DAYS:
+        runs = [
+            day(VIRTUAL_JOBS, kind.faults(Random(seed)), kill_every=kind.kill_every)
+            for seed in range(1, kind.runs + 1)
         ]
-        for run in found:
+        for run in runs:
             if run.violation:
                 raise RuntimeError(run.violation)
-        seconds = [taken for run in found for taken in run.seconds]
+        seconds = [taken for run in runs for taken in run.seconds]
         for share in IN_A_HUNDRED:
             value, baseline = percentile(seconds, share), percentile(quiet.seconds, share)
-            yield Figure(f"{one.name}: p{share}", value, "s", "no fault", baseline)
+            yield Figure(f"{kind.name}: p{share}", value, "s", "no fault", baseline)
         worst = percentile(seconds, IN_A_HUNDRED[-1])
-        yield Figure(f"{one.name}: p{IN_A_HUNDRED[-1]}", worst, "s", at_most=one.seconds)
-        jobs = one.runs * VIRTUAL_JOBS
-        looks = sum(run.late_looks for run in found) / jobs
+        yield Figure(f"{kind.name}: p{IN_A_HUNDRED[-1]}", worst, "s", at_most=kind.seconds)
+        jobs = kind.runs * VIRTUAL_JOBS
+        looks = sum(run.late_looks for run in runs) / jobs
         usual = quiet.late_looks / VIRTUAL_JOBS
-        yield Figure(f"{one.name}: looks at ended jobs", looks, "a job", "no fault", usual, at_most=one.looks)
-        failed = jobs - sum(run.states["SUCCEEDED"] for run in found)
-        yield Figure(f"{one.name}: jobs that did not succeed", failed, "", at_most=0)
+        yield Figure(
+            f"{kind.name}: looks at ended jobs", looks, "a job", "no fault", usual, at_most=kind.looks
+        )
+        failed = jobs - sum(run.states["SUCCEEDED"] for run in runs)
+        yield Figure(f"{kind.name}: jobs that did not succeed", failed, "", at_most=0)
 
 
 def _waits(side: _sides.Side) -> dict[str, list[float]]:

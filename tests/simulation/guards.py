@@ -120,7 +120,7 @@ GUARDS = {
         },
         lasting=True,
     ),
-    # The sixth look at a job whose looks all die ends it at its deadline.
+    # At its deadline, a job ends whose looks all die.
     "fatal-looks": Guard(
         lambda: patch.object(watch, "FATAL_RECEIVES", 1000),
         {"crash_before": 0.03, "webhook_dropped": 0.7, "create_cut_after": 0.3},
@@ -146,7 +146,7 @@ GUARDS = {
         lambda: patch.object(open_photo, "bucket", _with(bucket, remove=lambda _: None)),
         {"client_deletes": 0.5, "client_uploads_after_deleting": 0.9},
     ),
-    # The clean-up of a deleted job goes on as long as its upload URL is valid.
+    # The clean-up of a deleted job goes on as long as its upload URL is valid. It takes many deletions for one to matter.
     "uploads-until": Guard(
         lambda: patch.object(cleanup, "upload_deadline", lambda job: job.created_at),
         {"client_deletes": 0.8, "client_uploads_after_deleting": 1.0, "s3_event_lost": 0.9},

@@ -155,11 +155,13 @@ class Services:
             fault = None
         if fault:
             self._cloud.hinder()
+        current = self._cloud.engine.current
+        is_look = operation == "ChangeMessageVisibility" and current and current.process.name == "watchdog"
         lost = fault == "aws_hangs" and random.random() < 0.5
         strike = partial(self._strike, service, operation, effect, "aws_error_before" if lost else fault)
         try:
             return self._cloud.exchange(
-                f"{service} {operation}",
+                f"{service} {operation}{' of a look' if is_look else ''}",
                 strike,
                 there=there,
                 back=None if fault == "aws_hangs" else back,

@@ -31,6 +31,7 @@ class Situation(StrEnum):
     KILLED_AT_OBJECTS = "killed at S3 ListObjectsV2"
     KILLED_AT_SEND = "killed at SQS SendMessage"
     KILLED_AT_PUT_BACK = "killed at SQS ChangeMessageVisibility"
+    KILLED_AT_REPEAT = "killed at SQS ChangeMessageVisibility of a look"
     KILLED_AT_EVENT = "killed at EventBridge PutEvents"
     KILLED_AT_TOKEN = "killed at SSM GetParameter"
     KILLED_AT_CREATE = "killed at Replicate create"

@@ -11,6 +11,7 @@ import hashlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
+from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import SendMessageRequestTypeDef
 
+IMPATIENT = Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 1})
 LONGEST_DELAY = 900  # seconds; the limit of SQS
 
 
@@ -183,24 +185,28 @@ def put_back(receipt_handle: str, *, seconds: int, waiting: bool = False) -> Non
         seconds: Seconds.
         waiting: It is a message of the waiting queue, not of the generation queue.
     """
-    _hide(_waiting_queue() if waiting else _generation_queue(), receipt_handle, seconds)
+    queue_url = _waiting_queue() if waiting else _generation_queue()
+    _deliver_again(_sqs(), queue_url, receipt_handle, seconds)
 
 
 def put_callback_back(receipt_handle: str, *, seconds: int) -> None:
     """Have the queue of callbacks deliver this message again in `seconds`."""
-    _hide(_callback_queue(), receipt_handle, seconds)
+    _deliver_again(_sqs(), _callback_queue(), receipt_handle, seconds)
 
 
-def repeat_look(receipt_handle: str, *, seconds: int) -> None:
-    """Have the watchdog's queue deliver this message again in `seconds`, unless its look ends before. An error is logged."""
+def repeat_if_it_dies(receipt_handle: str, *, seconds: int) -> None:
+    """Have the watchdog's queue deliver this message again in `seconds`, unless its look ends before.
+
+    It is tried once, for up to 2 s. An error is logged.
+    """
     try:
-        _hide(_watchdog_queue(), receipt_handle, seconds)
+        _deliver_again(_impatient_sqs(), _watchdog_queue(), receipt_handle, seconds)
     except (BotoCoreError, ClientError) as error:
-        logger.warning("not repeated sooner", reason=type(error).__name__)
+        logger.warning("cannot be repeated sooner", reason=type(error).__name__)
 
 
-def _hide(queue_url: str, receipt_handle: str, seconds: int) -> None:
-    _sqs().change_message_visibility(
+def _deliver_again(client: SQSClient, queue_url: str, receipt_handle: str, seconds: int) -> None:
+    client.change_message_visibility(
         QueueUrl=queue_url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
     )
 
@@ -230,3 +236,8 @@ def _given(name: str, value: str | None) -> str:
 @once
 def _sqs() -> SQSClient:
     return session.boto3_session().client("sqs", config=session.BRIEF)
+
+
+@once
+def _impatient_sqs() -> SQSClient:
+    return session.boto3_session().client("sqs", config=IMPATIENT)

@@ -131,7 +131,9 @@ class _Image(MapAttribute[str, object]):
     error_message = UnicodeAttribute(null=True)
 
 
-class _Element(MapAttribute[str, object]):
+class _ListElement(MapAttribute[str, object]):
+    """Only as a part of a class is an `_Image` prepared to read one."""
+
     image = _Image()  # type: ignore[no-untyped-call]  # PynamoDB's constructor
 
 
@@ -140,7 +142,7 @@ class _Images(ListAttribute[_Image]):
 
     @override
     def deserialize(self, values: list[dict[str, dict[str, object]]]) -> list[_Image]:
-        element = _Element.image
+        element = _ListElement.image
         return [element.deserialize(element.get_value(value)) for value in values]  # type: ignore[no-untyped-call]  # PynamoDB's own
 
 

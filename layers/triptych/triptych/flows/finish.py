@@ -50,7 +50,7 @@ def finish(job: Job, budget: TimeBudget, *, fatal: bool = False) -> Job | None:
 
     Args:
         job: The job.
-        budget: Of the look.
+        budget: What is left of the look's time. Copies of outputs end with it.
         fatal: Looks at the job have killed their processes again and again. At its deadline it ends without another look.
 
     Returns:
@@ -148,7 +148,7 @@ def _learn(job: Job, budget: TimeBudget, *, last: bool) -> tuple[Job | None, lis
 
     Args:
         job: The job.
-        budget: Of the look.
+        budget: What is left of the look's time, for copies of outputs.
         last: No other look follows, so an output that cannot be fetched now is lost.
 
     Returns:

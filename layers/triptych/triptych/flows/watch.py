@@ -23,10 +23,10 @@ LOOK_SECONDS = 32.0  # of the function's 40
 SOON_SECONDS = 5
 # The alarm FunctionErrors counts in 15 minutes, and a job whose looks all fail must set it off.
 FAILED_SECONDS = 300
-# SQS repeats a look that dies after the queue's visibility timeout of 240 s. The first ones are repeated sooner, because a
-# process may die once. This is longer than a look takes: the function's timeout is 40 s.
-DIED_SECONDS = 45
-DIED_RECEIVES = 3
+# SQS repeats a look that dies after the queue's visibility timeout, 240 s. Here the first ones are repeated sooner, but not
+# before the function's timeout of 40 s: no look overlaps the next one. Only the first: a message has 20 deliveries.
+REPEAT_SECONDS = 45
+REPEATED_RECEIVES = 3
 # Of a message whose looks have all died: 42 minutes. A function that cannot start uses up receives too, without a look.
 # After such an outage a look must still fetch what is ready, and an hour after its end Replicate has lost an output.
 FATAL_RECEIVES = 13
@@ -46,8 +46,8 @@ def look(message: WatchdogMessage, receives: int, receipt_handle: str) -> int | 
     """
     budget = TimeBudget(LOOK_SECONDS)
     about_job(message.job_id)
-    if receives <= DIED_RECEIVES:
-        queues.repeat_look(receipt_handle, seconds=DIED_SECONDS)  # first: a look may die anywhere
+    if receives <= REPEATED_RECEIVES:
+        queues.repeat_if_it_dies(receipt_handle, seconds=REPEAT_SECONDS)  # first: a look may die anywhere
     job = record.read(message.job_id)
     if message.left is not None:
         return cleanup.clean_up(message, job)
@@ -92,11 +92,11 @@ def _next_look(job: Job, began: datetime) -> int:
     end = deadline(job) if job.started_at else upload_deadline(job)
     doubtful = [] if waits_in_line(job) else job.having(ImageStatus.REQUESTING)
     doubts = [image.in_doubt_until for image in doubtful if image.in_doubt_until]
-    if any(began < time <= now for time in (end, *doubts)):
-        return (
-            SOON_SECONDS  # the look was too early to end the job or the doubt, and perhaps nothing else does
-        )
+    if any(began < moment <= now for moment in (end, *doubts)):
+        # The look was too early to end the job or the doubt, and perhaps nothing else does.
+        return SOON_SECONDS
+    # `generate` settles a doubt when it ends, if it lives. The look comes a little later, so that they do not meet.
+    moments = [end, *(doubt + timedelta(seconds=SOON_SECONDS) for doubt in doubts if doubt > now)]
     # Past its end, an open job has a photo that was passed to `generate`, which needs time.
-    waits = [int((end - now).total_seconds()) + 1] if now <= end else []
-    waits += [max(SOON_SECONDS, int((doubt - now).total_seconds()) + 1) for doubt in doubts if doubt > now]
+    waits = [int((moment - now).total_seconds()) + 1 for moment in moments if moment >= now]
     return min([delay, *waits])
