@@ -53,6 +53,7 @@ def forget_caches() -> None:
     bucket._s3.cache_clear()
     bucket._bucket_url.cache_clear()
     queues._sqs.cache_clear()
+    queues._impatient_sqs.cache_clear()
     parameters.provider.cache_clear()
     event_bus._events.cache_clear()
     durations._process.cache_clear()

@@ -56,6 +56,7 @@ def test_every_client_is_made_once() -> None:
         downloads.http_client,
         bucket._s3,
         queues._sqs,
+        queues._impatient_sqs,
         tls.context,
         parameters.provider,
         transport.http_transport,

@@ -186,12 +186,12 @@ def put_back(receipt_handle: str, *, seconds: int, waiting: bool = False) -> Non
         waiting: It is a message of the waiting queue, not of the generation queue.
     """
     queue_url = _waiting_queue() if waiting else _generation_queue()
-    _deliver_again(_sqs(), queue_url, receipt_handle, seconds)
+    _deliver_again(queue_url, receipt_handle, seconds)
 
 
 def put_callback_back(receipt_handle: str, *, seconds: int) -> None:
     """Have the queue of callbacks deliver this message again in `seconds`."""
-    _deliver_again(_sqs(), _callback_queue(), receipt_handle, seconds)
+    _deliver_again(_callback_queue(), receipt_handle, seconds)
 
 
 def repeat_if_it_dies(receipt_handle: str, *, seconds: int) -> None:
@@ -200,13 +200,15 @@ def repeat_if_it_dies(receipt_handle: str, *, seconds: int) -> None:
     It is tried once, for up to 2 s. An error is logged.
     """
     try:
-        _deliver_again(_impatient_sqs(), _watchdog_queue(), receipt_handle, seconds)
+        _impatient_sqs().change_message_visibility(
+            QueueUrl=_watchdog_queue(), ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
+        )
     except (BotoCoreError, ClientError) as error:
         logger.warning("cannot be repeated sooner", reason=type(error).__name__)
 
 
-def _deliver_again(client: SQSClient, queue_url: str, receipt_handle: str, seconds: int) -> None:
-    client.change_message_visibility(
+def _deliver_again(queue_url: str, receipt_handle: str, seconds: int) -> None:
+    _sqs().change_message_visibility(
         QueueUrl=queue_url, ReceiptHandle=receipt_handle, VisibilityTimeout=seconds
     )
 
