@@ -83,7 +83,13 @@ def test_reports_are_read_with_and_without_init_duration() -> None:
 
 
 USED = cost.Usage(
-    {"API Gateway request": 4, "Lambda invocation": 7, "SQS message": 2, "EventBridge PutEvents": 1},
+    {
+        "API Gateway request": 4,
+        "Lambda invocation": 7,
+        "SQS message": 2,
+        "SQS ChangeMessageVisibility": 1,
+        "EventBridge PutEvents": 1,
+    },
     12,
     5,
     1,
