@@ -11,7 +11,6 @@ import hashlib
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import SendMessageRequestTypeDef
 
-IMPATIENT = Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 1})
 LONGEST_DELAY = 900  # seconds; the limit of SQS
 
 
@@ -185,8 +183,7 @@ def put_back(receipt_handle: str, *, seconds: int, waiting: bool = False) -> Non
         seconds: Seconds.
         waiting: It is a message of the waiting queue, not of the generation queue.
     """
-    queue_url = _waiting_queue() if waiting else _generation_queue()
-    _deliver_again(queue_url, receipt_handle, seconds)
+    _deliver_again(_waiting_queue() if waiting else _generation_queue(), receipt_handle, seconds)
 
 
 def put_callback_back(receipt_handle: str, *, seconds: int) -> None:
@@ -242,4 +239,4 @@ def _sqs() -> SQSClient:
 
 @once
 def _impatient_sqs() -> SQSClient:
-    return session.boto3_session().client("sqs", config=IMPATIENT)
+    return session.boto3_session().client("sqs", config=session.IMPATIENT)

@@ -13,6 +13,8 @@ from triptych.runtime.once import once
 
 # For requests without a large body.
 BRIEF = Config(connect_timeout=2, read_timeout=4, retries={"mode": "standard", "max_attempts": 3})
+# For a request that nothing depends on.
+IMPATIENT = Config(connect_timeout=1, read_timeout=1, retries={"total_max_attempts": 1})
 
 
 @once

@@ -132,7 +132,7 @@ class _Image(MapAttribute[str, object]):
 
 
 class _ListElement(MapAttribute[str, object]):
-    """Only as a part of a class is an `_Image` prepared to read one."""
+    """PynamoDB prepares an `_Image` for reading only where it is an attribute of a class."""
 
     image = _Image()  # type: ignore[no-untyped-call]  # PynamoDB's constructor
 
